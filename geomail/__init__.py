@@ -1,0 +1,17 @@
+"""geomail: an SMTP, IMAP and POP3 proxy on gevent.
+
+The map of the package, in the order a connection passes through it:
+
+``worker``         listeners of one process; accepts, and hands to ``session``
+``session``        the flow of one client, from accept to close
+``protocols/``     the dialogues: how clients and backends are spoken to
+``conversation``   what a dialogue may do with a connection; ``Rehearsal``
+``auth/``          who may log in, and where to: one file per source
+``backends/``      which address, connecting, TLS to the backend
+``net/``           bytes: ``wire`` (one connection), ``relay`` (two of them), TLS, DNS, time
+``events``         what happens in a session; ``sinks/`` read it (the log first)
+``config/``        TOML to a complete, frozen configuration
+``errors``         who is to blame, and what the client may hear
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,185 @@
+"""What a dialogue may do with one connection, and nothing else.
+
+The protocol files speak to a :class:`Conversation` in blocking style. Two
+classes stand behind it: ``net.wire.Wire``, the real connection, and
+:class:`Rehearsal`, which says nothing to anyone. Masking, tracing and the
+refusal of line breaks happen here, once, for both.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from geomail.errors import LineBreakError, LineTooLong, PeerGone, ProtocolViolation, Side
+
+#: ``(direction, line as it may be shown, why it is said)``; the direction is
+#: seen from geomail: ``>`` sent to the peer, ``<`` received from it.
+Tracer = Callable[[Literal[">", "<"], bytes, str], None]
+#: Turns a received line into what may be shown of it.
+Mask = Callable[[bytes], bytes]
+
+SECRET = b"********"
+
+
+def hidden(_line: bytes) -> bytes:
+    """Mask that shows nothing of a line (a SASL response, say)."""
+    return SECRET
+
+
+class Conversation(ABC):
+    """One connection, as the dialogues see it."""
+
+    __slots__ = ("peer", "tracer")
+
+    def __init__(self, peer: Side) -> None:
+        self.peer: Side = peer
+        self.tracer: Tracer | None = None
+
+    def send_line(self, line: bytes, shown: bytes | None = None, because: str = "") -> None:
+        """Send one line; CRLF is added.
+
+        ``shown`` replaces the line wherever it is shown (a line that holds a
+        secret always gives it), ``because`` names the option or rule that
+        caused it. Raises LineBreakError if the line holds CR, LF or NUL:
+        there is no other way to make a line.
+        """
+        if b"\n" in line or b"\r" in line or b"\0" in line:
+            raise LineBreakError("a line break or NUL inside a line to be sent")
+        if self.tracer is not None:
+            self.tracer(">", line if shown is None else shown, because)
+        self._write(line + b"\r\n")
+
+    def send_lines(self, lines: Sequence[bytes], because: str = "") -> None:
+        """Send a reply of several lines in one write; rules as for :meth:`send_line`."""
+        for line in lines:
+            if b"\n" in line or b"\r" in line or b"\0" in line:
+                raise LineBreakError("a line break or NUL inside a line to be sent")
+            if self.tracer is not None:
+                self.tracer(">", line, because)
+        self._write(b"\r\n".join(lines) + b"\r\n")
+
+    def send_bytes(self, data: bytes, shown: bytes, because: str = "") -> None:
+        """Send bytes that are no line (a PROXY header)."""
+        if self.tracer is not None:
+            self.tracer(">", shown, because)
+        self._write(data)
+
+    def read_line(self, limit: int, mask: Mask | None = None) -> bytes:
+        """Read one line, without its LF or CRLF; a CR elsewhere stays in it.
+
+        Raises LineTooLong if the line and its end are more than ``limit``
+        bytes, PeerGone at the end of the stream (a half line is dropped).
+        """
+        line = self._read_line(limit)
+        if self.tracer is not None:
+            self.tracer("<", line if mask is None else mask(line), "")
+        return line
+
+    def read_exactly(self, size: int, mask: Mask | None = None) -> bytes:
+        """Read ``size`` bytes, an IMAP literal say. Raises PeerGone if the stream ends before."""
+        data = self._read_exactly(size)
+        if self.tracer is not None:
+            self.tracer("<", data if mask is None else mask(data), "")
+        return data
+
+    @property
+    @abstractmethod
+    def secured(self) -> bool:
+        """Whether TLS is active."""
+
+    @abstractmethod
+    def start_tls(self) -> None:
+        """Do the TLS handshake, on the side that this connection is on.
+
+        Raises ProtocolViolation if bytes are waiting that were sent before
+        it (an attacker's, to be taken as said under TLS), TlsFailed, PeerGone.
+        """
+
+    @abstractmethod
+    def _write(self, data: bytes) -> None: ...
+
+    @abstractmethod
+    def _read_line(self, limit: int) -> bytes: ...
+
+    @abstractmethod
+    def _read_exactly(self, size: int) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a rehearsed dialogue, as it may be shown."""
+
+    sender: Literal["geomail", "peer"]
+    line: bytes
+    because: str = ""
+
+
+#: The answer to what was said last: lines without line ends.
+Script = Callable[[bytes], Iterable[bytes]]
+_TLS_MARK = b"<TLS handshake>"
+
+
+class Rehearsal(Conversation):
+    """A conversation with nobody: records what is said, answers from a script.
+
+    ``Rehearsal(b"220 hi", b"250 ok")`` answers with these lines in order;
+    ``answers`` is asked with each line that was sent and gives the lines that
+    come back. ``said`` holds the lines sent as they would stand on the wire,
+    ``steps`` both sides as they may be shown.
+    """
+
+    __slots__ = ("_answers", "_heard", "_secured", "said", "steps")
+
+    def __init__(
+        self,
+        *script: bytes,
+        peer: Side = "backend",
+        answers: Script | None = None,
+        secured: bool = False,
+    ) -> None:
+        super().__init__(peer)
+        self.said: list[bytes] = []
+        self.steps: list[Step] = []
+        self.tracer = self._record
+        self._answers = answers
+        self._heard = b"".join(line + b"\r\n" for line in script)
+        self._secured = secured
+
+    @property
+    def secured(self) -> bool:
+        return self._secured
+
+    def start_tls(self) -> None:
+        if self._answers is not None and self._heard:
+            raise ProtocolViolation("bytes were sent ahead of the TLS handshake", blame=self.peer)
+        self._secured = True
+        self.said.append(_TLS_MARK)
+        self.steps.append(Step("geomail", _TLS_MARK))
+
+    def _record(self, direction: str, line: bytes, because: str) -> None:
+        self.steps.append(Step("geomail" if direction == ">" else "peer", line, because))
+
+    def _write(self, data: bytes) -> None:
+        said = data.removesuffix(b"\r\n").split(b"\r\n")
+        self.said.extend(said)
+        if self._answers is not None:
+            for line in said:
+                self._heard += b"".join(answer + b"\r\n" for answer in self._answers(line))
+
+    def _read_line(self, limit: int) -> bytes:
+        end = self._heard.find(b"\n", 0, limit)
+        if end < 0:
+            if len(self._heard) >= limit:
+                raise LineTooLong(f"line over {limit} bytes", blame=self.peer, start=self._heard)
+            raise PeerGone("the script has ended", blame=self.peer)
+        line, self._heard = self._heard[:end], self._heard[end + 1 :]
+        return line.removesuffix(b"\r")
+
+    def _read_exactly(self, size: int) -> bytes:
+        if len(self._heard) < size:
+            raise PeerGone("the script has ended", blame=self.peer)
+        data, self._heard = self._heard[:size], self._heard[size:]
+        return data

@@ -1,0 +1,188 @@
+"""Every error that geomail raises on purpose; any other exception is a bug.
+
+A :class:`SessionError` ends a session (or one attempt to log in). It says who
+is to blame, carries the outcome label for logs and metrics, keeps the private
+text (for the operator) apart from what the client may hear (:class:`Farewell`).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar, Literal
+
+Side = Literal["client", "auth", "backend", "geomail"]
+
+
+class Farewell(Enum):
+    """What a client is told when its session fails; each protocol words it."""
+
+    NOTHING = "nothing"
+    INVALID_COMMAND = "invalid command"
+    INTERNAL_ERROR = "internal error"
+    EARLY_TALKER = "early talker"
+    CERTIFICATE_ERROR = "certificate error"
+    NO_CERTIFICATE = "no certificate"
+    SHUTDOWN = "shutdown"
+
+
+class GeomailError(Exception):
+    """Root of all errors raised on purpose."""
+
+
+class LineBreakError(GeomailError):
+    """A line to be sent holds CR, LF or NUL: it would forge a second command."""
+
+
+class SessionError(GeomailError):
+    """A session cannot go on as it was meant to.
+
+    ``str(error)`` is the private text: for the log, never for the client.
+    """
+
+    outcome: ClassVar[str] = "error"
+    farewell: Farewell = Farewell.INTERNAL_ERROR
+
+    def __init__(self, private: str, *, blame: Side = "geomail", step: str = "") -> None:
+        super().__init__(private)
+        self.blame: Side = blame
+        self.step = step
+
+
+class PeerGone(SessionError):
+    """A peer closed or reset its connection."""
+
+    outcome = "gone"
+
+    def __init__(self, private: str, *, blame: Side, step: str = "") -> None:
+        super().__init__(private, blame=blame, step=step)
+        if blame == "client":
+            self.farewell = Farewell.NOTHING
+
+
+class PeerTimeout(SessionError):
+    """A peer was silent for longer than the configuration allows."""
+
+    outcome = "timeout"
+
+    def __init__(self, private: str, *, blame: Side, step: str = "") -> None:
+        super().__init__(private, blame=blame, step=step)
+        if blame == "client":
+            self.farewell = Farewell.NOTHING
+
+
+class LineTooLong(SessionError):
+    """A peer sent a line, literal or reply beyond its limit.
+
+    ``start`` holds its first bytes (an IMAP tag may be in them).
+    """
+
+    outcome = "too_long"
+    farewell = Farewell.INVALID_COMMAND
+
+    def __init__(self, private: str, *, blame: Side, start: bytes = b"", step: str = "") -> None:
+        super().__init__(private, blame=blame, step=step)
+        self.start = start
+        if blame != "client":
+            self.farewell = Farewell.INTERNAL_ERROR
+
+
+class TooManyErrors(SessionError):
+    """A client used up its ``max_errors``, ``max_commands`` or login attempts.
+
+    Raised after the last reply was sent, so nothing more is said.
+    """
+
+    outcome = "too_many_errors"
+    farewell = Farewell.NOTHING
+
+
+class EarlyTalker(SessionError):
+    """An SMTP client spoke before the greeting (``smtp_greeting_delay``)."""
+
+    outcome = "early_talker"
+    farewell = Farewell.EARLY_TALKER
+
+
+class ProtocolViolation(SessionError):
+    """A peer broke a rule that protects others: bytes injected behind STARTTLS, say."""
+
+    outcome = "violation"
+    farewell = Farewell.NOTHING
+
+
+class ProxyHeaderError(SessionError):
+    """A client's PROXY header is broken, oversized or missing."""
+
+    outcome = "bad_proxy_header"
+    farewell = Farewell.NOTHING
+
+
+class TlsFailed(SessionError):
+    """A TLS handshake failed, or a record could not be read."""
+
+    outcome = "tls_failed"
+
+    def __init__(self, private: str, *, blame: Side, step: str = "") -> None:
+        super().__init__(private, blame=blame, step=step)
+        if blame == "client":
+            self.farewell = Farewell.NOTHING
+
+
+class AuthUnavailable(SessionError):
+    """The auth source gave no usable answer: down, silent, or not understood."""
+
+    outcome = "auth_error"
+
+    def __init__(self, private: str, *, step: str = "") -> None:
+        super().__init__(private, blame="auth", step=step)
+
+
+class BackendUnreachable(SessionError):
+    """No connection to the backend could be made."""
+
+    outcome = "backend_unreachable"
+
+    def __init__(self, private: str, *, step: str = "connect") -> None:
+        super().__init__(private, blame="backend", step=step)
+
+
+class BackendGarbage(SessionError):
+    """The backend's reply is not one of its protocol."""
+
+    outcome = "backend_garbage"
+
+    def __init__(self, private: str, *, step: str = "") -> None:
+        super().__init__(private, blame="backend", step=step)
+
+
+class BackendRefused(SessionError):
+    """The backend said no during the handshake.
+
+    ``reply`` is what it said, line by line without line ends (the client may
+    get it under ``proxy_pass_error_message``). ``credentials`` is true where
+    the backend judged user and password themselves, ``temporary`` where it
+    asked to try again later.
+    """
+
+    outcome = "backend_refused"
+
+    def __init__(
+        self,
+        private: str,
+        *,
+        step: str,
+        reply: tuple[bytes, ...],
+        credentials: bool = False,
+        temporary: bool = False,
+    ) -> None:
+        super().__init__(private, blame="backend", step=step)
+        self.reply = reply
+        self.credentials = credentials
+        self.temporary = temporary
+
+
+class ShuttingDown(SessionError):
+    """geomail stops, and the session was still logging in."""
+
+    outcome = "shutdown"
+    farewell = Farewell.SHUTDOWN

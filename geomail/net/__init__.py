@@ -1,0 +1,1 @@
+"""Bytes: connections, the relay between two of them, TLS, DNS, time limits."""

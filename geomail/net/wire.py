@@ -1,0 +1,232 @@
+"""One connection on a socket, in blocking style.
+
+All of geomail's reading and writing goes through :class:`Wire`: it waits for
+the socket first and then reads once, keeps one bytes buffer, and sets no timer
+of its own (see ``net.timing``). It is a Conversation for the dialogues, and
+gives the relay ``receive`` and ``send``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from _socket import SHUT_WR
+from _socket import socket as RawSocket
+
+from gevent import get_hub
+
+from geomail.conversation import Conversation
+from geomail.errors import LineTooLong, PeerGone, ProtocolViolation, Side, TlsFailed
+from geomail.net.tls import TlsChannel, TlsSide
+
+#: Bytes asked of the socket at once while a dialogue runs.
+DIALOGUE_READ = 4096
+#: Room for one TLS record and its frame.
+_RECORD = 16384 + 512
+_READ, _WRITE = 1, 2
+#: Bytes of a rejected client's that are read and dropped, so that it sees our last words, not a reset.
+_LINGER_BYTES = 65536
+
+
+class Wire(Conversation):
+    """A connected stream socket; ``tls`` says what :meth:`start_tls` does.
+
+    ``sock`` is a raw (unpatched) non-blocking socket, owned from here on.
+    ``received`` and ``sent`` count bytes of the application, TLS not included.
+    One greenlet may read while another one writes.
+    """
+
+    __slots__ = ("_buffer", "_channel", "_hub", "_reader", "_sock", "_tls", "_writer", "received", "sent")
+
+    def __init__(self, sock: RawSocket, peer: Side, tls: TlsSide | None = None) -> None:
+        super().__init__(peer)
+        self._sock = sock
+        self._tls = tls
+        self._hub = get_hub()
+        self._reader = self._hub.loop.io(sock.fileno(), _READ)
+        self._writer = None
+        self._buffer = b""
+        self._channel: TlsChannel | None = None
+        self.received = 0
+        self.sent = 0
+
+    # -- for the relay and for whoever speaks bytes -----------------------------------------------
+
+    def receive(self, size: int) -> bytes:
+        """Wait for bytes and return what is there, at most ``size``; ``b""`` at the end of the stream.
+
+        What a dialogue has read ahead comes first. Raises PeerGone on a reset,
+        TlsFailed on a broken record.
+        """
+        if self._buffer:
+            data, self._buffer = self._buffer[:size], self._buffer[size:]
+            return data
+        data = self._receive_plain(size) if self._channel is None else self._receive_secured(size)
+        self.received += len(data)
+        return data
+
+    def send(self, data: bytes) -> None:
+        """Send all of ``data``, however long that takes. Raises PeerGone."""
+        self.sent += len(data)
+        self._send_all(data if self._channel is None else self._channel.encrypt(data))
+
+    def end_sending(self) -> None:
+        """Tell the peer that nothing more will be sent; reading may go on. Never raises."""
+        try:
+            if self._channel is not None:
+                self._send_all(self._channel.close_notify())
+            self._sock.shutdown(SHUT_WR)
+        except (OSError, PeerGone):
+            pass  # it has gone already, and needs no telling
+
+    def close(self) -> None:
+        """Close at once, TLS with a close_notify if it can be sent without waiting. May be called twice."""
+        if self._sock.fileno() < 0:
+            return
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.close()
+        try:
+            if self._channel is not None:
+                self._sock.send(self._channel.close_notify())
+            if self.peer == "client":
+                self._drop_unread()
+        except OSError:
+            pass  # the peer was quicker
+        self._sock.close()
+
+    def is_stale(self) -> bool:
+        """Whether an idle connection has bytes or an end waiting that nobody asked for."""
+        if self._buffer:
+            return True
+        try:
+            data = self._sock.recv(_RECORD)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        if self._channel is None or not data:
+            return True
+        self._channel.feed(data)
+        return self._channel.decrypt(1) is not None  # session tickets are no answer
+
+    def fileno(self) -> int:
+        """The descriptor of the socket, -1 once closed."""
+        return self._sock.fileno()
+
+    # -- Conversation -----------------------------------------------------------------------------
+
+    @property
+    def secured(self) -> bool:
+        return self._channel is not None
+
+    @property
+    def tls_described(self) -> tuple[str, str] | None:
+        """Protocol and cipher of the TLS that is active, None without."""
+        return None if self._channel is None else self._channel.described
+
+    def start_tls(self) -> None:
+        if self._buffer:
+            raise ProtocolViolation("bytes were sent ahead of the TLS handshake", blame=self.peer)
+        assert self._tls is not None, "start_tls on a connection without TLS settings"
+        channel = self._tls.channel(self.peer)
+        if channel.server:
+            self._feed(channel)
+        try:
+            while not channel.handshake():
+                self._send_all(channel.drain())
+                self._feed(channel)
+        except TlsFailed:
+            self._last_alert(channel)
+            raise
+        if not channel.keeps_tickets:
+            self._send_all(channel.drain())
+        self._channel = channel
+
+    def _write(self, data: bytes) -> None:
+        self.send(data)
+
+    def _read_line(self, limit: int) -> bytes:
+        while True:
+            end = self._buffer.find(b"\n", 0, limit)
+            if end >= 0:
+                break
+            if len(self._buffer) >= limit:
+                raise LineTooLong(f"a line of more than {limit} bytes", blame=self.peer, start=self._buffer)
+            self._fill()
+        line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
+        return line[:-1] if line[-1:] == b"\r" else line
+
+    def _read_exactly(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            self._fill()
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
+
+    def _fill(self) -> None:
+        read = self._receive_plain if self._channel is None else self._receive_secured
+        data = read(DIALOGUE_READ)
+        if not data:
+            raise PeerGone("closed the connection", blame=self.peer)
+        self.received += len(data)
+        self._buffer = self._buffer + data if self._buffer else data
+
+    # -- the socket -------------------------------------------------------------------------------
+
+    def _receive_plain(self, size: int) -> bytes:
+        while True:
+            self._hub.wait(self._reader)
+            try:
+                return self._sock.recv(size)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self._gone(error) from None
+
+    def _receive_secured(self, size: int) -> bytes:
+        channel = self._channel
+        assert channel is not None
+        while (data := channel.decrypt(size)) is None:
+            channel.feed(self._receive_plain(max(size, _RECORD)))
+        return data
+
+    def _feed(self, channel: TlsChannel) -> None:
+        data = self._receive_plain(_RECORD)
+        if not data:
+            raise PeerGone("closed the connection during the TLS handshake", blame=self.peer)
+        channel.feed(data)
+
+    def _send_all(self, data: bytes) -> None:
+        rest: bytes | memoryview = data
+        while rest:
+            try:
+                sent = self._sock.send(rest)
+                if sent == len(rest):
+                    return
+                rest = memoryview(rest)[sent:]
+            except BlockingIOError:
+                self._wait_for_room()
+            except OSError as error:
+                raise self._gone(error) from None
+
+    def _wait_for_room(self) -> None:
+        if self._writer is None:
+            self._writer = self._hub.loop.io(self._sock.fileno(), _WRITE)
+        self._hub.wait(self._writer)
+
+    def _last_alert(self, channel: TlsChannel) -> None:
+        try:
+            self._send_all(channel.drain())
+        except PeerGone:
+            pass  # it will not hear why
+
+    def _drop_unread(self) -> None:
+        """Read what the client sent and nobody wants: closing over it would reset the connection."""
+        self._sock.shutdown(SHUT_WR)
+        dropped = 0
+        while dropped < _LINGER_BYTES and (data := self._sock.recv(DIALOGUE_READ)):
+            dropped += len(data)
+
+    def _gone(self, error: OSError) -> PeerGone:
+        text = os.strerror(error.errno) if error.errno else str(error)
+        return PeerGone(f"{text} ({errno.errorcode.get(error.errno or 0, '?')})", blame=self.peer)

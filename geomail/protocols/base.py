@@ -1,0 +1,162 @@
+"""What the three protocols share: the parties of a session, and their faces."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from geomail.config.schema import Server
+    from geomail.conversation import Conversation
+    from geomail.errors import BackendRefused, SessionError
+
+UNAVAILABLE = b"[UNAVAILABLE]"
+TEMPUNAVAIL = b"[TEMPUNAVAIL]"
+
+Method = Literal["plain", "apop", "cram-md5", "external", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyAddresses:
+    """The addresses that a client's PROXY header carried."""
+
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+
+
+@dataclass(slots=True)
+class Peer:
+    """A client: where it comes from and where it came in.
+
+    ``address`` is an IP address in text (``192.0.2.1``, ``2001:db8::1``,
+    ``::ffff:192.0.2.1`` for a mapped one) or ``unix:``; ``local_address`` is
+    geomail's end of the connection. ``name`` is the verified host name,
+    ``[UNAVAILABLE]`` or ``[TEMPUNAVAIL]`` (SMTP only, reference section 1.5).
+    ``tls`` holds protocol and cipher name while TLS is active.
+    """
+
+    address: str
+    port: int
+    local_address: str
+    local_port: int
+    name: bytes = UNAVAILABLE
+    proxy: ProxyAddresses | None = None
+    tls: tuple[str, str] | None = None
+
+
+@dataclass(slots=True)
+class Login:
+    """What one attempt to log in gave: made anew for each, nothing is carried over.
+
+    ``password`` is the APOP or CRAM-MD5 digest for those methods, which also
+    fill ``salt``. ``tag`` is IMAP's. ``helo``, ``esmtp``, ``mail`` and
+    ``rcpt`` are SMTP's; the latter two are whole commands, verb included, and
+    only set for method ``none``. ``user`` and ``password`` never hold CR, LF
+    or NUL.
+    """
+
+    method: Method
+    user: bytes = b""
+    password: bytes = field(default=b"", repr=False)
+    salt: bytes = b""
+    tag: bytes = b""
+    helo: bytes = b""
+    esmtp: bool = False
+    mail: bytes = b""
+    rcpt: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A login was refused, in words meant for the client.
+
+    ``text`` is what the auth source said. ``code`` is SMTP's reply code with
+    its enhanced code, ``535 5.7.0`` if None. ``reply`` holds whole lines that
+    a backend said, to be passed on as they are. ``temporary`` and ``neutral``
+    ask for the protocol's own words (passthrough).
+    """
+
+    text: bytes = b""
+    code: bytes | None = None
+    reply: tuple[bytes, ...] = ()
+    neutral: bool = False
+    temporary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeOptions:
+    """How a backend is spoken to: the server's options and the backend's, resolved.
+
+    ``authenticate``: SMTP AUTH is sent (``proxy_smtp_auth`` or passthrough).
+    ``passthrough``: the backend verifies what the client gave, so no name is
+    vouched for (no ``LOGIN=`` in XCLIENT) and its 235 is the client's.
+    ``tls`` is the backend's: off, implicit or starttls.
+    """
+
+    server_name: bytes
+    xclient: Literal["on", "off", "auto"] = "on"
+    authenticate: bool = False
+    passthrough: bool = False
+    proxy_protocol: Literal["off", "on", "v2"] = "off"
+    tls: Literal["off", "implicit", "starttls"] = "off"
+
+
+class Frontend(ABC):
+    """geomail's side of one client's dialogue, until the relay."""
+
+    @abstractmethod
+    def greet(self) -> None:
+        """Send the greeting."""
+
+    @abstractmethod
+    def login(self) -> Login | None:
+        """Answer commands until the client has identified itself.
+
+        None: it said goodbye (QUIT, LOGOUT) and was answered. Raises
+        SessionError; after TooManyErrors nothing more is to be said.
+        """
+
+    @abstractmethod
+    def refuse(self, refusal: Refusal) -> None:
+        """Tell the client that its last login failed; :meth:`login` may follow."""
+
+    @abstractmethod
+    def accept(self, answer: tuple[bytes, ...]) -> None:
+        """Give the client the answer that the handshake returned."""
+
+    @abstractmethod
+    def farewell(self, error: SessionError) -> None:
+        """Say the last words that ``error.farewell`` asks for, in this protocol's terms."""
+
+
+class Protocol(ABC):
+    """What one ``[[mail.server]]`` speaks: made once, shared by its sessions."""
+
+    name: ClassVar[Literal["smtp", "imap", "pop3"]]
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    @abstractmethod
+    def frontend(self, client: Conversation, peer: Peer) -> Frontend:
+        """The dialogue with a client that has just connected."""
+
+    @abstractmethod
+    def handshake(
+        self, backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions
+    ) -> tuple[bytes, ...]:
+        """Bring a fresh backend to where the client is; returns the client's answer.
+
+        The first bytes said are the PROXY header, then TLS if it is implicit.
+        Raises BackendRefused, BackendGarbage, and what the conversation raises.
+        """
+
+
+def passed_on(refused: BackendRefused, pass_words: bool) -> Refusal:
+    """The refusal that a backend's no about the credentials becomes for the client."""
+    if pass_words:
+        return Refusal(reply=refused.reply)
+    return Refusal(neutral=True, temporary=refused.temporary)
