@@ -7,6 +7,8 @@ text (for the operator) apart from what the client may hear (:class:`Farewell`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Literal
 
@@ -93,6 +95,13 @@ class TooManyErrors(SessionError):
     """
 
     outcome = "too_many_errors"
+    farewell = Farewell.NOTHING
+
+
+class LoginDenied(SessionError):
+    """A login was refused for good. Raised after the client was told."""
+
+    outcome = "refused"
     farewell = Farewell.NOTHING
 
 
@@ -186,3 +195,31 @@ class ShuttingDown(SessionError):
 
     outcome = "shutdown"
     farewell = Farewell.SHUTDOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about the configuration that the operator should know.
+
+    ``line`` is 0 where the file as a whole is meant, ``key`` the path of the
+    key in the file (``mail.server[0].listen``), empty where there is none.
+    No secret stands in ``text``, and nothing in it can steer a terminal.
+    """
+
+    file: str
+    line: int
+    key: str
+    text: str
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.severity}: {self.key}: {self.text}" if self.key else f"{place}: {self.severity}: {self.text}"
+
+
+class ConfigError(GeomailError):
+    """A configuration cannot be used; ``problems`` holds everything that was found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)

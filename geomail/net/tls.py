@@ -140,6 +140,11 @@ class TlsChannel:
             raise self._failed(error) from None
         return self._outgoing.read()
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether ciphertext waits to be decrypted; ``close_notify`` would then lose it."""
+        return bool(self._incoming.pending)
+
     def close_notify(self) -> bytes:
         """The ciphertext that tells the peer that nothing more will be sent; reading may go on."""
         try:

@@ -73,7 +73,7 @@ class Wire(Conversation):
     def end_sending(self) -> None:
         """Tell the peer that nothing more will be sent; reading may go on. Never raises."""
         try:
-            if self._channel is not None:
+            if self._channel is not None and not self._channel.has_unread:
                 self._send_all(self._channel.close_notify())
             self._sock.shutdown(SHUT_WR)
         except (OSError, PeerGone):

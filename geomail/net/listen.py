@@ -1,0 +1,108 @@
+"""Listening sockets: made before the workers, accepted from in each of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from _socket import (
+    AF_INET,
+    AF_INET6,
+    AF_UNIX,
+    IPPROTO_IPV6,
+    IPPROTO_TCP,
+    IPV6_V6ONLY,
+    SO_KEEPALIVE,
+    SO_REUSEADDR,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_NODELAY,
+)
+from _socket import socket as RawSocket
+from typing import Any
+
+from gevent import get_hub
+
+#: nginx's default on Linux.
+BACKLOG = 511
+_READ = 1
+
+
+def bind(*, host: str, port: int, path: str, backlog: int = BACKLOG) -> RawSocket:
+    """A listening, non-blocking socket at an IP address or, with ``path``, a Unix socket.
+
+    Connections accepted from it inherit TCP_NODELAY and SO_KEEPALIVE. A Unix
+    socket that nobody listens on any more is replaced. Raises OSError.
+    """
+    if path:
+        return _bind_unix(path, backlog)
+    family = AF_INET6 if ":" in host else AF_INET
+    sock = RawSocket(family, SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        if family == AF_INET6:
+            sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_unix(path: str, backlog: int) -> RawSocket:
+    sock = RawSocket(AF_UNIX, SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        try:
+            sock.bind(path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _is_abandoned(path):
+                raise
+            os.unlink(path)
+            sock.bind(path)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_abandoned(path: str) -> bool:
+    if not stat.S_ISSOCK(os.stat(path).st_mode):
+        return False
+    probe = RawSocket(AF_UNIX, SOCK_STREAM)
+    try:
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+    finally:
+        probe.close()
+
+
+class Acceptor:
+    """Accepts from one listening socket, in blocking style."""
+
+    def __init__(self, sock: RawSocket) -> None:
+        self._sock = sock
+        self._watcher = get_hub().loop.io(sock.fileno(), _READ)
+
+    def accept(self) -> tuple[RawSocket, Any]:
+        """Wait for a connection; its non-blocking socket and its address. Raises OSError (EMFILE, say)."""
+        while True:
+            try:
+                fd, address = self._sock._accept()
+                break
+            except BlockingIOError:
+                get_hub().wait(self._watcher)
+            except ConnectionAbortedError:
+                continue
+        sock = RawSocket(self._sock.family, self._sock.type, self._sock.proto, fileno=fd)
+        sock.setblocking(False)
+        return sock, address
+
+    def close(self) -> None:
+        """Accept nothing more from this process."""
+        self._watcher.close()
+        self._sock.close()

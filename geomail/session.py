@@ -1,0 +1,333 @@
+"""One client from accept to close: the flow that the three protocols share."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import gevent
+
+from geomail.auth.base import Accepted, Refused
+from geomail.backends.connect import connect
+from geomail.errors import (
+    BackendRefused,
+    EarlyTalker,
+    GeomailError,
+    LoginDenied,
+    PeerGone,
+    PeerTimeout,
+    SessionError,
+    TooManyErrors,
+)
+from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
+from geomail.net.relay import Relay
+from geomail.net.timing import TimeLimit
+from geomail.protocols import proxy_header
+from geomail.protocols.base import TEMPUNAVAIL, UNAVAILABLE, HandshakeOptions, Login, Peer, passed_on
+
+if TYPE_CHECKING:
+    from geomail.auth.base import Source
+    from geomail.backends.endpoint import Endpoint
+    from geomail.config.schema import Listen, Server
+    from geomail.events import EventStream
+    from geomail.net.resolver import Resolver
+    from geomail.net.wire import Wire
+    from geomail.protocols.base import Frontend, Protocol
+
+#: Seconds for the last words to a client that does not read them.
+_FAREWELL = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What every session of one ``[[mail.server]]`` shares."""
+
+    server: Server
+    protocol: Protocol
+    source: Source
+    resolver: Resolver
+    events: EventStream
+
+
+class Session:
+    """One client's session; :meth:`run` is its whole life, in one greenlet (two while it relays)."""
+
+    __slots__ = (
+        "_auth_time",
+        "_backend",
+        "_backend_label",
+        "_client",
+        "_connect_time",
+        "_login",
+        "_login_time",
+        "_outcome",
+        "_peer",
+        "_reason",
+        "_server",
+        "_service",
+        "_side",
+        "_started",
+        "_step",
+        "id",
+    )
+
+    def __init__(self, session_id: str, service: Service, client: Wire, peer: Peer) -> None:
+        self.id = session_id
+        self._service = service
+        self._server = service.server
+        self._client = client
+        self._peer = peer
+        self._backend: Wire | None = None
+        self._backend_label = ""
+        self._login: Login | None = None
+        self._started = time.monotonic()
+        self._auth_time: float | None = None
+        self._connect_time: float | None = None
+        self._login_time: float | None = None
+        self._outcome, self._side, self._reason, self._step = "shutdown", "geomail", "", ""
+
+    def run(self, listen: Listen) -> None:
+        """Serve the client until the end; whatever happens, both connections are closed and it is told once."""
+        frontend: Frontend | None = None
+        self._opened()
+        try:
+            self._preface(listen)
+            frontend = self._service.protocol.frontend(self._client, self._peer)
+            self._converse(frontend)
+        except SessionError as error:
+            self._failed(error)
+            self._say_farewell(frontend, error)
+        except Exception as bug:
+            self._outcome, self._reason = "bug", f"{type(bug).__name__}: {bug}"
+            raise
+        finally:
+            self._client.close()
+            if self._backend is not None:
+                self._backend.close()
+            self._closed()
+
+    # -- before the dialogue ----------------------------------------------------------------------
+
+    def _preface(self, listen: Listen) -> None:
+        with TimeLimit(self._server.timeout, blame="client", private="client timed out before the greeting"):
+            if listen.proxy_protocol:
+                self._peer.proxy = proxy_header.read(self._client)
+            if listen.ssl:
+                self._client.start_tls()
+        if self._service.protocol.name == "smtp":
+            self._name_client()
+            if self._server.smtp_greeting_delay:
+                self._wait_silently(self._server.smtp_greeting_delay)
+
+    def _name_client(self) -> None:
+        found = self._service.resolver.client_name(self._peer.address)
+        self._peer.name = found.name or (TEMPUNAVAIL if found.temporary else UNAVAILABLE)
+        if found.problem:
+            self._remark(found.problem)
+
+    def _wait_silently(self, seconds: float) -> None:
+        """RFC 5321 4.3.1: a client waits for the greeting; those that do not are spam engines."""
+        try:
+            with TimeLimit(seconds, blame="client", private="silent, as it should be"):
+                early = self._client.receive(512)
+        except PeerTimeout:
+            return
+        if not early:
+            raise PeerGone("closed the connection before the greeting", blame="client")
+        raise EarlyTalker("client spoke before the greeting", blame="client")
+
+    # -- the dialogue -----------------------------------------------------------------------------
+
+    def _converse(self, frontend: Frontend) -> None:
+        with self._login_limit():
+            frontend.greet()
+            login = frontend.login()
+        attempt = 0
+        while login is not None:
+            attempt += 1
+            self._login = login
+            admitted = self._admit(login, attempt)
+            if not isinstance(admitted, Refused):
+                frontend.accept(admitted)
+                self._relay()
+                return
+            login = self._refuse(frontend, admitted, attempt)
+        self._outcome, self._side = "quit", "client"
+
+    def _login_limit(self) -> TimeLimit:
+        seconds = self._server.timeout
+        return TimeLimit(seconds, blame="client", private=f"client did not log in within {seconds:g} s")
+
+    def _admit(self, login: Login, attempt: int) -> tuple[bytes, ...] | Refused:
+        """Ask who the client is and bring the backend to where it is: its answer, or the refusal."""
+        source = self._service.source
+        self._peer.tls = self._client.tls_described
+        began = time.monotonic()
+        verdict = source.check(login, self._peer, self._service.protocol.name, attempt)
+        self._auth_time = time.monotonic() - began
+        if isinstance(verdict, Refused):
+            self._refused(verdict.refusal.text.decode("utf-8", "replace"), "auth")
+            return verdict
+        try:
+            return self._log_in(login, verdict)
+        except BackendRefused as refused:
+            self._leave_backend()
+            if not (source.passthrough and refused.credentials):
+                raise
+            self._refused(str(refused), "backend")
+            refusal = passed_on(refused, self._server.proxy_pass_error_message)
+            return Refused(refusal, wait=0.0, close=False)
+
+    def _refuse(self, frontend: Frontend, refused: Refused, attempt: int) -> Login | None:
+        """Tell the client of the refusal and let it try again; None: it said goodbye."""
+        if refused.wait:
+            gevent.sleep(refused.wait)
+        most = self._server.max_login_attempts
+        with self._login_limit():
+            frontend.refuse(refused.refusal)
+            if refused.close:
+                raise LoginDenied("login refused", blame="auth")
+            if most and attempt >= most:
+                raise TooManyErrors(f"{attempt} failed logins (max_login_attempts)", blame="client")
+            return frontend.login()
+
+    # -- the backend ------------------------------------------------------------------------------
+
+    def _log_in(self, login: Login, verdict: Accepted) -> tuple[bytes, ...]:
+        endpoint = verdict.backend
+        self._backend_label = f"{endpoint.label} ({endpoint.name})" if endpoint.name else endpoint.label
+        login.user = verdict.user
+        login.password = verdict.password or b""
+        seconds = self._server.timeout
+        began = time.monotonic()
+        with TimeLimit(seconds, blame="backend", private=f"backend did not answer within {seconds:g} s"):
+            backend = self._backend = connect(endpoint, self._service.resolver)
+            connected = time.monotonic()
+            self._connect_time = connected - began
+            options = self._handshake_options(endpoint)
+            answer = self._service.protocol.handshake(backend, login, self._peer, options)
+            self._login_time = time.monotonic() - connected
+        for remark in backend.remarks:
+            self._remark(remark)
+        return answer
+
+    def _handshake_options(self, endpoint: Endpoint) -> HandshakeOptions:
+        server, passthrough = self._server, self._service.source.passthrough
+        return HandshakeOptions(
+            server_name=server.server_name.encode(),
+            xclient=server.xclient,
+            authenticate=server.proxy_smtp_auth or passthrough,
+            passthrough=passthrough,
+            proxy_protocol=server.proxy_protocol,
+            tls=endpoint.tls,
+        )
+
+    def _leave_backend(self) -> None:
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
+
+    def _relay(self) -> None:
+        assert self._backend is not None and self._login is not None
+        events = self._service.events
+        if events.wants(RelayStarted):
+            events.emit(
+                RelayStarted(
+                    time.time(),
+                    self.id,
+                    self._server.name,
+                    self._service.protocol.name,
+                    self._peer.address,
+                    _text(self._login.user),
+                    self._login.method,
+                    self._backend_label,
+                )
+            )
+        relay = Relay(
+            self._client, self._backend, buffer=self._server.proxy_buffer, idle=self._server.proxy_timeout
+        )
+        self._side = relay.run()
+        self._outcome = "done"
+
+    # -- the end, and what is told of it ----------------------------------------------------------
+
+    def _failed(self, error: SessionError) -> None:
+        self._outcome, self._side = error.outcome, error.blame
+        self._reason, self._step = str(error), error.step
+
+    def _say_farewell(self, frontend: Frontend | None, error: SessionError) -> None:
+        if frontend is None:
+            frontend = self._service.protocol.frontend(self._client, self._peer)
+        try:
+            with TimeLimit(_FAREWELL, blame="client", private="client does not read"):
+                if isinstance(error, BackendRefused) and self._server.proxy_pass_error_message:
+                    self._client.send_lines(error.reply)
+                else:
+                    frontend.farewell(error)
+        except GeomailError:
+            pass  # it has gone already, or does not listen
+
+    def _opened(self) -> None:
+        service = self._service
+        if service.events.wants(SessionOpened):
+            opened = SessionOpened(
+                time.time(), self.id, self._server.name, service.protocol.name, self._peer.address
+            )
+            service.events.emit(opened)
+
+    def _remark(self, text: str) -> None:
+        user = _text(self._login.user) if self._login else ""
+        self._service.events.emit(
+            Remark(time.time(), self.id, self._server.name, self._peer.address, user, text)
+        )
+
+    def _refused(self, reason: str, by: str) -> None:
+        assert self._login is not None
+        self._service.events.emit(
+            LoginRefused(
+                time.time(),
+                self.id,
+                self._server.name,
+                self._service.protocol.name,
+                self._peer.address,
+                _text(self._login.user),
+                self._login.method,
+                reason,
+                by,
+            )
+        )
+
+    def _closed(self) -> None:
+        peer, login = self._peer, self._login
+        self._service.events.emit(
+            SessionClosed(
+                time=time.time(),
+                session=self.id,
+                server=self._server.name,
+                protocol=self._service.protocol.name,
+                client=peer.address,
+                client_port=peer.port,
+                local=peer.local_address,
+                local_port=peer.local_port,
+                tls=" ".join(self._client.tls_described or ()),
+                user=_text(login.user) if login else "",
+                method=login.method if login else "",
+                backend=self._backend_label,
+                outcome=self._outcome,
+                side=self._side,
+                reason=self._reason,
+                step=self._step,
+                duration=time.monotonic() - self._started,
+                auth_time=self._auth_time,
+                connect_time=self._connect_time,
+                login_time=self._login_time,
+                bytes_in=self._client.received,
+                bytes_out=self._client.sent,
+            )
+        )
+
+
+def _text(raw: bytes) -> str:
+    """A name from the network as text; bytes that are no UTF-8 stay visible as escapes."""
+    return raw.decode("utf-8", "backslashreplace")
