@@ -214,7 +214,11 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.severity}: {self.key}: {self.text}" if self.key else f"{place}: {self.severity}: {self.text}"
+        return (
+            f"{place}: {self.severity}: {self.key}: {self.text}"
+            if self.key
+            else f"{place}: {self.severity}: {self.text}"
+        )
 
 
 class ConfigError(GeomailError):

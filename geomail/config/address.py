@@ -1,0 +1,223 @@
+"""Where geomail listens and whom it connects to, in nginx's words.
+
+Every reader raises ValueError with the whole message: what was found, what is allowed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from geomail.config.units import parse_flag, shown
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
+_UNIX_PATH_LENGTH = 107
+_LISTEN_WORDS = ("ssl", "proxy_protocol")
+_SCHEMES = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address, or the path of a unix socket (then host is empty and port 0).
+
+    ``host`` is an IP address (IPv6 without brackets) or a host name.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def label(self) -> str:
+        """The address as it is written: ``192.0.2.1:25``, ``[::]:25``, ``unix:/x``."""
+        if self.path:
+            return f"unix:{self.path}"
+        return f"{bracketed(self.host)}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen(Address):
+    """One address that a server listens on."""
+
+    ssl: bool = False
+    proxy_protocol: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AuthHttp:
+    """The URL of an auth service; ``path`` is that of its unix socket, else empty."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    target: str
+
+    @property
+    def label(self) -> str:
+        """The URL as it is written."""
+        if self.path:
+            return f"{self.scheme}://unix:{self.path}:{self.target}"
+        return f"{self.scheme}://{bracketed(self.host)}:{self.port}{self.target}"
+
+
+def bracketed(host: str) -> str:
+    """The host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
+
+
+def parse_address(text: str, folder: str = "", default_port: int | None = None) -> Address:
+    """Read ``host:port``, ``[v6]:port`` or ``unix:path``; a relative path starts in ``folder``."""
+    if text.startswith("unix:"):
+        return Address(path=parse_unix_path(text.removeprefix("unix:"), text, folder))
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or not _is_ip(host, 6) or (rest and not rest.startswith(":")):
+            raise ValueError(f'{shown(text)}: not an IPv6 address with port; write it as "[2001:db8::1]:143"')
+        port_text = rest[1:] if rest else None
+    else:
+        host, colon, after = text.partition(":")
+        port_text = after if colon else None
+        if port_text is not None and ":" in port_text:
+            raise ValueError(f'{shown(text)}: an IPv6 address goes in brackets: "[2001:db8::1]:143"')
+        check_host(host, text)
+    if port_text is None and default_port is not None:
+        return Address(host, default_port)
+    return Address(host, parse_port(port_text, text))
+
+
+def parse_listen(value: object, folder: str = "") -> Listen:
+    """Read nginx's ``address[:port] | port | unix:path`` with its words, or a table of the same."""
+    if isinstance(value, Listen):
+        return value
+    if isinstance(value, dict):
+        return _listen_from_table(value, folder)
+    words = value.split() if isinstance(value, str) else []
+    if isinstance(value, int) and not isinstance(value, bool):
+        words = [str(value)]
+    if not words:
+        raise ValueError(f'{shown(value)}: an address is wanted, such as "0.0.0.0:587" or "[::]:993 ssl"')
+    for word in words[1:]:
+        if word not in _LISTEN_WORDS:
+            raise ValueError(f"{shown(word)} is no parameter of listen; allowed: {', '.join(_LISTEN_WORDS)}")
+    text = words[0]
+    if text.isdecimal() or text.startswith("*:"):
+        text = "0.0.0.0:" + text.removeprefix("*:")
+    address = parse_address(text, folder)
+    return Listen(
+        address.host,
+        address.port,
+        address.path,
+        ssl="ssl" in words[1:],
+        proxy_protocol="proxy_protocol" in words[1:],
+    )
+
+
+def _listen_from_table(table: dict[str, object], folder: str) -> Listen:
+    for key in table:
+        if key not in ("address", *_LISTEN_WORDS):
+            raise ValueError(
+                f"{shown(key)} is no key of listen; allowed: address, {', '.join(_LISTEN_WORDS)}"
+            )
+    address = parse_listen(table.get("address", ""), folder)
+    return replace(
+        address,
+        ssl=parse_flag(table.get("ssl", address.ssl)),
+        proxy_protocol=parse_flag(table.get("proxy_protocol", address.proxy_protocol)),
+    )
+
+
+def parse_port(port: str | None, text: str) -> int:
+    """Read a port; ``text`` is the whole value, for the message."""
+    if port is None:
+        raise ValueError(f'{shown(text)}: the port is missing; write it as "{text}:143"')
+    if not (port.isascii() and port.isdecimal() and int(port[:6]) <= 65535):
+        raise ValueError(f"{shown(text)}: {shown(port)} is no port; a number from 1 to 65535 is wanted")
+    return int(port)
+
+
+def parse_unix_path(path: str, text: str, folder: str) -> str:
+    """Read the path of a unix socket; ``text`` is the whole value, for the message."""
+    if not path:
+        raise ValueError(f'{shown(text)}: the path is missing; write it as "unix:/run/name"')
+    path = str(Path(folder, path))
+    if len(path.encode()) > _UNIX_PATH_LENGTH or "\0" in path:
+        raise ValueError(f"{shown(text)}: a unix socket's path has at most {_UNIX_PATH_LENGTH} bytes")
+    return path
+
+
+def check_host(host: str, text: str) -> None:
+    """Refuse what is neither an IPv4 address nor a host name."""
+    if not host:
+        raise ValueError(f"{shown(text)}: the host is missing")
+    if re.fullmatch(r"[\d.]+", host, re.ASCII):
+        if not _is_ip(host, 4):
+            raise ValueError(f"{shown(text)}: {shown(host)} is no IPv4 address")
+    elif not _HOST_NAME.fullmatch(host):
+        raise ValueError(f"{shown(text)}: {shown(host)} is no host name and no IP address")
+
+
+def parse_auth_http(value: object, folder: str = "") -> AuthHttp:
+    """Read ``[http[s]://]host[:port][/path]`` or ``[http://]unix:/socket[:/path]``."""
+    if isinstance(value, AuthHttp):
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError(f'{shown(value)}: a URL is wanted, such as "http://127.0.0.1:9000/auth"')
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        raise ValueError("a URL has no spaces, control characters or non-ASCII letters; write them as %XX")
+    scheme, separator, rest = value.partition("://")
+    scheme, rest = (scheme.lower(), rest) if separator else ("http", value)
+    if scheme not in _SCHEMES:
+        raise ValueError(f"{shown(scheme)} is no scheme of auth_http; allowed: http://, https://, unix:")
+    if rest.startswith("unix:"):
+        return _auth_http_on_unix_socket(scheme, rest, folder)
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    target = rest[len(host) :]
+    if "@" in host:
+        raise ValueError("user and password have no place in the URL; send them with auth_http_header")
+    address = parse_address(host, default_port=_SCHEMES[scheme])
+    return AuthHttp(
+        scheme, address.host, address.port, "", target if target.startswith("/") else "/" + target
+    )
+
+
+def _auth_http_on_unix_socket(scheme: str, rest: str, folder: str) -> AuthHttp:
+    if scheme == "https":
+        raise ValueError('https and a unix socket do not go together; write it as "unix:/socket:/path"')
+    path, _, target = rest.removeprefix("unix:").partition(":")
+    target = target or "/"
+    return AuthHttp(scheme, "", 0, parse_unix_path(path, rest, folder), "/" * (target[0] != "/") + target)
+
+
+def canonical(address: Address) -> str:
+    """The same text for all ways of writing one address."""
+    if is_literal(address.host):
+        return Address(str(ipaddress.ip_address(address.host)), address.port).label
+    return address.label if address.path else address.label.lower()
+
+
+def is_literal(host: str) -> bool:
+    """Whether the host is an IP address."""
+    return _is_ip(host, 4) or _is_ip(host, 6)
+
+
+def is_public(host: str) -> bool:
+    """Whether the host is reached from outside: no loopback, private or link-local address.
+
+    A wildcard is; a name other than localhost is taken to be.
+    """
+    if not is_literal(host):
+        return host != "localhost"
+    address = ipaddress.ip_address(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    address = mapped or address
+    return address.is_unspecified or address.is_global
+
+
+def _is_ip(host: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == version
+    except ValueError:
+        return False

@@ -1,0 +1,335 @@
+"""What no single option can tell: contradictions, and what is legal but unwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import get_args
+
+from geomail.config.address import Listen, canonical, is_literal, is_public
+from geomail.config.lines import KeyPath
+from geomail.config.messages import nearest
+from geomail.config.schema import Backend, Config, Server
+from geomail.config.source import Source
+from geomail.config.units import shown
+from geomail.config.values import ProtocolName
+from geomail.errors import Problem
+
+_IMPLICIT_TLS_PORTS = (993, 995, 465)
+_WORD_LISTS = (
+    "smtp_auth",
+    "imap_auth",
+    "pop3_auth",
+    "smtp_capabilities",
+    "imap_capabilities",
+    "pop3_capabilities",
+    "ssl_protocols",
+)
+_NOT_PASSED_THROUGH = ("cram-md5", "apop", "external")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A server under examination."""
+
+    server: Server
+    index: int
+    source: Source
+    config: Config
+
+    def error(self, key: str, text: str) -> Problem:
+        """An error in an option, or in the server as such if the option stands nowhere."""
+        return self.source.problem(self._place(key), text)
+
+    def warning(self, key: str, text: str) -> Problem:
+        """A warning; the place is found as for an error."""
+        return self.source.problem(self._place(key), text, "warning")
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The login methods of the server's own protocol."""
+        methods: tuple[str, ...] = getattr(self.server, f"{self.server.protocol}_auth", ())
+        return methods
+
+    def is_sound(self, key: str) -> bool:
+        """Whether the option's value can be relied upon."""
+        return self.source.is_sound(self.source.origin(self.index, key))
+
+    def _place(self, key: str) -> KeyPath:
+        return self.source.origin(self.index, key) or ("mail", "server", self.index)
+
+
+Check = Callable[[Subject], Iterator[Problem]]
+_SERVER_CHECKS: list[tuple[Check, tuple[str, ...]]] = []
+
+
+def reads(*keys: str) -> Callable[[Check], Check]:
+    """Register a check of one server, by the options it reads: one that is broken silences it."""
+
+    def register(function: Check) -> Check:
+        _SERVER_CHECKS.append((function, keys))
+        return function
+
+    return register
+
+
+def check(config: Config, source: Source) -> Iterator[Problem]:
+    """Everything that is wrong or unwise beyond single values."""
+    if not config.servers and source.is_sound(("mail", "server")):
+        yield source.problem((), "no [[mail.server]] is defined: there is nothing to serve")
+    for index, server in enumerate(config.servers):
+        subject = Subject(server, index, source, config)
+        for function, keys in _SERVER_CHECKS:
+            if all(subject.is_sound(key) for key in keys):
+                yield from function(subject)
+    yield from _duplicate_addresses(config, source)
+    yield from _repeated_words(config, source)
+    yield from _routes(config, source)
+    for name, backend in config.backends.items():
+        yield from _backend(name, backend, source)
+
+
+@reads("listen")
+def _has_listen(subject: Subject) -> Iterator[Problem]:
+    if not subject.server.listen:
+        yield subject.error("listen", 'no listen is defined for this server; add one: listen = "0.0.0.0:587"')
+
+
+@reads("listen", "protocol")
+def _has_protocol(subject: Subject) -> Iterator[Problem]:
+    if subject.server.listen and subject.server.protocol not in get_args(ProtocolName):
+        yield subject.error(
+            "protocol",
+            'the protocol is unknown: no listen port tells it; add protocol = "smtp", "imap" or "pop3"',
+        )
+
+
+@reads("listen", "starttls", "ssl_certificate", "ssl_certificate_key")
+def _has_certificates(subject: Subject) -> Iterator[Problem]:
+    server = subject.server
+    if any(listen.ssl for listen in server.listen):
+        cause = "an ssl address"
+    elif server.starttls != "off":
+        cause = f'starttls = "{server.starttls}"'
+    else:
+        return
+    certificates, keys = server.ssl_certificate, server.ssl_certificate_key
+    if not certificates:
+        yield subject.error("ssl_certificate", f"no ssl_certificate is defined, which {cause} needs")
+    for certificate in certificates[len(keys) :]:
+        yield subject.error(
+            "ssl_certificate_key",
+            f"no ssl_certificate_key is defined for the certificate {shown(certificate)}",
+        )
+    if certificates and len(keys) > len(certificates):
+        yield subject.warning("ssl_certificate_key", "more keys than certificates: those beyond are not used")
+
+
+@reads("ssl_protocols")
+def _has_current_tls(subject: Subject) -> Iterator[Problem]:
+    old = [name for name in subject.server.ssl_protocols if name in ("TLSv1", "TLSv1.1")]
+    if old:
+        yield subject.warning(
+            "ssl_protocols", f"{' and '.join(old)} can be broken by attackers; TLSv1.2 is the least"
+        )
+
+
+@reads("auth", "auth_http")
+def _names_who_is_asked(subject: Subject) -> Iterator[Problem]:
+    source = subject.source.origin(subject.index, "auth")
+    url = subject.source.origin(subject.index, "auth_http")
+    if subject.server.auth == "passthrough":
+        if source and url and source[:-1] == url[:-1]:
+            yield subject.error(
+                "auth", 'auth = "passthrough" and auth_http contradict each other: only one can be asked'
+            )
+    elif url is None and source is not None:
+        yield subject.error("auth", 'auth = "http" needs the URL of the auth service: auth_http = "http://…"')
+    elif url is None:
+        yield subject.error(
+            "auth", 'nobody is asked about logins: add auth_http = "http://…" or auth = "passthrough"'
+        )
+
+
+@reads("auth", "auth_http", "smtp_auth", "imap_auth", "pop3_auth", "protocol", "listen")
+def _methods_pass_through(subject: Subject) -> Iterator[Problem]:
+    methods = subject.methods
+    stuck = [method for method in methods if method in _NOT_PASSED_THROUGH]
+    if subject.server.auth == "passthrough" and stuck:
+        yield subject.error(
+            f"{subject.server.protocol}_auth",
+            f"{', '.join(stuck)}: needs an auth service, as it gives no password that a backend "
+            'could be shown; it cannot go with auth = "passthrough"',
+        )
+
+
+@reads("auth", "auth_http", "smtp_auth", "protocol", "listen")
+def _has_routes(subject: Subject) -> Iterator[Problem]:
+    if subject.server.auth != "passthrough" or not subject.source.is_sound(("auth", "passthrough")):
+        return
+    if any(path[:2] == ("auth", "passthrough") for path in subject.source.broken):
+        return
+    routes = subject.config.passthrough
+    if not (routes.default or routes.domains or routes.users):
+        yield subject.error(
+            "auth", 'auth = "passthrough" needs a route: default, domains or users in [auth.passthrough]'
+        )
+    elif "none" in subject.methods and not (routes.default or routes.domains):
+        yield subject.warning(
+            "smtp_auth", "none is routed by the recipient's domain, but there are only routes by user"
+        )
+
+
+@reads("listen", "starttls", "smtp_auth", "protocol")
+def _protects_passwords(subject: Subject) -> Iterator[Problem]:
+    server = subject.server
+    if server.starttls == "only" or ("none" in subject.methods and server.starttls == "on"):
+        return
+    open_to_all = [
+        listen.label
+        for listen in server.listen
+        if _is_public_listen(listen) and not listen.ssl and listen.port not in _IMPLICIT_TLS_PORTS
+    ]
+    if open_to_all:
+        yield subject.warning(
+            "starttls" if subject.source.origin(subject.index, "starttls") else "listen",
+            f"clients may log in without TLS on {', '.join(open_to_all)}, passwords in clear; "
+            'starttls = "only" forbids it',
+        )
+
+
+@reads("listen")
+def _has_sensible_ports(subject: Subject) -> Iterator[Problem]:
+    for listen in subject.server.listen:
+        if listen.port in _IMPLICIT_TLS_PORTS and not listen.ssl:
+            yield subject.warning(
+                "listen",
+                f"{listen.label} has no TLS, which clients expect on this port: the port alone does not switch "
+                f'it on; write "{listen.label} ssl"',
+            )
+        if not listen.path and listen.port == 0:
+            yield subject.warning(
+                "listen", f"{listen.label}: the system picks a different port at each start"
+            )
+
+
+@reads("listen", "smtp_auth", "protocol", "xclient", "proxy_protocol")
+def _tells_who_relays(subject: Subject) -> Iterator[Problem]:
+    server = subject.server
+    hidden = server.xclient == "off" and server.proxy_protocol == "off"
+    if "none" in subject.methods and hidden and any(_is_public_listen(listen) for listen in server.listen):
+        yield subject.warning(
+            "smtp_auth",
+            "none without xclient or proxy_protocol: the backend takes every sender for geomail itself; "
+            "if it relays for that address, anyone can send through it",
+        )
+
+
+@reads("max_errors")
+def _allows_errors(subject: Subject) -> Iterator[Problem]:
+    if subject.server.max_errors == 0:
+        yield subject.warning(
+            "max_errors", "0 is no absence of a limit: the first error closes the session, as with 1"
+        )
+
+
+@reads("auth", "auth_http", "auth_http_ca")
+def _asks_in_private(subject: Subject) -> Iterator[Problem]:
+    service = subject.server.auth_http
+    if service is None or service.scheme == "https":
+        return
+    if subject.server.auth_http_ca is not None:
+        yield subject.warning("auth_http_ca", "has no effect: auth_http is no https URL")
+    if is_literal(service.host) and is_public(service.host):
+        yield subject.warning(
+            "auth_http", f"passwords go to {service.host} in clear; use https, or a private address"
+        )
+
+
+def _is_public_listen(listen: Listen) -> bool:
+    return not listen.path and is_public(listen.host)
+
+
+def _duplicate_addresses(config: Config, source: Source) -> Iterator[Problem]:
+    """The same address and port twice, on one server or on two."""
+    seen: dict[str, KeyPath] = {}
+    for index, server in enumerate(config.servers):
+        for position, listen in enumerate(server.listen):
+            path: KeyPath = ("mail", "server", index, "listen", position)
+            where = canonical(listen)
+            if where in seen:
+                first = source.problem(seen[where], "").line
+                yield source.problem(path, f"{listen.label} is given twice; the first is in line {first}")
+            elif listen.path or listen.port:
+                seen[where] = path
+
+
+def _repeated_words(config: Config, source: Source) -> Iterator[Problem]:
+    """Words that stand twice in one list."""
+    tables: list[KeyPath] = [("mail",), *(("mail", "server", index) for index in range(len(config.servers)))]
+    for path in ((*table, key) for table in tables for key in _WORD_LISTS):
+        if source.is_sound(path) and source.has(path):
+            value = source.value(path)
+            words = [word.lower() for word in (value.split() if isinstance(value, str) else value)]
+            for word in sorted({word for word in words if words.count(word) > 1}):
+                yield source.problem(path, f"{shown(word)} is given twice; once is enough", "warning")
+
+
+def _routes(config: Config, source: Source) -> Iterator[Problem]:
+    """Routes to backends that do not exist, and routes that nobody takes."""
+    routes, base = config.passthrough, ("auth", "passthrough")
+    taken: list[tuple[KeyPath, str]] = [((*base, "default"), routes.default)] if routes.default else []
+    taken += [((*base, "domains", domain), name) for domain, name in routes.domains.items()]
+    taken += [((*base, "users", user), name) for user, name in routes.users.items()]
+    backends = source.content.get("backends", {})
+    for path, name in taken:
+        if isinstance(backends, dict) and name not in backends:
+            yield source.problem(
+                path, f"{shown(name)} is no backend; {_known_backends(name, list(backends))}"
+            )
+    auth_is_sound = not any(path[-1] == "auth" for path in source.broken)
+    if taken and auth_is_sound and all(server.auth != "passthrough" for server in config.servers):
+        yield source.problem(base, 'has no effect: no server has auth = "passthrough"', "warning")
+
+
+def _known_backends(name: str, known: list[str]) -> str:
+    guess = nearest(name, known)
+    if guess:
+        return f"did you mean {guess}?"
+    return f"defined: {', '.join(known)}" if known else f"add [backends.{name}]"
+
+
+def _backend(name: str, backend: Backend, source: Source) -> Iterator[Problem]:
+    base: KeyPath = ("backends", name)
+    if any(path[:2] == base for path in source.broken):
+        return
+    yield from _backend_tls_keys(base, backend, source)
+    if backend.tls != "off" and not backend.tls_verify:
+        yield source.problem(
+            (*base, "tls_verify"),
+            "its certificate is not verified: anyone in between can read passwords",
+            "warning",
+        )
+    if backend.port in _IMPLICIT_TLS_PORTS and backend.tls != "implicit":
+        text = (
+            f'port {backend.port} is spoken with TLS from the start; this backend has tls = "{backend.tls}"'
+        )
+        yield source.problem((*base, "address"), f'{text}, not "implicit"', "warning")
+    elif backend.tls == "off" and is_literal(backend.host) and is_public(backend.host):
+        yield source.problem(
+            (*base, "address"), f"passwords go to {backend.host} in clear; see tls", "warning"
+        )
+
+
+def _backend_tls_keys(base: KeyPath, backend: Backend, source: Source) -> Iterator[Problem]:
+    """Keys about TLS that do not fit together."""
+    if backend.tls == "off":
+        for key in ("tls_ca", "tls_name", "tls_verify", "tls_certificate", "tls_certificate_key"):
+            if source.has((*base, key)):
+                yield source.problem((*base, key), "has no effect: tls is off", "warning")
+    elif backend.tls_certificate_key and not backend.tls_certificate:
+        yield source.problem((*base, "tls_certificate_key"), "a key without tls_certificate")
+    elif backend.tls_verify and backend.path and not backend.tls_name:
+        yield source.problem(
+            base, "a unix socket has no name that a certificate could be verified by; add tls_name"
+        )

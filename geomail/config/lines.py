@@ -1,0 +1,154 @@
+"""Where in a TOML file each key stands: the standard library's reader does not tell."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+#: The way to a value: ``("mail", "server", 0, "listen", 1)``.
+KeyPath = tuple[str | int, ...]
+
+_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_SPACE = re.compile(r"[ \t]*")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_SCALAR = re.compile(r"[^,\]}#\r\n]*")
+_STRING = re.compile(
+    r'"""(?:\\.|[^\\])*?"{3,5}(?!")'
+    r"|'''.*?'{3,5}(?!')"
+    r'|"(?:\\.|[^"\\\n])*"'
+    r"|'[^'\n]*'",
+    re.DOTALL,
+)
+
+
+def scan(text: str) -> dict[KeyPath, int]:
+    """The line, from 1, of every table, key and array element of a valid TOML document."""
+    return _Scanner(text).scan()
+
+
+def line_of(lines: dict[KeyPath, int], path: KeyPath) -> int:
+    """The line of the path, or of what is nearest around it; 0 if nothing is."""
+    for length in range(len(path), 0, -1):
+        if path[:length] in lines:
+            return lines[path[:length]]
+    return 0
+
+
+class _Scanner:
+    """Walks through a document once. It trusts the syntax: tomllib has read it before."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.position = 0
+        self.lines: dict[KeyPath, int] = {}
+        self._line = 1
+        self._counted = 0
+        self._array_lengths: dict[KeyPath, int] = {}
+
+    def scan(self) -> dict[KeyPath, int]:
+        table: KeyPath = ()
+        self._skip(_BLANK)
+        while self.position < len(self.text):
+            if self._next("["):
+                table = self._header()
+            else:
+                self._pair(table)
+            self._skip(_BLANK)
+        return self.lines
+
+    def _header(self) -> KeyPath:
+        line, array = self._current_line(), self._next("[")
+        keys = self._key()
+        self.position += 2 if array else 1
+        path = self._resolve(keys[:-1])
+        path = (*path, keys[-1])
+        if array:
+            index = self._array_lengths.get(path, 0)
+            self._array_lengths[path] = index + 1
+            self.lines.setdefault(path, line)
+            path = (*path, index)
+        self._note(path, line)
+        return path
+
+    def _resolve(self, keys: list[str]) -> KeyPath:
+        """The path that keys of a header mean: in an array of tables, its last element."""
+        path: KeyPath = ()
+        for key in keys:
+            path = (*path, key)
+            if path in self._array_lengths:
+                path = (*path, self._array_lengths[path] - 1)
+        return path
+
+    def _pair(self, table: KeyPath) -> None:
+        line = self._current_line()
+        path = (*table, *self._key())
+        self.position += 1
+        self._note(path, line)
+        self._value(path)
+
+    def _value(self, path: KeyPath) -> None:
+        self._skip(_SPACE)
+        if self._next("["):
+            self._array(path)
+        elif self._next("{"):
+            self._inline_table(path)
+        elif not self._skip(_STRING):
+            self._skip(_SCALAR)
+
+    def _array(self, path: KeyPath) -> None:
+        index = 0
+        self._skip(_BLANK)
+        while not self._next("]"):
+            self._note((*path, index), self._current_line())
+            self._value((*path, index))
+            self._skip(_BLANK)
+            self._next(",")
+            self._skip(_BLANK)
+            index += 1
+
+    def _inline_table(self, path: KeyPath) -> None:
+        self._skip(_BLANK)
+        while not self._next("}"):
+            self._pair(path)
+            self._skip(_BLANK)
+            self._next(",")
+            self._skip(_BLANK)
+
+    def _key(self) -> list[str]:
+        """Read a dotted key; the position is then at what follows it."""
+        keys: list[str] = []
+        while not keys or self._next("."):
+            self._skip(_SPACE)
+            bare = self._skip(_BARE_KEY)
+            keys.append(bare or _unquoted(self._skip(_STRING)))
+            self._skip(_SPACE)
+        return keys
+
+    def _next(self, character: str) -> bool:
+        if self.text.startswith(character, self.position):
+            self.position += 1
+            return True
+        return False
+
+    def _skip(self, pattern: re.Pattern[str]) -> str:
+        match = pattern.match(self.text, self.position)
+        if match is None:
+            return ""
+        self.position = match.end()
+        return match[0]
+
+    def _note(self, path: KeyPath, line: int) -> None:
+        """Remember the line of a path, and of tables on the way that have no header of their own."""
+        for length in range(1, len(path)):
+            self.lines.setdefault(path[:length], line)
+        self.lines[path] = line
+
+    def _current_line(self) -> int:
+        self._line += self.text.count("\n", self._counted, self.position)
+        self._counted = self.position
+        return self._line
+
+
+def _unquoted(key: str) -> str:
+    """The key that a quoted one stands for."""
+    return next(iter(tomllib.loads(f"{key} = 0"))) if key.startswith('"') else key[1:-1]

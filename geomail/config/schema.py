@@ -1,0 +1,258 @@
+"""The options of ``geomail.toml``: one model per table.
+
+Names, values and contexts are nginx's. An option's default and its one-line
+doc stand here and nowhere else; a field without a repr is a secret. A table's
+model says which keys may stand in it: what :class:`Mail` inherits from
+:class:`Options`, ``[mail]`` and ``[[mail.server]]`` may both hold. ``load``
+gives each :class:`Server` what it inherits, so that it is complete.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from geomail.config.address import Address, AuthHttp, Listen
+from geomail.config.units import Flag, Number, Size, Time, Timeout
+from geomail.config.values import (
+    AuthHttpUrl,
+    AuthSource,
+    BackendAddress,
+    BackendTls,
+    Capabilities,
+    Domains,
+    File,
+    Files,
+    Headers,
+    ImapMethods,
+    Listens,
+    NameServers,
+    Pop3Methods,
+    ProtocolName,
+    ProxyProtocol,
+    ServerName,
+    SmtpMethods,
+    SslProtocols,
+    StartTls,
+    Xclient,
+    check_backend_names,
+    check_double_brackets,
+)
+
+__all__ = ["Address", "AuthHttp", "Backend", "Config", "Listen", "Mail", "Options", "Passthrough", "Server"]
+
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+_PORTS: dict[int, ProtocolName] = {
+    143: "imap", 993: "imap", 110: "pop3", 995: "pop3", 25: "smtp", 465: "smtp", 587: "smtp",
+}  # fmt: skip
+
+
+class Table(BaseModel):
+    """A table of the file: no unknown keys, no guessing of types, never changed once made."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Options(Table):
+    """What may stand in ``[mail]``, for all servers, and in ``[[mail.server]]``, for one."""
+
+    server_name: ServerName = Field(
+        default_factory=lambda: os.uname().nodename.lower(),
+        description="geomail's own host name, in greetings, challenges and towards SMTP backends; "
+        "default: the machine's",
+    )
+    timeout: Timeout = Field(
+        60.0, description="time from the greeting to a complete login; commands do not extend it"
+    )
+    max_errors: Number = Field(5, description="the session is closed after this many invalid commands")
+    max_commands: Number = Field(
+        1000, description="the session is closed after this many commands before login; 0: no limit"
+    )
+    max_login_attempts: Number = Field(
+        20, description="the session is closed after this many failed logins; 0: no limit"
+    )
+    resolver: NameServers = Field((), description="DNS servers asked for the names of SMTP clients, or off")
+    resolver_timeout: Timeout = Field(30.0, description="time for one DNS lookup")
+
+    starttls: StartTls = Field(
+        "off", description="STARTTLS and STLS: off, on (offered), or only (required before anything else)"
+    )
+    ssl_certificate: Files = Field(
+        (), description="certificate files in PEM, each the leaf first, then its chain"
+    )
+    ssl_certificate_key: Files = Field(
+        (), description="private key files in PEM, in the order of ssl_certificate"
+    )
+    ssl_protocols: SslProtocols = Field(
+        ("TLSv1.2", "TLSv1.3"), description="TLS versions that clients may use"
+    )
+    ssl_ciphers: str = Field(
+        "HIGH:!aNULL:!MD5", description="ciphers that clients may use, as OpenSSL lists them"
+    )
+
+    smtp_auth: SmtpMethods = Field(
+        ("plain", "login"), description="how SMTP clients may log in; none lets them send without a login"
+    )
+    imap_auth: ImapMethods = Field(("plain",), description="how IMAP clients may log in")
+    pop3_auth: Pop3Methods = Field(("plain",), description="how POP3 clients may log in")
+    smtp_capabilities: Capabilities = Field((), description="extensions in the reply to EHLO, one line each")
+    imap_capabilities: Capabilities = Field(
+        ("IMAP4", "IMAP4rev1", "UIDPLUS"), description="capabilities in the reply to CAPABILITY"
+    )
+    pop3_capabilities: Capabilities = Field(
+        ("TOP", "USER", "UIDL"), description="capabilities in the reply to CAPA, one line each"
+    )
+    smtp_client_buffer: Size = Field(PAGE_SIZE, description="longest line of an SMTP client before login")
+    imap_client_buffer: Size = Field(PAGE_SIZE, description="longest command of an IMAP client before login")
+    pop3_client_buffer: Size = Field(PAGE_SIZE, description="longest line of a POP3 client before login")
+    smtp_greeting_delay: Time = Field(
+        0.0, description="wait before the SMTP greeting; a client that speaks in it is refused"
+    )
+
+    auth: AuthSource = Field(
+        "http", description="who is asked about a login: http (implied by auth_http) or passthrough"
+    )
+    auth_http: AuthHttpUrl | None = Field(
+        None, description="URL of the auth service, in nginx's auth_http protocol"
+    )
+    auth_http_timeout: Timeout = Field(
+        60.0, description="time for one request to the auth service, as a whole"
+    )
+    auth_http_header: Headers = Field(
+        (), repr=False, description="headers added to each request to the auth service, a shared secret say"
+    )
+    auth_http_ca: File | None = Field(
+        None, description="CA file that verifies an https auth service; default: the system's"
+    )
+
+    proxy_buffer: Size | None = Field(
+        None,
+        description="buffer for relaying, each way; default: one memory page, growing to 256k while busy",
+    )
+    proxy_timeout: Timeout = Field(
+        86400.0, description="the session is closed when nothing moves for this long"
+    )
+    proxy_pass_error_message: Flag = Field(
+        False, description="whether the client gets the backend's words when that refuses a login"
+    )
+    xclient: Xclient = Field(
+        "on",
+        description="tell SMTP backends who the client is: on, off, or auto (what the backend offers)",
+    )
+    proxy_smtp_auth: Flag = Field(
+        False, description="whether geomail logs in to SMTP backends with the user's password"
+    )
+    proxy_protocol: ProxyProtocol = Field(
+        "off", description="PROXY header to backends: off, on (version 1) or v2"
+    )
+
+
+def _protocol_by_port(data: dict[str, Any]) -> Any:
+    return next((_PORTS[listen.port] for listen in data["listen"] if listen.port in _PORTS), None)
+
+
+def _name_by_listen(data: dict[str, Any]) -> str:
+    return data["listen"][0].label if data["listen"] else f"{data['protocol']} server"
+
+
+class Server(Options):
+    """One ``[[mail.server]]``; complete in a :class:`Config`."""
+
+    listen: Listens = Field(
+        (),
+        description="where clients connect: address:port, [v6]:port or unix:path, then ssl, proxy_protocol",
+    )
+    protocol: ProtocolName = Field(
+        default_factory=_protocol_by_port,
+        description="smtp, imap or pop3; default: by the first listen port that is known",
+    )
+    name: str = Field(
+        default_factory=_name_by_listen,
+        min_length=1,
+        description="name in logs; default: the first listen address",
+    )
+
+
+class Mail(Options):
+    """The table ``[mail]``."""
+
+    server: Annotated[tuple[Server, ...], BeforeValidator(check_double_brackets)] = Field(
+        (), description="the servers, one [[mail.server]] each"
+    )
+
+
+class Passthrough(Table):
+    """The table ``[auth.passthrough]``: which backend verifies whom."""
+
+    default: str | None = Field(None, description="backend of all users without a route of their own")
+    domains: Domains = Field(default_factory=dict, description="backends by the domain of the user name")
+    users: dict[str, str] = Field(default_factory=dict, description="backends by the exact user name")
+
+
+class Auth(Table):
+    """The table ``[auth]``: the auth sources' own tables."""
+
+    passthrough: Passthrough = Field(Passthrough(), description="routes of auth = passthrough")
+
+
+class Backend(Table):
+    """One ``[backends.NAME]``: a mail server behind geomail."""
+
+    name: str = Field("", description="the NAME of its table")
+    address: BackendAddress = Field(description="host:port, [v6]:port or unix:path")
+    tls: BackendTls = Field("off", description="TLS to it: off, implicit, or starttls (STARTTLS, STLS)")
+    tls_ca: File | None = Field(None, description="CA file that verifies it; default: the system's")
+    tls_name: ServerName | None = Field(
+        None, description="name its certificate must have; default: the address's host"
+    )
+    tls_verify: Flag = Field(True, description="whether its certificate is verified")
+    tls_certificate: File | None = Field(None, description="certificate that geomail shows it")
+    tls_certificate_key: File | None = Field(
+        None, description="key of tls_certificate; default: in the same file"
+    )
+
+    @property
+    def host(self) -> str:
+        """Host name or IP address; empty for a unix socket."""
+        return self.address.host
+
+    @property
+    def port(self) -> int:
+        """TCP port; 0 for a unix socket."""
+        return self.address.port
+
+    @property
+    def path(self) -> str:
+        """Path of a unix socket, else empty."""
+        return self.address.path
+
+
+class Document(Table):
+    """The whole file, as it is written."""
+
+    mail: Mail = Field(Mail(), description="the mail proxy")
+    auth: Auth = Field(Auth(), description="auth sources beside auth_http")
+    backends: Annotated[dict[str, Backend], BeforeValidator(check_backend_names)] = Field(
+        default_factory=dict, description="mail servers behind geomail, one [backends.NAME] each"
+    )
+
+
+class Config(Table):
+    """A whole configuration, complete: inheritance is resolved, everything is checked."""
+
+    servers: tuple[Server, ...]
+    backends: dict[str, Backend] = Field(default_factory=dict)
+    passthrough: Passthrough = Passthrough()
+
+
+#: The model of each table, by the header that the file writes.
+TABLES: dict[str, type[Table]] = {
+    "": Document,
+    "[mail]": Mail,
+    "[[mail.server]]": Server,
+    "[auth]": Auth,
+    "[auth.passthrough]": Passthrough,
+    "[backends.NAME]": Backend,
+}

@@ -1,0 +1,155 @@
+"""Values as nginx writes them: read, written, and shown to the operator.
+
+Every reader raises ValueError with the whole message: what was found, what is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer
+
+_TIME_UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_TIME_TERM = re.compile(r"(\d+)(ms|[wdhms])? *", re.ASCII)
+_SIZE = re.compile(r"(\d+)([kKmM]?)", re.ASCII)
+_SIZE_UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
+_TIME_ALLOWED = 'a time is wanted: a number of seconds, or text such as "24h", "1m30s" or "500ms"'
+_SIZE_ALLOWED = 'a size is wanted: a number of bytes, or text such as "8k" or "1m"'
+_FLAG_ALLOWED = '"on" or "off" is wanted'
+_SHOWN_LENGTH = 60
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that a terminal could take for an order."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(value: object) -> str:
+    """A value from the file as a message shows it: safe to print, and short."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list | tuple):
+        return "an array"
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else str(value)
+    return printable(text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…")
+
+
+def parse_flag(value: object) -> bool:
+    """Read ``true``, ``false``, ``"on"`` or ``"off"``."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("on", "off"):
+        return value.lower() == "on"
+    raise ValueError(f"{shown(value)}: {_FLAG_ALLOWED}")
+
+
+def parse_number(value: object) -> int:
+    """Read a whole number, zero or more; digits in quotes are one too."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value)
+    raise ValueError(f"{shown(value)}: a whole number, zero or more, is wanted")
+
+
+def parse_size(value: object) -> int:
+    """Read a size in bytes: ``4096``, ``"8k"``, ``"1m"``."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{shown(value)}: {_SIZE_ALLOWED}")
+    return int(match[1]) * _SIZE_UNITS[match[2].lower()]
+
+
+def format_size(size: int | None) -> int | str | None:
+    """Write a size in the largest unit that fits."""
+    if size is None:
+        return None
+    for unit in ("m", "k"):
+        if size and size % _SIZE_UNITS[unit] == 0:
+            return f"{size // _SIZE_UNITS[unit]}{unit}"
+    return size
+
+
+def parse_time(value: object) -> float:
+    """Read a time in seconds: ``60``, ``"24h"``, ``"1m30s"``, ``"1h 30m"``, ``"500ms"``."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if value >= 0 and math.isfinite(value):
+            return float(value)
+    elif isinstance(value, str):
+        return _sum_of_terms(value)
+    raise ValueError(f"{shown(value)}: {_TIME_ALLOWED}")
+
+
+def _sum_of_terms(text: str) -> float:
+    total, position, smaller = 0.0, 0, list(_TIME_UNITS)
+    while match := _TIME_TERM.match(text, position):
+        unit = match[2] or "s"
+        if unit not in smaller:
+            raise ValueError(
+                f"{shown(text)}: the units of a time go from large to small, each once: w d h m s ms"
+            )
+        smaller = smaller[smaller.index(unit) + 1 :]
+        total += int(match[1]) * _TIME_UNITS[unit]
+        position = match.end()
+    if not text or position < len(text):
+        raise ValueError(f"{shown(text)}: {_TIME_ALLOWED}")
+    return total
+
+
+def format_time(seconds: float) -> str:
+    """Write a time in hours, minutes, seconds and milliseconds."""
+    left, text = round(seconds * 1000), ""
+    for unit, milliseconds in (("h", 3600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, left = divmod(left, milliseconds)
+        text += f"{count}{unit}" if count else ""
+    return text or "0"
+
+
+def _above_zero(value: float) -> float:
+    if value == 0:
+        raise ValueError("0: it must be more than zero")
+    return value
+
+
+def parse_words(value: object) -> tuple[object, ...]:
+    """Read a list of words, as an array or as one text; a repeated word counts once."""
+    if isinstance(value, str):
+        value = value.split()
+    if not isinstance(value, list | tuple):
+        raise ValueError(
+            f'{shown(value)}: an array of words is wanted, or one text with spaces: "plain login"'
+        )
+    words = tuple(word.lower() if isinstance(word, str) else word for word in value)
+    if not words:
+        raise ValueError("empty: at least one word is wanted")
+    return without_repeats(words)
+
+
+def without_repeats(items: tuple[object, ...]) -> tuple[object, ...]:
+    """The items, each at its first place only."""
+    kept: list[object] = []
+    for item in items:
+        if item not in kept:
+            kept.append(item)
+    return tuple(kept)
+
+
+def parse_choice(value: object) -> object:
+    """Read a word whose case does not matter; ``true`` is ``"on"``, ``false`` is ``"off"``."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value.lower() if isinstance(value, str) else value
+
+
+Flag = Annotated[bool, BeforeValidator(parse_flag)]
+Number = Annotated[int, BeforeValidator(parse_number)]
+Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_above_zero), PlainSerializer(format_size)]
+Time = Annotated[float, BeforeValidator(parse_time), PlainSerializer(format_time)]
+Timeout = Annotated[
+    float, BeforeValidator(parse_time), AfterValidator(_above_zero), PlainSerializer(format_time)
+]
