@@ -1,0 +1,34 @@
+# The commands of a working day. `make test` is all that a fresh machine needs.
+
+VENV := .venv
+INTERPRETERS = $(shell tests/interpreters.sh)
+PYTHON = $(firstword $(INTERPRETERS))
+
+.PHONY: test
+test: lint servers  ## every check and test, on every supported Python that is found
+	$(VENV)/bin/pytest
+	tests/other_interpreters.sh $(filter-out $(PYTHON),$(INTERPRETERS))
+
+.PHONY: lint
+lint: environment  ## style and types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+
+.PHONY: environment
+environment:  ## .venv, from requirements.lock
+	tests/environment.sh "$(PYTHON)" $(VENV)
+
+.PHONY: servers
+servers:  ## Postfix, Dovecot and the clients that tests use, from the distribution
+	tests/servers/install.sh
+
+.PHONY: lock
+lock: environment  ## requirements.lock again, from pyproject.toml and what is released today
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet uv
+	.venv-lock/bin/uv pip compile pyproject.toml --extra dev --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-emit-index-url --output-file requirements.lock
+
+.PHONY: clean
+clean:  ## forget everything that was made
+	rm -rf .venv .venv-* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Prints the Python interpreters of this machine that geomail runs on, one line per Python version:
+# the one that tests run on first (python3 where it is new enough), then the others.
+
+newest_first="3.13 3.12 3.11"
+
+# Its version, if it works at all: a pyenv shim of a version that is not selected does not.
+version_of() {
+    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null </dev/null
+}
+
+candidates() {
+    command -v python3
+    for version in $newest_first; do
+        command -v "python$version"
+        ls -d "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python3 2>/dev/null
+        ls -d "/usr/bin/python$version" "/usr/local/bin/python$version" 2>/dev/null
+    done
+}
+
+seen=" "
+for python in $(candidates); do
+    version=$(version_of "$python") || continue
+    case " $newest_first " in *" $version "*) ;; *) continue ;; esac
+    case "$seen" in *" $version "*) continue ;; esac
+    seen="$seen$version "
+    echo "$python"
+done

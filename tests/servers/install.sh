@@ -1,0 +1,54 @@
+#!/bin/sh
+# Installs what the tests run beside geomail, where it is missing, from the distribution's packages:
+# removes nothing, configures nothing, lets no service start. What cannot be had is said; its tests then skip.
+set -eu
+
+PATH=$PATH:/usr/sbin:/sbin
+missing=""
+wanted() { [ -x "$1" ] || command -v "$1" >/dev/null || missing="$missing $2"; }
+wanted postfix postfix
+wanted /usr/lib/dovecot/imap dovecot-imapd
+wanted /usr/lib/dovecot/pop3 dovecot-pop3d
+wanted swaks swaks
+wanted curl curl
+wanted openssl openssl
+[ -n "$missing" ] || exit 0
+
+command="apt-get install --yes --no-remove --no-install-recommends$missing"
+if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
+    echo "servers: some tests will skip; as root, this brings what they need: $command" >&2
+    exit 0
+fi
+
+# A package's scripts ask this file before they start a service.
+policy=/usr/sbin/policy-rc.d
+kept=$policy.kept-by-geomail-tests
+forbids() {
+    status=0
+    "$policy" postfix start >/dev/null 2>&1 </dev/null || status=$?
+    [ "$status" -eq 101 ]
+}
+release_services() {
+    rm -f "$policy"
+    [ ! -e "$kept" ] || mv "$kept" "$policy"
+}
+if ! forbids; then
+    [ ! -e "$policy" ] || mv "$policy" "$kept"
+    trap release_services EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+
+echo "servers: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+if command -v debconf-set-selections >/dev/null; then
+    echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
+fi
+log=$(mktemp)
+install() { $command </dev/null >"$log" 2>&1; }
+if ! install; then
+    apt-get update >/dev/null 2>&1 </dev/null || true
+    install || { cat "$log" >&2; echo "servers: not installed; some tests will skip" >&2; }
+fi
+rm -f "$log"

@@ -1,0 +1,60 @@
+"""Messages for the tests, and the way they go into Postfix and come out of Dovecot."""
+
+import imaplib
+import random
+import re
+import smtplib
+
+from tests.servers.accounts import Account
+
+LINE = bytes(byte for byte in range(32, 256) if byte != 127)
+
+
+def message(recipient: Account, size: int = 0, seed: int = 1) -> bytes:
+    """A message with everything that a careless relay would spoil, of at least ``size`` bytes."""
+    head = (
+        f"From: The sender <sender@example.test>\r\nTo: {recipient.address}\r\nSubject: test {seed}\r\n"
+        f"Message-ID: <{seed}.{size}@example.test>\r\nDate: Tue, 24 Nov 2026 12:00:00 +0000\r\n"
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=latin-1\r\n"
+        "Content-Transfer-Encoding: 8bit\r\n"
+    ).encode()
+    body = (
+        b"\r\n.\r\n..\r\n.hidden\r\n\r\n \t \r\n"
+        + LINE
+        + b"\r\nFrom here\r\n* OK\r\n+OK\r\n"
+        + b"x" * 998
+        + b"\r\n"
+    )
+    return head + body + _noise(size - len(head) - len(body), seed)
+
+
+def _noise(size: int, seed: int) -> bytes:
+    if size <= 0:
+        return b""
+    chance = random.Random(seed)
+    block = b"".join(bytes(chance.choices(LINE, k=76)) + b"\r\n" for _ in range(1000))
+    return block * (size // len(block) + 1)
+
+
+def delivered(stored: bytes) -> bytes:
+    """A message from a mailbox, without the headers that its way put before it."""
+    return stored[stored.index(b"From: The sender") :]
+
+
+def queued(client: smtplib.SMTP, recipient: str, text: bytes, sender: str = "sender@example.test") -> str:
+    """Send a message and give the name under which Postfix queued it."""
+    assert client.mail(sender)[0] == 250
+    assert client.rcpt(recipient)[0] == 250
+    code, words = client.data(text)
+    found = re.search(rb"queued as (\w+)", words)
+    assert code == 250, words
+    assert found is not None, words
+    return found[1].decode()
+
+
+def fetched(client: imaplib.IMAP4, number: int = 1) -> bytes:
+    """A message of the selected mailbox."""
+    status, parts = client.fetch(str(number), "(RFC822)")
+    assert status == "OK"
+    assert isinstance(parts[0], tuple), parts
+    return parts[0][1]

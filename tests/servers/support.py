@@ -1,0 +1,125 @@
+"""What all servers that tests start have in common: ports, processes, logs, and when they cannot be had."""
+
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+LOOPBACK = "127.0.0.1"
+SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+_ports_taken: set[int] = set()
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip the test because this machine lacks a server; where CI runs, that is a failure."""
+    if os.environ.get("CI", "").lower() in ("true", "1"):
+        pytest.fail(f"CI must have what the tests need: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def program(name: str) -> str:
+    """The path of a program, or the end of the test."""
+    path = shutil.which(name, path=SYSTEM_PATH)
+    if path is None:
+        unavailable(f"{name} is not installed (make servers)")
+    return path
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody uses, below those that clients are given."""
+    for port in random.sample(range(20000, 32000), 200):
+        with socket.socket() as probe:
+            if port in _ports_taken or probe.connect_ex((LOOPBACK, port)) == 0:
+                continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+        _ports_taken.add(port)
+        return port
+    raise RuntimeError("no free port in 200 tries")
+
+
+@dataclass(frozen=True)
+class Log:
+    """A growing log file."""
+
+    path: Path
+
+    @property
+    def text(self) -> str:
+        """All that was written so far."""
+        return self.path.read_text(errors="replace") if self.path.exists() else ""
+
+    @property
+    def end(self) -> int:
+        """How much there is now: what :meth:`wait_for` takes as ``after``."""
+        return len(self.text)
+
+    def wait_for(self, pattern: str, after: int = 0, seconds: float = 10) -> re.Match[str]:
+        """The first match of ``pattern``, which may be yet to come."""
+        deadline = time.monotonic() + seconds
+        while (found := re.compile(pattern).search(self.text, after)) is None:
+            if time.monotonic() > deadline:
+                pytest.fail(f"not in {self.path.name}: {pattern}\n{self.text[after:]}")
+            time.sleep(0.02)
+        return found
+
+
+class Daemon:
+    """A server in the foreground of a process of its own, which ends when this one does."""
+
+    def __init__(self, command: Sequence[str], output: Path, env: Mapping[str, str] | None = None) -> None:
+        self.name = Path(command[0]).name
+        self.output = Log(output)
+        with output.open("ab") as sink:
+            self.process = subprocess.Popen(
+                [program("setpriv"), "--pdeathsig", "TERM", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                env=env,
+            )
+
+    def wait_until_accepting(self, addresses: Iterable[tuple[str, int] | str], seconds: float = 20) -> None:
+        """Return when all these addresses (a Unix socket's is its path) accept connections."""
+        deadline = time.monotonic() + seconds
+        for address in addresses:
+            while not _accepts(address):
+                if self.process.poll() is not None:
+                    pytest.fail(f"{self.name} ended with {self.process.returncode}:\n{self.output.text}")
+                if time.monotonic() > deadline:
+                    pytest.fail(f"{self.name} does not accept at {address}:\n{self.output.text}")
+                time.sleep(0.02)
+
+    def stop(self, seconds: float = 10) -> int:
+        """End it by TERM, as an operator would, and give its exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            pytest.fail(f"{self.name} did not end {seconds} s after TERM:\n{self.output.text}")
+
+
+def _accepts(address: tuple[str, int] | str) -> bool:
+    family = socket.AF_UNIX
+    if isinstance(address, tuple):
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(address) == 0
