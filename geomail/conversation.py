@@ -32,11 +32,16 @@ def hidden(_line: bytes) -> bytes:
 class Conversation(ABC):
     """One connection, as the dialogues see it."""
 
-    __slots__ = ("peer", "tracer")
+    __slots__ = ("peer", "remarks", "tracer")
 
     def __init__(self, peer: Side) -> None:
         self.peer: Side = peer
         self.tracer: Tracer | None = None
+        self.remarks: tuple[str, ...] = ()
+
+    def remark(self, text: str) -> None:
+        """Note in ``remarks`` what the operator should hear of and what ends nothing."""
+        self.remarks += (text,)
 
     def send_line(self, line: bytes, shown: bytes | None = None, because: str = "") -> None:
         """Send one line; CRLF is added.

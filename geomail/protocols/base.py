@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
@@ -68,6 +68,20 @@ class Login:
     mail: bytes = b""
     rcpt: bytes = b""
 
+    def rewritten(self, user: bytes | None = None, password: bytes | None = None) -> Login:
+        """The login as the auth source wants it said to the backend; None changes nothing.
+
+        A password makes the method ``plain``, the only one that has a password
+        to give to a backend (a digest is none). ``none`` stays what it is.
+        """
+        method: Method = "plain" if password is not None and self.method != "none" else self.method
+        return replace(
+            self,
+            method=method,
+            user=self.user if user is None else user,
+            password=self.password if password is None else password,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -106,6 +120,8 @@ class HandshakeOptions:
 
 class Frontend(ABC):
     """geomail's side of one client's dialogue, until the relay."""
+
+    __slots__ = ()
 
     @abstractmethod
     def greet(self) -> None:

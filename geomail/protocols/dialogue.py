@@ -1,0 +1,207 @@
+"""What the dialogues of the three protocols have in common.
+
+:class:`ClientDialogue` holds the counters that end a client's session,
+:class:`BackendDialogue` the bounds of what a backend may answer.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar
+
+from geomail.conversation import Conversation, hidden
+from geomail.errors import (
+    AuthUnavailable,
+    BackendGarbage,
+    BackendRefused,
+    Farewell,
+    SessionError,
+    TooManyErrors,
+)
+from geomail.protocols import proxy_header, sasl
+from geomail.protocols.base import Frontend, HandshakeOptions, Login, Peer
+
+if TYPE_CHECKING:
+    from geomail.config.schema import Server
+
+#: Bounds of one reply of a backend, before the relay.
+REPLY_LINE = 8192
+REPLY_LINES = 128
+REPLY_SIZE = 65536
+
+_HTTP_STARTS = tuple(
+    verb + b" /" for verb in (b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE")
+)
+_HTTP_ENDS = (b" HTTP/1.0", b" HTTP/1.1", b" HTTP/2.0")
+_SHOWN_BYTES = 200
+
+
+def arguments_of(rest: bytes) -> list[bytes]:
+    """The arguments in what follows a verb: only spaces separate, and runs of them count once."""
+    return [argument for argument in rest.split(b" ") if argument]
+
+
+def is_broken(line: bytes) -> bool:
+    """Whether a line holds what none may: a CR that ends nothing, or NUL."""
+    return b"\r" in line or b"\0" in line
+
+
+def is_http(line: bytes) -> bool:
+    """Whether a line is the start of an HTTP request, sent by a browser that was led here (ALPACA)."""
+    return line.startswith(_HTTP_STARTS) or line.endswith(_HTTP_ENDS)
+
+
+def quoted(line: bytes) -> str:
+    """A peer's line in a private text, shortened."""
+    return f'"{line[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")}"'
+
+
+class ClientDialogue(Frontend):
+    """A frontend with its counters; ``limit`` bounds each line, its end included.
+
+    An *error* is a line that could not be parsed: it is counted, and
+    ``max_errors`` of them end the session. An *invalid* command is one that
+    was understood and cannot be obeyed; only ``max_commands`` counts it.
+    """
+
+    __slots__ = ("_commands", "_errors", "_leaving", "_limit", "_server", "_server_name", "client")
+
+    #: What stands before a SASL challenge.
+    prompt: ClassVar[bytes]
+
+    def __init__(self, client: Conversation, server: Server, server_name: bytes, limit: int) -> None:
+        self.client = client
+        self._server = server
+        self._server_name = server_name
+        self._limit = limit
+        self._commands = 0
+        self._errors = 0
+        self._leaving = False
+
+    @abstractmethod
+    def invalid(self) -> None:
+        """Send the protocol's invalid-command reply, and forget a command half given."""
+
+    @property
+    def may_start_tls(self) -> bool:
+        """Whether STARTTLS would be obeyed now."""
+        return self._server.starttls != "off" and not self.client.secured
+
+    @property
+    def must_start_tls(self) -> bool:
+        """Whether nothing but STARTTLS leads to a login now."""
+        return self._server.starttls == "only" and not self.client.secured
+
+    def count_command(self) -> None:
+        """Count a command that was parsed; raises TooManyErrors beyond ``max_commands``."""
+        self._commands += 1
+        if self._commands > self._server.max_commands > 0:
+            self.invalid()
+            raise TooManyErrors(f"more than {self._server.max_commands} commands", blame="client")
+
+    def reject(self, line: bytes) -> None:
+        """Answer a line that could not be parsed, and count it; raises TooManyErrors at ``max_errors``."""
+        self.invalid()
+        self._errors += 1
+        if self._errors + self._commands == 1 and is_http(line):
+            raise TooManyErrors("an HTTP request", blame="client")
+        if self._errors >= self._server.max_errors:
+            raise TooManyErrors(f"{self._errors} invalid commands", blame="client")
+
+    def authenticate(
+        self, arguments: Sequence[bytes], mechanisms: dict[bytes, sasl.Mechanism]
+    ) -> Login | None:
+        """Run a SASL exchange to its end; None if it failed, which the client has been told."""
+        exchange = sasl.Exchange(self._ask, self._server_name)
+        try:
+            return sasl.authenticate(arguments, mechanisms, exchange)
+        except sasl.Malformed as malformed:
+            if malformed.counted:
+                self.reject(b"")
+            else:
+                self.invalid()
+            return None
+
+    def _ask(self, challenge: bytes) -> bytes:
+        self.client.send_line(self.prompt + challenge)
+        line = self.client.read_line(self._limit, hidden)
+        if is_broken(line):
+            raise sasl.Malformed("a response with CR or NUL", counted=True)
+        return line.lstrip(b" ").partition(b" ")[0]
+
+    def accept(self, answer: tuple[bytes, ...]) -> None:
+        self.client.send_lines(answer)
+
+    def _say_farewell(self, error: SessionError, words: dict[Farewell, bytes]) -> None:
+        line = words.get(error.farewell)
+        if line is not None:
+            self.client.send_line(line)
+
+
+class BackendDialogue:
+    """What geomail says to a fresh backend, step by step.
+
+    As a context manager it names the step in whatever error ends it.
+    """
+
+    __slots__ = ("backend", "step")
+
+    def __init__(self, backend: Conversation) -> None:
+        self.backend = backend
+        self.step = ""
+
+    def __enter__(self) -> BackendDialogue:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, SessionError) and not error.step:
+            error.step = self.step
+
+    def open(self, peer: Peer, options: HandshakeOptions) -> None:
+        """Say what comes before the greeting: the PROXY header, and TLS if it is implicit."""
+        if options.proxy_protocol != "off":
+            self.step = "PROXY"
+            header, shown = proxy_header.written(options.proxy_protocol, peer)
+            self.backend.send_bytes(header, shown, f"proxy_protocol = {options.proxy_protocol}")
+        if options.tls == "implicit":
+            self.step = "TLS"
+            self.backend.start_tls()
+        self.step = "greeting"
+
+    def say(self, step: str, line: bytes, because: str, shown: bytes | None = None) -> None:
+        """Send one line, in this step."""
+        self.step = step
+        self.backend.send_line(line, shown, because)
+
+    def hear(self, reply: list[bytes]) -> bytes:
+        """Read the next line of a reply and add it to ``reply``; raises BackendGarbage beyond the bounds."""
+        line = self.backend.read_line(REPLY_LINE)
+        if is_broken(line):
+            raise BackendGarbage("a reply with a lone CR or NUL", step=self.step)
+        reply.append(line)
+        if len(reply) > REPLY_LINES or sum(map(len, reply)) > REPLY_SIZE:
+            raise BackendGarbage("a reply that does not end", step=self.step)
+        return line
+
+    def refused(
+        self, reply: Sequence[bytes], *, credentials: bool = False, temporary: bool = False
+    ) -> BackendRefused:
+        """The error for a backend that said no, in its own words."""
+        words = " / ".join(map(quoted, reply[-2:]))
+        return BackendRefused(
+            f"said {words}", step=self.step, reply=tuple(reply), credentials=credentials, temporary=temporary
+        )
+
+    def garbage(self, line: bytes) -> BackendGarbage:
+        """The error for a backend that does not speak its protocol."""
+        return BackendGarbage(f"said {quoted(line)}", step=self.step)
+
+
+def require_password(login: Login, step: str) -> None:
+    """Raise AuthUnavailable if there is no password to log in to a backend with, but a digest or nothing."""
+    if login.method != "plain":
+        raise AuthUnavailable(f"no password available (method {login.method})", step=step)

@@ -1,0 +1,76 @@
+"""The arguments of an IMAP command: atoms, quoted strings and literals (RFC 9051, section 4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from geomail.errors import GeomailError
+
+MAX_ARGUMENTS = 3
+MAX_TAG = 32
+
+_QUOTE, _BRACE = b'"{'
+_TAG_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
+#: As many digits as any literal that fits could have.
+_MAX_DIGITS = 10
+
+
+class Unparsable(GeomailError):
+    """A line is not IMAP."""
+
+
+class Literal(NamedTuple):
+    """A line ended in the announcement of a literal; ``waits``: its sender wants to be asked for it."""
+
+    size: int
+    waits: bool
+
+
+def is_tag(tag: bytes) -> bool:
+    """Whether this may be a tag: nginx's characters, and as many as it takes."""
+    return 0 < len(tag) <= MAX_TAG and not tag.translate(None, _TAG_CHARACTERS)
+
+
+def split(text: bytes, arguments: list[bytes]) -> Literal | None:
+    """Add the arguments in ``text`` to those already read.
+
+    Returns the literal that the line ends with, which is the next argument;
+    None if there is none. Raises Unparsable, also for one argument too many.
+    """
+    while text := text.lstrip(b" "):
+        if len(arguments) == MAX_ARGUMENTS:
+            raise Unparsable("too many arguments")
+        if text[0] == _BRACE:
+            return _announced(text)
+        argument, text = _quoted(text) if text[0] == _QUOTE else _atom(text)
+        arguments.append(argument)
+    return None
+
+
+def _atom(text: bytes) -> tuple[bytes, bytes]:
+    atom, _, rest = text.partition(b" ")
+    return atom, rest
+
+
+def _quoted(text: bytes) -> tuple[bytes, bytes]:
+    """A quoted string, and what follows it; a backslash makes any byte literal, as in nginx."""
+    value = b""
+    position = 1
+    end = text.find(b'"', position)
+    while end >= 0:
+        escape = text.find(b"\\", position, end)
+        if escape < 0:
+            return value + text[position:end], text[end + 1 :]
+        value += text[position:escape] + text[escape + 1 : escape + 2]
+        position = escape + 2
+        if position > end:
+            end = text.find(b'"', position)
+    raise Unparsable("a quote that does not end")
+
+
+def _announced(text: bytes) -> Literal:
+    waits = not text.endswith(b"+}")
+    digits = text[1 : -1 if waits else -2]
+    if not (text.endswith(b"}") and digits.isdigit() and len(digits) <= _MAX_DIGITS):
+        raise Unparsable("the size of a literal")
+    return Literal(int(digits), waits)

@@ -1,0 +1,75 @@
+"""IMAP with a fresh backend, until the client is logged in there."""
+
+from __future__ import annotations
+
+from geomail.conversation import SECRET, Conversation
+from geomail.protocols.base import HandshakeOptions, Login, Peer
+from geomail.protocols.dialogue import BackendDialogue, require_password
+
+_TLS_TAG = b"geomail"
+#: Response codes (RFC 5530) of a refusal that asks to try again later.
+_TEMPORARY = (b"[UNAVAILABLE]", b"[INUSE]", b"[LIMIT]")
+#: Response codes of a refusal that is not about user and password.
+_NOT_CREDENTIALS = (b"[PRIVACYREQUIRED]",)
+
+
+def handshake(
+    backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions
+) -> tuple[bytes, ...]:
+    """Log the client in to a fresh IMAP backend, under the client's own tag.
+
+    Returns the backend's tagged OK, and the untagged responses before it.
+    """
+    with BackendDialogue(backend) as dialogue:
+        dialogue.open(peer, options)
+        _expect_greeting(dialogue)
+        if options.tls == "starttls":
+            dialogue.say("STARTTLS", _TLS_TAG + b" STARTTLS", "backend tls = starttls")
+            _expect(dialogue, _TLS_TAG)
+            backend.start_tls()
+        require_password(login, "LOGIN")
+        return _log_in(dialogue, login)
+
+
+def _expect_greeting(dialogue: BackendDialogue) -> None:
+    heard: list[bytes] = []
+    mark, kind, text = _words(dialogue.hear(heard))
+    if mark == b"*" and kind == b"OK":
+        return
+    if mark == b"*" and kind in (b"BYE", b"PREAUTH"):
+        raise dialogue.refused(heard, temporary=text.startswith(_TEMPORARY))
+    raise dialogue.garbage(heard[0])
+
+
+def _log_in(dialogue: BackendDialogue, login: Login) -> tuple[bytes, ...]:
+    because = "IMAP LOGIN by literals, as nginx does"
+    dialogue.say("LOGIN", b"%b LOGIN {%d}" % (login.tag, len(login.user)), because)
+    _expect(dialogue, login.tag, go_ahead=True)
+    dialogue.say("LOGIN", b"%b {%d}" % (login.user, len(login.password)), because)
+    _expect(dialogue, login.tag, go_ahead=True)
+    dialogue.say("LOGIN", login.password, because, shown=SECRET)
+    return _expect(dialogue, login.tag)
+
+
+def _expect(dialogue: BackendDialogue, tag: bytes, *, go_ahead: bool = False) -> tuple[bytes, ...]:
+    """Read up to the tagged OK, or to the ``+`` that asks to go on, and return all of it."""
+    heard: list[bytes] = []
+    mark, kind, text = _words(dialogue.hear(heard))
+    while mark == b"*" and kind != b"BYE":
+        mark, kind, text = _words(dialogue.hear(heard))
+    if (mark == b"+") if go_ahead else (mark == tag and kind == b"OK"):
+        return tuple(heard)
+    if (mark == tag and kind in (b"NO", b"BAD")) or mark == b"*":
+        raise dialogue.refused(
+            heard,
+            credentials=dialogue.step == "LOGIN" and kind == b"NO" and not text.startswith(_NOT_CREDENTIALS),
+            temporary=text.startswith(_TEMPORARY),
+        )
+    raise dialogue.garbage(heard[-1])
+
+
+def _words(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """What a response starts with: its tag or mark as it is, its kind and text in upper case."""
+    mark, _, rest = line.partition(b" ")
+    kind, _, text = rest.upper().partition(b" ")
+    return mark, kind, text

@@ -1,0 +1,251 @@
+"""POP3 (RFC 1939, 2449, 2595, 5034): with a client, and with a fresh backend, until the login."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from geomail.conversation import SECRET, Conversation
+from geomail.errors import Farewell, SessionError
+from geomail.protocols import sasl
+from geomail.protocols.base import HandshakeOptions, Login, Peer, Protocol, Refusal
+from geomail.protocols.dialogue import (
+    BackendDialogue,
+    ClientDialogue,
+    arguments_of,
+    is_broken,
+    require_password,
+)
+
+if TYPE_CHECKING:
+    from geomail.config.schema import Server
+
+_MAX_ARGUMENTS = 3
+_OK = b"+OK"
+_INVALID = b"-ERR invalid command"
+_END = b"."
+_REFUSED_NEUTRALLY = b"-ERR [AUTH] Authentication failed"
+_REFUSED_FOR_NOW = b"-ERR [SYS/TEMP] Temporary authentication failure"
+FAREWELLS = {
+    Farewell.INVALID_COMMAND: _INVALID,
+    Farewell.INTERNAL_ERROR: b"-ERR internal server error",
+    Farewell.CERTIFICATE_ERROR: b"-ERR SSL certificate error",
+    Farewell.NO_CERTIFICATE: b"-ERR No required SSL certificate",
+    Farewell.SHUTDOWN: b"-ERR [SYS/TEMP] Server shutting down",
+}
+#: Response codes (RFC 2449, 3206) that ask to try again later.
+_TEMPORARY = (b"[SYS/TEMP]", b"[IN-USE]", b"[LOGIN-DELAY]")
+#: Response codes of a refusal that is not about user and password.
+_NOT_CREDENTIALS = (b"[SYS/PERM]",)
+#: Commands of later phases: their names may be shown, what follows may be anything.
+_NAMED = frozenset((b"STAT", b"LIST", b"RETR", b"DELE", b"RSET", b"TOP", b"UIDL", b"UTF8", b"LANG"))
+
+
+# -- with a client --------------------------------------------------------------------------------
+
+
+class Pop3Replies:
+    """What depends on the server alone, made once."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.server_name = server.server_name.encode()
+        self.salted = "apop" in server.pop3_auth or "cram-md5" in server.pop3_auth
+        self.takes_apop = "apop" in server.pop3_auth
+        self.mechanisms = sasl.accepted(server.pop3_auth)
+        names = sasl.offered([*server.pop3_auth, *(["login"] if "plain" in server.pop3_auth else [])])
+        self.methods = (b"+OK methods supported:", *names, _END)
+        words = [word.encode() for word in server.pop3_capabilities]
+        head = b"+OK Capability list follows"
+        sasl_line = b" ".join((b"SASL", *names))
+        self.capa = (head, *words, sasl_line, _END)
+        self.capa_before_tls: tuple[bytes, ...] = (head, *words, sasl_line, b"STLS", _END)
+        if server.starttls == "only":
+            words = [word for word in words if word.upper() != b"USER"]
+            self.capa_before_tls = (head, *words, b"STLS", _END)
+
+
+def shown(line: bytes) -> bytes:
+    """What may be shown of a line that came where a command is due: a misplaced password may be it."""
+    words = line.split(None, 3)
+    verb = words[0].upper() if words else b""
+    if verb == b"AUTH":
+        return sasl.shown(words)
+    if verb == b"APOP" and len(words) > 2:
+        return b" ".join((words[0], words[1], SECRET))
+    if verb == b"PASS" or verb in _NAMED:
+        return words[0] if len(words) == 1 else words[0] + b" " + SECRET
+    return line if verb in Pop3Frontend.commands else SECRET
+
+
+class Pop3Frontend(ClientDialogue):
+    """One client's dialogue; see section 2.3 of nginx's behaviour for the replies."""
+
+    __slots__ = ("_replies", "_salt", "_user")
+
+    prompt = b"+ "
+
+    def __init__(self, client: Conversation, replies: Pop3Replies) -> None:
+        super().__init__(client, replies.server, replies.server_name, replies.server.pop3_client_buffer)
+        self._replies = replies
+        self._user: bytes | None = None
+        self._salt = sasl.fresh_salt(replies.server_name) if replies.salted else b""
+
+    def greet(self) -> None:
+        self.client.send_line(b"+OK POP3 ready " + self._salt if self._salt else b"+OK POP3 ready")
+
+    def login(self) -> Login | None:
+        while not self._leaving:
+            line = self.client.read_line(self._limit, shown)
+            verb, _, rest = line.partition(b" ")
+            verb = verb.upper()
+            command = self.commands.get(verb)
+            arguments = _one_argument(rest) if verb in (b"USER", b"PASS") else arguments_of(rest)
+            if command is None or len(arguments) > _MAX_ARGUMENTS or is_broken(line):
+                self.reject(line)
+                continue
+            self.count_command()
+            if self._user is not None and verb not in self.after_user:
+                self.invalid()
+                continue
+            login = command(self, arguments)
+            if login is not None:
+                return login
+        return None
+
+    def refuse(self, refusal: Refusal) -> None:
+        if refusal.reply:
+            self.client.send_lines(refusal.reply)
+        elif refusal.neutral:
+            self.client.send_line(_REFUSED_FOR_NOW if refusal.temporary else _REFUSED_NEUTRALLY)
+        else:
+            self.client.send_line(b"-ERR " + refusal.text)
+
+    def farewell(self, error: SessionError) -> None:
+        self._say_farewell(error, FAREWELLS)
+
+    def invalid(self) -> None:
+        self._user = None
+        self.client.send_line(_INVALID)
+
+    # -- commands ---------------------------------------------------------------------------------
+
+    def _give_user(self, arguments: list[bytes]) -> None:
+        if self.must_start_tls or not arguments:
+            self.invalid()
+            return
+        self._user = arguments[0]
+        self.client.send_line(_OK)
+
+    def _give_password(self, arguments: list[bytes]) -> Login | None:
+        if self._user is None or not arguments:
+            self.invalid()
+            return None
+        user, self._user = self._user, None
+        return Login("plain", user, arguments[0])
+
+    def _apop(self, arguments: list[bytes]) -> Login | None:
+        if self.must_start_tls or not self._replies.takes_apop or len(arguments) != 2:
+            self.invalid()
+            return None
+        return sasl.apop(arguments[0], arguments[1], self._salt)
+
+    def _auth(self, arguments: list[bytes]) -> Login | None:
+        if self.must_start_tls:
+            self.invalid()
+        elif not arguments:
+            self.client.send_lines(self._replies.methods)
+        else:
+            return self.authenticate(arguments, self._replies.mechanisms)
+        return None
+
+    def _capa(self, arguments: list[bytes]) -> None:
+        before_tls = self.may_start_tls and self._user is None
+        self.client.send_lines(self._replies.capa_before_tls if before_tls else self._replies.capa)
+
+    def _noop(self, arguments: list[bytes]) -> None:
+        self.client.send_line(_OK)
+
+    def _quit(self, arguments: list[bytes]) -> None:
+        self._leaving = True
+        self.client.send_line(_OK)
+
+    def _start_tls(self, arguments: list[bytes]) -> None:
+        if not self.may_start_tls:
+            self.invalid()
+            return
+        self.client.send_line(_OK)
+        self.client.start_tls()
+
+    commands: ClassVar[dict[bytes, Callable[[Pop3Frontend, list[bytes]], Login | None]]] = {
+        b"USER": _give_user,
+        b"PASS": _give_password,
+        b"APOP": _apop,
+        b"AUTH": _auth,
+        b"CAPA": _capa,
+        b"NOOP": _noop,
+        b"QUIT": _quit,
+        b"STLS": _start_tls,
+    }
+    #: What may follow USER; anything else takes it back.
+    after_user = frozenset((b"PASS", b"CAPA", b"NOOP", b"QUIT"))
+
+
+def _one_argument(rest: bytes) -> list[bytes]:
+    argument = rest.lstrip(b" ")
+    return [argument] if argument else []
+
+
+# -- with a backend -------------------------------------------------------------------------------
+
+
+def handshake(
+    backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions
+) -> tuple[bytes, ...]:
+    """Log the client in to a fresh POP3 backend; returns the backend's own OK."""
+    with BackendDialogue(backend) as dialogue:
+        dialogue.open(peer, options)
+        _expect_ok(dialogue)
+        if options.tls == "starttls":
+            dialogue.say("STLS", b"STLS", "backend tls = starttls")
+            _expect_ok(dialogue)
+            backend.start_tls()
+        require_password(login, "PASS")
+        because = "POP3 USER and PASS, as nginx does"
+        dialogue.say("USER", b"USER " + login.user, because)
+        _expect_ok(dialogue)
+        dialogue.say("PASS", b"PASS " + login.password, because, shown=b"PASS " + SECRET)
+        return (_expect_ok(dialogue),)
+
+
+def _expect_ok(dialogue: BackendDialogue) -> bytes:
+    heard: list[bytes] = []
+    line = dialogue.hear(heard)
+    if line.startswith(b"+OK"):
+        return line
+    if not line.startswith(b"-ERR"):
+        raise dialogue.garbage(line)
+    words = line[len(b"-ERR") :].lstrip(b" ").upper()
+    raise dialogue.refused(
+        heard,
+        credentials=dialogue.step in ("USER", "PASS") and not words.startswith(_NOT_CREDENTIALS),
+        temporary=words.startswith(_TEMPORARY),
+    )
+
+
+class Pop3Protocol(Protocol):
+    """What a server with ``protocol = "pop3"`` speaks."""
+
+    name = "pop3"
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self._replies = Pop3Replies(server)
+
+    def frontend(self, client: Conversation, peer: Peer) -> Pop3Frontend:
+        return Pop3Frontend(client, self._replies)
+
+    def handshake(
+        self, backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions
+    ) -> tuple[bytes, ...]:
+        return handshake(backend, login, peer, options)

@@ -1,0 +1,236 @@
+"""The PROXY protocol's header, versions 1 and 2: read from clients, written for backends.
+
+The format is HAProxy's ``proxy-protocol.txt``; what is written, and when no
+address can be told, follows section 5.5 of nginx's behaviour.
+"""
+
+from __future__ import annotations
+
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
+from typing import Literal
+
+from geomail.conversation import Conversation
+from geomail.errors import ProxyHeaderError
+from geomail.protocols.base import Peer, ProxyAddresses
+
+V1_SIZE = 107
+V2_SIZE = 4096
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+
+_V1_START = b"PROXY "
+_V1_UNKNOWN = b"UNKNOWN"
+_V1_SHORTEST = len(b"UNKNOWN\r\n")
+_V2_FIXED = 16
+_LOCAL, _PROXY = 0x20, 0x21
+_TCP4, _TCP6, _UNSPECIFIED = 0x11, 0x21, 0x00
+_ADDRESS_SIZE = {_TCP4: 4, _TCP6: 16}
+_CRC32C = 0x03
+_CRC32C_POLYNOMIAL = 0x82F63B78
+_TLV_FIXED = 3
+
+Address = IPv4Address | IPv6Address
+
+
+def without_zone(address: str) -> str:
+    """An IP address in text without the ``%interface`` of a link-local one, which means nothing elsewhere."""
+    return address.partition("%")[0]
+
+
+# -- written --------------------------------------------------------------------------------------
+
+
+def written(version: Literal["on", "v2"], peer: Peer) -> tuple[bytes, bytes]:
+    """The header that tells a backend of this client, and how to show it."""
+    addresses = _addresses(peer)
+    if version == "v2":
+        return _written_v2(peer, addresses)
+    line = _v1_line(peer, addresses)
+    return line + b"\r\n", line
+
+
+def _addresses(peer: Peer) -> tuple[Address, Address] | None:
+    if peer.address.startswith("unix:") or peer.local_address.startswith("unix:"):
+        return None
+    return ip_address(without_zone(peer.address)), ip_address(without_zone(peer.local_address))
+
+
+def _v1_line(peer: Peer, addresses: tuple[Address, Address] | None) -> bytes:
+    if addresses is None or addresses[0].version != addresses[1].version:
+        return b"PROXY UNKNOWN"
+    return _told(peer, *addresses)
+
+
+def _told(peer: Peer, source: Address, destination: Address) -> bytes:
+    words = f"TCP{source.version} {_text(source)} {_text(destination)} {peer.port} {peer.local_port}"
+    return b"PROXY " + words.encode()
+
+
+def _written_v2(peer: Peer, addresses: tuple[Address, Address] | None) -> tuple[bytes, bytes]:
+    if addresses is None:
+        return _framed(_LOCAL, _UNSPECIFIED, b""), b"PROXY v2 LOCAL"
+    source, destination = _one_family(*addresses)
+    block = source.packed + destination.packed
+    block += peer.port.to_bytes(2, "big") + peer.local_port.to_bytes(2, "big")
+    family = _TCP4 if source.version == 4 else _TCP6
+    return _framed(_PROXY, family, block), _told(peer, source, destination).replace(b"PROXY", b"PROXY v2", 1)
+
+
+def _one_family(source: Address, destination: Address) -> tuple[Address, Address]:
+    """Both as IPv4 where both are, mapped or not; else both as IPv6."""
+    lowered = _unmapped(source), _unmapped(destination)
+    if all(address.version == 4 for address in lowered):
+        return lowered
+    return _mapped(source), _mapped(destination)
+
+
+def _unmapped(address: Address) -> Address:
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+
+def _mapped(address: Address) -> Address:
+    return IPv6Address(f"::ffff:{address}") if isinstance(address, IPv4Address) else address
+
+
+def _framed(command: int, family: int, block: bytes) -> bytes:
+    size = len(block) + _TLV_FIXED + 4
+    head = SIGNATURE + bytes((command, family)) + size.to_bytes(2, "big") + block
+    tlv = bytes((_CRC32C, 0, 4))
+    return head + tlv + crc32c(head + tlv + bytes(4)).to_bytes(4, "big")
+
+
+def _text(address: Address) -> str:
+    """As inet_ntop writes it, whatever the Python version makes of a mapped address."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        return f"::ffff:{address.ipv4_mapped}"
+    return str(address)
+
+
+# -- read -----------------------------------------------------------------------------------------
+
+
+def read(client: Conversation) -> ProxyAddresses | None:
+    """Read the header that a client's connection starts with; None if it tells no address.
+
+    It may come in any number of pieces, and nothing beyond it is read. Raises
+    ProxyHeaderError as soon as it cannot become one. Time is the caller's to limit.
+    """
+    tracer, client.tracer = client.tracer, None  # the pieces would not be worth showing
+    try:
+        start = client.read_exactly(len(_V1_START))
+        if start == _V1_START:
+            addresses = _read_v1(client)
+        elif SIGNATURE.startswith(start):
+            addresses = _read_v2(client)
+        else:
+            raise _broken("neither version 1 nor 2")
+    finally:
+        client.tracer = tracer
+    if tracer is not None:
+        tracer("<", _shown(addresses), "")
+    return addresses
+
+
+def _broken(why: str) -> ProxyHeaderError:
+    return ProxyHeaderError(f"broken PROXY header: {why}", blame="client", step="PROXY")
+
+
+def _shown(addresses: ProxyAddresses | None) -> bytes:
+    if addresses is None:
+        return b"PROXY without addresses"
+    ends = f"{addresses.source} {addresses.destination} {addresses.source_port} {addresses.destination_port}"
+    return b"PROXY " + ends.encode()
+
+
+def _read_v1(client: Conversation) -> ProxyAddresses | None:
+    line = client.read_exactly(_V1_SHORTEST)
+    while not line.endswith(b"\r\n"):
+        missing = 1 if line.endswith(b"\r") else 2  # at least, so nothing beyond its end is read
+        if len(_V1_START) + len(line) + missing > V1_SIZE:
+            raise _broken(f"version 1, more than {V1_SIZE} bytes")
+        line += client.read_exactly(missing)
+    if line.startswith(_V1_UNKNOWN):
+        return None
+    words = line[:-2].split(b" ")
+    if len(words) != 5 or words[0] not in (b"TCP4", b"TCP6"):
+        raise _broken("version 1, malformed")
+    family = IPv4Address if words[0] == b"TCP4" else IPv6Address
+    source, destination = (_parsed(family, word) for word in words[1:3])
+    return ProxyAddresses(source, _parsed_port(words[3]), destination, _parsed_port(words[4]))
+
+
+def _parsed(family: type[IPv4Address] | type[IPv6Address], word: bytes) -> str:
+    try:
+        if b"%" not in word:
+            return _text(family(word.decode("ascii")))
+    except (AddressValueError, UnicodeDecodeError):
+        pass
+    raise _broken("version 1, not an address of its family")
+
+
+def _parsed_port(word: bytes) -> int:
+    if not (word.isdigit() and len(word) <= 5 and int(word) <= 0xFFFF):
+        raise _broken("version 1, not a port")
+    return int(word)
+
+
+def _read_v2(client: Conversation) -> ProxyAddresses | None:
+    fixed = SIGNATURE[: len(_V1_START)] + client.read_exactly(_V2_FIXED - len(_V1_START))
+    if not fixed.startswith(SIGNATURE):
+        raise _broken("neither version 1 nor 2")
+    command, family = fixed[12], fixed[13]
+    size = int.from_bytes(fixed[14:], "big")
+    if command not in (_LOCAL, _PROXY):
+        raise _broken(f"version and command {command:#04x}")
+    if size > V2_SIZE - _V2_FIXED:
+        raise _broken(f"version 2, more than {V2_SIZE} bytes")
+    block = client.read_exactly(size)
+    width = _ADDRESS_SIZE.get(family) if command == _PROXY else None
+    addresses_size = 0 if width is None else 2 * width + 4
+    if size < addresses_size:
+        raise _broken("version 2, too short for its addresses")
+    if width is None:
+        return None
+    _check_crc32c(fixed, block, addresses_size)
+    return _unpacked(block, width)
+
+
+def _unpacked(block: bytes, width: int) -> ProxyAddresses:
+    ports = block[2 * width :]
+    return ProxyAddresses(
+        _text(ip_address(block[:width])),
+        int.from_bytes(ports[:2], "big"),
+        _text(ip_address(block[width : 2 * width])),
+        int.from_bytes(ports[2:4], "big"),
+    )
+
+
+def _check_crc32c(fixed: bytes, block: bytes, position: int) -> None:
+    """Raise if the TLVs from ``position`` on hold a checksum that is wrong."""
+    while position + _TLV_FIXED <= len(block):
+        value = position + _TLV_FIXED
+        size = int.from_bytes(block[position + 1 : value], "big")
+        if block[position] == _CRC32C and size == 4:
+            told = int.from_bytes(block[value : value + 4], "big")
+            if crc32c(fixed + block[:value] + bytes(4) + block[value + 4 :]) != told:
+                raise _broken("version 2, wrong CRC32c")
+        position = value + size
+
+
+# -- CRC32c (RFC 3720, appendix B.4) ----------------------------------------------------------------
+
+
+def _crc32c_of(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ (_CRC32C_POLYNOMIAL if byte & 1 else 0)
+    return byte
+
+
+_TABLE = tuple(map(_crc32c_of, range(256)))
+
+
+def crc32c(data: bytes) -> int:
+    """The Castagnoli checksum."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc ^ 0xFFFFFFFF

@@ -1,0 +1,33 @@
+"""SMTP (RFC 5321, RFC 4954): the client's side in ``frontend``, the backend's in ``handshake``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geomail.conversation import Conversation
+from geomail.protocols.base import HandshakeOptions, Login, Peer, Protocol
+from geomail.protocols.smtp.frontend import SmtpFrontend, SmtpReplies
+from geomail.protocols.smtp.handshake import handshake
+
+if TYPE_CHECKING:
+    from geomail.config.schema import Server
+
+__all__ = ["SmtpFrontend", "SmtpProtocol", "SmtpReplies", "handshake"]
+
+
+class SmtpProtocol(Protocol):
+    """What a server with ``protocol = "smtp"`` speaks."""
+
+    name = "smtp"
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self._replies = SmtpReplies(server)
+
+    def frontend(self, client: Conversation, peer: Peer) -> SmtpFrontend:
+        return SmtpFrontend(client, self._replies)
+
+    def handshake(
+        self, backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions
+    ) -> tuple[bytes, ...]:
+        return handshake(backend, login, peer, options)

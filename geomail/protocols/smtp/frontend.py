@@ -1,0 +1,210 @@
+"""SMTP with a client, until it has identified itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from geomail.conversation import SECRET, Conversation
+from geomail.errors import Farewell, SessionError
+from geomail.protocols import sasl
+from geomail.protocols.base import Login, Refusal
+from geomail.protocols.dialogue import ClientDialogue, arguments_of, is_broken
+
+if TYPE_CHECKING:
+    from geomail.config.schema import Server
+
+_MAX_ARGUMENTS = 11
+_OK = b"250 2.0.0 OK"
+_INVALID = b"500 5.5.1 Invalid command"
+_INVALID_ARGUMENT = b"501 5.5.4 Invalid argument"
+_BAD_SEQUENCE = b"503 5.5.1 Bad sequence of commands"
+_AUTHENTICATION_REQUIRED = b"530 5.7.1 Authentication required"
+_STARTTLS_REQUIRED = b"530 5.7.0 Must issue a STARTTLS command first"
+_REFUSED = b"535 5.7.0"
+_REFUSED_NEUTRALLY = b"535 5.7.8 Authentication credentials invalid"
+_REFUSED_FOR_NOW = b"454 4.7.0 Temporary authentication failure"
+FAREWELLS = {
+    Farewell.INVALID_COMMAND: _INVALID,
+    Farewell.INTERNAL_ERROR: b"451 4.3.2 Internal server error",
+    Farewell.EARLY_TALKER: b"503 5.5.0 Improper use of SMTP command pipelining",
+    Farewell.CERTIFICATE_ERROR: b"421 4.7.1 SSL certificate error",
+    Farewell.NO_CERTIFICATE: b"421 4.7.1 No required SSL certificate",
+    Farewell.SHUTDOWN: b"421 4.3.2 Service shutting down",
+}
+#: Commands of later phases: their names may be shown, what follows may be anything.
+_NAMED = frozenset((b"DATA", b"BDAT", b"ETRN", b"XCLIENT", b"XFORWARD", b"LHLO"))
+
+
+class SmtpReplies:
+    """What depends on the server alone, made once."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.server_name = server.server_name.encode()
+        self.greeting = b"220 %b ESMTP ready" % self.server_name
+        self.helo = b"250 %b" % self.server_name
+        self.mechanisms = sasl.accepted(server.smtp_auth)
+        self.takes_mail = "none" in server.smtp_auth
+        words = [self.server_name, *(word.encode() for word in server.smtp_capabilities)]
+        names = sasl.offered(server.smtp_auth)
+        auth = [b" ".join((b"AUTH", *names))] if names else []
+        self.ehlo = _multi_line(words + auth)
+        shy = server.starttls == "only"
+        self.ehlo_before_tls = _multi_line(words + ([] if shy else auth) + [b"STARTTLS"])
+
+
+def _multi_line(words: list[bytes]) -> tuple[bytes, ...]:
+    return (*(b"250-" + word for word in words[:-1]), b"250 " + words[-1])
+
+
+def shown(line: bytes) -> bytes:
+    """What may be shown of a line that came where a command is due: a misplaced password may be it."""
+    words = line.split(None, 3)
+    verb = words[0].upper() if words else b""
+    if verb == b"AUTH":
+        return sasl.shown(words)
+    if verb in _NAMED:
+        return words[0] if len(words) == 1 else words[0] + b" " + SECRET
+    return line if verb in SmtpFrontend.commands else SECRET
+
+
+class SmtpFrontend(ClientDialogue):
+    """One client's dialogue; see section 2.2 of nginx's behaviour for the replies."""
+
+    __slots__ = ("_esmtp", "_helo", "_mail", "_replies")
+
+    prompt = b"334 "
+
+    def __init__(self, client: Conversation, replies: SmtpReplies) -> None:
+        super().__init__(client, replies.server, replies.server_name, replies.server.smtp_client_buffer)
+        self._replies = replies
+        self._forget()
+
+    def greet(self) -> None:
+        self.client.send_line(self._replies.greeting)
+
+    def login(self) -> Login | None:
+        while not self._leaving:
+            line = self.client.read_line(self._limit, shown)
+            verb, _, rest = line.partition(b" ")
+            command = self.commands.get(verb.upper())
+            arguments = arguments_of(rest)
+            if command is None or len(arguments) > _MAX_ARGUMENTS or is_broken(line):
+                self.reject(line)
+                continue
+            self.count_command()
+            login = command(self, line, arguments)
+            if login is not None:
+                login.helo = self._helo
+                login.esmtp = self._esmtp
+                return login
+        return None
+
+    def refuse(self, refusal: Refusal) -> None:
+        if refusal.reply:
+            self.client.send_lines(refusal.reply)
+        elif refusal.neutral:
+            self.client.send_line(_REFUSED_FOR_NOW if refusal.temporary else _REFUSED_NEUTRALLY)
+        else:
+            self.client.send_line(b"%b %b" % (refusal.code or _REFUSED, refusal.text))
+
+    def farewell(self, error: SessionError) -> None:
+        self._say_farewell(error, FAREWELLS)
+
+    def invalid(self) -> None:
+        self.client.send_line(_INVALID)
+
+    def _forget(self) -> None:
+        self._helo = b""
+        self._esmtp = False
+        self._mail = b""
+
+    # -- commands: the whole line, and its arguments ----------------------------------------------
+
+    def _hello(self, line: bytes, arguments: list[bytes]) -> None:
+        if len(arguments) != 1:
+            self.client.send_line(_INVALID_ARGUMENT)
+            return
+        self._helo = arguments[0]
+        self._esmtp = line[:1] in b"Ee"
+        self._mail = b""
+        if not self._esmtp:
+            self.client.send_line(self._replies.helo)
+        elif self.may_start_tls:
+            self.client.send_lines(self._replies.ehlo_before_tls)
+        else:
+            self.client.send_lines(self._replies.ehlo)
+
+    def _auth(self, line: bytes, arguments: list[bytes]) -> Login | None:
+        if self.must_start_tls:
+            self.invalid()
+        elif not arguments:
+            self.client.send_line(_INVALID_ARGUMENT)
+        else:
+            login = self.authenticate(arguments, self._replies.mechanisms)
+            if login is not None:
+                self._mail = b""  # the transaction has ended: its sender was not this user
+            return login
+        return None
+
+    def _mail_from(self, line: bytes, arguments: list[bytes]) -> None:
+        if not self._replies.takes_mail:
+            self.client.send_line(_AUTHENTICATION_REQUIRED)
+        elif self.must_start_tls:
+            self.client.send_line(_STARTTLS_REQUIRED)
+        elif self._mail:
+            self.client.send_line(_BAD_SEQUENCE)
+        elif not arguments:
+            self.client.send_line(_INVALID_ARGUMENT)
+        else:
+            self._mail = line.rstrip(b" ")
+            self.client.send_line(_OK)
+
+    def _rcpt_to(self, line: bytes, arguments: list[bytes]) -> Login | None:
+        if self._replies.takes_mail and self.must_start_tls:
+            self.client.send_line(_STARTTLS_REQUIRED)
+        elif not self._mail:
+            self.client.send_line(_BAD_SEQUENCE)
+        elif not arguments:
+            self.client.send_line(_INVALID_ARGUMENT)
+        else:
+            return Login("none", mail=self._mail, rcpt=line.rstrip(b" "))
+        return None
+
+    def _rset(self, line: bytes, arguments: list[bytes]) -> None:
+        self._mail = b""
+        self.client.send_line(_OK)
+
+    def _noop(self, line: bytes, arguments: list[bytes]) -> None:
+        self.client.send_line(_OK)
+
+    def _quit(self, line: bytes, arguments: list[bytes]) -> None:
+        self._leaving = True
+        self.client.send_line(b"221 2.0.0 Bye")
+
+    def _start_tls(self, line: bytes, arguments: list[bytes]) -> None:
+        if not self.may_start_tls:
+            self.invalid()
+            return
+        self.client.send_line(b"220 2.0.0 Start TLS")
+        self.client.start_tls()
+        self._forget()
+
+    def _decline(self, line: bytes, arguments: list[bytes]) -> None:
+        self.invalid()
+
+    commands: ClassVar[dict[bytes, Callable[[SmtpFrontend, bytes, list[bytes]], Login | None]]] = {
+        b"HELO": _hello,
+        b"EHLO": _hello,
+        b"AUTH": _auth,
+        b"MAIL": _mail_from,
+        b"RCPT": _rcpt_to,
+        b"RSET": _rset,
+        b"NOOP": _noop,
+        b"QUIT": _quit,
+        b"STARTTLS": _start_tls,
+        b"VRFY": _decline,
+        b"EXPN": _decline,
+        b"HELP": _decline,
+    }

@@ -1,0 +1,167 @@
+"""SMTP with a fresh backend, until it is where the client is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from geomail.conversation import SECRET, Conversation
+from geomail.errors import BackendRefused
+from geomail.protocols import sasl
+from geomail.protocols.base import HandshakeOptions, Login, Peer
+from geomail.protocols.dialogue import BackendDialogue, require_password
+from geomail.protocols.smtp import xclient
+
+Reply = tuple[bytes, ...]
+
+_LOGGED_IN = (b"235 2.0.0 OK",)
+#: Answers to AUTH that are about the dialogue, not about user and password.
+_NOT_CREDENTIALS = (b"421", b"500", b"501", b"502", b"503", b"504", b"530", b"538")
+
+
+def handshake(backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions) -> Reply:
+    """Bring a fresh SMTP backend to where the client already is; returns the client's answer."""
+    with BackendDialogue(backend) as dialogue:
+        return _SmtpHandshake(dialogue, login, peer, options).run()
+
+
+class _SmtpHandshake:
+    """One run: the parties, and what the backend's last EHLO offered."""
+
+    def __init__(
+        self, dialogue: BackendDialogue, login: Login, peer: Peer, options: HandshakeOptions
+    ) -> None:
+        self.dialogue = dialogue
+        self.login = login
+        self.peer = peer
+        self.options = options
+        self.authenticates = options.authenticate or options.passthrough
+        self.offers: Reply = ()
+
+    def run(self) -> Reply:
+        self.dialogue.open(self.peer, self.options)
+        self.expect(self.reply(), b"220")
+        if self.options.tls == "starttls":
+            self.start_tls()
+        self.first_hello()
+        if self.options.xclient != "off":
+            self.introduce()
+        if self.login.method == "none":
+            return self.replay()
+        if not self.authenticates:
+            return _LOGGED_IN
+        answer = self.authenticate()
+        return answer if self.options.passthrough else _LOGGED_IN
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def start_tls(self) -> None:
+        self.hello(b"EHLO", self.options.server_name, "backend tls = starttls")
+        if self.offered(b"STARTTLS") is None:
+            raise BackendRefused("does not offer STARTTLS", step="STARTTLS", reply=())
+        self.command("STARTTLS", b"STARTTLS", b"220", because="backend tls = starttls")
+        self.dialogue.backend.start_tls()
+        self.offers = ()
+
+    def first_hello(self) -> None:
+        options = self.options
+        name = options.server_name
+        if options.tls == "starttls":
+            self.hello(b"EHLO", name, "again, under TLS")
+        elif options.xclient != "off":
+            self.hello(b"EHLO", name, f"xclient = {options.xclient}")
+        elif self.login.esmtp:
+            self.hello(b"EHLO", name, "the client said EHLO")
+        else:
+            self.hello(b"HELO", name, "the client did not say EHLO")
+
+    def introduce(self) -> None:
+        """Send XCLIENT, and greet again as the client did."""
+        vouched = not self.authenticates
+        offered = self.offered(b"XCLIENT")
+        if self.options.xclient == "on":
+            if offered is None:
+                self.dialogue.backend.remark("the backend does not offer XCLIENT; sent because xclient = on")
+            lines = [xclient.as_nginx(self.login, self.peer, vouched)]
+        else:
+            lines = xclient.commands(self.login, self.peer, vouched, offered or ())
+        for line in lines:
+            self.command("XCLIENT", line, b"220", b"250", because=f"xclient = {self.options.xclient}")
+        if lines:
+            self.hello_after_xclient()
+
+    def hello_after_xclient(self) -> None:
+        if self.login.helo:
+            verb = b"EHLO" if self.login.esmtp else b"HELO"
+            self.hello(verb, self.login.helo, f"the client said {verb.decode()}")
+        elif self.options.xclient == "auto":
+            self.hello(b"EHLO", self.options.server_name, "XCLIENT began the session anew")
+
+    def replay(self) -> Reply:
+        """Say the client's MAIL and RCPT; the answer to RCPT, whatever it is, is the client's."""
+        because = "smtp_auth none: replayed"
+        self.command("MAIL", self.login.mail, b"250", because=because)
+        self.dialogue.say("RCPT", self.login.rcpt, because)
+        return self.reply()
+
+    def authenticate(self) -> Reply:
+        require_password(self.login, "AUTH")
+        because = "passthrough" if self.options.passthrough else "proxy_smtp_auth = on"
+        mechanisms = self.offered(b"AUTH") or ()
+        if b"LOGIN" in mechanisms and b"PLAIN" not in mechanisms:
+            return self.auth_login(f"{because}; the backend offers LOGIN and not PLAIN")
+        return self.auth_plain(because)
+
+    def auth_plain(self, because: str) -> Reply:
+        response = sasl.encode(b"\0%b\0%b" % (self.login.user, self.login.password))
+        return self.command(
+            "AUTH", b"AUTH PLAIN " + response, b"235", because=because, shown=b"AUTH PLAIN " + SECRET
+        )
+
+    def auth_login(self, because: str) -> Reply:
+        self.command("AUTH", b"AUTH LOGIN", b"334", because=because)
+        self.command("AUTH", sasl.encode(self.login.user), b"334", because="the user")
+        return self.command(
+            "AUTH", sasl.encode(self.login.password), b"235", because="the password", shown=SECRET
+        )
+
+    # -- commands and replies ---------------------------------------------------------------------
+
+    def hello(self, verb: bytes, name: bytes, because: str) -> None:
+        reply = self.command("EHLO", b"%b %b" % (verb, name), b"250", because=because)
+        if verb == b"EHLO":
+            self.offers = reply[1:]
+
+    def command(
+        self, step: str, line: bytes, *codes: bytes, because: str, shown: bytes | None = None
+    ) -> Reply:
+        self.dialogue.say(step, line, because, shown)
+        return self.expect(self.reply(), *codes)
+
+    def reply(self) -> Reply:
+        """Read one reply, of as many lines as it has."""
+        heard: list[bytes] = []
+        while True:
+            line = self.dialogue.hear(heard)
+            if not (line[:3].isdigit() and len(line[:3]) == 3 and line[3:4] in b" -"):
+                raise self.dialogue.garbage(line)
+            if line[3:4] != b"-":
+                return tuple(heard)
+
+    def expect(self, reply: Reply, *codes: bytes) -> Reply:
+        """Return the reply if its first line has one of these codes; else the backend has refused."""
+        code = reply[0][:3]
+        if code in codes:
+            return reply
+        if code[:1] not in b"45":
+            raise self.dialogue.garbage(reply[0])
+        credentials = self.dialogue.step == "AUTH" and code not in _NOT_CREDENTIALS
+        raise self.dialogue.refused(reply, credentials=credentials, temporary=code[:1] == b"4")
+
+    def offered(self, keyword: bytes) -> Sequence[bytes] | None:
+        """The parameters of an extension that the last EHLO offered, None if it did not."""
+        parameters: list[bytes] | None = None
+        for line in self.offers:
+            words = line[4:].upper().replace(b"AUTH=", b"AUTH ").split()
+            if words[:1] == [keyword]:
+                parameters = (parameters or []) + words[1:]
+        return parameters

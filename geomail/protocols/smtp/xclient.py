@@ -1,0 +1,79 @@
+"""XCLIENT (Postfix's XCLIENT_README): telling a backend who the client is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from geomail.protocols.base import UNAVAILABLE, Login, Peer
+from geomail.protocols.proxy_header import without_zone
+
+#: Of one command, its line end included.
+COMMAND_SIZE = 512
+_VERB = b"XCLIENT"
+_ROOM = COMMAND_SIZE - len(_VERB) - len(b"\r\n")
+_PLAIN_TEXT = frozenset(range(0x21, 0x7F)) - frozenset(b"+=")
+
+
+def xtext(value: bytes) -> bytes:
+    """Encode as RFC 3461 does: what is not printable, ``+`` and ``=`` become ``+XX``."""
+    if _PLAIN_TEXT.issuperset(value):
+        return value
+    return b"".join(b"%c" % byte if byte in _PLAIN_TEXT else b"+%02X" % byte for byte in value)
+
+
+def as_nginx(login: Login, peer: Peer, vouched: bool) -> bytes:
+    """The one line that nginx sends; ``vouched``: geomail answers for the user's name."""
+    user = b" LOGIN=" + xtext(login.user) if vouched and login.user else b""
+    return b"%b ADDR=%b%b NAME=%b" % (_VERB, _address(peer.address), user, xtext(peer.name))
+
+
+def commands(login: Login, peer: Peer, vouched: bool, offered: Collection[bytes]) -> list[bytes]:
+    """The commands that tell all that a backend wants to hear; none if it wants nothing.
+
+    ADDR and NAME come last, together: a backend may refuse the client once it knows them.
+    """
+    attributes = _attributes(login, peer, vouched)
+    units = [_attribute(name, value) for name, value in attributes.items() if name in offered]
+    last = _last_unit(peer, offered)
+    lines: list[bytes] = []
+    for unit in [*units, last] if last else units:
+        if lines and len(lines[-1]) + len(unit) <= COMMAND_SIZE - len(b"\r\n"):
+            lines[-1] += unit
+        else:
+            lines.append(_VERB + unit)
+    return lines
+
+
+def _attributes(login: Login, peer: Peer, vouched: bool) -> dict[bytes, bytes]:
+    attributes = {
+        b"PORT": _port(peer.address, peer.port),
+        b"PROTO": b"ESMTP" if login.esmtp else b"SMTP",
+        b"HELO": xtext(login.helo) or UNAVAILABLE,
+        b"LOGIN": xtext(login.user),
+        b"DESTADDR": _address(peer.local_address),
+        b"DESTPORT": _port(peer.local_address, peer.local_port),
+    }
+    if not (vouched and login.user):
+        del attributes[b"LOGIN"]
+    return attributes
+
+
+def _last_unit(peer: Peer, offered: Collection[bytes]) -> bytes:
+    values = ((b"ADDR", _address(peer.address)), (b"NAME", xtext(peer.name)))
+    return b"".join(_attribute(name, value) for name, value in values if name in offered)
+
+
+def _attribute(name: bytes, value: bytes) -> bytes:
+    text = b" %b=%b" % (name, value)
+    return text if len(text) <= _ROOM else b" %b=%b" % (name, UNAVAILABLE)
+
+
+def _address(address: str) -> bytes:
+    if address.startswith("unix:"):
+        return UNAVAILABLE
+    plain = without_zone(address).encode()
+    return b"IPV6:" + plain if b":" in plain else plain
+
+
+def _port(address: str, port: int) -> bytes:
+    return UNAVAILABLE if address.startswith("unix:") else b"%d" % port
