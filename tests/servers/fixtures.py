@@ -3,7 +3,8 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.servers.accounts import ACCOUNTS
 from tests.servers.auth_http import AuthService, listening
 from tests.servers.certificates import Certificates
 from tests.servers.dovecot import Dovecot
+from tests.servers.geomail import Geomail, serving
 from tests.servers.postfix import Postfix
 
 
@@ -68,3 +70,12 @@ def auth_http() -> Iterator[AuthService]:
     service = AuthService()
     with listening(service):
         yield service
+
+
+@pytest.fixture
+def geomail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Geomail]]:
+    """Runs ``geomail serve`` with the configuration it is called with, until the test ends."""
+    with ExitStack() as running:
+        yield lambda configuration: running.enter_context(
+            serving(configuration, tmp_path_factory.mktemp("geomail"))
+        )

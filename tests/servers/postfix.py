@@ -80,6 +80,9 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
 
+# Postfix's master changes its user for a moment, and the kernel then forgets what it owes to its parent.
+GUARDED = ["/bin/sh", "-c", '"$@" & trap "kill $!" TERM; wait $!; wait $!', "postfix"]
+
 QUEUES = (
     *("active", "bounce", "corrupt", "defer", "deferred", "flush"),
     *("hold", "incoming", "private", "saved", "trace"),
@@ -122,7 +125,9 @@ class Postfix:
             [postconf, "-dh", "daemon_directory"], capture_output=True, text=True, check=True
         )
         master = str(Path(daemons.stdout.strip(), "master"))
-        self._daemon = Daemon([master, "-c", str(self.folder / "etc"), "-s"], self.folder / "output")
+        self._daemon = Daemon(
+            [*GUARDED, master, "-c", str(self.folder / "etc"), "-s"], self.folder / "output"
+        )
         ports = (self.smtp, self.submission, self.smtps, self.haproxy, self.strict)
         self._daemon.wait_until_accepting((LOOPBACK, port) for port in ports)
 

@@ -1,0 +1,56 @@
+"""geomail itself, as an operator runs it: the command, in a process of its own."""
+
+import os
+import re
+import sysconfig
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.servers.support import LOOPBACK, Daemon, Log
+
+COMMAND = Path(sysconfig.get_path("scripts"), "geomail")
+
+
+class Geomail(Daemon):
+    """A running ``geomail serve``; ``log`` is all that it says."""
+
+    def __init__(self, configuration: str, folder: Path) -> None:
+        file = folder / "geomail.toml"
+        file.write_text(configuration)
+        env = {name: value for name, value in os.environ.items() if not name.startswith("GEOMAIL_")}
+        super().__init__([str(COMMAND), "serve", "-c", str(file)], folder / "geomail.log", env)
+
+    @property
+    def log(self) -> Log:
+        """What it says."""
+        return self.output
+
+
+@contextmanager
+def serving(configuration: str, folder: Path) -> Iterator[Geomail]:
+    """Run geomail, listening where the configuration says. Afterwards it must end well, and without a bug."""
+    server = Geomail(configuration, folder)
+    try:
+        server.wait_until_accepting(_addresses(configuration))
+        yield server
+    finally:
+        status = server.stop()
+    assert status == 0, server.log.text
+    assert "Traceback" not in server.log.text, server.log.text
+
+
+def _addresses(configuration: str) -> Iterator[tuple[str, int] | str]:
+    for server in tomllib.loads(configuration)["mail"]["server"]:
+        listen: Any = server["listen"]
+        for entry in listen if isinstance(listen, list) else [listen]:
+            yield _address(entry["address"] if isinstance(entry, dict) else entry.split()[0])
+
+
+def _address(text: str) -> tuple[str, int] | str:
+    if text.startswith("unix:"):
+        return text.removeprefix("unix:")
+    host, _, port = text.rpartition(":")
+    return re.sub(r"^(0\.0\.0\.0|\*|)$", LOOPBACK, host.strip("[]")), int(port)

@@ -1,0 +1,98 @@
+"""What is shipped holds what it must, and nothing that belongs to the tree alone."""
+
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from geomail import __version__
+from tests.servers.geomail import COMMAND
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DATA = f"geomail-{__version__}.data/data/share"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the source distribution."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-d", folder], cwd=ROOT, check=True, capture_output=True
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> set[str]:
+    """The names in the wheel."""
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def sdist(built: Path) -> set[str]:
+    """The names in the source distribution."""
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        return {name.partition("/")[2] for name in archive.getnames()}
+
+
+def files(folder: str) -> set[str]:
+    """The files of a folder of the tree, by their path in it."""
+    paths = (
+        path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
+    return {str(path.relative_to(ROOT / folder)) for path in paths}
+
+
+def test_the_wheel_holds_both_packages_whole(wheel: set[str]) -> None:
+    assert {f"geomail/{name}" for name in files("geomail")} <= wheel
+    assert {f"geomail_cli/{name}" for name in files("cli/geomail_cli")} <= wheel
+    assert {"geomail/py.typed", "geomail_cli/py.typed"} <= wheel
+
+
+def test_the_wheel_puts_nothing_else_into_site_packages(wheel: set[str]) -> None:
+    tops = {name.partition("/")[0] for name in wheel}
+    assert {top for top in tops if not re.search(r"\.(dist-info|data)$", top)} == {"geomail", "geomail_cli"}
+
+
+@pytest.mark.parametrize(("folder", "place"), [("man", "man"), ("samples", "geomail/samples")])
+def test_the_wheel_brings_manual_pages_and_samples(wheel: set[str], folder: str, place: str) -> None:
+    assert files(folder)
+    assert {f"{DATA}/{place}/{name}" for name in files(folder)} <= wheel
+
+
+def test_manual_pages_are_where_man_looks_for_them() -> None:
+    assert [name for name in files("man") if not re.fullmatch(r"man(\d)/[\w.-]+\.\1", name)] == []
+
+
+@pytest.mark.parametrize("folder", ["geomail", "cli", "man", "samples", "tests"])
+def test_the_source_distribution_holds_what_the_tree_holds(sdist: set[str], folder: str) -> None:
+    assert {f"{folder}/{name}" for name in files(folder)} <= sdist
+
+
+def test_the_command_runs_and_knows_its_version() -> None:
+    said = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["geomail", __version__]
+
+
+@pytest.fixture(scope="module")
+def lock() -> str:
+    """The text of the locked requirements."""
+    return (ROOT / "requirements.lock").read_text()
+
+
+def test_the_lock_pins_every_requirement_with_hashes(lock: str) -> None:
+    asked = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+    pinned = re.findall(r"^([\w-]+)==\S+.* \\\n    --hash=sha256:", lock, re.MULTILINE)
+    assert {re.split(r"[><=~!]", name)[0] for name in asked} <= set(pinned)
+    assert len(pinned) == len(re.findall(r"^\w", lock, re.MULTILINE))
+
+
+def test_the_lock_names_no_place_to_fetch_from(lock: str) -> None:
+    assert re.findall(r"^.*(?:://|index-url|find-links|/(?:root|home|opt|tmp)/).*$", lock, re.MULTILINE) == []
