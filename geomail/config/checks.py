@@ -122,7 +122,9 @@ def _has_certificates(subject: Subject) -> Iterator[Problem]:
             f"no ssl_certificate_key is defined for the certificate {shown(certificate)}",
         )
     if certificates and len(keys) > len(certificates):
-        yield subject.warning("ssl_certificate_key", "more keys than certificates: those beyond are not used")
+        yield subject.error(
+            "ssl_certificate_key", "more keys than certificates: each key belongs to one, in order"
+        )
 
 
 @reads("ssl_protocols")
@@ -204,8 +206,8 @@ def _has_sensible_ports(subject: Subject) -> Iterator[Problem]:
         if listen.port in _IMPLICIT_TLS_PORTS and not listen.ssl:
             yield subject.warning(
                 "listen",
-                f"{listen.label} has no TLS, which clients expect on this port: the port alone does not switch "
-                f'it on; write "{listen.label} ssl"',
+                f"{listen.label} has no TLS, though clients expect it there: the port does not switch it on; "
+                f'write "{listen.label} ssl"',
             )
         if not listen.path and listen.port == 0:
             yield subject.warning(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,16 @@ from pydantic_core import ErrorDetails
 
 from geomail.config.checks import check
 from geomail.config.lines import KeyPath, scan
-from geomail.config.messages import describe, meant_key
-from geomail.config.schema import Config, Document, Mail, Options, Server
+from geomail.config.messages import describe, describe_syntax, meant_key
+from geomail.config.schema import Config, Document, Mail, Options, Process, Server
 from geomail.config.source import Source
+from geomail.config.units import printable
 from geomail.errors import ConfigError, Problem
 
 DEFAULT_PATH = Path("/etc/geomail/geomail.toml")
 #: pydantic's word for an option whose default depends on a value that is itself wrong.
-_FOLLOWS_FROM_ANOTHER = "default_factory_not_called"
+_FOLLOWS = "default_factory_not_called"
+_KEY_AT_START = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=", re.ASCII)
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -53,39 +56,60 @@ def examine(path: Path) -> tuple[Config | None, list[Problem]]:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What came of reading a file; ``source`` tells where in it things stand."""
+    """What came of reading a file.
 
-    config: Config | None
+    ``draft`` is what could be understood, in spite of errors; ``source`` tells
+    where in the file things stand.
+    """
+
+    draft: Config | None
     problems: tuple[Problem, ...]
     source: Source
+
+    @property
+    def config(self) -> Config | None:
+        """The configuration; None if it has an error."""
+        return None if any(problem.severity == "error" for problem in self.problems) else self.draft
 
 
 def inspect(path: Path) -> Inspection:
     """Read and check a file, as :func:`examine` does, and keep what it said."""
     try:
-        text = path.read_bytes().decode()
-        content = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        return _unreadable(str(path), error)
-    source = Source(str(path), content, scan(text))
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        return _failed(path, *_unreadable(error))
+    try:
+        source = Source(str(path), tomllib.loads(text), scan(text))
+    except (ValueError, RecursionError) as error:
+        return _failed(path, *_syntax(text, str(error)))
     document, problems = _validate(source, path.parent)
-    config = _complete(document)
-    problems += check(config, source)
-    problems = sorted(dict.fromkeys(problems), key=lambda problem: problem.line)
-    failed = any(problem.severity == "error" for problem in problems)
-    return Inspection(None if failed else config, tuple(problems), source)
+    draft = _complete(document)
+    problems += check(draft, source)
+    return Inspection(draft, in_order(problems), source)
 
 
-def _unreadable(file: str, error: Exception) -> Inspection:
-    line, text = 0, str(error)
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The problems as they stand in the file, each once."""
+    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.line))
+
+
+def _failed(path: Path, line: int, key: str, text: str) -> Inspection:
+    return Inspection(None, (Problem(str(path), line, key, printable(text)),), Source(str(path), {}, {}))
+
+
+def _unreadable(error: OSError | UnicodeDecodeError) -> tuple[int, str, str]:
     if isinstance(error, OSError):
-        text = f"cannot be read: {error.strerror}"
-    elif isinstance(error, UnicodeDecodeError):
-        line = error.object.count(b"\n", 0, error.start) + 1
-        text = "this line is not valid UTF-8"
-    elif place := _TOML_PLACE.search(text):
-        line, text = int(place[1] or 0), text[: place.start()]
-    return Inspection(None, (Problem(file, line, "", text),), Source(file, {}, {}))
+        return 0, "", f"cannot be read: {error.strerror}"
+    return error.object.count(b"\n", 0, error.start) + 1, "", "this line is not valid UTF-8"
+
+
+def _syntax(text: str, message: str) -> tuple[int, str, str]:
+    """Line, key and meaning of a syntax error; of the line itself no more, as it may hold a secret."""
+    lines = text.split("\n")
+    place = _TOML_PLACE.search(message)
+    line = int(place[1]) if place and place[1] else max(1, len(lines) - 1)
+    key = _KEY_AT_START.match(lines[line - 1])
+    return line, key[1] if key else "", describe_syntax(message)
 
 
 def _validate(source: Source, folder: Path) -> tuple[Document, list[Problem]]:
@@ -96,10 +120,11 @@ def _validate(source: Source, folder: Path) -> tuple[Document, list[Problem]]:
         try:
             document = Document.model_validate(content, context={"folder": str(folder.absolute())})
         except ValidationError as failed:
-            for error in failed.errors(include_url=False):
-                if error["type"] == _FOLLOWS_FROM_ANOTHER:
-                    continue
-                problems.append(source.problem(error["loc"], describe(error)))
+            errors = [error for error in failed.errors(include_url=False) if error["type"] != _FOLLOWS]
+            source.broken.update(_meant(errors))
+            for error in errors:
+                if error["type"] != "missing" or error["loc"] not in source.broken:
+                    problems.append(source.problem(error["loc"], describe(error)))
                 part = _broken_part(source, error)
                 source.broken.add(part)
                 content = _without(content, part)
@@ -107,13 +132,18 @@ def _validate(source: Source, folder: Path) -> tuple[Document, list[Problem]]:
             return document, problems
 
 
+def _meant(errors: Iterable[ErrorDetails]) -> Iterator[KeyPath]:
+    """The keys that unknown ones were most likely meant to be: these are not missing, but misspelt."""
+    for error in errors:
+        if error["type"] == "extra_forbidden" and (meant := meant_key(error["loc"])):
+            yield (*error["loc"][:-1], meant)
+
+
 def _broken_part(source: Source, error: ErrorDetails) -> KeyPath:
     """What to leave out: the key whose value is wrong, or the table that lacks a key."""
     path = error["loc"]
     if error["type"] == "missing":
         return path[:-1]
-    if error["type"] == "extra_forbidden" and (meant := meant_key(path)):
-        source.broken.add((*path[:-1], meant))
     in_tables = [length for length in range(len(path)) if isinstance(source.value(path[:length]), dict)]
     return path[: in_tables[-1] + 1]
 
@@ -135,7 +165,10 @@ def _without(value: Any, path: KeyPath) -> Any:
 def _complete(document: Document) -> Config:
     """The configuration with the inheritance resolved."""
     servers = tuple(_inherit(document.mail, server) for server in document.mail.server)
-    return Config(servers=servers, backends=document.backends, passthrough=document.auth.passthrough)
+    process = {key: getattr(document, key) for key in Process.model_fields}
+    return Config(
+        **process, servers=servers, backends=document.backends, passthrough=document.auth.passthrough
+    )
 
 
 def _inherit(mail: Mail, server: Server) -> Server:

@@ -9,10 +9,11 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from geomail.config.lines import KeyPath
-from geomail.config.schema import TABLES
+from geomail.config.schema import TABLES, keys_of
 from geomail.config.source import header
 from geomail.config.units import shown
 
+_QUOTES = 'no value of TOML; words, times, sizes and addresses go in quotes: "on", "24h", "8k", "[::]:25"'
 _WANTED = {
     "string_type": 'text in quotes is wanted: "…"',
     "string_too_short": "text that is not empty is wanted",
@@ -22,6 +23,19 @@ _WANTED = {
     "tuple_type": "an array is wanted: [ … ]",
 }
 _FEW = 12
+#: What the TOML reader says, and what that most likely means.
+_SYNTAX = {
+    "Invalid value": _QUOTES,
+    "Expected newline or end of document": _QUOTES,
+    "Invalid initial character for a key part": "a key is letters, digits, _ and -; any other goes in quotes",
+    "Expected '=' after a key": 'key = value is wanted: timeout = "60s"',
+    "Cannot overwrite a value": "is given twice in this table",
+    "Cannot declare": "this table is declared twice; several servers are written [[mail.server]] each",
+    "Illegal character '\\n'": "a text does not end on its line: a quote is missing",
+    'Expected "\'"': "a text does not end: a quote is missing",
+    "Unterminated string": "a text does not end: the closing quotes are missing",
+    "Unescaped '\\'": "a backslash in a text is written \\\\, or the text goes in single quotes: 'a\\b'",
+}
 
 
 def describe(error: ErrorDetails) -> str:
@@ -33,10 +47,16 @@ def describe(error: ErrorDetails) -> str:
         return _unknown_key(path)
     if kind == "missing":
         return "is missing"
-    found = "" if _is_secret(path) else f"{shown(error['input'])}: "
+    found = "the value" if _is_secret(path) else shown(error["input"])
     if kind == "literal_error":
-        return found + _allowed(error["input"], context["expected"])
-    return found + _WANTED.get(kind, error["msg"])
+        return f"{found} is unknown; {_allowed(error['input'], context['expected'])}"
+    return f"{found}: {_WANTED.get(kind, error['msg'])}"
+
+
+def describe_syntax(message: str) -> str:
+    """The message for one error of the TOML reader's."""
+    meaning = next((meaning for start, meaning in _SYNTAX.items() if message.startswith(start)), None)
+    return meaning or message
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -46,12 +66,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 def meant_key(path: KeyPath) -> str | None:
     """The key that an unknown one at this path is most likely meant to be."""
-    return nearest(str(path[-1]), TABLES[header(path[:-1])].model_fields)
-
-
-def or_list(words: Iterable[str]) -> str:
-    """Words as a message lists what is allowed."""
-    return ", ".join(words)
+    return nearest(str(path[-1]), keys_of(TABLES[header(path[:-1])]))
 
 
 def _allowed(found: Any, expected: str) -> str:
@@ -62,14 +77,18 @@ def _allowed(found: Any, expected: str) -> str:
 
 def _unknown_key(path: KeyPath) -> str:
     key, table = str(path[-1]), header(path[:-1])
-    homes = [home or "the top of the file" for home, model in TABLES.items() if key in model.model_fields]
+    homes = [_in(home) for home, model in TABLES.items() if key in keys_of(model)]
     if homes:
-        return f"does not belong in {table or 'the top of the file'}; it belongs in {' or '.join(homes)}"
+        return f"does not belong {_in(table)}; it belongs {' or '.join(homes)}"
     guess = meant_key(path)
     if guess:
         return f"unknown key; did you mean {guess}?"
-    known = sorted(TABLES[table].model_fields)
+    known = sorted(keys_of(TABLES[table]))
     return "unknown key" + (f"; allowed: {', '.join(known)}" if len(known) <= _FEW else "")
+
+
+def _in(table: str) -> str:
+    return f"in {table}" if table else "at the top of the file"
 
 
 def _is_secret(path: KeyPath) -> bool:

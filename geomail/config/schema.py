@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from geomail.config.address import Address, AuthHttp, Listen
-from geomail.config.units import Flag, Number, Size, Time, Timeout
+from geomail.config.units import Flag, Number, Size, Time, Timeout, Workers
 from geomail.config.values import (
     AuthHttpUrl,
     AuthSource,
@@ -28,6 +28,7 @@ from geomail.config.values import (
     Headers,
     ImapMethods,
     Listens,
+    Name,
     NameServers,
     Pop3Methods,
     ProtocolName,
@@ -168,10 +169,8 @@ class Server(Options):
         default_factory=_protocol_by_port,
         description="smtp, imap or pop3; default: by the first listen port that is known",
     )
-    name: str = Field(
-        default_factory=_name_by_listen,
-        min_length=1,
-        description="name in logs; default: the first listen address",
+    name: Name = Field(
+        default_factory=_name_by_listen, description="name in logs; default: the first listen address"
     )
 
 
@@ -200,7 +199,7 @@ class Auth(Table):
 class Backend(Table):
     """One ``[backends.NAME]``: a mail server behind geomail."""
 
-    name: str = Field("", description="the NAME of its table")
+    name: str = Field("", exclude=True, description="the NAME of its table")
     address: BackendAddress = Field(description="host:port, [v6]:port or unix:path")
     tls: BackendTls = Field("off", description="TLS to it: off, implicit, or starttls (STARTTLS, STLS)")
     tls_ca: File | None = Field(None, description="CA file that verifies it; default: the system's")
@@ -229,7 +228,25 @@ class Backend(Table):
         return self.address.path
 
 
-class Document(Table):
+class Process(Table):
+    """What stands at the top of the file: the processes."""
+
+    workers: Workers = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        description="worker processes: a number, or auto (the default), one for each processor",
+    )
+    worker_connections: Number = Field(
+        16384, gt=0, description="clients that one worker serves at a time; more wait until one leaves"
+    )
+    worker_shutdown_timeout: Timeout | None = Field(
+        None, description="how long sessions may go on after a reload or QUIT; default: until they end"
+    )
+    user: str | None = Field(
+        None, description="user (user:group) that workers run as, where geomail is started as root"
+    )
+
+
+class Document(Process):
     """The whole file, as it is written."""
 
     mail: Mail = Field(Mail(), description="the mail proxy")
@@ -239,12 +256,17 @@ class Document(Table):
     )
 
 
-class Config(Table):
+class Config(Process):
     """A whole configuration, complete: inheritance is resolved, everything is checked."""
 
     servers: tuple[Server, ...]
     backends: dict[str, Backend] = Field(default_factory=dict)
     passthrough: Passthrough = Passthrough()
+
+
+def keys_of(table: type[Table]) -> list[str]:
+    """The keys that the file may hold in this table."""
+    return [key for key, option in table.model_fields.items() if not option.exclude]
 
 
 #: The model of each table, by the header that the file writes.

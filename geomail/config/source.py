@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from geomail.config.lines import KeyPath, line_of
-from geomail.config.units import shown
+from geomail.config.units import printable, shown
 from geomail.errors import Problem
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -29,7 +29,7 @@ class Source:
 
     def problem(self, path: KeyPath, text: str, severity: Literal["error", "warning"] = "error") -> Problem:
         """A problem with what stands at ``path``."""
-        return Problem(self.file, line_of(self.lines, path), dotted(path), text, severity)
+        return Problem(self.file, line_of(self.lines, path), dotted(path), printable(text), severity)
 
     def value(self, path: KeyPath) -> Any:
         """What the file holds at this path; None if it does not."""

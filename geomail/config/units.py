@@ -6,19 +6,18 @@ Every reader raises ValueError with the whole message: what was found, what is a
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 _TIME_UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_TIME_TERM = re.compile(r"(\d+)(ms|[wdhms])? *", re.ASCII)
-_SIZE = re.compile(r"(\d+)([kKmM]?)", re.ASCII)
+_TIME_TERM = re.compile(r"(\d{1,12})(ms|[wdhms])? *", re.ASCII)
+_LONGEST_TIME = 1e9
+_SIZE = re.compile(r"(\d{1,12})([kKmM]?)", re.ASCII)
 _SIZE_UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
-_TIME_ALLOWED = 'a time is wanted: a number of seconds, or text such as "24h", "1m30s" or "500ms"'
-_SIZE_ALLOWED = 'a size is wanted: a number of bytes, or text such as "8k" or "1m"'
-_FLAG_ALLOWED = '"on" or "off" is wanted'
+_NO_TIME = 'is no time; allowed: a number of seconds, or text such as "24h", "1m30s", "500ms"'
+_NO_SIZE = 'is no size; allowed: a number of bytes, or text such as "8k", "1m"'
 _SHOWN_LENGTH = 60
 
 
@@ -43,7 +42,7 @@ def parse_flag(value: object) -> bool:
         return value
     if isinstance(value, str) and value.lower() in ("on", "off"):
         return value.lower() == "on"
-    raise ValueError(f"{shown(value)}: {_FLAG_ALLOWED}")
+    raise ValueError(f"{shown(value)} is unknown; allowed: true, false, "on", "off"")
 
 
 def parse_number(value: object) -> int:
@@ -52,7 +51,7 @@ def parse_number(value: object) -> int:
         return value
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         return int(value)
-    raise ValueError(f"{shown(value)}: a whole number, zero or more, is wanted")
+    raise ValueError(f"{shown(value)} is no number; allowed: 0, 1, 2, …")
 
 
 def parse_size(value: object) -> int:
@@ -61,7 +60,7 @@ def parse_size(value: object) -> int:
         return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{shown(value)}: {_SIZE_ALLOWED}")
+        raise ValueError(f"{shown(value)} {_NO_SIZE}")
     return int(match[1]) * _SIZE_UNITS[match[2].lower()]
 
 
@@ -77,12 +76,15 @@ def format_size(size: int | None) -> int | str | None:
 
 def parse_time(value: object) -> float:
     """Read a time in seconds: ``60``, ``"24h"``, ``"1m30s"``, ``"1h 30m"``, ``"500ms"``."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if value >= 0 and math.isfinite(value):
-            return float(value)
-    elif isinstance(value, str):
-        return _sum_of_terms(value)
-    raise ValueError(f"{shown(value)}: {_TIME_ALLOWED}")
+    if isinstance(value, str):
+        seconds: int | float = _sum_of_terms(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        seconds = value
+    else:
+        raise ValueError(f"{shown(value)} {_NO_TIME}")
+    if seconds > _LONGEST_TIME:
+        raise ValueError(f"{shown(value)}: a time has at most {_LONGEST_TIME:.0f} seconds")
+    return float(seconds)
 
 
 def _sum_of_terms(text: str) -> float:
@@ -97,8 +99,18 @@ def _sum_of_terms(text: str) -> float:
         total += int(match[1]) * _TIME_UNITS[unit]
         position = match.end()
     if not text or position < len(text):
-        raise ValueError(f"{shown(text)}: {_TIME_ALLOWED}")
+        raise ValueError(f"{shown(text)} {_NO_TIME}")
     return total
+
+
+def parse_workers(value: object) -> int:
+    """Read a number of processes; ``auto`` is one for each processor this one may run on."""
+    if isinstance(value, str) and value.lower() == "auto":
+        return len(os.sched_getaffinity(0))
+    count = parse_number(value)
+    if count == 0:
+        raise ValueError("0: at least one worker is wanted, or auto")
+    return count
 
 
 def format_time(seconds: float) -> str:
@@ -148,6 +160,7 @@ def parse_choice(value: object) -> object:
 
 Flag = Annotated[bool, BeforeValidator(parse_flag)]
 Number = Annotated[int, BeforeValidator(parse_number)]
+Workers = Annotated[int, BeforeValidator(parse_workers)]
 Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_above_zero), PlainSerializer(format_size)]
 Time = Annotated[float, BeforeValidator(parse_time), PlainSerializer(format_time)]
 Timeout = Annotated[

@@ -72,6 +72,12 @@ def _server_name(value: str) -> str:
     return value
 
 
+def _name(value: str) -> str:
+    if not value or not value.isprintable():
+        raise ValueError(f"{shown(value)}: text without control characters is wanted, and not none")
+    return value
+
+
 def _file(value: str, info: ValidationInfo) -> str:
     if value.startswith(("data:", "engine:", "store:")):
         raise ValueError(f"a file name is wanted; {value.partition(':')[0]}: is not supported")
@@ -109,20 +115,21 @@ def _header_pairs(value: object) -> object:
     pairs = list(value.items()) if isinstance(value, dict) else value
     if not isinstance(pairs, list | tuple):
         raise ValueError('a table of names and values is wanted: { X-Auth-Key = "…" }')
-    for pair in pairs:
+    for number, pair in enumerate(pairs, 1):
         if not (
             isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
         ):
             raise ValueError(
                 'each header is a name and a value, both text: { X-Auth-Key = "…" } or [["X-Auth-Key", "…"]]'
             )
-        _check_header(*pair)
+        _check_header(number, *pair)
     return tuple(tuple(pair) for pair in pairs)
 
 
-def _check_header(name: str, value: str) -> None:
+def _check_header(number: int, name: str, value: str) -> None:
+    # A name that is none may be the secret itself: it is not shown.
     if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{shown(name)} is no header name; letters, digits and - are allowed")
+        raise ValueError(f"header {number} has an illegal name; letters, digits and - are allowed")
     if any(not character.isprintable() for character in value):
         raise ValueError(f"the value of {name} holds a line break or another control character")
 
@@ -143,8 +150,8 @@ def _auth_http(value: object, info: ValidationInfo) -> AuthHttp:
     return parse_auth_http(value, _folder(info))
 
 
-def _host_and_port(server: tuple[str, int]) -> str:
-    return Address(*server).label
+def _resolver_words(servers: tuple[tuple[str, int], ...]) -> list[str] | str:
+    return [Address(*server).label for server in servers] or "off"
 
 
 def _backend_address(value: object, info: ValidationInfo) -> object:
@@ -194,9 +201,11 @@ BackendAddress = Annotated[Address, BeforeValidator(_backend_address), _LABEL]
 AuthHttpUrl = Annotated[AuthHttp, BeforeValidator(_auth_http), _LABEL]
 Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_header_pairs), PlainSerializer(_masked)]
 NameServers = Annotated[
-    tuple[Annotated[tuple[str, int], BeforeValidator(_name_server), PlainSerializer(_host_and_port)], ...],
+    tuple[Annotated[tuple[str, int], BeforeValidator(_name_server)], ...],
     BeforeValidator(_resolver),
+    PlainSerializer(_resolver_words),
 ]
+Name = Annotated[str, AfterValidator(_name)]
 ServerName = Annotated[str, AfterValidator(_server_name)]
 Capabilities = Annotated[tuple[Annotated[str, AfterValidator(_capability)], ...], BeforeValidator(_texts)]
 SmtpMethods = Annotated[tuple[Literal["plain", "login", "cram-md5", "external", "none"], ...], _WORDS]

@@ -1,0 +1,40 @@
+"""The Typer app. gevent patches the standard library before anything else is imported."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+from typing import Annotated
+
+import typer
+
+from geomail import __version__
+from geomail_cli.check_config import check_config
+from geomail_cli.serve import serve
+
+app = typer.Typer(
+    name="geomail",
+    help="An SMTP, IMAP and POP3 proxy: one front door, many mail servers behind it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("serve")(serve)
+app.command("check-config")(check_config)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"geomail {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def geomail(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """An SMTP, IMAP and POP3 proxy: one front door, many mail servers behind it."""

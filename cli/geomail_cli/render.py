@@ -1,0 +1,46 @@
+"""What commands share on screen: colour where there is a terminal, and nothing that could steer it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geomail.config.units import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from geomail.errors import Problem
+
+_STYLES = {"error": "bold red", "warning": "bold yellow"}
+
+
+def stderr() -> Console:
+    """The console for messages: plain where it is no terminal."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_problem(console: Console, problem: Problem) -> None:
+    """Print one problem on one line: ``file:line: error: key: text``."""
+    from rich.text import Text
+
+    place = f"{problem.file}:{problem.line}" if problem.line else problem.file
+    line = Text(f"{printable(place)}: ")
+    line.append(f"{problem.severity}: ", _STYLES[problem.severity])
+    if problem.key:
+        line.append(f"{problem.key}: ", "bold")
+    line.append(problem.text)
+    console.print(line)
+
+
+def show_verdict(console: Console, verdict: str, failed: bool) -> None:
+    """Print what came of it, as the last line: ``geomail: …``."""
+    from rich.text import Text
+
+    console.print(Text("geomail: ") + Text(printable(verdict), "bold red" if failed else "bold green"))
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 server``, ``2 servers``."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -1,0 +1,91 @@
+"""A configuration back to TOML: every server complete, secrets masked, origins beside the values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import toml
+
+from geomail.config.lines import KeyPath, line_of
+from geomail.config.schema import Config, Options, Passthrough, Server, Table, keys_of
+from geomail.config.source import Source
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_COMMENT_COLUMN = 56
+_OWN_KEYS = tuple(key for key in Server.model_fields if key not in Options.model_fields)
+
+
+def _basic_string(text: str) -> str:
+    # toml's own writer fails on a backslash before x; JSON's escapes are TOML's.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _array(items: Iterable[Any]) -> str:
+    return f"[{', '.join(str(_ENCODER.dump_value(item)) for item in items)}]"
+
+
+_ENCODER: toml.TomlEncoder[dict[str, Any]] = toml.TomlEncoder()
+_ENCODER.dump_funcs[str] = _basic_string
+_ENCODER.dump_funcs[list] = _array
+
+
+def dump(config: Config, source: Source) -> str:
+    """The effective configuration, as a file that means the same but for its secrets.
+
+    The comment behind a value tells the line that it comes from; a value
+    without one is the default. An option that is not set stands in a comment.
+    """
+    return "\n".join(_lines(config, source)) + "\n"
+
+
+def _lines(config: Config, source: Source) -> Iterator[str]:
+    yield f"# effective configuration of {_basic_string(source.file)}"
+    yield "# behind a value: the line it comes from, in that file; nothing: it is the default"
+    for index, server in enumerate(config.servers):
+        yield "\n[[mail.server]]"
+        yield from _table(server, (*_OWN_KEYS, *Options.model_fields), source, _server_origin(source, index))
+    yield from _passthrough(config.passthrough, source)
+    for name, backend in config.backends.items():
+        yield f"\n[backends.{_key(name)}]"
+        yield from _table(backend, keys_of(type(backend)), source, _origin_in(source, ("backends", name)))
+
+
+def _passthrough(routes: Passthrough, source: Source) -> Iterator[str]:
+    base: KeyPath = ("auth", "passthrough")
+    if not source.has(base):
+        return
+    yield "\n[auth.passthrough]"
+    yield from _table(routes, ["default"], source, _origin_in(source, base))
+    for kind, targets in (("domains", routes.domains), ("users", routes.users)):
+        if targets:
+            yield f"\n[auth.passthrough.{kind}]"
+            yield from (f"{_key(key)} = {_basic_string(backend)}" for key, backend in targets.items())
+
+
+Origin = Callable[[str], KeyPath | None]
+
+
+def _server_origin(source: Source, index: int) -> Origin:
+    return lambda key: source.origin(index, key)
+
+
+def _origin_in(source: Source, base: KeyPath) -> Origin:
+    return lambda key: (*base, key) if source.has((*base, key)) else None
+
+
+def _table(table: Table, keys: Iterable[str], source: Source, origin: Origin) -> Iterator[str]:
+    values = table.model_dump()
+    for key in keys:
+        if values[key] is None:
+            yield f"# {key} is not set: {type(table).model_fields[key].description}"
+            continue
+        line = f"{key} = {_ENCODER.dump_value(values[key])}"
+        path = origin(key)
+        yield f"{line:<{_COMMENT_COLUMN}}  # line {line_of(source.lines, path)}" if path else line
+
+
+def _key(text: str) -> str:
+    return text if _BARE_KEY.fullmatch(text) else _basic_string(text)

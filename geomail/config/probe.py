@@ -1,0 +1,151 @@
+"""What only this machine can tell: files that can be read, keys that match, names that resolve."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from geomail.config.address import is_literal
+from geomail.config.lines import KeyPath
+from geomail.config.load import Inspection
+from geomail.config.schema import Backend, Server
+from geomail.config.source import Source
+from geomail.config.units import shown
+from geomail.errors import Problem
+
+#: Seconds for all names together.
+RESOLVE_TIME = 3.0
+
+
+def probe(found: Inspection) -> list[Problem]:
+    """What is wrong with the files and names that a configuration points at.
+
+    It also looks at a configuration that has errors, as far as that was understood.
+    """
+    if found.draft is None:
+        return []
+    problems: list[Problem] = []
+    names: dict[str, KeyPath] = {}
+    for index, server in enumerate(found.draft.servers):
+        problems += _server_files(server, index, found.source)
+        url = found.source.origin(index, "auth_http")
+        if server.auth_http is not None and url is not None:
+            names.setdefault(server.auth_http.host, url)
+        for position, listen in enumerate(server.listen):
+            names.setdefault(listen.host, ("mail", "server", index, "listen", position))
+    for name, backend in found.draft.backends.items():
+        problems += _backend_files(backend, ("backends", name), found.source)
+        names.setdefault(backend.host, ("backends", name, "address"))
+    return list(dict.fromkeys([*problems, *_unresolved(names, found.source)]))
+
+
+def _server_files(server: Server, index: int, source: Source) -> Iterator[Problem]:
+    def at(key: str) -> KeyPath:
+        return source.origin(index, key) or ("mail", "server", index)
+
+    if server.starttls != "off" or any(listen.ssl for listen in server.listen):
+        for position, certificate in enumerate(server.ssl_certificate):
+            key = server.ssl_certificate_key[position] if position < len(server.ssl_certificate_key) else None
+            yield from _pair(certificate, key, at("ssl_certificate"), at("ssl_certificate_key"), source)
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(server.ssl_ciphers)
+        except ssl.SSLError:
+            text = (
+                f"{shown(server.ssl_ciphers)}: OpenSSL knows no cipher of this list; see openssl-ciphers(1)"
+            )
+            yield source.problem(at("ssl_ciphers"), text)
+    if server.auth_http_ca is not None:
+        yield from _ca(server.auth_http_ca, at("auth_http_ca"), source)
+
+
+def _backend_files(backend: Backend, base: KeyPath, source: Source) -> Iterator[Problem]:
+    if backend.tls_ca is not None:
+        yield from _ca(backend.tls_ca, (*base, "tls_ca"), source)
+    if backend.tls_certificate is not None:
+        key = backend.tls_certificate_key or backend.tls_certificate
+        key_path = (*base, "tls_certificate_key" if backend.tls_certificate_key else "tls_certificate")
+        yield from _pair(backend.tls_certificate, key, (*base, "tls_certificate"), key_path, source)
+
+
+def _pair(
+    certificate: str, key: str | None, certificate_path: KeyPath, key_path: KeyPath, source: Source
+) -> Iterator[Problem]:
+    """A certificate and its key: each can be read, and they belong together."""
+    problems = list(_ca(certificate, certificate_path, source))
+    if key is not None and (text := _unreadable(key)):
+        problems.append(source.problem(key_path, text))
+    elif key is not None and not problems:
+        text = _mismatch(certificate, key)
+        if text:
+            problems.append(source.problem(key_path, text))
+    yield from problems
+
+
+def _mismatch(certificate: str, key: str) -> str:
+    """Why OpenSSL does not take the key with the certificate; empty if it does."""
+    try:
+        # The password is given so that OpenSSL never asks for one on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return f"the key {shown(key)} does not belong to the certificate {shown(certificate)}"
+        if b"ENCRYPTED" in Path(key).read_bytes():
+            return f"{shown(key)} is protected by a password, which nobody can type in when geomail starts"
+        return f"{shown(key)} is not a private key in PEM, or OpenSSL refuses it ({_reason(error)})"
+    except OSError as error:
+        return f"{shown(key)} cannot be read: {error.strerror}"
+    return ""
+
+
+def _ca(file: str, path: KeyPath, source: Source) -> Iterator[Problem]:
+    """A file that must hold certificates in PEM."""
+    text = _unreadable(file)
+    if not text:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+        except ssl.SSLError as error:
+            text = f"{shown(file)} holds no certificate in PEM ({_reason(error)})"
+    if text:
+        yield source.problem(path, text)
+
+
+def _unreadable(file: str) -> str:
+    try:
+        with Path(file).open("rb") as opened:
+            opened.read(1)
+    except OSError as error:
+        return f"{shown(file)} cannot be read: {error.strerror}"
+    return ""
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).lower().replace("_", " ")
+
+
+def _unresolved(names: dict[str, KeyPath], source: Source) -> Iterator[Problem]:
+    """Host names that do not resolve now; all are asked at once."""
+    failures: dict[str, str] = {}
+    asking = {
+        name: threading.Thread(target=_resolve, args=(name, failures), daemon=True)
+        for name in names
+        if name and not is_literal(name)
+    }
+    for thread in asking.values():
+        thread.start()
+    end = time.monotonic() + RESOLVE_TIME
+    for name, thread in asking.items():
+        thread.join(max(0.0, end - time.monotonic()))
+        reason = f"no answer within {RESOLVE_TIME:g} seconds" if thread.is_alive() else failures.get(name)
+        if reason:
+            yield source.problem(names[name], f"{shown(name)} cannot be resolved now: {reason}", "warning")
+
+
+def _resolve(name: str, failures: dict[str, str]) -> None:
+    try:
+        socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        failures[name] = error.strerror or str(error)
