@@ -6,6 +6,7 @@ Every reader raises ValueError with the whole message: what was found, what is a
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import Annotated
 
@@ -42,7 +43,7 @@ def parse_flag(value: object) -> bool:
         return value
     if isinstance(value, str) and value.lower() in ("on", "off"):
         return value.lower() == "on"
-    raise ValueError(f"{shown(value)} is unknown; allowed: true, false, "on", "off"")
+    raise ValueError(f'{shown(value)} is unknown; allowed: true, false, "on", "off"')
 
 
 def parse_number(value: object) -> int:
