@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import toml
 
 from geomail.config.lines import KeyPath, line_of
-from geomail.config.schema import Config, Options, Passthrough, Server, Table, keys_of
+from geomail.config.schema import Config, Options, Passthrough, Process, Server, Table, keys_of
 from geomail.config.source import Source
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -44,6 +44,8 @@ def dump(config: Config, source: Source) -> str:
 def _lines(config: Config, source: Source) -> Iterator[str]:
     yield f"# effective configuration of {_basic_string(source.file)}"
     yield "# behind a value: the line it comes from, in that file; nothing: it is the default"
+    yield ""
+    yield from _table(config, keys_of(Process), source, _origin_in(source, ()))
     for index, server in enumerate(config.servers):
         yield "\n[[mail.server]]"
         yield from _table(server, (*_OWN_KEYS, *Options.model_fields), source, _server_origin(source, index))
@@ -76,8 +78,8 @@ def _origin_in(source: Source, base: KeyPath) -> Origin:
     return lambda key: (*base, key) if source.has((*base, key)) else None
 
 
-def _table(table: Table, keys: Iterable[str], source: Source, origin: Origin) -> Iterator[str]:
-    values = table.model_dump()
+def _table(table: Table, keys: Collection[str], source: Source, origin: Origin) -> Iterator[str]:
+    values = table.model_dump(include=set(keys))
     for key in keys:
         if values[key] is None:
             yield f"# {key} is not set: {type(table).model_fields[key].description}"

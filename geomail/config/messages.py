@@ -17,6 +17,7 @@ _QUOTES = 'no value of TOML; words, times, sizes and addresses go in quotes: "on
 _WANTED = {
     "string_type": 'text in quotes is wanted: "…"',
     "string_too_short": "text that is not empty is wanted",
+    "greater_than": "more than 0 is wanted",
     "dict_type": "a table is wanted",
     "model_type": "a table is wanted",
     "model_attributes_type": "a table is wanted",

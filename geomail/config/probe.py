@@ -24,23 +24,35 @@ RESOLVE_TIME = 3.0
 def probe(found: Inspection) -> list[Problem]:
     """What is wrong with the files and names that a configuration points at.
 
-    It also looks at a configuration that has errors, as far as that was understood.
+    A configuration with errors is looked at as far as it was understood.
     """
-    if found.draft is None:
-        return []
+    return [*probe_files(found), *probe_names(found)]
+
+
+def probe_files(found: Inspection) -> list[Problem]:
+    """What is wrong with certificates, keys, CA files and ciphers; starts no thread."""
     problems: list[Problem] = []
+    if found.draft is not None:
+        for index, server in enumerate(found.draft.servers):
+            problems += _server_files(server, index, found.source)
+        for name, backend in found.draft.backends.items():
+            problems += _backend_files(backend, ("backends", name), found.source)
+    return list(dict.fromkeys(problems))
+
+
+def probe_names(found: Inspection) -> list[Problem]:
+    """Which host names do not resolve now (a warning each), within :data:`RESOLVE_TIME`."""
     names: dict[str, KeyPath] = {}
-    for index, server in enumerate(found.draft.servers):
-        problems += _server_files(server, index, found.source)
-        url = found.source.origin(index, "auth_http")
-        if server.auth_http is not None and url is not None:
-            names.setdefault(server.auth_http.host, url)
-        for position, listen in enumerate(server.listen):
-            names.setdefault(listen.host, ("mail", "server", index, "listen", position))
-    for name, backend in found.draft.backends.items():
-        problems += _backend_files(backend, ("backends", name), found.source)
-        names.setdefault(backend.host, ("backends", name, "address"))
-    return list(dict.fromkeys([*problems, *_unresolved(names, found.source)]))
+    if found.draft is not None:
+        for index, server in enumerate(found.draft.servers):
+            url = found.source.origin(index, "auth_http")
+            if server.auth_http is not None and url is not None:
+                names.setdefault(server.auth_http.host, url)
+            for position, listen in enumerate(server.listen):
+                names.setdefault(listen.host, ("mail", "server", index, "listen", position))
+        for name, backend in found.draft.backends.items():
+            names.setdefault(backend.host, ("backends", name, "address"))
+    return list(_unresolved(names, found.source))
 
 
 def _server_files(server: Server, index: int, source: Source) -> Iterator[Problem]:
@@ -147,5 +159,5 @@ def _unresolved(names: dict[str, KeyPath], source: Source) -> Iterator[Problem]:
 def _resolve(name: str, failures: dict[str, str]) -> None:
     try:
         socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        failures[name] = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:
+        failures[name] = getattr(error, "strerror", None) or str(error)
