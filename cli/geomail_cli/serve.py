@@ -8,53 +8,52 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from _socket import socket as RawSocket
-
-    from geomail.config.schema import Config, Listen, Server
+    from geomail.config.schema import Config
 
 
 def serve(
     config: Annotated[
-        Path | None,
-        typer.Option(
-            "-c", "--config", help="Configuration file [GEOMAIL_CONFIG, /etc/geomail/geomail.toml].", show_default=False
-        ),
+        Path | None, typer.Option("-c", "--config", metavar="FILE", help="Configuration file.")
     ] = None,
 ) -> None:
     """Run the proxy in the foreground.
 
-    Says on standard error what listens where, then logs one line per session.
-    TERM and INT end it at once; QUIT lets the sessions end first.
+    Without -c the file is the one that GEOMAIL_CONFIG names, else
+    /etc/geomail/geomail.toml. What listens where, and then one line for each
+    finished session, goes to standard error.
+
+    Signals: TERM and INT end it at once, QUIT lets the sessions end first, HUP
+    reads the configuration again. Exit status: 0 ended by a signal, 1 it could
+    not start.
     """
     from geomail.config.load import find_config
-    from geomail.events import EventStream
+    from geomail.errors import ConfigError, GeomailError
+    from geomail.master import Master
     from geomail.sinks.log import Log, to_stderr
-    from geomail.worker import CannotStart, Worker, bind_all
 
-    from geomail_cli.check_config import load_or_exit
+    from geomail_cli import render
 
-    loaded = load_or_exit(find_config(config))
-    events = EventStream()
-    log = Log(to_stderr)
-    log.subscribe(events)
+    path, log = find_config(config), Log(to_stderr)
     try:
-        bound = bind_all(loaded)
-        worker = Worker(loaded, bound, events, log)
-    except CannotStart as error:
+        Master(lambda: _checked(path), log).run()
+    except ConfigError as error:
+        for problem in error.problems:
+            render.show_problem(render.stderr(), problem)
+        raise typer.Exit(1) from None
+    except GeomailError as error:
         log.say("error", str(error))
         raise typer.Exit(1) from None
-    for line in _listening(bound):
-        log.say("notice", line)
-    worker.run()
     log.say("notice", "stopped")
 
 
-def _listening(bound: list[tuple[Server, Listen, RawSocket]]) -> list[str]:
-    lines = []
-    for server, listen, _ in bound:
-        extras = [word for word, on in (("ssl", listen.ssl), ("proxy_protocol", listen.proxy_protocol)) if on]
-        if server.starttls != "off" and not listen.ssl:
-            extras.append(f"starttls {server.starttls}")
-        words = f" ({', '.join(extras)})" if extras else ""
-        lines.append(f"listening on {listen.label} for {server.protocol}{words} as {server.server_name}")
-    return lines
+def _checked(path: Path) -> Config:
+    """The configuration, if both stages of checking find no error; raises ConfigError with all of them."""
+    from geomail.config.load import in_order, inspect
+    from geomail.config.probe import probe
+    from geomail.errors import ConfigError
+
+    found = inspect(path)
+    problems = in_order([*found.problems, *probe(found)])
+    if found.config is None or any(problem.severity == "error" for problem in problems):
+        raise ConfigError(problems)
+    return found.config
