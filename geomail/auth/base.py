@@ -1,0 +1,61 @@
+"""What every auth source gives: a verdict on one login."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from geomail.backends import Endpoint
+    from geomail.protocols.base import Login, Peer, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The client may go on: where to, and as whom.
+
+    ``user`` and ``password`` are the backend's, after what the source replaced.
+    ``password`` is None where none is known (a digest is no password).
+    Neither holds CR, LF or NUL.
+    """
+
+    backend: Endpoint
+    user: bytes
+    password: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The client is told no, after ``wait`` seconds; ``close`` ends the session with it.
+
+    ``user`` is the login as the source names it, for the log; empty: as the client gave it.
+    """
+
+    refusal: Refusal
+    wait: float
+    close: bool
+    user: bytes = b""
+
+
+Verdict = Accepted | Refused
+
+
+class Source(ABC):
+    """Who is asked about a login: made once per ``[[mail.server]]``, shared by its sessions.
+
+    ``passthrough``: nobody was asked, the backend verifies what the client gave.
+    """
+
+    passthrough: ClassVar[bool] = False
+
+    @abstractmethod
+    def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
+        """Judge a login; ``attempt`` counts the session's, from 1.
+
+        Raises AuthUnavailable where there is no usable answer, PeerTimeout
+        where it took too long.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most sources hold nothing
+        """Give up what is held between logins: idle connections, say."""

@@ -1,0 +1,240 @@
+"""``auth_http``: an HTTP service is asked, in nginx's protocol, header for header.
+
+What geomail adds: kept-alive connections, https, ``Auth-Backend`` (the name of
+a configured backend, in place of Auth-Server and Auth-Port), host names in
+Auth-Server, and limits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from socket import AF_UNIX
+from typing import TYPE_CHECKING
+
+import gevent
+
+from geomail.auth.base import Accepted, Refused, Source, Verdict
+from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
+from geomail.net.http import Answer, BadAnswer, HttpClient
+from geomail.net.resolver import canonical_host, literal_family
+from geomail.net.tls import TlsSide, client_context
+from geomail.protocols.base import Refusal
+
+if TYPE_CHECKING:
+    from geomail.backends import Backends, Endpoint
+    from geomail.config.schema import AuthHttp, Server
+    from geomail.net.resolver import Resolver
+    from geomail.protocols.base import Login, Peer, ProxyAddresses
+
+#: Bytes of a refusal that the client gets: an SMTP reply line has 512, its code and end included.
+LONGEST_TEXT = 480
+#: Seconds that ``Auth-Wait`` may ask for.
+LONGEST_WAIT = 3600.0
+#: Seconds between two questions while the service answers WAIT, at least; and how many of these.
+SHORTEST_WAIT = 1.0
+MOST_WAITS = 20
+
+_UNSAFE = bytes(range(0x21)) + b"%"
+_ESCAPES = [b"%%%02X" % code if code in _UNSAFE else bytes((code,)) for code in range(256)]
+_CONTROLS = bytes.maketrans(bytes((*range(0x09), *range(0x0A, 0x20), 0x7F)), b" " * 32)
+_REPLY_CODE = re.compile(rb"[45]\d\d( [245]\.\d{1,3}\.\d{1,3})?")
+_HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_HOST_NAME_LENGTH = 253
+
+
+class HttpSource(Source):
+    """Asks the server's ``auth_http`` service about each login."""
+
+    def __init__(self, server: Server, backends: Backends, resolver: Resolver) -> None:
+        url = server.auth_http
+        assert url is not None, "auth = http without auth_http"
+        self._backends = backends
+        self._name = f"auth http server {f'unix:{url.path}' if url.path else _authority(url, url.port)}"
+        self._first_lines = (
+            f"GET {url.target} HTTP/1.1".encode(),
+            f"Host: {'localhost' if url.path else _authority(url)}".encode(),
+        )
+        headers = [f"{name}: {value}".encode() for name, value in server.auth_http_header]
+        self._last_lines = (*headers, b"", b"")
+        self._client = HttpClient(
+            addresses=lambda: [(AF_UNIX, url.path)] if url.path else resolver.addresses(url.host, url.port),
+            tls=_tls_side(url, server.auth_http_ca),
+            peer="auth",
+            seconds=server.auth_http_timeout,
+            timed_out=f"{self._name} timed out ({server.auth_http_timeout:g} s, auth_http_timeout)",
+        )
+
+    def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
+        request = self._request(login, peer, protocol, attempt)
+        for _ in range(1 + MOST_WAITS):
+            answer = self._ask(request)
+            statuses = answer.headers.get(b"auth-status", [])
+            words = [status for status in statuses if status not in (b"OK", b"WAIT")]
+            if words:
+                return _refused(answer, words[-1], protocol)
+            if b"WAIT" not in statuses:
+                return self._accepted(answer, login, protocol)
+            gevent.sleep(max(_wait(answer), SHORTEST_WAIT))
+        raise AuthUnavailable(f"{self._name} answered WAIT {1 + MOST_WAITS} times to one login")
+
+    def close(self) -> None:
+        self._client.close()
+
+    # -- the question -----------------------------------------------------------------------------
+
+    def _request(self, login: Login, peer: Peer, protocol: str, attempt: int) -> bytes:
+        lines = [
+            *self._first_lines,
+            b"Auth-Method: " + login.method.encode(),
+            b"Auth-User: " + escaped(login.user),
+            b"Auth-Pass: " + escaped(login.password),
+        ]
+        if login.salt:
+            lines.append(b"Auth-Salt: " + login.salt)
+        lines += (
+            b"Auth-Protocol: " + protocol.encode(),
+            b"Auth-Login-Attempt: %d" % attempt,
+            b"Client-IP: " + peer.address.encode(),
+        )
+        if protocol == "smtp":
+            lines.append(b"Client-Host: " + peer.name)
+        if peer.proxy is not None:
+            lines += _proxy_lines(peer.proxy)
+        if login.method == "none":
+            lines += (
+                b"Auth-SMTP-Helo: " + login.helo,
+                b"Auth-SMTP-From: " + login.mail,
+                b"Auth-SMTP-To: " + login.rcpt,
+            )
+        if peer.tls is not None:
+            lines += _tls_lines(peer.tls)
+        lines += self._last_lines
+        return self._sealed(lines)
+
+    def _sealed(self, lines: Sequence[bytes]) -> bytes:
+        """The request as one; refused if a line break or NUL came in with a value."""
+        request = b"\r\n".join(lines)
+        breaks = len(lines) - 1
+        if request.count(b"\n") != breaks or request.count(b"\r") != breaks or b"\0" in request:
+            raise AuthUnavailable(f"{self._name} was not asked: a line break or NUL in what the client gave")
+        return request
+
+    def _ask(self, request: bytes) -> Answer:
+        try:
+            return self._client.ask(request)
+        except OSError as error:
+            problem = f"cannot be reached: {error.strerror or error}; does it run, and listen there?"
+        except TlsFailed as error:
+            problem = f"cannot be trusted or spoken to: {error}; see its certificate, and auth_http_ca"
+        except PeerGone as error:
+            problem = f"gave no complete answer: {error}; its own log may say why"
+        except BadAnswer as error:
+            problem = str(error)
+        raise AuthUnavailable(f"{self._name} {problem}")
+
+    # -- the answer -------------------------------------------------------------------------------
+
+    def _accepted(self, answer: Answer, login: Login, protocol: str) -> Accepted:
+        name, host, port = (answer.last(header) for header in (b"auth-backend", b"auth-server", b"auth-port"))
+        if not name and not (host and port):
+            raise AuthUnavailable(
+                f"{self._name} did not send server or port, nor Auth-Backend"
+                f" (HTTP status {answer.status or 'missing'})"
+            )
+        user, password = answer.last(b"auth-user"), answer.last(b"auth-pass")
+        if password is None and login.method == "plain":
+            password = login.password
+        if password is None and protocol != "smtp":
+            raise AuthUnavailable(
+                f"{self._name} did not send password: method {login.method} gives none that the backend could"
+                " be told, so Auth-Pass is needed"
+            )
+        backend = self._backend_named(name) if name else self._backend_at(host or b"", port or b"")
+        return Accepted(backend, login.user if user is None else user, password)
+
+    def _backend_named(self, name: bytes) -> Endpoint:
+        try:
+            return self._backends.named(name.decode())
+        except (KeyError, UnicodeDecodeError):
+            text = f"{self._name} sent invalid backend {_shown(name)}: there is no such table in [backends]"
+        raise AuthUnavailable(text)
+
+    def _backend_at(self, address: bytes, port: bytes) -> Endpoint:
+        host = _host(address)
+        if host is None:
+            raise AuthUnavailable(f"{self._name} sent invalid server address:{_shown(address)}")
+        if not port.isdigit() or len(port) > 9 or not 0 < int(port) < 0x10000:
+            raise AuthUnavailable(f"{self._name} sent invalid server port:{_shown(port)}")
+        return self._backends.at(host, int(port))
+
+
+def escaped(value: bytes) -> bytes:
+    """A value as nginx escapes it: controls, space and ``%``; bytes from 7F on stay as they are."""
+    if len(value.translate(None, _UNSAFE)) == len(value):
+        return value
+    return b"".join([_ESCAPES[code] for code in value])
+
+
+def _authority(url: AuthHttp, port: int | None = None) -> str:
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return host if port is None else f"{host}:{port}"
+
+
+def _tls_side(url: AuthHttp, ca: str | None) -> TlsSide | None:
+    if url.scheme != "https":
+        return None
+    return TlsSide(client_context(ca=ca, verify=True), server=False, server_name=url.host)
+
+
+def _proxy_lines(proxy: ProxyAddresses) -> tuple[bytes, ...]:
+    return (
+        b"Proxy-Protocol-Addr: " + proxy.source.encode(),
+        b"Proxy-Protocol-Port: %d" % proxy.source_port,
+        b"Proxy-Protocol-Server-Addr: " + proxy.destination.encode(),
+        b"Proxy-Protocol-Server-Port: %d" % proxy.destination_port,
+    )
+
+
+def _tls_lines(tls: tuple[str, str]) -> tuple[bytes, ...]:
+    return (
+        b"Auth-SSL: on",
+        b"Auth-SSL-Protocol: " + tls[0].encode(),
+        b"Auth-SSL-Cipher: " + tls[1].encode(),
+    )
+
+
+def _refused(answer: Answer, text: bytes, protocol: str) -> Refused:
+    wait = _wait(answer)
+    code = answer.last(b"auth-error-code") if protocol == "smtp" else None
+    if code is not None and not _REPLY_CODE.fullmatch(code):
+        code = None
+    refusal = Refusal(text=_clean(text), code=code)
+    return Refused(refusal, wait, close=wait == 0, user=answer.last(b"auth-user") or b"")
+
+
+def _clean(text: bytes) -> bytes:
+    """The service's words as one line of bounded length; a letter cut in half is dropped."""
+    if len(text) > LONGEST_TEXT:
+        text = text[:LONGEST_TEXT].decode(errors="ignore").encode()
+    return text.translate(_CONTROLS)
+
+
+def _wait(answer: Answer) -> float:
+    value = answer.last(b"auth-wait") or b""
+    return min(float(value), LONGEST_WAIT) if value.isdigit() and len(value) <= 9 else 0.0
+
+
+def _host(address: bytes) -> str | None:
+    """The IP address or host name in Auth-Server, None if it is neither."""
+    host = canonical_host(address.decode("latin-1"))
+    if literal_family(host) is not None:
+        return host
+    is_name = len(host) <= _HOST_NAME_LENGTH and _HOST_NAME.fullmatch(host) is not None
+    return host if is_name and not host.rpartition(".")[2].isdigit() else None
+
+
+def _shown(value: bytes) -> str:
+    """What the service sent, fit for one line of a log."""
+    text = value[:64].decode("latin-1").encode("unicode_escape").decode().replace('"', '\\"')
+    return f'"{text}"'

@@ -1,0 +1,65 @@
+"""``auth = "passthrough"``: nobody is asked, the backend verifies what the client gave."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, ClassVar
+
+from geomail.auth.base import Accepted, Refused, Source, Verdict
+from geomail.protocols.base import Refusal
+
+if TYPE_CHECKING:
+    from geomail.backends import Backends, Endpoint
+    from geomail.config.schema import Passthrough
+    from geomail.protocols.base import Login, Peer
+
+#: To the client, a user without a route is a user with a wrong password.
+_UNKNOWN_USER = Refused(Refusal(neutral=True), wait=0.0, close=False)
+_UNKNOWN_DOMAIN = Refused(
+    Refusal(text=b"Bad destination system address", code=b"550 5.1.2"), wait=0.0, close=False
+)
+
+_QUOTED = rb'"(?:\\.|[^"\\])*"'
+_BRACKETED = re.compile(rb'<((?:%b|[^">])*)' % _QUOTED)
+_BARE = re.compile(rb'((?:%b|[^" ])*)' % _QUOTED)
+
+
+class PassthroughSource(Source):
+    """Routes by exact user, then by domain, then to the default."""
+
+    passthrough: ClassVar[bool] = True
+
+    def __init__(self, routes: Passthrough, backends: Backends) -> None:
+        self._users = _endpoints(routes.users, backends)
+        self._domains = _endpoints(routes.domains, backends)
+        self._default = None if routes.default is None else backends.named(routes.default)
+
+    def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
+        if login.method == "none":
+            backend = self._by_domain(domain_of(recipient(login.rcpt)))
+            return Accepted(backend, login.user, None) if backend else _UNKNOWN_DOMAIN
+        backend = self._users.get(login.user) or self._by_domain(domain_of(login.user))
+        return Accepted(backend, login.user, login.password) if backend else _UNKNOWN_USER
+
+    def _by_domain(self, domain: bytes) -> Endpoint | None:
+        return self._domains.get(domain, self._default)
+
+
+def _endpoints(routes: dict[str, str], backends: Backends) -> dict[bytes, Endpoint]:
+    return {key.encode(): backends.named(name) for key, name in routes.items()}
+
+
+def domain_of(address: bytes) -> bytes:
+    """What follows the last ``@``, lower-cased, without a trailing dot; empty if there is no ``@``."""
+    return address.rpartition(b"@")[2].lower().removesuffix(b".") if b"@" in address else b""
+
+
+def recipient(command: bytes) -> bytes:
+    """The address in ``RCPT TO:<address> …``, read leniently (no brackets, spaces before it).
+
+    A ``>`` or space in a quoted local part ends nothing (RFC 5321 4.1.2); a
+    source route stays in front.
+    """
+    path = command.partition(b":")[2].lstrip(b" ")
+    found = (_BRACKETED if path.startswith(b"<") else _BARE).match(path)
+    return found[1] if found else b""

@@ -1,0 +1,243 @@
+"""Questions to one HTTP service over kept-alive connections (RFC 9112, as much as ``auth_http`` needs).
+
+Only the head of an answer is of use; bodies are read and dropped. What the
+answer says stays unjudged here, but for nginx's rules of what a header is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from geomail.errors import GeomailError, LineTooLong, PeerGone, SessionError, Side
+from geomail.net.connect import Address, connect
+from geomail.net.timing import TimeLimit
+from geomail.net.tls import TlsSide
+from geomail.net.wire import Wire
+
+#: Bytes of status line and headers, interim answers included.
+HEAD_LIMIT = 16 * 1024
+#: Bytes of a body that are read for the sake of keeping the connection.
+BODY_LIMIT = 64 * 1024
+#: Seconds that a body may come after its head, for the same reason.
+BODY_TIME = 1.0
+#: Seconds that an idle connection is kept, and how many of them.
+IDLE_TIME = 60.0
+MOST_IDLE = 64
+
+_HEX_DIGITS = b"0123456789abcdefABCDEF"
+_NO_BODY = (204, 304)
+
+
+class BadAnswer(GeomailError):
+    """What came back is no HTTP answer; the text goes on from the service's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The head of an answer.
+
+    ``headers`` holds every value of each header in order, under its lower-case
+    name. ``status`` is 0 where there was no status line, or one that makes no
+    sense. ``persistent``: the service speaks HTTP/1.1.
+    """
+
+    status: int
+    persistent: bool
+    headers: dict[bytes, list[bytes]]
+
+    def last(self, name: bytes) -> bytes | None:
+        """The last value of a header, None if it is not there."""
+        values = self.headers.get(name)
+        return values[-1] if values else None
+
+
+class HttpClient:
+    """Asks one service; ``seconds`` is for connecting, the request and the head of the answer.
+
+    ``addresses`` is asked for each new connection. ``timed_out`` is the text
+    of the PeerTimeout that is raised after ``seconds``.
+    """
+
+    def __init__(
+        self,
+        *,
+        addresses: Callable[[], Sequence[Address]],
+        tls: TlsSide | None,
+        peer: Side,
+        seconds: float,
+        timed_out: str,
+    ) -> None:
+        self._addresses = addresses
+        self._tls = tls
+        self._peer: Side = peer
+        self._seconds = seconds
+        self._timed_out = timed_out
+        self._idle: deque[tuple[float, Wire]] = deque()
+
+    def ask(self, request: bytes) -> Answer:
+        """Send a whole request, wait for the head of its answer.
+
+        A connection that the service closed while it was idle is replaced
+        once, if no byte of an answer came. Raises OSError, BadAnswer,
+        PeerGone, PeerTimeout, TlsFailed.
+        """
+        with TimeLimit(self._seconds, blame=self._peer, private=self._timed_out):
+            wire, answer = self._ask(request)
+        reusable = False
+        try:
+            reusable = _drop_body(wire, answer)
+        finally:
+            if reusable:
+                self._keep(wire)
+            else:
+                wire.close()
+        return answer
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            self._idle.pop()[1].close()
+
+    def _ask(self, request: bytes) -> tuple[Wire, Answer]:
+        wire = self._idle_connection()
+        if wire is not None:
+            before = wire.received
+            try:
+                return wire, _exchange(wire, request)
+            except PeerGone:
+                if wire.received != before:
+                    raise
+        wire = self._connect()
+        return wire, _exchange(wire, request)
+
+    def _idle_connection(self) -> Wire | None:
+        too_old = time.monotonic() - IDLE_TIME
+        while self._idle:
+            since, wire = self._idle.pop()
+            if since > too_old and not wire.is_stale():
+                return wire
+            wire.close()
+        return None
+
+    def _keep(self, wire: Wire) -> None:
+        now = time.monotonic()
+        self._idle.append((now, wire))
+        while len(self._idle) > MOST_IDLE or self._idle[0][0] < now - IDLE_TIME:
+            self._idle.popleft()[1].close()
+
+    def _connect(self) -> Wire:
+        wire = connect(self._addresses(), peer=self._peer, tls=self._tls)
+        if self._tls is not None:
+            try:
+                wire.start_tls()
+            except BaseException:
+                wire.close()
+                raise
+        return wire
+
+
+def _exchange(wire: Wire, request: bytes) -> Answer:
+    try:
+        wire.send(request)
+        return _read_head(wire)
+    except LineTooLong:
+        wire.close()
+        raise BadAnswer(f"sent more than {HEAD_LIMIT} bytes of headers") from None
+    except BaseException:
+        wire.close()
+        raise
+
+
+# -- the head -------------------------------------------------------------------------------------
+
+
+class _Lines:
+    """The lines of a wire, bounded in sum."""
+
+    __slots__ = ("_room", "_wire")
+
+    def __init__(self, wire: Wire, room: int) -> None:
+        self._wire = wire
+        self._room = room
+
+    def next(self) -> bytes:
+        line = self._wire.read_line(self._room)
+        self._room = max(0, self._room - len(line) - 2)
+        return line
+
+
+def _read_head(wire: Wire) -> Answer:
+    """Skip interim answers, and take headers without a status line, as nginx does."""
+    lines = _Lines(wire, HEAD_LIMIT)
+    while True:
+        first = lines.next()
+        if not first.startswith(b"HTTP/"):
+            return Answer(0, False, _read_headers(lines, first))
+        if b"\r" in first:
+            raise BadAnswer("sent invalid response")
+        version, _, rest = first.partition(b" ")
+        status = int(rest[:3]) if rest[:3].isdigit() else 0
+        headers = _read_headers(lines, lines.next())
+        if not 100 <= status < 200:
+            return Answer(status, status > 0 and version == b"HTTP/1.1", headers)
+
+
+def _read_headers(lines: _Lines, line: bytes) -> dict[bytes, list[bytes]]:
+    """The headers from ``line`` to the blank line."""
+    headers: dict[bytes, list[bytes]] = {}
+    while line:
+        name, _, value = line.partition(b":")
+        if not (name[:1].isalnum() and name.replace(b"-", b"").isalnum()) or b"\r" in line or b"\0" in line:
+            raise BadAnswer(f"sent invalid header in response: {line[:40]!a}")
+        headers.setdefault(name.lower(), []).append(value.strip(b" "))
+        line = lines.next()
+    return headers
+
+
+# -- the body -------------------------------------------------------------------------------------
+
+
+def _drop_body(wire: Wire, answer: Answer) -> bool:
+    """Read the answer's body and forget it; whether the connection can be used again."""
+    if not answer.persistent or b"close" in b",".join(answer.headers.get(b"connection", ())).lower():
+        return False
+    if answer.status in _NO_BODY:
+        return True
+    codings = answer.headers.get(b"transfer-encoding", [])
+    lengths = answer.headers.get(b"content-length", [])
+    if codings:
+        chunked = [coding.lower() for coding in codings] == [b"chunked"] and not lengths
+        return chunked and _in_time(_drop_chunks, wire)
+    if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 9:
+        return False  # it ends where the connection ends, or nobody knows where
+    size = int(lengths[0])
+    return size == 0 or (size <= BODY_LIMIT and _in_time(lambda body: body.read_exactly(size), wire))
+
+
+def _in_time(read: Callable[[Wire], object], wire: Wire) -> bool:
+    try:
+        with TimeLimit(BODY_TIME, blame=wire.peer, private="the body did not come"):
+            read(wire)
+    except (SessionError, BadAnswer):
+        return False  # the answer counts all the same
+    return True
+
+
+def _drop_chunks(wire: Wire) -> None:
+    room = BODY_LIMIT
+    while True:
+        digits = wire.read_line(HEAD_LIMIT).partition(b";")[0].rstrip(b" \t")
+        if not 0 < len(digits) <= 8 or digits.strip(_HEX_DIGITS):
+            raise BadAnswer("sent an invalid chunk")
+        size = int(digits, 16)
+        if size == 0:
+            break
+        room -= size + 2
+        if room < 0 or wire.read_exactly(size + 2)[-2:] != b"\r\n":
+            raise BadAnswer("sent an invalid chunk")
+    trailers = _Lines(wire, HEAD_LIMIT)
+    while trailers.next():
+        pass

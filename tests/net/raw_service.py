@@ -1,0 +1,108 @@
+"""A service on a socket that says exactly the bytes it is told to."""
+
+import socket
+import ssl
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import gevent
+
+#: Ends a connection: politely, or with a reset.
+CLOSE, RESET = "close", "reset"
+#: What is done after a request: bytes are sent, numbers slept.
+Action = bytes | float | str
+
+
+class RawService:
+    """Answers the n-th request with the n-th ``answer`` (the last one again and again).
+
+    ``requests`` are the requests as they came, ``connections`` counts clients.
+    """
+
+    def __init__(
+        self, *answers: Action | Sequence[Action], path: Path | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.answers = [answer if isinstance(answer, list | tuple) else (answer,) for answer in answers]
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self._tls = tls
+        self._open: list[socket.socket] = []
+        self._listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+        self._listener.bind(str(path) if path else ("127.0.0.1", 0))
+        self._listener.listen()
+        self.port: int = 0 if path else self._listener.getsockname()[1]
+        self._jobs: list[gevent.Greenlet[..., None]] = [gevent.spawn(self._accept)]
+
+    def __enter__(self) -> "RawService":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        gevent.killall(self._jobs)
+        self.hang_up()
+        self._listener.close()
+
+    def hang_up(self) -> None:
+        """Close every connection, and let the other side see it."""
+        while self._open:
+            self._open.pop().close()
+        gevent.sleep(0.01)
+
+    def say(self, data: bytes) -> None:
+        """Send what nobody asked for on every connection."""
+        for sock in self._open:
+            sock.sendall(data)
+        gevent.sleep(0.01)
+
+    def _accept(self) -> None:
+        while True:
+            sock, _ = self._listener.accept()
+            self.connections += 1
+            self._jobs.append(gevent.spawn(self._serve, sock))
+
+    def _serve(self, sock: socket.socket) -> None:
+        if self._tls is not None:
+            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self._open.append(sock)
+        try:
+            if isinstance(sock, ssl.SSLSocket):
+                sock.do_handshake()
+            while request := _request(sock):
+                self.requests.append(request)
+                answer = self.answers[min(len(self.requests), len(self.answers)) - 1]
+                for action in answer:
+                    _act(sock, action)
+        except OSError:
+            pass  # closed under our feet, as some tests want it
+        finally:
+            sock.close()
+
+
+def _request(sock: socket.socket) -> bytes:
+    request = b""
+    while not request.endswith(b"\r\n\r\n"):
+        data = sock.recv(4096)
+        if not data:
+            return b""
+        request += data
+    return request
+
+
+def _act(sock: socket.socket, action: Action) -> None:
+    if isinstance(action, bytes):
+        sock.sendall(action)
+    elif isinstance(action, str):
+        if action == RESET:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+        raise ConnectionAbortedError(action)
+    else:
+        gevent.sleep(action)
+
+
+def closed_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

@@ -1,0 +1,373 @@
+"""The HTTP client against raw bytes: framing, kept-alive connections, limits, ends at every point."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from socket import AF_INET
+
+import gevent
+import pytest
+
+from geomail.errors import PeerGone, PeerTimeout, TlsFailed
+from geomail.net import http
+from geomail.net.http import BadAnswer, HttpClient
+from geomail.net.tls import TlsSide, client_context
+from tests.net.raw_service import CLOSE, RESET, Action, RawService, closed_port
+from tests.servers.certificates import Certificate, Certificates
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+EMPTY = b"HTTP/1.1 204 No Content\r\nX: 1\r\n\r\n"
+
+
+@pytest.fixture
+def clients() -> Iterator[list[HttpClient]]:
+    made: list[HttpClient] = []
+    yield made
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def client_of(clients: list[HttpClient]) -> "Clients":
+    return Clients(clients)
+
+
+class Clients:
+    def __init__(self, made: list[HttpClient]) -> None:
+        self._made = made
+
+    def __call__(self, port: int, tls: TlsSide | None = None, seconds: float = 2.0) -> HttpClient:
+        client = HttpClient(
+            addresses=lambda: [(AF_INET, ("127.0.0.1", port))],
+            tls=tls,
+            peer="auth",
+            seconds=seconds,
+            timed_out="the service timed out",
+        )
+        self._made.append(client)
+        return client
+
+
+def head(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> bytes:
+    return b"\r\n".join((start, *lines, b"", b""))
+
+
+REUSABLE = {
+    "204 has no body": head(b"X: 1", start=b"HTTP/1.1 204 No Content"),
+    "304 has no body, whatever it declares": head(
+        b"X: 1", b"Content-Length: 9", start=b"HTTP/1.1 304 Not Modified"
+    ),
+    "length 0": head(b"X: 1", b"Content-Length: 0"),
+    "length": head(b"X: 1", b"Content-Length: 5") + b"hello",
+    "length of an error": head(b"X: 1", b"Content-Length: 5", start=b"HTTP/1.1 500 Oops") + b"sorry",
+    "largest body": head(b"X: 1", b"Content-Length: 65536") + b"x" * 65536,
+    "chunks": head(b"X: 1", b"Transfer-Encoding: Chunked") + b"5\r\nhello\r\n0A;x=y\r\n0123456789\r\n"
+    b"0\r\n\r\n",
+    "no chunk": head(b"X: 1", b"Transfer-Encoding: chunked") + b"0\r\n\r\n",
+    "trailers": head(b"X: 1", b"Transfer-Encoding: chunked") + b"1\r\nx\r\n0\r\nX: 2\r\nY: 3\r\n\r\n",
+    "100 first": head(start=b"HTTP/1.1 100 Continue") + head(b"X: 1", b"Content-Length: 0"),
+    "103 and 100 first": head(b"X: 9", start=b"HTTP/1.1 103 Early Hints")
+    + head(start=b"HTTP/1.1 100 Continue")
+    + head(b"X: 1", b"Content-Length: 0"),
+    "LF line ends": b"HTTP/1.1 204 No Content\nX: 1\n\n",
+    "no reason phrase": b"HTTP/1.1 204\r\nX: 1\r\n\r\n",
+}
+NOT_REUSABLE = {
+    "until the connection ends": head(b"X: 1") + b"hello",
+    "HTTP/1.0": head(b"X: 1", b"Content-Length: 0", start=b"HTTP/1.0 200 OK"),
+    "HTTP/1.0 with keep-alive": head(
+        b"X: 1", b"Connection: keep-alive", b"Content-Length: 0", start=b"HTTP/1.0 200 OK"
+    ),
+    "Connection: close": head(b"X: 1", b"Connection: Close", b"Content-Length: 0"),
+    "close among others": head(b"X: 1", b"Connection: x, close", b"Content-Length: 0"),
+    "no status line": head(b"Content-Length: 0", start=b"X: 1"),
+    "no such status": head(b"X: 1", b"Content-Length: 0", start=b"HTTP/1.1 fine"),
+    "two lengths": head(b"X: 1", b"Content-Length: 0", b"Content-Length: 5") + b"hello",
+    "length and chunks": head(b"X: 1", b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"0\r\n\r\n",
+    "unknown coding": head(b"X: 1", b"Transfer-Encoding: gzip, chunked") + b"0\r\n\r\n",
+    "negative length": head(b"X: 1", b"Content-Length: -1"),
+    "length without end": head(b"X: 1", b"Content-Length: " + b"9" * 5000),
+    "body too large": head(b"X: 1", b"Content-Length: 65537") + b"x" * 65537,
+    "chunk too large": head(b"X: 1", b"Transfer-Encoding: chunked")
+    + b"10000\r\n"
+    + b"x" * 65536
+    + b"\r\n0\r\n\r\n",
+    "chunks too many": head(b"X: 1", b"Transfer-Encoding: chunked") + b"1\r\nx\r\n" * 30000 + b"0\r\n\r\n",
+    "chunk of no size": head(b"X: 1", b"Transfer-Encoding: chunked") + b"\r\n\r\n",
+    "chunk of negative size": head(b"X: 1", b"Transfer-Encoding: chunked") + b"-1\r\n\r\n",
+    "chunk of Python's hex": head(b"X: 1", b"Transfer-Encoding: chunked") + b"0x1\r\nx\r\n0\r\n\r\n",
+    "chunk longer than declared": head(b"X: 1", b"Transfer-Encoding: chunked") + b"1\r\nxxx\r\n0\r\n\r\n",
+    "endless trailers": head(b"X: 1", b"Transfer-Encoding: chunked") + b"0\r\n" + b"Y: 2\r\n" * 5000,
+}
+
+
+@pytest.mark.parametrize("answer", REUSABLE.values(), ids=REUSABLE.keys())
+def test_one_connection_serves_many_questions(answer: bytes, client_of: Clients) -> None:
+    with RawService(answer) as service:
+        client = client_of(service.port)
+
+        answers = [client.ask(REQUEST) for _ in range(3)]
+
+    assert [answer.headers[b"x"] for answer in answers] == [[b"1"]] * 3
+    assert (service.connections, len(service.requests)) == (1, 3)
+
+
+@pytest.mark.parametrize("answer", NOT_REUSABLE.values(), ids=NOT_REUSABLE.keys())
+def test_an_answer_of_unclear_end_counts_and_ends_the_connection(answer: bytes, client_of: Clients) -> None:
+    with RawService(answer) as service:
+        client = client_of(service.port)
+
+        answers = [client.ask(REQUEST) for _ in range(2)]
+
+    assert [answer.headers[b"x"] for answer in answers] == [[b"1"]] * 2
+    assert service.connections == 2
+
+
+@pytest.mark.parametrize("size", [1, 7])
+@pytest.mark.parametrize("answer", [REUSABLE["trailers"], REUSABLE["100 first"]])
+def test_an_answer_in_pieces(answer: bytes, size: int, client_of: Clients) -> None:
+    pieces: list[Action] = []
+    for start in range(0, len(answer), size):
+        pieces += [answer[start : start + size], 0.0005]
+    with RawService(pieces) as service:
+        client = client_of(service.port)
+        client.ask(REQUEST)
+
+        assert client.ask(REQUEST).headers[b"x"] == [b"1"]
+
+    assert service.connections == 1
+
+
+def test_headers_are_kept_in_order_under_their_lower_case_name(client_of: Clients) -> None:
+    answer = head(b"A-b:  1 ", b"a-B:", b"A-B:\t2", b"A-b", b"C: d: e", b"Content-Length: 0")
+    with RawService(answer) as service:
+        found = client_of(service.port).ask(REQUEST)
+
+    assert found.headers[b"a-b"] == [b"1", b"", b"\t2", b""]
+    assert found.last(b"c") == b"d: e"
+    assert found.last(b"d") is None
+    assert found.status == 200
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (b"HTTP/1.1 200 OK\rX: 1\r\n\r\n", "sent invalid response"),
+        (head(b"X_y: 1"), "sent invalid header in response: b'X_y: 1'"),
+        (head(b"X: 1", b" folded"), "sent invalid header in response: b' folded'"),
+        (head(b"X : 1"), "sent invalid header in response"),
+        (head(b"-X: 1"), "sent invalid header in response"),
+        (head(b": 1"), "sent invalid header in response"),
+        (head(b"X: 1\rY: 2"), r"sent invalid header in response: b'X: 1\rY: 2'"),
+        (head(b"X: 1\0"), "sent invalid header in response"),
+        (head(b"X\xe9: 1"), "sent invalid header in response"),
+        (b"\x16\x03\x01\x02\x00\r\n\r\n", "sent invalid header in response"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 5000, "sent more than 16384 bytes of headers"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"1" * 17000, "sent more than 16384 bytes of headers"),
+        (b"x" * 17000, "sent more than 16384 bytes of headers"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, "sent more than 16384 bytes of headers"),
+        (b"HTTP/1.1 200 OK\n" + b"X:\n" * 9000, "sent more than 16384 bytes of headers"),
+    ],
+)
+def test_what_is_no_answer(answer: bytes, problem: str, client_of: Clients) -> None:
+    with RawService(answer) as service:
+        client = client_of(service.port)
+        with pytest.raises(BadAnswer) as caught:
+            client.ask(REQUEST)
+
+    assert problem in str(caught.value)
+
+
+def test_headers_that_just_fit(client_of: Clients) -> None:
+    start = b"HTTP/1.1 204 No\r\nX: "
+    answer = start + b"1" * (16384 - len(start) - 4) + b"\r\n\r\n"
+    with RawService(answer, answer.replace(b"X: ", b"X: 1")) as service:
+        client = client_of(service.port)
+        client.ask(REQUEST)
+        with pytest.raises(BadAnswer):
+            client.ask(REQUEST)
+
+
+HALVES: list[list[Action]] = [
+    [CLOSE],
+    [RESET],
+    [b"H", CLOSE],
+    [b"HTTP/1.1 200 OK\r\n", CLOSE],
+    [b"HTTP/1.1 200 OK\r\n", RESET],
+    [b"HTTP/1.1 100 Continue\r\n\r\n", CLOSE],
+    [b"HTTP/1.1 200 OK\r\nX: 1\r\n", CLOSE],
+    [b"HTTP/1.1 200 OK\r\nX: 1\r\n\r", CLOSE],
+]
+
+
+@pytest.mark.parametrize("answer", HALVES)
+def test_half_an_answer_on_a_fresh_connection(answer: list[Action], client_of: Clients) -> None:
+    with RawService(answer) as service:
+        with pytest.raises(PeerGone) as caught:
+            client_of(service.port).ask(REQUEST)
+
+        assert caught.value.blame == "auth"
+        assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [head(b"X: 1", b"Content-Length: 5"), b"he", CLOSE],
+        [head(b"X: 1", b"Content-Length: 5"), b"he", RESET],
+        [head(b"X: 1", b"Transfer-Encoding: chunked"), b"5\r\nhello", CLOSE],
+        [head(b"X: 1", b"Transfer-Encoding: chunked"), b"0\r\n", CLOSE],
+    ],
+)
+def test_half_a_body_does_not_take_the_answer_back(answer: list[Action], client_of: Clients) -> None:
+    with RawService(answer) as service:
+        client = client_of(service.port)
+        client.ask(REQUEST)
+
+        assert client.ask(REQUEST).headers[b"x"] == [b"1"]
+
+    assert service.connections == 2
+
+
+def test_a_body_that_does_not_come_delays_nobody_for_long(
+    client_of: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "BODY_TIME", 0.05)
+    with RawService([head(b"X: 1", b"Content-Length: 5"), 5.0]) as service:
+        client = client_of(service.port)
+        began = time.monotonic()
+
+        assert client.ask(REQUEST).headers[b"x"] == [b"1"]
+
+    assert time.monotonic() - began < 1.0
+
+
+def test_a_connection_closed_while_idle_is_replaced(client_of: Clients) -> None:
+    with RawService(EMPTY) as service:
+        client = client_of(service.port)
+        client.ask(REQUEST)
+        service.hang_up()
+
+        client.ask(REQUEST)
+
+    assert (service.connections, len(service.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize("end", [CLOSE, RESET])
+def test_a_connection_closed_at_the_question_is_replaced_once(end: str, client_of: Clients) -> None:
+    with RawService(EMPTY, end, EMPTY, end, end) as service:
+        client = client_of(service.port)
+        client.ask(REQUEST)
+
+        client.ask(REQUEST)
+
+        assert (service.connections, len(service.requests)) == (2, 3)
+        with pytest.raises(PeerGone):
+            client.ask(REQUEST)
+        assert (service.connections, len(service.requests)) == (3, 5)
+
+
+def test_a_question_whose_answer_had_begun_is_not_asked_again(client_of: Clients) -> None:
+    with RawService(EMPTY, [b"HTTP/1.1 2", CLOSE], EMPTY) as service:
+        client = client_of(service.port)
+        client.ask(REQUEST)
+
+        with pytest.raises(PeerGone):
+            client.ask(REQUEST)
+
+    assert len(service.requests) == 2
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_answer_that_nobody_asked_for_is_nobodys(at_once: bool, client_of: Clients) -> None:
+    forged = head(b"X: forged", start=b"HTTP/1.1 204 No Content")
+    with RawService(EMPTY + forged if at_once else EMPTY, EMPTY) as service:
+        client = client_of(service.port)
+        client.ask(REQUEST)
+        if not at_once:
+            service.say(forged)
+
+        assert client.ask(REQUEST).headers[b"x"] == [b"1"]
+
+    assert service.connections == 2
+
+
+def test_the_last_used_connection_is_used_next_and_idle_ones_are_bounded(
+    client_of: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MOST_IDLE", 2)
+    with RawService([0.02, EMPTY]) as service:
+        client = client_of(service.port)
+        gevent.joinall([gevent.spawn(client.ask, REQUEST) for _ in range(5)], raise_error=True)
+        assert service.connections == 5
+
+        gevent.joinall([gevent.spawn(client.ask, REQUEST) for _ in range(5)], raise_error=True)
+
+    assert service.connections == 8
+
+
+def test_a_connection_idle_for_too_long_is_not_used(
+    client_of: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "IDLE_TIME", 0.02)
+    with RawService(EMPTY) as service:
+        client = client_of(service.port)
+        client.ask(REQUEST)
+        gevent.sleep(0.04)
+
+        client.ask(REQUEST)
+
+    assert service.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [[5.0], [b"HTTP/1.1 200 OK\r\n", 5.0], [piece for _ in range(200) for piece in (b"X: 1\r\n", 0.02)]],
+    ids=["silent", "half an answer", "a header now and then"],
+)
+def test_the_time_for_the_whole_answer_is_limited(answer: list[Action], client_of: Clients) -> None:
+    with RawService(answer) as service:
+        began = time.monotonic()
+        with pytest.raises(PeerTimeout, match="the service timed out") as caught:
+            client_of(service.port, seconds=0.1).ask(REQUEST)
+
+    assert caught.value.blame == "auth"
+    assert 0.09 < time.monotonic() - began < 1.0
+
+
+def test_nobody_listens(client_of: Clients) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        client_of(closed_port()).ask(REQUEST)
+
+
+def _tls(ca: Path, name: str = "localhost") -> TlsSide:
+    return TlsSide(client_context(ca=str(ca), verify=True), server=False, server_name=name)
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_https_keeps_its_connection(client_of: Clients, certificates: Certificates, name: str) -> None:
+    context = certificates.server.server_context()
+    with RawService(REUSABLE["length"], tls=context) as service:
+        client = client_of(service.port, _tls(certificates.ca.certificate, name))
+
+        answers = [client.ask(REQUEST) for _ in range(3)]
+
+    assert [answer.headers[b"x"] for answer in answers] == [[b"1"]] * 3
+    assert service.connections == 1
+
+
+@pytest.mark.parametrize("which", ["misnamed", "expired", "untrusted"])
+def test_https_with_a_wrong_certificate_says_nothing(
+    client_of: Clients, certificates: Certificates, which: str
+) -> None:
+    certificate: Certificate = getattr(certificates, which)
+    with RawService(EMPTY, tls=certificate.server_context()) as service:
+        with pytest.raises(TlsFailed):
+            client_of(service.port, _tls(certificates.ca.certificate)).ask(REQUEST)
+
+        assert service.requests == []
+
+
+def test_https_to_a_service_that_speaks_http(client_of: Clients, certificates: Certificates) -> None:
+    with RawService(EMPTY) as service, pytest.raises((TlsFailed, PeerTimeout)):
+        client_of(service.port, _tls(certificates.ca.certificate), seconds=0.2).ask(REQUEST)
