@@ -15,10 +15,10 @@ from geomail.errors import Side
 from geomail.net.tls import TlsSide
 from geomail.net.wire import Wire
 
-#: ``(family, sockaddr)``, as the socket module has them.
+#: ``(family, sockaddr)``, as the socket module has them; a host is an IP address.
 Address = tuple[int, Any]
 #: Seconds for one address while there are others to try.
-_ATTEMPT = 5.0
+ATTEMPT = 5.0
 _WRITE = 2
 
 
@@ -29,22 +29,28 @@ def connect(addresses: Sequence[Address], *, peer: Side, tls: TlsSide | None = N
     last attempt. The time for all of it is the caller's to limit.
     """
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "no address to connect to")
-    for index, (family, address) in enumerate(addresses):
-        limit = Timeout(_ATTEMPT if index + 1 < len(addresses) else None)
-        sock = RawSocket(family, SOCK_STREAM)
+    for number, (family, address) in enumerate(addresses, 1):
         try:
-            with limit:
-                _connect(sock, family, address)
-            return Wire(sock, peer, tls)
+            sock = _attempt(family, address, ATTEMPT if number < len(addresses) else None)
         except OSError as error:
-            sock.close()
             failure = error
-        except Timeout as fired:
-            sock.close()
-            if fired is not limit:
-                raise
-            failure = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        else:
+            return Wire(sock, peer, tls)
     raise failure
+
+
+def _attempt(family: int, address: Any, seconds: float | None) -> RawSocket:
+    sock = RawSocket(family, SOCK_STREAM)
+    limit = Timeout(seconds)
+    try:
+        with limit:
+            _connect(sock, family, address)
+    except BaseException as error:
+        sock.close()
+        if error is limit:
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
+        raise
+    return sock
 
 
 def _connect(sock: RawSocket, family: int, address: Any) -> None:

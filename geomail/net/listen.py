@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import stat
 from _socket import (
     AF_INET,
     AF_INET6,
@@ -19,12 +17,15 @@ from _socket import (
     TCP_NODELAY,
 )
 from _socket import socket as RawSocket
+from pathlib import Path
 from typing import Any
 
 from gevent import get_hub
 
 #: nginx's default on Linux.
 BACKLOG = 511
+#: Who may connect to a Unix socket is said by its folder, as in nginx.
+_ANYBODY = 0o666
 _READ = 1
 
 
@@ -62,8 +63,9 @@ def _bind_unix(path: str, backlog: int) -> RawSocket:
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not _is_abandoned(path):
                 raise
-            os.unlink(path)
+            Path(path).unlink()
             sock.bind(path)
+        Path(path).chmod(_ANYBODY)
         sock.listen(backlog)
     except OSError:
         sock.close()
@@ -72,9 +74,10 @@ def _bind_unix(path: str, backlog: int) -> RawSocket:
 
 
 def _is_abandoned(path: str) -> bool:
-    if not stat.S_ISSOCK(os.stat(path).st_mode):
+    if not Path(path).is_socket():
         return False
     probe = RawSocket(AF_UNIX, SOCK_STREAM)
+    probe.setblocking(False)
     try:
         return probe.connect_ex(path) == errno.ECONNREFUSED
     finally:
@@ -89,18 +92,19 @@ class Acceptor:
         self._watcher = get_hub().loop.io(sock.fileno(), _READ)
 
     def accept(self) -> tuple[RawSocket, Any]:
-        """Wait for a connection; its non-blocking socket and its address. Raises OSError (EMFILE, say)."""
+        """Wait for a connection; its non-blocking socket and its address. Raises OSError (EMFILE, say).
+
+        Every call waits, so a flood of connections leaves the sessions their turn.
+        """
         while True:
+            get_hub().wait(self._watcher)
             try:
-                fd, address = self._sock._accept()
-                break
-            except BlockingIOError:
-                get_hub().wait(self._watcher)
-            except ConnectionAbortedError:
-                continue
-        sock = RawSocket(self._sock.family, self._sock.type, self._sock.proto, fileno=fd)
-        sock.setblocking(False)
-        return sock, address
+                fd, address = self._sock._accept()  # type: ignore[attr-defined]
+            except (BlockingIOError, ConnectionAbortedError):
+                continue  # another process was quicker, or the client has left
+            sock = RawSocket(self._sock.family, self._sock.type, self._sock.proto, fileno=fd)
+            sock.setblocking(False)
+            return sock, address
 
     def close(self) -> None:
         """Accept nothing more from this process."""

@@ -24,29 +24,37 @@ LINGER = 30.0
 _SHORT_READS = 4
 
 
-class IdleTimeout(Timeout):  # type: ignore[misc]  # gevent has no types
-    """Fires in its greenlet when nothing has moved for ``seconds``.
+class IdleTimeout(Timeout):
+    """Fires in its greenlet when nothing has moved for ``idle`` seconds.
 
     One timer, moved only when it would fire: whoever moves bytes sets
-    ``moved`` to ``time.monotonic()``, which costs next to nothing.
+    ``moved`` to ``time.monotonic()``, which costs next to nothing. A send
+    that is under way moves whenever the peer makes room for more of it.
     """
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
+    def __init__(self, idle: float, *wires: Wire) -> None:
+        super().__init__(idle)
         self.moved = time.monotonic()
-        self._greenlet: Any = getcurrent()
-        self._ending = False
+        self._idle = idle
+        self._wires = wires
+        self._greenlet = getcurrent()
+        self._settled = False
 
     def finish_within(self, seconds: float) -> None:
         """From now on fire after ``seconds`` whatever moves; later calls change nothing."""
-        if not self._ending:
-            self._ending = True
+        if not self._settled:
+            self._settled = True
             self._arm(seconds)
 
+    def close(self) -> None:
+        self._settled = True
+        super().close()
+
     def _on_expiration(self, prev_greenlet: Any, ex: BaseException) -> None:
-        remaining = self.moved + self.seconds - time.monotonic()
-        if self._ending or remaining <= 0:
-            super()._on_expiration(prev_greenlet, ex)
+        moved = max(self.moved, *(wire.resumed for wire in self._wires))
+        remaining = moved + self._idle - time.monotonic()
+        if self._settled or remaining <= 0:
+            prev_greenlet.throw(ex)
         else:
             self._arm(remaining)
 
@@ -70,7 +78,7 @@ class Relay:
         self._backend = backend
         self._smallest = buffer or DEFAULT_BUFFER
         self._largest = buffer or LARGEST_BUFFER
-        self._clock = IdleTimeout(idle)
+        self._idle = idle
         self._ended_by: Literal["client", "backend"] | None = None
 
     def run(self) -> Literal["client", "backend"]:
@@ -80,52 +88,54 @@ class Relay:
         hears of the client's end at once; the rest has LINGER seconds.
         Raises PeerTimeout when nothing moved for ``idle`` seconds.
         """
-        self._clock.start()
-        up = spawn(self._up)
+        clock = IdleTimeout(self._idle, self._client, self._backend)
+        clock.start()
+        up = spawn(self._up, clock)
         try:
-            self._down(up)
+            self._down(clock, up)
         except Timeout as fired:
-            if fired is not self._clock:
+            if fired is not clock:
                 raise
             if self._ended_by is None:
-                raise PeerTimeout(f"nothing moved for {self._clock.seconds:g} s", blame="client") from None
+                raise PeerTimeout(f"nothing moved for {self._idle:g} s", blame="client") from None
         finally:
-            self._clock.close()
+            clock.close()
             up.kill()
         return self._ended_by or "backend"
 
-    def _up(self) -> None:
+    def _up(self, clock: IdleTimeout) -> None:
         try:
-            self._copy(self._client, self._backend)
+            self._copy(self._client, self._backend, clock)
             self._end("client")
         except (PeerGone, TlsFailed) as error:
             self._end("client" if error.blame == "client" else "backend")
         finally:
-            self._clock.finish_within(LINGER)
+            clock.finish_within(LINGER)
         self._backend.end_sending()
 
-    def _down(self, up: Greenlet) -> None:
+    def _down(self, clock: IdleTimeout, up: Greenlet[..., None]) -> None:
         try:
-            self._copy(self._backend, self._client)
+            self._copy(self._backend, self._client, clock)
             self._end("backend")
         except (PeerGone, TlsFailed) as error:
             self._end("client" if error.blame == "client" else "backend")
             if error.blame == "client":  # it cannot hear any more, but what it has sent still counts
-                self._clock.finish_within(LINGER)
+                clock.finish_within(LINGER)
                 up.join()
 
     def _end(self, side: Literal["client", "backend"]) -> None:
         self._ended_by = self._ended_by or side
 
-    def _copy(self, source: Wire, sink: Wire) -> None:
-        clock, size, short = self._clock, self._smallest, 0
+    def _copy(self, source: Wire, sink: Wire, clock: IdleTimeout) -> None:
+        size, short = self._smallest, 0
         while data := source.receive(size):
             clock.moved = time.monotonic()
             sink.send(data)
             clock.moved = time.monotonic()
             if len(data) >= size:
                 size, short = min(size * 2, self._largest), 0
-            elif size > self._smallest and len(data) < size // 4:
-                short += 1
+            elif size > self._smallest:
+                short = short + 1 if len(data) < size // 4 else 0
                 if short == _SHORT_READS:
                     size, short = self._smallest, 0
+            del data  # or an idle direction would hold its last bytes, up to LARGEST_BUFFER of them

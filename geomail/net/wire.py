@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from _socket import SHUT_WR
 from _socket import socket as RawSocket
+from typing import TYPE_CHECKING
 
 from gevent import get_hub
 
 from geomail.conversation import Conversation
-from geomail.errors import LineTooLong, PeerGone, ProtocolViolation, Side, TlsFailed
-from geomail.net.tls import TlsChannel, TlsSide
+from geomail.errors import LineTooLong, PeerGone, ProtocolViolation, SessionError, Side, TlsFailed
+from geomail.net.tls import RECORD, TlsChannel, TlsSide
+
+if TYPE_CHECKING:
+    from gevent._types import _IoWatcher
 
 #: Bytes asked of the socket at once while a dialogue runs.
 DIALOGUE_READ = 4096
-#: Room for one TLS record and its frame.
-_RECORD = 16384 + 512
 _READ, _WRITE = 1, 2
 #: Bytes of a rejected client's that are read and dropped, so that it sees our last words, not a reset.
 _LINGER_BYTES = 65536
@@ -33,10 +36,23 @@ class Wire(Conversation):
 
     ``sock`` is a raw (unpatched) non-blocking socket, owned from here on.
     ``received`` and ``sent`` count bytes of the application, TLS not included.
-    One greenlet may read while another one writes.
+    ``resumed`` is the time.monotonic() at which the peer last made room for a
+    send that had to wait, 0 if none had to. One greenlet may read while
+    another one writes; nobody may do either when the wire is closed.
     """
 
-    __slots__ = ("_buffer", "_channel", "_hub", "_reader", "_sock", "_tls", "_writer", "received", "sent")
+    __slots__ = (
+        "_buffer",
+        "_channel",
+        "_hub",
+        "_reader",
+        "_sock",
+        "_tls",
+        "_writer",
+        "received",
+        "resumed",
+        "sent",
+    )
 
     def __init__(self, sock: RawSocket, peer: Side, tls: TlsSide | None = None) -> None:
         super().__init__(peer)
@@ -44,11 +60,12 @@ class Wire(Conversation):
         self._tls = tls
         self._hub = get_hub()
         self._reader = self._hub.loop.io(sock.fileno(), _READ)
-        self._writer = None
+        self._writer: _IoWatcher | None = None
         self._buffer = b""
         self._channel: TlsChannel | None = None
         self.received = 0
         self.sent = 0
+        self.resumed = 0.0
 
     # -- for the relay and for whoever speaks bytes -----------------------------------------------
 
@@ -66,18 +83,19 @@ class Wire(Conversation):
         return data
 
     def send(self, data: bytes) -> None:
-        """Send all of ``data``, however long that takes. Raises PeerGone."""
-        self.sent += len(data)
+        """Send all of ``data``, however long that takes. Raises PeerGone, TlsFailed."""
         self._send_all(data if self._channel is None else self._channel.encrypt(data))
+        self.sent += len(data)
 
     def end_sending(self) -> None:
-        """Tell the peer that nothing more will be sent; reading may go on. Never raises."""
+        """Tell the peer that nothing more will be sent; reading may go on. Never raises SessionError."""
         try:
-            if self._channel is not None and not self._channel.has_unread:
+            if self._channel is not None:
+                self._read_ahead(self._channel)
                 self._send_all(self._channel.close_notify())
             self._sock.shutdown(SHUT_WR)
-        except (OSError, PeerGone):
-            pass  # it has gone already, and needs no telling
+        except (OSError, SessionError):
+            pass  # it needs no telling
 
     def close(self) -> None:
         """Close at once, TLS with a close_notify if it can be sent without waiting. May be called twice."""
@@ -86,29 +104,28 @@ class Wire(Conversation):
         self._reader.close()
         if self._writer is not None:
             self._writer.close()
-        try:
-            if self._channel is not None:
-                self._sock.send(self._channel.close_notify())
-            if self.peer == "client":
-                self._drop_unread()
-        except OSError:
-            pass  # the peer was quicker
+        if self._channel is not None:
+            self._say_goodbye(self._channel)
+        if self.peer == "client":
+            self._drop_unread()
         self._sock.close()
 
     def is_stale(self) -> bool:
         """Whether an idle connection has bytes or an end waiting that nobody asked for."""
         if self._buffer:
             return True
+        channel = self._channel
         try:
-            data = self._sock.recv(_RECORD)
+            while channel is None or channel.decrypt(1) is None:  # session tickets are no answer
+                data = self._sock.recv(RECORD)
+                if channel is None or not data:
+                    return True
+                channel.feed(data)
         except BlockingIOError:
             return False
-        except OSError:
-            return True
-        if self._channel is None or not data:
-            return True
-        self._channel.feed(data)
-        return self._channel.decrypt(1) is not None  # session tickets are no answer
+        except (OSError, TlsFailed):
+            pass
+        return True
 
     def fileno(self) -> int:
         """The descriptor of the socket, -1 once closed."""
@@ -128,6 +145,7 @@ class Wire(Conversation):
     def start_tls(self) -> None:
         if self._buffer:
             raise ProtocolViolation("bytes were sent ahead of the TLS handshake", blame=self.peer)
+        assert self._channel is None, "TLS is active already"
         assert self._tls is not None, "start_tls on a connection without TLS settings"
         channel = self._tls.channel(self.peer)
         if channel.server:
@@ -187,11 +205,11 @@ class Wire(Conversation):
         channel = self._channel
         assert channel is not None
         while (data := channel.decrypt(size)) is None:
-            channel.feed(self._receive_plain(max(size, _RECORD)))
+            channel.feed(self._receive_plain(max(size, RECORD)))
         return data
 
     def _feed(self, channel: TlsChannel) -> None:
-        data = self._receive_plain(_RECORD)
+        data = self._receive_plain(RECORD)
         if not data:
             raise PeerGone("closed the connection during the TLS handshake", blame=self.peer)
         channel.feed(data)
@@ -213,6 +231,7 @@ class Wire(Conversation):
         if self._writer is None:
             self._writer = self._hub.loop.io(self._sock.fileno(), _WRITE)
         self._hub.wait(self._writer)
+        self.resumed = time.monotonic()
 
     def _last_alert(self, channel: TlsChannel) -> None:
         try:
@@ -220,12 +239,26 @@ class Wire(Conversation):
         except PeerGone:
             pass  # it will not hear why
 
+    def _read_ahead(self, channel: TlsChannel) -> None:
+        """Decrypt what is here already: sending a close_notify would lose it."""
+        while data := channel.decrypt(RECORD):
+            self.received += len(data)
+            self._buffer += data
+
+    def _say_goodbye(self, channel: TlsChannel) -> None:
+        try:
+            self._sock.send(channel.close_notify())
+        except OSError:
+            pass  # it has gone, or does not read
+
     def _drop_unread(self) -> None:
         """Read what the client sent and nobody wants: closing over it would reset the connection."""
-        self._sock.shutdown(SHUT_WR)
         dropped = 0
-        while dropped < _LINGER_BYTES and (data := self._sock.recv(DIALOGUE_READ)):
-            dropped += len(data)
+        try:
+            while dropped < _LINGER_BYTES and (data := self._sock.recv(DIALOGUE_READ)):
+                dropped += len(data)
+        except OSError:
+            pass  # that was all, or it has gone
 
     def _gone(self, error: OSError) -> PeerGone:
         text = os.strerror(error.errno) if error.errno else str(error)
