@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from socket import AF_UNIX
 from typing import TYPE_CHECKING
 
-import gevent
+from gevent import sleep
 
 from geomail.auth.base import Accepted, Refused, Source, Verdict
 from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
@@ -75,7 +75,7 @@ class HttpSource(Source):
                 return _refused(answer, words[-1], protocol)
             if b"WAIT" not in statuses:
                 return self._accepted(answer, login, protocol)
-            gevent.sleep(max(_wait(answer), SHORTEST_WAIT))
+            sleep(max(_wait(answer), SHORTEST_WAIT))
         raise AuthUnavailable(f"{self._name} answered WAIT {1 + MOST_WAITS} times to one login")
 
     def close(self) -> None:

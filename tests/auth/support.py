@@ -1,0 +1,31 @@
+"""What the tests of the auth sources share."""
+
+from typing import Any
+
+from geomail.auth import source_for
+from geomail.auth.base import Source
+from geomail.backends import Backends
+from geomail.config.schema import Backend, Config, Passthrough
+from geomail.net.resolver import Resolver
+from tests.protocols.support import server
+
+BACKENDS = {
+    name: Backend.model_validate({"name": name, "address": address})
+    for name, address in {
+        "one": "192.0.2.11:143",
+        "two": "192.0.2.12:143",
+        "three": "imap.example.test:143",
+        "six": "[2001:db8::6]:143",
+        "local": "unix:/run/mail",
+    }.items()
+}
+
+
+def source(protocol: str, *, routes: dict[str, Any] | None = None, **options: Any) -> Source:
+    """The source of a server with these options, as ``serve`` makes it."""
+    configured = server(protocol, **options)
+    config = Config(
+        servers=(configured,), backends=BACKENDS, passthrough=Passthrough.model_validate(routes or {})
+    )
+    resolver = Resolver(configured.resolver, configured.resolver_timeout)
+    return source_for(configured, config, Backends(config.backends), resolver)
