@@ -164,6 +164,12 @@ class Rehearsal(Conversation):
         self.said.append(_TLS_MARK)
         self.steps.append(Step("geomail", _TLS_MARK))
 
+    def send_bytes(self, data: bytes, shown: bytes, because: str = "") -> None:
+        """Record bytes that are no line; the script is not asked about them."""
+        if self.tracer is not None:
+            self.tracer(">", shown, because)
+        self.said.append(data.removesuffix(b"\r\n"))
+
     def _record(self, direction: str, line: bytes, because: str) -> None:
         self.steps.append(Step("geomail" if direction == ">" else "peer", line, because))
 

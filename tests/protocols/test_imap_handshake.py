@@ -1,0 +1,226 @@
+"""IMAP with a fresh backend: LOGIN by literals, and what is made of the answers."""
+
+from dataclasses import replace
+
+import pytest
+
+from geomail.conversation import Rehearsal
+from geomail.errors import (
+    AuthUnavailable,
+    BackendGarbage,
+    BackendRefused,
+    LineTooLong,
+    PeerGone,
+    ProtocolViolation,
+)
+from geomail.protocols.base import HandshakeOptions, Login, Method
+from geomail.protocols.imap import handshake
+from tests.protocols.support import OPTIONS, peer
+
+LOGIN = Login("plain", b"us%er", b"p w", tag=b"a")
+STARTTLS = replace(OPTIONS, tls="starttls")
+SAID = [b"a LOGIN {5}", b"us%er {3}", b"p w"]
+GREETING, GO_AHEAD, DONE = b"* OK hi", b"+ go", b"a OK [CAPABILITY IDLE] Logged in"
+
+
+def rehearse(
+    *script: bytes, login: Login = LOGIN, options: HandshakeOptions = OPTIONS
+) -> tuple[list[bytes], tuple[bytes, ...]]:
+    backend = Rehearsal(*script)
+    answer = handshake(backend, login, peer(), options)
+    return backend.said, answer
+
+
+@pytest.mark.parametrize(
+    ("login", "said"),
+    [
+        pytest.param(LOGIN, SAID, id="golden"),
+        pytest.param(Login("plain", tag=b"a"), [b"a LOGIN {0}", b" {0}", b""], id="golden, both empty"),
+        pytest.param(
+            Login("plain", b"\xc3\xa9", b"\xff", tag=b"x.1"),
+            [b"x.1 LOGIN {2}", b"\xc3\xa9 {1}", b"\xff"],
+            id="bytes",
+        ),
+    ],
+)
+def test_what_is_said(login: Login, said: list[bytes]) -> None:
+    done = login.tag + b" OK"
+
+    assert rehearse(GREETING, GO_AHEAD, GO_AHEAD, done, login=login) == (said, (done,))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (DONE,),
+        (b"a ok",),
+        (b"* CAPABILITY IDLE", DONE),
+        (b"* CAPABILITY IDLE", b"* OK hello", b"* 1 EXISTS", DONE),
+    ],
+    ids=repr,
+)
+def test_the_answer_is_the_backends_own(answer: tuple[bytes, ...]) -> None:
+    assert rehearse(GREETING, GO_AHEAD, GO_AHEAD, *answer)[1] == answer
+
+
+@pytest.mark.parametrize("go_ahead", [b"+", b"+ ", b"+ OK"])
+def test_untagged_lines_before_a_go_ahead_are_passed_over(go_ahead: bytes) -> None:
+    assert rehearse(GREETING, b"* OK x", go_ahead, b"* OK y", b"* OK z", go_ahead, DONE) == (SAID, (DONE,))
+
+
+@pytest.mark.parametrize("greeting", [b"* OK", b"* ok hi", b"* OK [CAPABILITY IMAP4rev1] hi"])
+def test_greetings(greeting: bytes) -> None:
+    assert rehearse(greeting, GO_AHEAD, GO_AHEAD, DONE)[1] == (DONE,)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "temporary"),
+    [(b"* BYE no", False), (b"* BYE [UNAVAILABLE] later", True), (b"* PREAUTH hi", False)],
+)
+def test_greetings_that_refuse(greeting: bytes, temporary: bool) -> None:
+    with pytest.raises(BackendRefused) as caught:
+        rehearse(greeting)
+
+    assert (caught.value.step, caught.value.reply) == ("greeting", (greeting,))
+    assert (caught.value.credentials, caught.value.temporary) == (False, temporary)
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"", b"220 hi", b"+OK hi", b"a OK", b"* OKAY", b"* 1 EXISTS", b"*OK hi"]
+)
+def test_greetings_that_are_none(greeting: bytes) -> None:
+    with pytest.raises(BackendGarbage) as caught:
+        rehearse(greeting)
+
+    assert caught.value.step == "greeting"
+
+
+@pytest.mark.parametrize(
+    ("line", "credentials", "temporary"),
+    [
+        (b"a NO bad creds", True, False),
+        (b"a no", True, False),
+        (b"a NO [AUTHENTICATIONFAILED] no", True, False),
+        (b"a NO [UNAVAILABLE] later", True, True),
+        (b"a NO [inuse] later", True, True),
+        (b"a NO [LIMIT] too many", True, True),
+        (b"a NO [PRIVACYREQUIRED] TLS first", False, False),
+        (b"a BAD syntax", False, False),
+        (b"* BYE [UNAVAILABLE] closing", False, True),
+        (b"* BYE closing", False, False),
+    ],
+)
+@pytest.mark.parametrize("heard", range(3))
+def test_refusals(line: bytes, credentials: bool, temporary: bool, heard: int) -> None:
+    with pytest.raises(BackendRefused) as caught:
+        rehearse(GREETING, *[GO_AHEAD] * heard, b"* OK [ALERT] words", line)
+
+    refused = caught.value
+    assert (refused.step, refused.reply) == ("LOGIN", (b"* OK [ALERT] words", line))
+    assert (refused.credentials, refused.temporary) == (credentials, temporary)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        (b"a OK",),
+        (b"hello",),
+        (b"b NO bad",),
+        (b"A NO bad",),
+        (b"a YES",),
+        (GO_AHEAD, b"a OK"),
+        (GO_AHEAD, GO_AHEAD, GO_AHEAD),
+        (GO_AHEAD, GO_AHEAD, b"b OK"),
+        (GO_AHEAD, GO_AHEAD, b"aa OK"),
+        (GO_AHEAD, GO_AHEAD, b"a OKAY"),
+        (GO_AHEAD, GO_AHEAD, b"* OK x\ry", DONE),
+        (GO_AHEAD, GO_AHEAD, b"a OK x\0y"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_response_is_garbage(script: tuple[bytes, ...]) -> None:
+    with pytest.raises(BackendGarbage) as caught:
+        rehearse(GREETING, *script)
+
+    assert caught.value.step == "LOGIN"
+
+
+@pytest.mark.parametrize(("lines", "fits"), [(127, True), (128, False)])
+def test_untagged_lines_are_bounded(lines: int, fits: bool) -> None:
+    script = (GREETING, GO_AHEAD, GO_AHEAD, *[b"* OK x"] * lines, DONE)
+    if fits:
+        assert len(rehearse(*script)[1]) == 128
+    else:
+        with pytest.raises(BackendGarbage):
+            rehearse(*script)
+
+
+def test_a_line_is_bounded() -> None:
+    with pytest.raises(LineTooLong) as caught:
+        rehearse(GREETING, GO_AHEAD, GO_AHEAD, b"* " + b"x" * 8192)
+
+    assert (caught.value.step, caught.value.blame) == ("LOGIN", "backend")
+
+
+def test_a_backend_that_goes_away() -> None:
+    with pytest.raises(PeerGone) as caught:
+        rehearse(GREETING, GO_AHEAD)
+
+    assert caught.value.step == "LOGIN"
+
+
+@pytest.mark.parametrize("method", ["cram-md5", "external"])
+def test_a_digest_is_no_password(method: Method) -> None:
+    login = replace(LOGIN, method=method)
+    backend = Rehearsal(GREETING)
+    with pytest.raises(AuthUnavailable, match="no password available"):
+        handshake(backend, login, peer(), OPTIONS)
+
+    assert backend.said == []
+    assert rehearse(GREETING, GO_AHEAD, GO_AHEAD, DONE, login=login.rewritten(b"us%er", b"p w"))[0] == SAID
+
+
+# -- TLS and PROXY --------------------------------------------------------------------------------
+
+
+def test_starttls() -> None:
+    said, answer = rehearse(
+        GREETING, b"* OK injected", b"geomail OK go", GO_AHEAD, GO_AHEAD, DONE, options=STARTTLS
+    )
+
+    assert said == [b"geomail STARTTLS", b"<TLS handshake>", *SAID]
+    assert answer == (DONE,)
+
+
+@pytest.mark.parametrize("reply", [b"geomail NO", b"geomail BAD unknown"])
+def test_nothing_is_said_in_clear_where_starttls_is_refused(reply: bytes) -> None:
+    backend = Rehearsal(GREETING, reply)
+    with pytest.raises(BackendRefused) as caught:
+        handshake(backend, LOGIN, peer(), STARTTLS)
+
+    assert (caught.value.step, caught.value.credentials) == ("STARTTLS", False)
+    assert backend.said == [b"geomail STARTTLS"]
+
+
+def test_responses_injected_behind_starttls_end_the_handshake() -> None:
+    backend = Rehearsal(GREETING, answers=lambda line: [b"geomail OK", b"* OK injected"])
+    with pytest.raises(ProtocolViolation) as caught:
+        handshake(backend, LOGIN, peer(), STARTTLS)
+
+    assert (caught.value.blame, caught.value.step) == ("backend", "STARTTLS")
+
+
+def test_the_proxy_header_comes_first_then_implicit_tls() -> None:
+    options = replace(OPTIONS, proxy_protocol="on", tls="implicit")
+    said, _ = rehearse(GREETING, GO_AHEAD, GO_AHEAD, DONE, options=options)
+
+    assert said == [b"PROXY TCP4 192.0.2.7 192.0.2.1 41184 587", b"<TLS handshake>", *SAID]
+
+
+def test_no_password_is_shown() -> None:
+    backend = Rehearsal(GREETING, GO_AHEAD, GO_AHEAD, DONE)
+    handshake(backend, LOGIN, peer(), OPTIONS)
+
+    shown = [step for step in backend.steps if step.sender == "geomail"]
+    assert [step.line for step in shown] == [b"a LOGIN {5}", b"us%er {3}", b"********"]
+    assert {step.because for step in shown} == {"IMAP LOGIN by literals, as nginx does"}

@@ -1,0 +1,369 @@
+"""SMTP with a fresh backend: what is said, in which order, and what is made of the answers."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from geomail.conversation import Rehearsal
+from geomail.errors import (
+    AuthUnavailable,
+    BackendGarbage,
+    BackendRefused,
+    LineTooLong,
+    PeerGone,
+    ProtocolViolation,
+)
+from geomail.protocols.base import HandshakeOptions, Login, Method
+from geomail.protocols.smtp import handshake
+from tests.protocols.smtp_backend import (
+    AUTH,
+    AUTH_OFF,
+    AUTO,
+    EHLO,
+    HELO,
+    LOGGED_IN_AS_U,
+    NONE,
+    NOT_VOUCHED_FOR,
+    OFF,
+    OK,
+    PASSTHROUGH,
+    PEER,
+    SILENT,
+    STARTTLS,
+    Server,
+    rehearse,
+)
+from tests.protocols.support import OPTIONS, peer
+
+
+@pytest.mark.parametrize(
+    ("login", "options", "said"),
+    [
+        pytest.param(EHLO, OPTIONS, [b"EHLO mx.test", LOGGED_IN_AS_U, b"EHLO me"], id="golden, EHLO"),
+        pytest.param(HELO, OPTIONS, [b"EHLO mx.test", LOGGED_IN_AS_U, b"HELO me"], id="HELO"),
+        pytest.param(SILENT, OPTIONS, [b"EHLO mx.test", LOGGED_IN_AS_U], id="neither"),
+        pytest.param(EHLO, OFF, [b"EHLO mx.test"], id="xclient off, EHLO"),
+        pytest.param(HELO, OFF, [b"HELO mx.test"], id="xclient off, HELO"),
+        pytest.param(SILENT, OFF, [b"HELO mx.test"], id="xclient off, neither"),
+        pytest.param(
+            EHLO,
+            AUTH,
+            [b"EHLO mx.test", NOT_VOUCHED_FOR, b"EHLO me", b"AUTH PLAIN AHUAcA=="],
+            id="golden, proxy_smtp_auth",
+        ),
+        pytest.param(
+            HELO,
+            AUTH,
+            [b"EHLO mx.test", NOT_VOUCHED_FOR, b"HELO me", b"AUTH PLAIN AHUAcA=="],
+            id="proxy_smtp_auth, HELO",
+        ),
+        pytest.param(HELO, AUTH_OFF, [b"HELO mx.test", b"AUTH PLAIN AHUAcA=="], id="no xclient, HELO"),
+        pytest.param(EHLO, AUTH_OFF, [b"EHLO mx.test", b"AUTH PLAIN AHUAcA=="], id="no xclient, EHLO"),
+        pytest.param(
+            EHLO,
+            replace(PASSTHROUGH, xclient="on"),
+            [b"EHLO mx.test", NOT_VOUCHED_FOR, b"EHLO me", b"AUTH PLAIN AHUAcA=="],
+            id="passthrough",
+        ),
+        pytest.param(
+            NONE,
+            OPTIONS,
+            [b"EHLO mx.test", NOT_VOUCHED_FOR, b"EHLO me", b"MAIL FROM:<a>", b"RCPT TO:<b>"],
+            id="golden, none",
+        ),
+        pytest.param(
+            NONE, AUTH_OFF, [b"EHLO mx.test", b"MAIL FROM:<a>", b"RCPT TO:<b>"], id="none never logs in"
+        ),
+        pytest.param(EHLO, AUTO, [b"EHLO mx.test"], id="auto, not offered"),
+        pytest.param(HELO, AUTO, [b"EHLO mx.test"], id="auto, not offered, HELO"),
+    ],
+)
+def test_what_is_said(login: Login, options: HandshakeOptions, said: list[bytes]) -> None:
+    assert rehearse(login, options)[0] == said
+
+
+@pytest.mark.parametrize(
+    ("login", "options", "answer"),
+    [
+        pytest.param(EHLO, OPTIONS, OK, id="auth_http"),
+        pytest.param(EHLO, AUTH_OFF, OK, id="proxy_smtp_auth"),
+        pytest.param(EHLO, PASSTHROUGH, (b"235-2.7.0 wel", b"235 come"), id="passthrough: the backend's own"),
+        pytest.param(NONE, OFF, (b"550-no", b"550 such"), id="none: the answer to RCPT, whatever it is"),
+    ],
+)
+def test_the_answer(login: Login, options: HandshakeOptions, answer: tuple[bytes, ...]) -> None:
+    server = Server(AUTH=b"235-2.7.0 wel\r\n235 come", RCPT=b"550-no\r\n550 such")
+
+    assert rehearse(login, options, server)[1] == answer
+
+
+# -- AUTH -----------------------------------------------------------------------------------------
+
+BY_LOGIN = [b"AUTH LOGIN", b"dQ==", b"cA=="]
+
+
+@pytest.mark.parametrize(
+    ("offers", "said"),
+    [
+        ([], [b"AUTH PLAIN AHUAcA=="]),
+        ([b"AUTH PLAIN LOGIN"], [b"AUTH PLAIN AHUAcA=="]),
+        ([b"AUTH CRAM-MD5"], [b"AUTH PLAIN AHUAcA=="]),
+        ([b"AUTH LOGIN"], BY_LOGIN),
+        ([b"auth login cram-md5"], BY_LOGIN),
+        ([b"AUTH=LOGIN"], BY_LOGIN),
+        ([b"AUTH LOGIN", b"AUTH=LOGIN PLAIN"], [b"AUTH PLAIN AHUAcA=="]),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("options", [AUTH_OFF, PASSTHROUGH], ids=["proxy_smtp_auth", "passthrough"])
+def test_login_only_where_plain_is_not_offered(
+    offers: list[bytes], said: list[bytes], options: HandshakeOptions
+) -> None:
+    assert rehearse(EHLO, options, Server(*offers))[0] == [b"EHLO mx.test", *said]
+
+
+def test_the_last_ehlo_decides_over_the_mechanism() -> None:
+    said, _ = rehearse(HELO, AUTH, Server(b"AUTH LOGIN"))
+
+    assert said[-4:] == [b"HELO me", *BY_LOGIN]
+
+
+@pytest.mark.parametrize("method", ["apop", "cram-md5", "external"])
+def test_a_digest_is_no_password(method: Method) -> None:
+    login = Login(method, b"u", b"digest", helo=b"me")
+    backend = Rehearsal(b"220 hi", answers=Server())
+    with pytest.raises(AuthUnavailable, match="no password available") as caught:
+        handshake(backend, login, PEER, AUTH_OFF)
+
+    assert caught.value.step == "AUTH"
+    assert backend.said == [b"HELO mx.test"]
+    assert rehearse(login)[1] == OK  # where none is sent, none is missed
+
+
+def test_a_password_from_the_auth_source_is_one() -> None:
+    login = Login("cram-md5", b"u", b"digest", salt=b"<s>").rewritten(b"v", b"q")
+
+    assert rehearse(login, AUTH_OFF)[0][-1] == b"AUTH PLAIN AHYAcQ=="
+
+
+@pytest.mark.parametrize(
+    ("reply", "credentials", "temporary"),
+    [
+        (b"535 5.7.8 no", True, False),
+        (b"534 5.7.9 too weak", True, False),
+        (b"550 5.7.1 blocked", True, False),
+        (b"454 4.7.0 later", True, True),
+        (b"432 4.7.12 new password needed", True, True),
+        (b"421 4.3.2 closing", False, True),
+        (b"500 5.5.1 what", False, False),
+        (b"502 5.5.1 no AUTH here", False, False),
+        (b"503 5.5.1 already", False, False),
+        (b"504 5.5.4 no such mechanism", False, False),
+        (b"530 5.7.0 STARTTLS first", False, False),
+        (b"538 5.7.11 encryption needed", False, False),
+    ],
+)
+@pytest.mark.parametrize("step", ["AUTH", "dQ==", "cA=="])
+def test_refusals_of_auth(reply: bytes, credentials: bool, temporary: bool, step: str) -> None:
+    server = Server(b"AUTH LOGIN", **{step: reply})
+    with pytest.raises(BackendRefused) as caught:
+        rehearse(EHLO, PASSTHROUGH, server)
+
+    refused = caught.value
+    assert (refused.step, refused.reply) == ("AUTH", (reply,))
+    assert (refused.credentials, refused.temporary) == (credentials, temporary)
+
+
+# -- what a backend may answer --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verb", "step"),
+    [("EHLO mx", "EHLO"), ("XCLIENT", "XCLIENT"), ("EHLO me", "EHLO"), ("MAIL", "MAIL")],
+)
+def test_a_refusal_names_its_step_and_keeps_the_words(verb: str, step: str) -> None:
+    with pytest.raises(BackendRefused) as caught:
+        rehearse(NONE, server=Server(**{verb: b"450-4.2.1 not\r\n450 now"}))
+
+    refused = caught.value
+    assert (refused.step, refused.blame) == (step, "backend")
+    assert refused.reply == (b"450-4.2.1 not", b"450 now")
+    assert (refused.credentials, refused.temporary) == (False, True)
+
+
+def test_a_refused_greeting() -> None:
+    with pytest.raises(BackendRefused) as caught:
+        rehearse(EHLO, greeting=b"554 5.3.2 go away")
+
+    assert (caught.value.step, caught.value.temporary) == ("greeting", False)
+
+
+@pytest.mark.parametrize("verb", ["XCLIENT", "STARTTLS"])
+def test_250_is_as_good_as_220_only_for_xclient(verb: str) -> None:
+    server = Server(b"STARTTLS", **{verb: b"250 ok"})
+    if verb == "XCLIENT":
+        assert rehearse(EHLO, server=server)[1] == OK
+    else:
+        with pytest.raises(BackendGarbage):
+            rehearse(EHLO, STARTTLS, server)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"hello",
+        b"25",
+        b"25x ok",
+        b"2500 ok",
+        b"250_ok",
+        b"* OK IMAP",
+        b"+OK",
+        b"250-a\r\nb",
+        b"25\xb2 ok",
+    ],
+    ids=repr,
+)
+def test_what_is_no_reply_is_garbage(reply: bytes) -> None:
+    with pytest.raises(BackendGarbage) as caught:
+        rehearse(EHLO, server=Server(EHLO=reply))
+
+    assert caught.value.step == "EHLO"
+
+
+@pytest.mark.parametrize("reply", [b"250 a\rb", b"250 a\0b"], ids=repr)
+def test_line_breaks_in_a_reply_never_reach_the_client(reply: bytes) -> None:
+    with pytest.raises(BackendGarbage):
+        rehearse(NONE, server=Server(RCPT=reply))
+
+
+@pytest.mark.parametrize("reply", [b"250", b"250 ", b"250-a\r\n550 b", b"250-a\r\n250-b\r\n250"], ids=repr)
+def test_only_the_first_code_counts(reply: bytes) -> None:
+    assert rehearse(EHLO, OFF, Server(EHLO=reply))[1] == OK
+
+
+@pytest.mark.parametrize(
+    ("line", "lines", "fits"),
+    [
+        (b"250-x", 127, True),
+        (b"250-x", 128, False),
+        (b"250-" + b"x" * 4096, 15, True),
+        (b"250-" + b"x" * 4096, 16, False),
+    ],
+)
+def test_a_reply_is_bounded(line: bytes, lines: int, fits: bool) -> None:
+    server = Server(EHLO=b"\r\n".join([line] * lines + [b"250 x"]))
+    if fits:
+        assert rehearse(EHLO, OFF, server)[1] == OK
+    else:
+        with pytest.raises(BackendGarbage):
+            rehearse(EHLO, OFF, server)
+
+
+def test_a_line_of_a_reply_is_bounded() -> None:
+    with pytest.raises(LineTooLong) as caught:
+        rehearse(EHLO, OFF, Server(EHLO=b"250 " + b"x" * 8192))
+
+    assert (caught.value.step, caught.value.blame) == ("EHLO", "backend")
+
+
+def test_a_backend_that_goes_away_is_said_to_be_gone_in_its_step() -> None:
+    backend = Rehearsal(b"220 hi", b"250 ok")
+    with pytest.raises(PeerGone) as caught:
+        handshake(backend, EHLO, PEER, OPTIONS)
+
+    assert caught.value.step == "XCLIENT"
+
+
+# -- TLS and PROXY --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("login", [EHLO, HELO])
+def test_starttls(login: Login) -> None:
+    said, answer = rehearse(login, STARTTLS, Server(b"starttls"))
+
+    assert said == [b"EHLO mx.test", b"STARTTLS", b"<TLS handshake>", b"EHLO mx.test"]
+    assert answer == OK
+
+
+def test_starttls_then_xclient_then_auth() -> None:
+    options = replace(AUTH, tls="starttls")
+    said, _ = rehearse(EHLO, options, Server(b"STARTTLS"))
+
+    assert said[3:] == [b"EHLO mx.test", NOT_VOUCHED_FOR, b"EHLO me", b"AUTH PLAIN AHUAcA=="]
+
+
+def test_nothing_is_said_in_clear_where_starttls_is_not_offered() -> None:
+    backend = Rehearsal(b"220 hi", answers=Server(b"AUTH PLAIN"))
+    with pytest.raises(BackendRefused) as caught:
+        handshake(backend, EHLO, PEER, replace(PASSTHROUGH, tls="starttls"))
+
+    assert (caught.value.step, caught.value.reply) == ("STARTTLS", ())
+    assert backend.said == [b"EHLO mx.test"]
+
+
+def test_what_was_offered_in_clear_is_forgotten_under_tls() -> None:
+    def stripped(line: bytes) -> Iterable[bytes]:
+        if line.startswith(b"EHLO") and backend.secured:
+            return [b"250-be", b"250 AUTH PLAIN"]
+        return Server(b"STARTTLS", b"AUTH LOGIN")(line)
+
+    backend = Rehearsal(b"220 hi", answers=stripped)
+    handshake(backend, EHLO, PEER, replace(PASSTHROUGH, tls="starttls"))
+
+    assert backend.said[-1] == b"AUTH PLAIN AHUAcA=="
+
+
+def test_replies_injected_behind_starttls_end_the_handshake() -> None:
+    with pytest.raises(ProtocolViolation) as caught:
+        rehearse(EHLO, STARTTLS, Server(b"STARTTLS", STARTTLS=b"220 go\r\n250 injected"))
+
+    assert (caught.value.blame, caught.value.step) == ("backend", "STARTTLS")
+
+
+def test_the_proxy_header_comes_first_then_implicit_tls() -> None:
+    backend = Rehearsal(b"220 hi", b"250 ok")
+    handshake(backend, EHLO, peer("192.0.2.7"), replace(OFF, proxy_protocol="on", tls="implicit"))
+
+    assert backend.said == [
+        b"PROXY TCP4 192.0.2.7 192.0.2.1 41184 587",
+        b"<TLS handshake>",
+        b"EHLO mx.test",
+    ]
+
+
+# -- what may be shown, and why it is said ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "offers", "steps"),
+    [
+        (
+            replace(PASSTHROUGH, xclient="on"),
+            b"AUTH PLAIN",
+            [
+                (b"EHLO mx.test", "xclient = on"),
+                (NOT_VOUCHED_FOR, "xclient = on"),
+                (b"EHLO me", "the client said EHLO"),
+                (b"AUTH PLAIN ********", "passthrough"),
+            ],
+        ),
+        (
+            replace(AUTH_OFF, proxy_protocol="v2"),
+            b"AUTH LOGIN",
+            [
+                (b"PROXY v2 TCP4 192.0.2.7 192.0.2.1 41184 587", "proxy_protocol = v2"),
+                (b"EHLO mx.test", "the client said EHLO"),
+                (b"AUTH LOGIN", "proxy_smtp_auth = on; the backend offers LOGIN and not PLAIN"),
+                (b"dQ==", "the user"),
+                (b"********", "the password"),
+            ],
+        ),
+    ],
+)
+def test_steps(options: HandshakeOptions, offers: bytes, steps: list[tuple[bytes, str]]) -> None:
+    backend = Rehearsal(b"220 hi", answers=Server(offers))
+    handshake(backend, EHLO, peer("192.0.2.7") if "v2" in options.proxy_protocol else PEER, options)
+
+    assert [(step.line, step.because) for step in backend.steps if step.sender == "geomail"] == steps
