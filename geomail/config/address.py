@@ -14,6 +14,7 @@ from geomail.config.units import parse_flag, shown
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
 _UNIX_PATH_LENGTH = 107
+_HIGHEST_PORT = 65535
 _LISTEN_WORDS = ("ssl", "proxy_protocol")
 _SCHEMES = {"http": 80, "https": 443}
 
@@ -68,10 +69,12 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def parse_address(text: str, folder: str = "", default_port: int | None = None) -> Address:
+def parse_address(
+    text: str, folder: str = "", *, default_port: int | None = None, lowest_port: int = 1
+) -> Address:
     """Read ``host:port``, ``[v6]:port`` or ``unix:path``; a relative path starts in ``folder``."""
     if text.startswith("unix:"):
-        return Address(path=parse_unix_path(text.removeprefix("unix:"), text, folder))
+        return Address(path=_unix_path(text.removeprefix("unix:"), text, folder))
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or not _is_ip(host, 6) or (rest and not rest.startswith(":")):
@@ -82,10 +85,10 @@ def parse_address(text: str, folder: str = "", default_port: int | None = None) 
         port_text = after if colon else None
         if port_text is not None and ":" in port_text:
             raise ValueError(f'{shown(text)}: an IPv6 address goes in brackets: "[2001:db8::1]:143"')
-        check_host(host, text)
+        _check_host(host, text)
     if port_text is None and default_port is not None:
         return Address(host, default_port)
-    return Address(host, parse_port(port_text, text))
+    return Address(host, _port(port_text, text, lowest_port))
 
 
 def parse_listen(value: object, folder: str = "") -> Listen:
@@ -94,24 +97,27 @@ def parse_listen(value: object, folder: str = "") -> Listen:
         return value
     if isinstance(value, dict):
         return _listen_from_table(value, folder)
-    words = value.split() if isinstance(value, str) else []
     if isinstance(value, int) and not isinstance(value, bool):
-        words = [str(value)]
-    if not words:
+        return _listen_from_words([str(value)], folder)
+    if not isinstance(value, str) or not value.split():
         raise ValueError(f'{shown(value)}: an address is wanted, such as "0.0.0.0:587" or "[::]:993 ssl"')
-    for word in words[1:]:
+    return _listen_from_words(value.split(), folder)
+
+
+def _listen_from_words(words: list[str], folder: str) -> Listen:
+    text, *parameters = words
+    for word in parameters:
         if word not in _LISTEN_WORDS:
             raise ValueError(f"{shown(word)} is no parameter of listen; allowed: {', '.join(_LISTEN_WORDS)}")
-    text = words[0]
     if text.isdecimal() or text.startswith("*:"):
         text = "0.0.0.0:" + text.removeprefix("*:")
-    address = parse_address(text, folder)
+    address = parse_address(text, folder, lowest_port=0)
     return Listen(
         address.host,
         address.port,
         address.path,
-        ssl="ssl" in words[1:],
-        proxy_protocol="proxy_protocol" in words[1:],
+        ssl="ssl" in parameters,
+        proxy_protocol="proxy_protocol" in parameters,
     )
 
 
@@ -129,17 +135,17 @@ def _listen_from_table(table: dict[str, object], folder: str) -> Listen:
     )
 
 
-def parse_port(port: str | None, text: str) -> int:
-    """Read a port; ``text`` is the whole value, for the message."""
+def _port(port: str | None, text: str, lowest: int) -> int:
     if port is None:
         raise ValueError(f'{shown(text)}: the port is missing; write it as "{text}:143"')
-    if not (port.isascii() and port.isdecimal() and int(port[:6]) <= 65535):
-        raise ValueError(f"{shown(text)}: {shown(port)} is no port; a number from 1 to 65535 is wanted")
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and lowest <= int(port) <= _HIGHEST_PORT):
+        raise ValueError(
+            f"{shown(text)}: {shown(port)} is no port; a number from 1 to {_HIGHEST_PORT} is wanted"
+        )
     return int(port)
 
 
-def parse_unix_path(path: str, text: str, folder: str) -> str:
-    """Read the path of a unix socket; ``text`` is the whole value, for the message."""
+def _unix_path(path: str, text: str, folder: str) -> str:
     if not path:
         raise ValueError(f'{shown(text)}: the path is missing; write it as "unix:/run/name"')
     path = str(Path(folder, path))
@@ -148,8 +154,7 @@ def parse_unix_path(path: str, text: str, folder: str) -> str:
     return path
 
 
-def check_host(host: str, text: str) -> None:
-    """Refuse what is neither an IPv4 address nor a host name."""
+def _check_host(host: str, text: str) -> None:
     if not host:
         raise ValueError(f"{shown(text)}: the host is missing")
     if re.fullmatch(r"[\d.]+", host, re.ASCII):
@@ -188,7 +193,7 @@ def _auth_http_on_unix_socket(scheme: str, rest: str, folder: str) -> AuthHttp:
         raise ValueError('https and a unix socket do not go together; write it as "unix:/socket:/path"')
     path, _, target = rest.removeprefix("unix:").partition(":")
     target = target or "/"
-    return AuthHttp(scheme, "", 0, parse_unix_path(path, rest, folder), "/" * (target[0] != "/") + target)
+    return AuthHttp(scheme, "", 0, _unix_path(path, rest, folder), "/" * (target[0] != "/") + target)
 
 
 def canonical(address: Address) -> str:

@@ -52,8 +52,9 @@ class Subject:
         return methods
 
     def is_sound(self, key: str) -> bool:
-        """Whether the option's value can be relied upon."""
-        return self.source.is_sound(self.source.origin(self.index, key))
+        """Whether the option's value can be relied upon, wherever it comes from."""
+        own: KeyPath = ("mail", "server", self.index, key)
+        return self.source.is_sound(own) and (self.source.has(own) or self.source.is_sound(("mail", key)))
 
     def _place(self, key: str) -> KeyPath:
         return self.source.origin(self.index, key) or ("mail", "server", self.index)

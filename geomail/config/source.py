@@ -54,9 +54,8 @@ class Source:
                 return path
         return None
 
-    def is_sound(self, path: KeyPath | None) -> bool:
+    def is_sound(self, path: KeyPath) -> bool:
         """Whether nothing is known to be wrong with the path, or with what it stands in."""
-        path = path or ()
         return not any(path[:length] in self.broken for length in range(1, len(path) + 1))
 
 

@@ -101,9 +101,11 @@ def _resolver(value: object) -> object:
     return tuple(words)
 
 
-def _name_server(value: object) -> object:
-    if not isinstance(value, str):
+def _name_server(value: object) -> tuple[str, int]:
+    if isinstance(value, tuple):
         return value
+    if not isinstance(value, str):
+        raise ValueError(f'{shown(value)}: an IP address is wanted: "192.0.2.53"')
     bare_v6 = value.count(":") > 1 and not value.startswith("[")
     address = parse_address(f"[{value}]" if bare_v6 else value, default_port=53)
     if not is_literal(address.host):
@@ -154,8 +156,12 @@ def _resolver_words(servers: tuple[tuple[str, int], ...]) -> list[str] | str:
     return [Address(*server).label for server in servers] or "off"
 
 
-def _backend_address(value: object, info: ValidationInfo) -> object:
-    return parse_address(value, _folder(info)) if isinstance(value, str) else value
+def _backend_address(value: object, info: ValidationInfo) -> Address:
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f'{shown(value)}: an address is wanted, such as "192.0.2.1:143" or "unix:/run/name"')
+    return parse_address(value, _folder(info))
 
 
 def _domains(routes: dict[str, str]) -> dict[str, str]:

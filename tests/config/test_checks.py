@@ -1,0 +1,324 @@
+"""Contradictions, and what is legal but unwise: each row names all that must be said, and where."""
+
+from collections.abc import Callable
+
+import pytest
+
+from geomail.config.load import Inspection
+
+Inspect = Callable[[str], Inspection]
+
+# A configuration that nothing is to be said about. Rows add to one of its tables, or replace a line.
+SOUND = """\
+[mail]
+auth_http = "http://127.0.0.1:9000"
+ssl_certificate = "mail.crt"
+ssl_certificate_key = "mail.key"
+[[mail.server]]
+listen = "127.0.0.1:143"
+[backends.b]
+address = "127.0.0.1:1143"
+"""
+PASSTHROUGH = SOUND.replace('auth_http = "http://127.0.0.1:9000"', 'auth = "passthrough"')
+ROUTED = PASSTHROUGH + '[auth.passthrough]\ndefault = "b"\n'
+
+
+def said(found: Inspection) -> list[str]:
+    """``severity key: text`` of each problem."""
+    return [f"{problem.severity} {problem.key}: {problem.text}" for problem in found.problems]
+
+
+@pytest.mark.parametrize("text", [SOUND, ROUTED])
+def test_what_is_sound_is_left_alone(inspect_text: Inspect, text: str) -> None:
+    found = inspect_text(text)
+
+    assert said(found) == []
+    assert found.config is not None
+
+
+def listening(*words: str) -> str:
+    """SOUND with other lines in place of the server's."""
+    return SOUND.replace('listen = "127.0.0.1:143"', "\n".join(words))
+
+
+CONTRADICTIONS = {
+    "no server": ("[mail]", ": no [[mail.server]] is defined: there is nothing to serve"),
+    "no listen": (
+        listening('protocol = "imap"'),
+        'mail.server[0]: no listen is defined for this server; add one: listen = "0.0.0.0:587"',
+    ),
+    "empty listen": (
+        listening('protocol = "imap"', "listen = []"),
+        'mail.server[0].listen: no listen is defined for this server; add one: listen = "0.0.0.0:587"',
+    ),
+    "no protocol": (
+        listening('listen = "127.0.0.1:1430"'),
+        "mail.server[0]: the protocol is unknown: no listen port tells it; "
+        'add protocol = "smtp", "imap" or "pop3"',
+    ),
+    "no certificate for ssl": (
+        listening('listen = "127.0.0.1:993 ssl"', "ssl_certificate = []", "ssl_certificate_key = []"),
+        "mail.server[0].ssl_certificate: no ssl_certificate is defined, which an ssl address needs",
+    ),
+    "no certificate for starttls": (
+        SOUND.replace('ssl_certificate = "mail.crt"\nssl_certificate_key = "mail.key"', 'starttls = "only"'),
+        'mail.server[0]: no ssl_certificate is defined, which starttls = "only" needs',
+    ),
+    "no key": (
+        SOUND.replace('ssl_certificate_key = "mail.key"', "starttls = true"),
+        "mail.server[0]: no ssl_certificate_key is defined for the certificate",
+    ),
+    "fewer keys than certificates": (
+        listening('listen = "127.0.0.1:143"', "starttls = true", 'ssl_certificate = ["/a", "/b"]'),
+        'mail.ssl_certificate_key: no ssl_certificate_key is defined for the certificate "/b"',
+    ),
+    "more keys than certificates": (
+        listening('listen = "127.0.0.1:143"', "starttls = true", 'ssl_certificate_key = ["/a", "/b"]'),
+        "mail.server[0].ssl_certificate_key: more keys than certificates: each key belongs to one, in order",
+    ),
+    "nobody asked": (
+        SOUND.replace('auth_http = "http://127.0.0.1:9000"', ""),
+        'mail.server[0]: nobody is asked about logins: add auth_http = "http://…" or auth = "passthrough"',
+    ),
+    "http without URL": (
+        SOUND.replace('auth_http = "http://127.0.0.1:9000"', 'auth = "http"'),
+        'mail.auth: auth = "http" needs the URL of the auth service: auth_http = "http://…"',
+    ),
+    "two sources in mail": (
+        ROUTED.replace("[mail]", '[mail]\nauth_http = "127.0.0.1:9000"'),
+        'mail.auth: auth = "passthrough" and auth_http contradict each other: only one can be asked',
+    ),
+    "two sources in a server": (
+        listening('listen = "127.0.0.1:143"', 'auth = "passthrough"', 'auth_http = "127.0.0.1:9000"')
+        + '[auth.passthrough]\ndefault = "b"\n',
+        'mail.server[0].auth: auth = "passthrough" and auth_http contradict each other: only one can be asked',
+    ),
+    "passthrough without a route": (
+        PASSTHROUGH,
+        'mail.auth: auth = "passthrough" needs a route: default, domains or users in [auth.passthrough]',
+    ),
+    "default to nowhere": (
+        PASSTHROUGH + '[auth.passthrough]\ndefault = "dovecot"\n',
+        'auth.passthrough.default: "dovecot" is no backend; defined: b',
+    ),
+    "domain to nowhere": (
+        (PASSTHROUGH + '[auth.passthrough.domains]\n"example.org" = "dovcot"\n').replace(
+            "[backends.b]", "[backends.dovecot]"
+        ),
+        'auth.passthrough.domains."example.org": "dovcot" is no backend; did you mean dovecot?',
+    ),
+    "user to nowhere": (
+        PASSTHROUGH.partition("[backends.b]")[0] + '[auth.passthrough.users]\njoe = "b"\n',
+        'auth.passthrough.users.joe: "b" is no backend; add [backends.b]',
+    ),
+    "client key without certificate": (
+        SOUND + 'tls = "implicit"\ntls_certificate_key = "k"\n',
+        "backends.b.tls_certificate_key: a key without tls_certificate",
+    ),
+    "no name to verify": (
+        SOUND.replace('"127.0.0.1:1143"', '"unix:/run/x"\ntls = "implicit"'),
+        "backends.b: a unix socket has no name that a certificate could be verified by; add tls_name",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), CONTRADICTIONS.values(), ids=CONTRADICTIONS.keys())
+def test_contradictions(inspect_text: Inspect, text: str, expected: str) -> None:
+    found = inspect_text(text)
+
+    (only,) = said(found)
+    assert only.startswith(f"error {expected}")
+    assert found.config is None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "methods", "stuck"),
+    [
+        ("smtp", "plain cram-md5 external", "cram-md5, external"),
+        ("imap", "cram-md5", "cram-md5"),
+        ("pop3", "plain apop", "apop"),
+    ],
+)
+def test_methods_that_cannot_be_passed_through(
+    inspect_text: Inspect, protocol: str, methods: str, stuck: str
+) -> None:
+    found = inspect_text(
+        ROUTED.replace("listen", f'protocol = "{protocol}"\n{protocol}_auth = "{methods}"\nlisten')
+    )
+
+    (only,) = said(found)
+    assert only.startswith(f"error mail.server[0].{protocol}_auth: {stuck}: needs an auth service")
+
+
+def test_methods_of_another_protocol_do_not_matter(inspect_text: Inspect) -> None:
+    found = inspect_text(ROUTED.replace("[mail]", '[mail]\npop3_auth = "apop"\nsmtp_auth = "cram-md5"'))
+
+    assert said(found) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("127.0.0.1:143", "127.0.0.1:143 proxy_protocol"),
+        ("*:143", "0.0.0.0:143"),
+        ("[::1]:143", "[0:0:0:0:0:0:0:1]:143"),
+        ("localhost:143", "LOCALHOST:143"),
+        ("unix:/run/imap", "unix:/run/imap"),
+    ],
+)
+def test_an_address_is_given_once(inspect_text: Inspect, first: str, second: str) -> None:
+    found = inspect_text(
+        f"""\
+[mail]
+auth_http = "http://127.0.0.1:9000"
+starttls = "only"
+ssl_certificate = "c"
+ssl_certificate_key = "k"
+[[mail.server]]
+protocol = "imap"
+listen = "{first}"
+[[mail.server]]
+protocol = "imap"
+listen = [
+  "127.0.0.1:1143",
+  "{second}",
+]
+"""
+    )
+
+    (problem,) = found.problems
+    assert (problem.line, problem.key, problem.severity) == (13, "mail.server[1].listen[1]", "error")
+    assert problem.text.endswith("is given twice; the first is in line 8")
+
+
+@pytest.mark.parametrize("second", ["127.0.0.2:143", "127.0.0.1:144", "[::1]:143", "0.0.0.0:143 ssl"])
+def test_addresses_that_differ(inspect_text: Inspect, second: str) -> None:
+    assert said(inspect_text(listening(f'listen = ["127.0.0.1:143", "{second}"]'))) == []
+
+
+UNWISE = {
+    "passwords in clear": (
+        listening('listen = ["0.0.0.0:143", "127.0.0.1:1143", "[::]:143"]'),
+        "mail.server[0].listen: clients may log in without TLS on 0.0.0.0:143, [::]:143, passwords in clear",
+    ),
+    "TLS that nobody has to use": (
+        listening('listen = "0.0.0.0:143"', "starttls = true"),
+        "mail.server[0].starttls: clients may log in without TLS on 0.0.0.0:143, passwords in clear",
+    ),
+    "implicit TLS forgotten": (
+        listening('listen = "0.0.0.0:993"'),
+        "mail.server[0].listen: 0.0.0.0:993 has no TLS, though clients expect it there",
+    ),
+    "implicit TLS forgotten in private": (
+        listening('listen = "127.0.0.1:465"'),
+        "mail.server[0].listen: 127.0.0.1:465 has no TLS",
+    ),
+    "a port that changes": (
+        listening('listen = "127.0.0.1:0"', 'protocol = "imap"'),
+        "mail.server[0].listen: 127.0.0.1:0: the system picks a different port at each start",
+    ),
+    "senders look like geomail": (
+        listening('listen = "0.0.0.0:25"', 'smtp_auth = "none"', "starttls = true", "xclient = false"),
+        "mail.server[0].smtp_auth: none without xclient or proxy_protocol",
+    ),
+    "old TLS": (
+        SOUND.replace("[mail]", '[mail]\nssl_protocols = "TLSv1 TLSv1.1 TLSv1.2"'),
+        "mail.ssl_protocols: TLSv1 and TLSv1.1 can be broken by attackers",
+    ),
+    "first error closes": (
+        SOUND.replace("[mail]", "[mail]\nmax_errors = 0"),
+        "mail.max_errors: 0 is no absence of a limit",
+    ),
+    "auth service in the open": (
+        SOUND.replace("//127.0.0.1", "//8.8.8.8"),
+        "mail.auth_http: passwords go to 8.8.8.8 in clear",
+    ),
+    "CA of a plain service": (
+        SOUND.replace("[mail]", '[mail]\nauth_http_ca = "ca.pem"'),
+        "mail.auth_http_ca: has no effect: auth_http is no https URL",
+    ),
+    "word given twice": (
+        SOUND.replace("[mail]", '[mail]\nimap_auth = "plain PLAIN"'),
+        'mail.imap_auth: "plain" is given twice; once is enough',
+    ),
+    "capability given twice": (
+        listening('listen = "127.0.0.1:143"', 'imap_capabilities = ["IDLE", "UIDPLUS", "idle"]'),
+        'mail.server[0].imap_capabilities: "idle" is given twice; once is enough',
+    ),
+    "routes that nobody takes": (
+        SOUND + '[auth.passthrough]\ndefault = "b"\n',
+        'auth.passthrough: has no effect: no server has auth = "passthrough"',
+    ),
+    "no route by recipient": (
+        PASSTHROUGH.replace('"127.0.0.1:143"', '"127.0.0.1:25"\nsmtp_auth = "none"')
+        + '[auth.passthrough.users]\njoe = "b"\n',
+        "mail.server[0].smtp_auth: none is routed by the recipient's domain",
+    ),
+    "unverified backend": (
+        SOUND + 'tls = "starttls"\ntls_verify = false\n',
+        "backends.b.tls_verify: its certificate is not verified",
+    ),
+    "TLS keys without TLS": (SOUND + 'tls_name = "x"\n', "backends.b.tls_name: has no effect: tls is off"),
+    "port of a TLS backend": (
+        SOUND.replace("127.0.0.1:1143", "127.0.0.1:993"),
+        "backends.b.address: port 993 is spoken with TLS from the start",
+    ),
+    "backend in the open": (
+        SOUND.replace("127.0.0.1:1143", "8.8.8.8:143"),
+        "backends.b.address: passwords go to 8.8.8.8 in clear",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), UNWISE.values(), ids=UNWISE.keys())
+def test_what_is_unwise(inspect_text: Inspect, text: str, expected: str) -> None:
+    found = inspect_text(text)
+
+    (only,) = said(found)
+    assert only.startswith(f"warning {expected}")
+    assert found.config is not None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ('listen = "0.0.0.0:143"', 'starttls = "only"'),
+        ('listen = "0.0.0.0:993 ssl"',),
+        ('listen = ["0.0.0.0:993 ssl", "0.0.0.0:143"]', 'starttls = "only"'),
+        ('listen = "10.0.0.1:143"',),
+        ('listen = "unix:/run/imap"', 'protocol = "imap"'),
+        ('listen = "0.0.0.0:25"', 'smtp_auth = "none"', "starttls = true"),
+        ('listen = "127.0.0.1:25"', 'smtp_auth = "none"', "xclient = false"),
+    ],
+)
+def test_what_is_wise_enough(inspect_text: Inspect, lines: tuple[str, ...]) -> None:
+    assert said(inspect_text(listening(*lines))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "only"),
+    [
+        (SOUND.replace("[mail]", '[mail]\nstarttls = "yes"'), "mail.starttls"),
+        (listening('listen = "0.0.0.0:x"'), "mail.server[0].listen[0]"),
+        (SOUND.replace("ssl_certificate =", "starttls = true\nssl_certificat ="), "mail.ssl_certificat"),
+        (SOUND.replace("auth_http =", "auth_htp ="), "mail.auth_htp"),
+        (SOUND.replace("9000", "x"), "mail.auth_http"),
+        (ROUTED.replace("default", "defualt"), "auth.passthrough.defualt"),
+        (ROUTED.replace("address", "adress"), "backends.b.adress"),
+        (ROUTED.replace("[auth.passthrough]", "[auth.pasthrough]"), "auth.pasthrough"),
+        (ROUTED.replace("127.0.0.1:1143", "127.0.0.1:x"), "backends.b.address"),
+        (ROUTED.replace('auth = "passthrough"', 'auth = "passthru"'), "mail.auth"),
+    ],
+)
+def test_one_mistake_is_told_once(inspect_text: Inspect, text: str, only: str) -> None:
+    found = inspect_text(text)
+
+    assert [(problem.key, problem.severity) for problem in found.problems] == [(only, "error")]
+
+
+def test_what_two_servers_inherit_is_told_once(inspect_text: Inspect) -> None:
+    found = inspect_text(
+        SOUND.replace("[mail]", "[mail]\nmax_errors = 0") + '[[mail.server]]\nlisten = "127.0.0.1:110"\n'
+    )
+
+    assert len(found.problems) == 1
