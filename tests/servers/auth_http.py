@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from gevent import socket
 from gevent.server import StreamServer
@@ -33,7 +33,7 @@ class Request:
         """The value of a header that occurs once, without percent escapes; "" if it is not there."""
         values = [value for key, value in self.headers if key.lower() == name.lower()]
         assert len(values) <= 1, f"{name} was sent {len(values)} times"
-        return unquote(values[0]) if values else ""
+        return unquote_to_bytes(values[0].encode("latin-1")).decode() if values else ""
 
 
 @dataclass
@@ -51,12 +51,12 @@ class AuthService:
     status: str = "200 OK"
     body: bytes = b""
 
-    def admit(self, account: Account, ports: Mapping[str, int], host: str = LOOPBACK) -> None:
+    def admit(self, account: Account, ports: Mapping[Any, int], host: str = LOOPBACK) -> None:
         """Let somebody in with the right password, to the port of each protocol."""
 
         def answer(request: Request) -> Answer:
             if not _is_right(request, account.password):
-                return {"Auth-Status": "Invalid login or password"}
+                return {"Auth-Status": "Invalid login or password", "Auth-Wait": "1"}
             found = {
                 "Auth-Status": "OK",
                 "Auth-Server": host,

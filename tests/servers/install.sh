@@ -10,6 +10,7 @@ wanted postfix postfix
 wanted /usr/lib/dovecot/imap dovecot-imapd
 wanted /usr/lib/dovecot/pop3 dovecot-pop3d
 wanted swaks swaks
+perl -MNet::SSLeay -e 1 2>/dev/null || missing="$missing libnet-ssleay-perl"
 wanted curl curl
 wanted openssl openssl
 [ -n "$missing" ] || exit 0

@@ -1,6 +1,7 @@
 """Messages for the tests, and the way they go into Postfix and come out of Dovecot."""
 
 import imaplib
+import poplib
 import random
 import re
 import smtplib
@@ -29,11 +30,9 @@ def message(recipient: Account, size: int = 0, seed: int = 1) -> bytes:
 
 
 def _noise(size: int, seed: int) -> bytes:
-    if size <= 0:
-        return b""
     chance = random.Random(seed)
     block = b"".join(bytes(chance.choices(LINE, k=76)) + b"\r\n" for _ in range(1000))
-    return block * (size // len(block) + 1)
+    return b"".join(b"%d\r\n%b" % (number, block) for number in range(-(-size // len(block))))
 
 
 def delivered(stored: bytes) -> bytes:
@@ -58,3 +57,8 @@ def fetched(client: imaplib.IMAP4, number: int = 1) -> bytes:
     assert status == "OK"
     assert isinstance(parts[0], tuple), parts
     return parts[0][1]
+
+
+def retrieved(client: poplib.POP3, number: int = 1) -> bytes:
+    """A message of the mailbox that the client is logged in to."""
+    return b"".join(line + b"\r\n" for line in client.retr(number)[1])

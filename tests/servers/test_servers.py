@@ -17,7 +17,7 @@ from tests.servers import auth_http as service
 from tests.servers.accounts import ACCOUNTS, ALICE, BOB, CAROL, Account
 from tests.servers.certificates import Certificate, Certificates
 from tests.servers.dovecot import Dovecot
-from tests.servers.mail import delivered, fetched, message, queued
+from tests.servers.mail import delivered, fetched, message, queued, retrieved
 from tests.servers.postfix import Postfix
 from tests.servers.support import LOOPBACK
 
@@ -47,7 +47,7 @@ def test_postfix_asks_dovecot_and_delivers_to_its_mailboxes(
     pop = poplib.POP3(LOOPBACK, dovecot.pop3, 20)
     pop.user(account.address)
     pop.pass_(account.password)
-    assert delivered(b"".join(line + b"\r\n" for line in pop.retr(1)[1])) == text
+    assert delivered(retrieved(pop)) == text
     pop.quit()
 
 
@@ -95,7 +95,6 @@ def test_dovecot_takes_the_client_of_a_proxy_header(dovecot: Dovecot, port: str,
 
 def starttls_smtp(postfix: Postfix, _: Dovecot, tls: ssl.SSLContext) -> None:
     with smtp(postfix.smtp) as client:
-        client._host = "localhost"  # type: ignore[attr-defined]
         client.starttls(context=tls)
         assert client.ehlo()[0] == 250
 
