@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import gevent
@@ -199,6 +199,8 @@ class Session:
         self._backend_label = f"{endpoint.label} ({endpoint.name})" if endpoint.name else endpoint.label
         login.user = verdict.user
         login.password = verdict.password or b""
+        if login.password and login.method != "none":
+            login = replace(login, method="plain")  # whatever the client proved, this one can be told
         seconds = self._server.timeout
         began = time.monotonic()
         with TimeLimit(seconds, blame="backend", private=f"backend did not answer within {seconds:g} s"):
