@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
-from geomail.config.address import Listen, canonical, is_literal, is_public
+from geomail.config.address import Address, Listen, canonical, is_literal, is_public
 from geomail.config.lines import KeyPath
 from geomail.config.messages import nearest
 from geomail.config.schema import Backend, Config, Server
 from geomail.config.source import Source
-from geomail.config.units import shown
+from geomail.config.units import quoted, shown
 from geomail.config.values import ProtocolName
 from geomail.errors import Problem
 
@@ -83,7 +83,7 @@ def check(config: Config, source: Source) -> Iterator[Problem]:
         for function, keys in _SERVER_CHECKS:
             if all(subject.is_sound(key) for key in keys):
                 yield from function(subject)
-    yield from _duplicate_addresses(config, source)
+    yield from _taken_addresses(config, source)
     yield from _repeated_words(config, source)
     yield from _routes(config, source)
     for name, backend in config.backends.items():
@@ -120,7 +120,7 @@ def _has_certificates(subject: Subject) -> Iterator[Problem]:
     for certificate in certificates[len(keys) :]:
         yield subject.error(
             "ssl_certificate_key",
-            f"no ssl_certificate_key is defined for the certificate {shown(certificate)}",
+            f"no ssl_certificate_key is defined for the certificate {quoted(certificate)}",
         )
     if certificates and len(keys) > len(certificates):
         yield subject.error(
@@ -253,18 +253,25 @@ def _is_public_listen(listen: Listen) -> bool:
     return not listen.path and is_public(listen.host)
 
 
-def _duplicate_addresses(config: Config, source: Source) -> Iterator[Problem]:
-    """The same address and port twice, on one server or on two."""
-    seen: dict[str, KeyPath] = {}
-    for index, server in enumerate(config.servers):
-        for position, listen in enumerate(server.listen):
-            path: KeyPath = ("mail", "server", index, "listen", position)
-            where = canonical(listen)
-            if where in seen:
-                first = source.problem(seen[where], "").line
-                yield source.problem(path, f"{listen.label} is given twice; the first is in line {first}")
-            elif listen.path or listen.port:
-                seen[where] = path
+def _taken_addresses(config: Config, source: Source) -> Iterator[Problem]:
+    """The same address and port twice, on one server or on two; a wildcard takes them all."""
+    listens: list[tuple[KeyPath, Listen]] = [
+        (("mail", "server", index, "listen", position), listen)
+        for index, server in enumerate(config.servers)
+        for position, listen in enumerate(server.listen)
+        if listen.path or listen.port
+    ]
+    first = {canonical(listen): path for path, listen in reversed(listens)}
+    for path, listen in listens:
+        wildcard = canonical(Address("::" if ":" in listen.host else "0.0.0.0", listen.port))
+        if first[canonical(listen)] != path:
+            line = source.line(first[canonical(listen)])
+            yield source.problem(path, f"{listen.label} is given twice; the first is in line {line}")
+        elif is_literal(listen.host) and first.get(wildcard, path) != path:
+            line = source.line(first[wildcard])
+            yield source.problem(
+                path, f"{listen.label} is taken: {wildcard} in line {line} is on all addresses"
+            )
 
 
 def _repeated_words(config: Config, source: Source) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import toml
 
-from geomail.config.lines import KeyPath, line_of
+from geomail.config.lines import KeyPath
 from geomail.config.schema import Config, Options, Passthrough, Process, Server, Table, keys_of
 from geomail.config.source import Source
 
@@ -86,7 +86,7 @@ def _table(table: Table, keys: Collection[str], source: Source, origin: Origin) 
             continue
         line = f"{key} = {_ENCODER.dump_value(values[key])}"
         path = origin(key)
-        yield f"{line:<{_COMMENT_COLUMN}}  # line {line_of(source.lines, path)}" if path else line
+        yield f"{line:<{_COMMENT_COLUMN}}  # line {source.line(path)}" if path else line
 
 
 def _key(text: str) -> str:

@@ -14,7 +14,7 @@ from geomail.config.lines import KeyPath
 from geomail.config.load import Inspection
 from geomail.config.schema import Backend, Server
 from geomail.config.source import Source
-from geomail.config.units import shown
+from geomail.config.units import quoted, shown
 from geomail.errors import Problem
 
 #: Seconds for all names together.
@@ -104,12 +104,12 @@ def _mismatch(certificate: str, key: str) -> str:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            return f"the key {shown(key)} does not belong to the certificate {shown(certificate)}"
+            return f"the key {quoted(key)} does not belong to the certificate {quoted(certificate)}"
         if b"ENCRYPTED" in Path(key).read_bytes():
-            return f"{shown(key)} is protected by a password, which nobody can type in when geomail starts"
-        return f"{shown(key)} is not a private key in PEM, or OpenSSL refuses it ({_reason(error)})"
+            return f"{quoted(key)} is protected by a password, which nobody can type in when geomail starts"
+        return f"{quoted(key)} is not a private key in PEM, or OpenSSL refuses it{_reason(error)}"
     except OSError as error:
-        return f"{shown(key)} cannot be read: {error.strerror}"
+        return f"{quoted(key)} cannot be read: {error.strerror}"
     return ""
 
 
@@ -120,7 +120,7 @@ def _ca(file: str, path: KeyPath, source: Source) -> Iterator[Problem]:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
         except ssl.SSLError as error:
-            text = f"{shown(file)} holds no certificate in PEM ({_reason(error)})"
+            text = f"{quoted(file)} holds no certificate in PEM{_reason(error)}"
     if text:
         yield source.problem(path, text)
 
@@ -130,12 +130,12 @@ def _unreadable(file: str) -> str:
         with Path(file).open("rb") as opened:
             opened.read(1)
     except OSError as error:
-        return f"{shown(file)} cannot be read: {error.strerror}"
+        return f"{quoted(file)} cannot be read: {error.strerror}"
     return ""
 
 
 def _reason(error: ssl.SSLError) -> str:
-    return (error.reason or str(error)).lower().replace("_", " ")
+    return f" ({error.reason.lower().replace('_', ' ')})" if error.reason else ""
 
 
 def _unresolved(names: dict[str, KeyPath], source: Source) -> Iterator[Problem]:

@@ -29,7 +29,11 @@ class Source:
 
     def problem(self, path: KeyPath, text: str, severity: Literal["error", "warning"] = "error") -> Problem:
         """A problem with what stands at ``path``."""
-        return Problem(self.file, line_of(self.lines, path), dotted(path), printable(text), severity)
+        return Problem(self.file, self.line(path), dotted(path), printable(text), severity)
+
+    def line(self, path: KeyPath) -> int:
+        """The line of the path, or of what is nearest around it; 0 if nothing is."""
+        return line_of(self.lines, path)
 
     def value(self, path: KeyPath) -> Any:
         """What the file holds at this path; None if it does not."""

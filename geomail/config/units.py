@@ -33,8 +33,13 @@ def shown(value: object) -> str:
         return "a table"
     if isinstance(value, list | tuple):
         return "an array"
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else str(value)
-    return printable(text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…")
+    text = quoted(value) if isinstance(value, str) else str(value).lower()
+    return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"
+
+
+def quoted(text: str) -> str:
+    """A text in quotes as a message shows it: safe to print, and whole (the name of a file, say)."""
+    return printable(json.dumps(text, ensure_ascii=False))
 
 
 def parse_flag(value: object) -> bool:

@@ -65,7 +65,7 @@ def test_listen(value: object, listen: Listen) -> None:
     ],
 )
 def test_no_listen(value: object, said: str) -> None:
-    with pytest.raises(ValueError, match="wanted|is|goes|not|at most") as refused:
+    with pytest.raises(ValueError, match=r"wanted|is|goes|not|at most") as refused:
         parse_listen(value)
     assert said in str(refused.value)
 
@@ -128,7 +128,7 @@ def test_auth_http(text: str, url: AuthHttp) -> None:
     ],
 )
 def test_no_auth_http(value: object, said: str) -> None:
-    with pytest.raises(ValueError, match="is|no|not") as refused:
+    with pytest.raises(ValueError, match=r"is|no|not") as refused:
         parse_auth_http(value)
     assert said in str(refused.value)
 

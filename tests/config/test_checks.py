@@ -91,7 +91,7 @@ CONTRADICTIONS = {
     "two sources in a server": (
         listening('listen = "127.0.0.1:143"', 'auth = "passthrough"', 'auth_http = "127.0.0.1:9000"')
         + '[auth.passthrough]\ndefault = "b"\n',
-        'mail.server[0].auth: auth = "passthrough" and auth_http contradict each other: only one can be asked',
+        'mail.server[0].auth: auth = "passthrough" and auth_http contradict each other',
     ),
     "passthrough without a route": (
         PASSTHROUGH,
@@ -191,9 +191,25 @@ listen = [
     assert problem.text.endswith("is given twice; the first is in line 8")
 
 
-@pytest.mark.parametrize("second", ["127.0.0.2:143", "127.0.0.1:144", "[::1]:143", "0.0.0.0:143 ssl"])
+@pytest.mark.parametrize("second", ["127.0.0.2:143", "127.0.0.1:144", "[::1]:143", "[::]:143 ssl"])
 def test_addresses_that_differ(inspect_text: Inspect, second: str) -> None:
     assert said(inspect_text(listening(f'listen = ["127.0.0.1:143", "{second}"]'))) == []
+
+
+@pytest.mark.parametrize(
+    ("wildcard", "address"),
+    [("*:143", "127.0.0.1:143"), ("[::]:143", "[::1]:143"), ("[0::0]:143", "[::1]:143")],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_wildcard_takes_all_addresses(
+    inspect_text: Inspect, wildcard: str, address: str, order: int
+) -> None:
+    pair = ", ".join([f'"{wildcard}"', f'"{address}"'][::order])
+    found = inspect_text(listening(f"listen = [{pair}]", 'starttls = "only"'))
+
+    (only,) = said(found)
+    position = 1 if order == 1 else 0
+    assert only.startswith(f"error mail.server[0].listen[{position}]: {address} is taken: ")
 
 
 UNWISE = {

@@ -1,0 +1,198 @@
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from geomail.config.load import Inspection
+from geomail.config.probe import probe, probe_files
+from tests.servers.certificates import Certificates
+from tests.servers.support import program
+
+Inspect = Callable[[str], Inspection]
+
+SERVER = """\
+[mail]
+auth_http = "http://127.0.0.1:9000"
+[[mail.server]]
+listen = "127.0.0.1:993 ssl"
+"""
+
+
+def said(found: Inspection) -> list[str]:
+    assert found.problems == ()
+    return [f"{problem.line} {problem.severity} {problem.key}: {problem.text}" for problem in probe(found)]
+
+
+def tls(certificate: Path | str, key: Path | str, more: str = "") -> str:
+    return f'{SERVER}ssl_certificate = "{certificate}"\nssl_certificate_key = "{key}"\n{more}'
+
+
+@pytest.fixture
+def unusable(tmp_path: Path, certificates: Certificates) -> dict[str, Path]:
+    """Files that are no key and no certificate."""
+    text, encrypted = tmp_path / "text", tmp_path / "encrypted.key"
+    text.write_text("not PEM\n")
+    subprocess.run(
+        [
+            *(program("openssl"), "ec", "-aes128", "-passout", "pass:secret"),
+            *("-in", certificates.server.key, "-out", encrypted),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return {"text": text, "encrypted": encrypted, "missing": tmp_path / "missing", "folder": tmp_path}
+
+
+def test_what_is_there_and_matches(inspect_text: Inspect, certificates: Certificates) -> None:
+    server, client = certificates.server, certificates.client
+    found = inspect_text(
+        tls(server.certificate, server.key, 'ssl_ciphers = "ECDHE+AESGCM"\n')
+        + f"""
+        [backends.b]
+        address = "127.0.0.1:143"
+        tls = "starttls"
+        tls_ca = "{certificates.ca.certificate}"
+        tls_certificate = "{client.certificate}"
+        tls_certificate_key = "{client.key}"
+        """
+    )
+
+    assert said(found) == []
+
+
+def test_a_key_of_another_certificate(inspect_text: Inspect, certificates: Certificates) -> None:
+    certificate, key = certificates.server.certificate, certificates.untrusted.key
+
+    assert said(inspect_text(tls(certificate, key))) == [
+        "6 error mail.server[0].ssl_certificate_key: "
+        f'the key "{key}" does not belong to the certificate "{certificate}"'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("missing", "cannot be read: No such file or directory"),
+        ("folder", "cannot be read: Is a directory"),
+        ("text", "holds no certificate in PEM"),
+    ],
+)
+def test_a_certificate_that_is_none(
+    inspect_text: Inspect, certificates: Certificates, unusable: dict[str, Path], file: str, reason: str
+) -> None:
+    (only,) = said(inspect_text(tls(unusable[file], certificates.server.key)))
+
+    assert only.startswith(f'5 error mail.server[0].ssl_certificate: "{unusable[file]}" {reason}')
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("missing", "cannot be read: No such file or directory"),
+        ("text", "is not a private key in PEM"),
+        ("encrypted", "is protected by a password"),
+    ],
+)
+def test_a_key_that_is_none(
+    inspect_text: Inspect, certificates: Certificates, unusable: dict[str, Path], file: str, reason: str
+) -> None:
+    (only,) = said(inspect_text(tls(certificates.server.certificate, unusable[file])))
+
+    assert only.startswith(f'6 error mail.server[0].ssl_certificate_key: "{unusable[file]}" {reason}')
+
+
+def test_files_of_a_server_without_tls_are_not_looked_at(inspect_text: Inspect) -> None:
+    assert said(inspect_text(tls("/missing", "/missing").replace("993 ssl", "143"))) == []
+
+
+def test_ciphers_that_openssl_does_not_know(inspect_text: Inspect, certificates: Certificates) -> None:
+    server = certificates.server
+    (only,) = said(inspect_text(tls(server.certificate, server.key, 'ssl_ciphers = "BEST"')))
+
+    assert only.startswith('7 error mail.server[0].ssl_ciphers: "BEST": OpenSSL knows no cipher of this list')
+
+
+def test_ca_files(inspect_text: Inspect, unusable: dict[str, Path]) -> None:
+    found = inspect_text(
+        f"""\
+[mail]
+auth_http = "https://127.0.0.1"
+auth_http_ca = "{unusable["text"]}"
+[[mail.server]]
+listen = "127.0.0.1:143"
+[backends.b]
+address = "127.0.0.1:1143"
+tls = "implicit"
+tls_ca = "{unusable["missing"]}"
+tls_certificate = "{unusable["missing"]}"
+"""
+    )
+
+    missing = f'"{unusable["missing"]}" cannot be read: No such file or directory'
+    assert [line.partition(" (")[0] for line in said(found)] == [
+        f'3 error mail.auth_http_ca: "{unusable["text"]}" holds no certificate in PEM',
+        f"9 error backends.b.tls_ca: {missing}",
+        f"10 error backends.b.tls_certificate: {missing}",
+    ]
+
+
+def test_what_is_wrong_otherwise_does_not_stop_it(inspect_text: Inspect) -> None:
+    found = inspect_text(tls("/missing", "/missing", "timeout = 0"))
+
+    assert found.config is None
+    assert [problem.key for problem in probe(found)] == [
+        "mail.server[0].ssl_certificate",
+        "mail.server[0].ssl_certificate_key",
+    ]
+    assert probe(inspect_text("not TOML")) == []
+
+
+NAMES = """\
+[mail]
+auth_http = "http://auth.invalid"
+[[mail.server]]
+listen = ["127.0.0.1:143", "localhost:1143"]
+[backends.b]
+address = "imap.invalid:143"
+[backends.c]
+address = "127.0.0.1:143"
+[backends.d]
+address = "unix:/run/x"
+"""
+
+
+def test_names_that_do_not_resolve(inspect_text: Inspect) -> None:
+    found = inspect_text(NAMES)
+
+    lines = [line.partition(" now: ")[0] for line in said(found)]
+    assert lines == [
+        '2 warning mail.auth_http: "auth.invalid" cannot be resolved',
+        '6 warning backends.b.address: "imap.invalid" cannot be resolved',
+    ]
+    assert probe_files(found) == []
+
+
+@pytest.fixture
+def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver that does not answer, and less patience."""
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_args, **_options: time.sleep(5))
+    monkeypatch.setattr("geomail.config.probe.RESOLVE_TIME", 0.2)
+
+
+@pytest.mark.usefixtures("silent_resolver")
+def test_a_silent_resolver_does_not_hold_it_up(inspect_text: Inspect) -> None:
+    started = time.monotonic()
+    lines = said(inspect_text(NAMES))
+
+    assert time.monotonic() - started < 1
+    assert [line.rpartition(": ")[2] for line in lines] == ["no answer within 0.2 seconds"] * 3
+
+
+def test_a_name_that_no_resolver_can_ask_for(inspect_text: Inspect) -> None:
+    (only,) = said(
+        inspect_text(SERVER.replace("993 ssl", "143").replace("//127.0.0.1", f"//{'x' * 70}.invalid"))
+    )
+
+    assert "cannot be resolved now" in only

@@ -1,0 +1,72 @@
+import json
+from typing import get_args
+
+import pytest
+
+from geomail.config.schema import TABLES, Backend, Document, Mail, Options, Server, keys_of
+from geomail.config.values import ProtocolName
+
+# nginx's documentation of its mail modules: directive, default.
+DEFAULTS_OF_NGINX = {
+    "timeout": 60,
+    "max_errors": 5,
+    "resolver": (),
+    "resolver_timeout": 30,
+    "starttls": "off",
+    "ssl_certificate": (),
+    "ssl_certificate_key": (),
+    "ssl_protocols": ("TLSv1.2", "TLSv1.3"),
+    "ssl_ciphers": "HIGH:!aNULL:!MD5",
+    "smtp_auth": ("plain", "login"),
+    "imap_auth": ("plain",),
+    "pop3_auth": ("plain",),
+    "smtp_capabilities": (),
+    "imap_capabilities": ("IMAP4", "IMAP4rev1", "UIDPLUS"),
+    "pop3_capabilities": ("TOP", "USER", "UIDL"),
+    "smtp_greeting_delay": 0,
+    "auth_http": None,
+    "auth_http_header": (),
+    "auth_http_timeout": 60,
+    "proxy_timeout": 86400,
+    "proxy_pass_error_message": False,
+    "xclient": "on",
+    "proxy_smtp_auth": False,
+    "proxy_protocol": "off",
+}
+
+
+@pytest.mark.parametrize(("key", "default"), DEFAULTS_OF_NGINX.items())
+def test_defaults_are_those_of_nginx(key: str, default: object) -> None:
+    assert getattr(Server(protocol="imap"), key) == default
+
+
+def test_a_server_holds_all_that_mail_may_hold() -> None:
+    assert set(keys_of(Server)) == set(keys_of(Options)) | {"listen", "protocol", "name"}
+    assert set(keys_of(Mail)) == set(keys_of(Options)) | {"server"}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
+def test_every_option_has_its_line_of_documentation(table: type[Document]) -> None:
+    for key in keys_of(table):
+        description = table.model_fields[key].description
+        assert description, key
+        assert "\n" not in description
+
+
+def test_an_editor_can_be_told_what_is_allowed() -> None:
+    schema = json.dumps(Document.model_json_schema(mode="serialization"))
+
+    assert all(f'"{key}"' in schema for table in TABLES.values() for key in keys_of(table))
+
+
+def test_dialogues_can_be_had_without_a_listener() -> None:
+    for protocol in get_args(ProtocolName):
+        assert Server(protocol=protocol, server_name="mx.test").name == f"{protocol} server"
+
+
+def test_a_backend_knows_its_address() -> None:
+    tcp = Backend.model_validate({"name": "b", "address": "[::1]:143"})
+    unix = Backend.model_validate({"name": "b", "address": "unix:/x"})
+
+    assert (tcp.host, tcp.port, tcp.path) == ("::1", 143, "")
+    assert (unix.host, unix.port, unix.path) == ("", 0, "/x")
