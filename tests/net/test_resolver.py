@@ -1,0 +1,514 @@
+"""Every row of nginx's table of client names, against a real DNS server; and hosts to addresses."""
+
+import socket
+import time
+
+import dns.message
+import dns.rcode
+import gevent
+import pytest
+from dns.message import Message
+from gevent.socket import getaddrinfo
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from geomail.net import nameservers, resolver
+from geomail.net.resolver import ClientName, Resolver, canonical_host, literal_family
+from tests.net.name_server import NOTHING, NameServer, Reply, Zone, answer_to, truncated
+
+ADDRESS = "192.0.2.7"
+POINTER = "7.2.0.192.in-addr.arpa. PTR"
+PTR = "7.2.0.192.in-addr.arpa. 60 IN PTR client.test."
+A, AAAA = "client.test. A", "client.test. AAAA"
+HERE = "client.test. 60 IN A 192.0.2.7"
+FOUND: dict[str, Reply] = {POINTER: (PTR,), A: (HERE,), AAAA: NOTHING}
+
+UNAVAILABLE = ClientName(None)
+TEMPUNAVAIL = ClientName(None, temporary=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _threads_are_there() -> None:
+    """gevent's pool is filled before leaks are counted: its threads stay."""
+    gevent.joinall([gevent.spawn(getaddrinfo, "localhost", None) for _ in range(40)], raise_error=True)
+
+
+def unresolved(text: str, *, temporary: bool, what: str = ADDRESS) -> ClientName:
+    return ClientName(None, temporary, f"{what} could not be resolved ({text})")
+
+
+def invalid(name: str) -> ClientName:
+    return ClientName(None, True, f'{ADDRESS} resolved to invalid host name "{name}"')
+
+
+NO_USABLE_NAME = ClientName(None, True, f"{ADDRESS} resolved to no usable name")
+TIMED_OUT = unresolved("110: Operation timed out", temporary=True)
+NOT_FOUND = unresolved("3: Host not found", temporary=False)
+FORWARD_NOT_FOUND = unresolved("3: Host not found", temporary=False, what='"client.test"')
+FORWARD_FAILED = unresolved("2: Server failure", temporary=True, what='"client.test"')
+FORWARD_TIMED_OUT = unresolved("110: Operation timed out", temporary=True, what='"client.test"')
+
+
+def pointing(*records: str) -> dict[str, Reply]:
+    return {POINTER: tuple(f"7.2.0.192.in-addr.arpa. 60 IN {record}" for record in records)}
+
+
+def another_id(query: Message) -> list[bytes]:
+    query.id ^= 1
+    return [answer_to(query, (PTR,)).to_wire()]
+
+
+def another_question(query: Message) -> list[bytes]:
+    other = dns.message.make_query("8.2.0.192.in-addr.arpa.", "PTR", id=query.id)
+    return [answer_to(other, (PTR,)).to_wire()]
+
+
+def no_response(query: Message) -> list[bytes]:
+    return [query.to_wire()]
+
+
+#: The table of client names: what DNS says, what becomes of it.
+ROWS: dict[str, tuple[Zone, ClientName]] = {
+    "PTR: NXDOMAIN": ({}, NOT_FOUND),
+    "PTR: no answers": ({POINTER: NOTHING}, NOT_FOUND),
+    "PTR: SERVFAIL": ({POINTER: dns.rcode.SERVFAIL}, unresolved("2: Server failure", temporary=True)),
+    "PTR: REFUSED": ({POINTER: dns.rcode.REFUSED}, unresolved("5: Operation refused", temporary=True)),
+    "PTR: FORMERR": ({POINTER: dns.rcode.FORMERR}, unresolved("1: Format error", temporary=True)),
+    "PTR: NOTIMP": ({POINTER: dns.rcode.NOTIMP}, unresolved("4: Unimplemented", temporary=True)),
+    "PTR: other code": ({POINTER: dns.rcode.YXDOMAIN}, unresolved("6: Unknown error", temporary=True)),
+    "PTR: silence": ({POINTER: None}, TIMED_OUT),
+    "PTR: only CNAME": (pointing("CNAME x.test."), NO_USABLE_NAME),
+    "PTR: only DNAME": (pointing("DNAME x.test."), NO_USABLE_NAME),
+    "PTR: empty name": (pointing("PTR ."), NO_USABLE_NAME),
+    "PTR: of another class": ({POINTER: ("7.2.0.192.in-addr.arpa. 60 CH PTR client.test.",)}, NO_USABLE_NAME),
+    "PTR: malformed": (
+        {POINTER: b"\x81\x80\0\1\0\1\0\0\0\0garbage"},
+        unresolved("malformed answer", temporary=True),
+    ),
+    "PTR: shorter than a header": ({POINTER: b"\x81"}, TIMED_OUT),
+    "PTR: another id": ({POINTER: another_id}, TIMED_OUT),
+    "PTR: another question": ({POINTER: another_question}, TIMED_OUT),
+    "PTR: a question comes back": ({POINTER: no_response}, TIMED_OUT),
+    "PTR: underscore": (pointing("PTR a_b.test."), invalid("a_b.test")),
+    "PTR: line break": (pointing("PTR a\\013\\010b.test."), invalid("a\\013\\010b.test")),
+    "PTR: NUL": (pointing("PTR a\\000.test."), invalid("a\\000.test")),
+    "PTR: space": (pointing("PTR a\\032b.test."), invalid("a\\032b.test")),
+    "PTR: dot in a label": (pointing("PTR a\\.b.test."), invalid("a\\.b.test")),
+    "PTR: not ASCII": (pointing("PTR \\233.test."), invalid("\\233.test")),
+    "forward: NXDOMAIN": ({POINTER: (PTR,)}, FORWARD_NOT_FOUND),
+    "forward: no addresses": ({POINTER: (PTR,), A: NOTHING, AAAA: NOTHING}, FORWARD_NOT_FOUND),
+    "forward: only CNAME": (
+        {POINTER: (PTR,), A: ("client.test. 60 IN CNAME x.test.",), AAAA: NOTHING},
+        FORWARD_NOT_FOUND,
+    ),
+    "forward: A fails": ({**FOUND, A: dns.rcode.SERVFAIL}, FORWARD_FAILED),
+    "forward: AAAA fails": ({**FOUND, AAAA: dns.rcode.SERVFAIL}, FORWARD_FAILED),
+    "forward: A silent": ({**FOUND, A: None}, FORWARD_TIMED_OUT),
+    "forward: AAAA silent": ({**FOUND, AAAA: None}, FORWARD_TIMED_OUT),
+    "forward: malformed": (
+        {**FOUND, AAAA: b"\x81\x80\0\1\0\1\0\0\0\0garbage"},
+        unresolved("malformed answer", temporary=True, what='"client.test"'),
+    ),
+    "forward: another address": ({**FOUND, A: ("client.test. 60 IN A 192.0.2.8",)}, UNAVAILABLE),
+    "forward: the address": (FOUND, ClientName(b"client.test")),
+    "forward: one of several": (
+        {**FOUND, A: ("client.test. 60 IN A 192.0.2.8", "client.test. 60 IN A 192.0.2.7")},
+        ClientName(b"client.test"),
+    ),
+    "forward: behind a CNAME": (
+        {**FOUND, A: ("client.test. 60 IN CNAME x.test.", "x.test. 60 IN A 192.0.2.7")},
+        ClientName(b"client.test"),
+    ),
+    "the first of several PTR": (
+        {**FOUND, **pointing("PTR client.test.", "PTR other.test.")},
+        ClientName(b"client.test"),
+    ),
+    "PTR behind a CNAME": (
+        {
+            **FOUND,
+            POINTER: ("7.2.0.192.in-addr.arpa. 60 IN CNAME 7.x.test.", "7.x.test. 60 IN PTR client.test."),
+        },
+        ClientName(b"client.test"),
+    ),
+    "in lower case": (
+        {**pointing("PTR CLIENT-1.Test."), "client-1.test. A": ("client-1.test. 60 IN A 192.0.2.7",)},
+        ClientName(b"client-1.test"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("zone", "expected"), ROWS.values(), ids=ROWS.keys())
+def test_the_name_of_a_client(zone: Zone, expected: ClientName) -> None:
+    with NameServer(zone) as server:
+        assert Resolver([server.address], 0.15).client_name(ADDRESS) == expected
+
+
+def test_without_a_resolver_nobody_has_a_name() -> None:
+    assert Resolver([], 1).client_name(ADDRESS) == UNAVAILABLE
+
+
+def test_a_client_on_a_unix_socket_has_none_for_now() -> None:
+    with NameServer(FOUND) as server:
+        assert Resolver([server.address], 1).client_name("unix:") == TEMPUNAVAIL
+
+    assert server.asked == []
+
+
+def test_an_invalid_name_is_not_looked_up() -> None:
+    with NameServer(pointing("PTR a_b.test.")) as server:
+        Resolver([server.address], 1).client_name(ADDRESS)
+
+    assert server.asked == [POINTER]
+
+
+@pytest.mark.parametrize("answered", [("2001:db8::7",), ("2001:DB8:0:0::7",), ("2001:db8::8", "2001:db8::7")])
+def test_an_ipv6_client(answered: tuple[str, ...]) -> None:
+    pointer = "7." + "0." * 23 + "8.b.d.0.1.0.0.2.ip6.arpa."
+    zone = {
+        f"{pointer} PTR": (f"{pointer} 60 IN PTR client.test.",),
+        A: NOTHING,
+        AAAA: tuple(f"client.test. 60 IN AAAA {address}" for address in answered),
+    }
+    with NameServer(zone) as server:
+        assert Resolver([server.address], 1).client_name("2001:db8::7") == ClientName(b"client.test")
+
+
+def test_a_mapped_client_is_an_ipv4_client() -> None:
+    with NameServer(FOUND) as server:
+        assert Resolver([server.address], 1).client_name("::ffff:192.0.2.7") == ClientName(b"client.test")
+
+
+# -- how it is asked ------------------------------------------------------------------------------
+
+
+def test_both_families_are_asked_at_once() -> None:
+    with NameServer(FOUND) as server:
+        Resolver([server.address], 1).client_name(ADDRESS)
+
+    assert sorted(server.asked) == sorted([POINTER, A, AAAA])
+
+
+def test_the_servers_take_turns() -> None:
+    zone: Zone = {POINTER: NOTHING}
+    with NameServer(zone) as one, NameServer(zone) as two:
+        found = Resolver([one.address, two.address], 1)
+        for _ in range(4):
+            found.client_name(ADDRESS)
+
+    assert (len(one.asked), len(two.asked)) == (2, 2)
+
+
+def test_a_silent_server_s_question_goes_to_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nameservers, "RESEND", 0.05)
+    with NameServer({POINTER: None, A: None, AAAA: None}) as one, NameServer(FOUND) as two:
+        assert Resolver([one.address, two.address], 1).client_name(ADDRESS) == ClientName(b"client.test")
+
+    assert one.asked[0] == POINTER
+
+
+def test_only_what_is_unanswered_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nameservers, "RESEND", 0.05)
+    with NameServer({**FOUND, AAAA: [None, NOTHING]}) as server:
+        assert Resolver([server.address], 1).client_name(ADDRESS).name == b"client.test"
+
+    assert sorted(server.asked) == sorted([POINTER, A, AAAA, AAAA])
+
+
+def test_a_late_answer_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first server answers only after the question went to the second one."""
+    monkeypatch.setattr(nameservers, "RESEND", 0.05)
+
+    def late(query: Message) -> list[bytes]:
+        time.sleep(0.1)
+        return [answer_to(query, NOTHING).to_wire()]
+
+    with NameServer({POINTER: late}) as one, NameServer({POINTER: None}) as two:
+        assert Resolver([one.address, two.address], 0.5).client_name(ADDRESS) == NOT_FOUND
+
+
+def test_a_server_that_is_not_there_costs_no_time() -> None:
+    with NameServer(FOUND) as server:
+        found = Resolver([("127.0.0.1", closed_udp_port()), server.address], 2)
+        began = time.monotonic()
+
+        assert found.client_name(ADDRESS) == ClientName(b"client.test")
+
+    assert time.monotonic() - began < 1
+
+
+def test_no_server_is_there() -> None:
+    servers = [("127.0.0.1", closed_udp_port()), ("127.0.0.1", closed_udp_port())]
+    began = time.process_time()
+
+    assert Resolver(servers, 0.2).client_name(ADDRESS) == TIMED_OUT
+
+    assert time.process_time() - began < 0.1, "no busy loop"
+
+
+def test_a_server_that_cannot_be_sent_to_is_one_that_is_silent() -> None:
+    broadcast = ("255.255.255.255", 53)
+
+    assert Resolver([broadcast], 0.1).client_name(ADDRESS) == TIMED_OUT
+
+
+def test_the_right_answer_among_wrong_ones() -> None:
+    def answers(query: Message) -> list[bytes]:
+        return [b"", b"x", *another_id(query), *another_id(query), answer_to(query, (PTR,)).to_wire()]
+
+    with NameServer({**FOUND, POINTER: answers}) as server:
+        assert Resolver([server.address], 1).client_name(ADDRESS) == ClientName(b"client.test")
+
+
+def test_an_answer_from_elsewhere_is_none() -> None:
+    def from_another_port(query: Message) -> list[bytes]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as elsewhere:
+            elsewhere.sendto(answer_to(query, (PTR,)).to_wire(), server.client)
+        return []
+
+    with NameServer({**FOUND, POINTER: from_another_port}) as server:
+        assert Resolver([server.address], 0.1).client_name(ADDRESS) == TIMED_OUT
+
+
+def test_a_flood_of_wrong_answers_ends_the_lookup() -> None:
+    with NameServer({POINTER: lambda query: another_id(query) * 80}) as server:
+        began = time.monotonic()
+
+        assert Resolver([server.address], 3).client_name(ADDRESS) == TIMED_OUT
+
+    assert time.monotonic() - began < 1
+
+
+TCP_ROWS: dict[str, tuple[Zone, ClientName]] = {
+    "answered": (FOUND, ClientName(b"client.test")),
+    "refused": ({**FOUND, A: dns.rcode.SERVFAIL}, FORWARD_FAILED),
+    "silent": ({**FOUND, A: None}, FORWARD_TIMED_OUT),
+    "another id": ({**FOUND, A: another_id}, FORWARD_TIMED_OUT),
+    "malformed": (
+        {**FOUND, A: b"\x81\x80\0\1\0\1\0\0\0\0garbage"},
+        unresolved("malformed answer", temporary=True, what='"client.test"'),
+    ),
+    "too large": ({**FOUND, A: b"x" * 20_000}, FORWARD_TIMED_OUT),
+}
+
+
+@pytest.mark.parametrize(("tcp_zone", "expected"), TCP_ROWS.values(), ids=TCP_ROWS.keys())
+def test_a_truncated_answer_is_asked_for_over_tcp(tcp_zone: Zone, expected: ClientName) -> None:
+    with NameServer({**FOUND, A: truncated}, tcp_zone) as server:
+        assert Resolver([server.address], 0.15).client_name(ADDRESS) == expected
+
+    assert f"{A} tcp" in server.asked
+
+
+def test_a_truncated_pointer_is_asked_for_over_tcp() -> None:
+    with NameServer({**FOUND, POINTER: truncated}, FOUND) as server:
+        assert Resolver([server.address], 1).client_name(ADDRESS) == ClientName(b"client.test")
+
+
+QUERY = dns.message.make_query("7.2.0.192.in-addr.arpa.", "PTR")
+GOOD = answer_to(QUERY, (PTR,)).to_wire()[2:]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(
+        st.binary(max_size=600),
+        st.binary(max_size=80).map(lambda tail: GOOD[:10] + tail),
+        st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)).map(
+            lambda edit: GOOD[: edit[0]] + bytes((edit[1],)) + GOOD[edit[0] + 1 :]
+        ),
+        st.integers(0, len(GOOD)).map(lambda size: GOOD[:size]),
+    )
+)
+def test_no_answer_whatever_raises(answer: bytes) -> None:
+    with NameServer({POINTER: answer}) as server:
+        found = Resolver([server.address], 0.02).client_name(ADDRESS)
+
+    assert isinstance(found, ClientName)
+
+
+# -- what is kept ---------------------------------------------------------------------------------
+
+
+def test_what_was_learnt_is_kept() -> None:
+    with NameServer(FOUND) as server:
+        found = Resolver([server.address], 1)
+        names = {found.client_name(ADDRESS) for _ in range(5)}
+
+    assert names == {ClientName(b"client.test")}
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("zone", "asked"),
+    [
+        ({POINTER: (PTR.replace(" 60 ", " 0 "),), A: (HERE,), AAAA: NOTHING}, 2 + 2),
+        ({POINTER: (PTR,), A: (HERE.replace(" 60 ", " 0 "),), AAAA: NOTHING}, 1 + 4),
+        ({POINTER: NOTHING}, 2),
+        ({}, 2),
+        ({POINTER: dns.rcode.SERVFAIL}, 2),
+        ({**FOUND, AAAA: dns.rcode.SERVFAIL}, 1 + 4),
+        ({POINTER: (PTR,)}, 1 + 4),
+    ],
+)
+def test_what_does_not_hold_is_asked_again(zone: Zone, asked: int) -> None:
+    with NameServer(zone) as server:
+        found = Resolver([server.address], 1)
+        assert found.client_name(ADDRESS) == found.client_name(ADDRESS)
+
+    assert len(server.asked) == asked
+
+
+def test_what_was_kept_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic
+    with NameServer(FOUND) as server:
+        found = Resolver([server.address], 1)
+        found.client_name(ADDRESS)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 61)
+        found.client_name(ADDRESS)
+
+    assert len(server.asked) == 6
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "CACHE_SIZE", 2)
+    zone = {f"{name}.test. A": (f"{name}.test. 60 IN A 192.0.2.1",) for name in "abc"}
+    with NameServer(zone) as server:
+        found = Resolver([server.address], 1)
+        for name in "abcbca":
+            found.addresses(f"{name}.test", 1)
+
+    assert [asked[0] for asked in server.asked if asked.endswith(" A")] == ["a", "b", "c", "a"]
+
+
+# -- hosts ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("192.0.2.1", (socket.AF_INET, ("192.0.2.1", 143))),
+        ("2001:db8::1", (socket.AF_INET6, ("2001:db8::1", 143, 0, 0))),
+    ],
+)
+def test_an_address_is_one(host: str, expected: tuple[int, object]) -> None:
+    with NameServer({}) as server:
+        assert Resolver([server.address], 1).addresses(host, 143) == [expected]
+
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "expected"),
+    [
+        (
+            {
+                "mail.test. A": ("mail.test. 60 IN A 192.0.2.1", "mail.test. 60 IN A 192.0.2.2"),
+                "mail.test. AAAA": ("mail.test. 60 IN AAAA 2001:db8::1",),
+            },
+            ["192.0.2.1", "192.0.2.2", "2001:db8::1"],
+        ),
+        ({"mail.test. AAAA": ("mail.test. 60 IN AAAA 2001:db8::1",)}, ["2001:db8::1"]),
+        (
+            {"mail.test. A": ("mail.test. 60 IN A 192.0.2.1",), "mail.test. AAAA": dns.rcode.SERVFAIL},
+            ["192.0.2.1"],
+        ),
+        ({"mail.test. A": ("mail.test. 60 IN A 192.0.2.1",), "mail.test. AAAA": None}, ["192.0.2.1"]),
+    ],
+)
+def test_the_addresses_of_a_host(zone: Zone, expected: list[str]) -> None:
+    with NameServer(zone) as server:
+        found = Resolver([server.address], 0.1).addresses("mail.test", 143)
+
+    assert [address[0] for _, address in found] == expected
+    assert {address[1] for _, address in found} == {143}
+
+
+@pytest.mark.parametrize(
+    ("zone", "problem"),
+    [
+        ({"mail.test. A": dns.rcode.SERVFAIL}, "mail.test could not be resolved (2: Server failure)"),
+        ({"mail.test. A": None}, "mail.test could not be resolved (110: Operation timed out)"),
+        ({}, "mail.test could not be resolved ("),
+    ],
+)
+def test_a_host_that_is_not_found(zone: Zone, problem: str) -> None:
+    with NameServer(zone) as server, pytest.raises(OSError) as caught:  # noqa: PT011 - its text is looked at
+        Resolver([server.address], 0.1).addresses("mail.test", 143)
+
+    assert str(caught.value).startswith(problem)
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", "a." * 130 + "b"])
+@pytest.mark.parametrize("with_servers", [True, False])
+def test_what_is_no_host_name(host: str, with_servers: bool) -> None:
+    with NameServer({}) as server, pytest.raises(OSError):  # noqa: PT011
+        Resolver([server.address] if with_servers else [], 0.1).addresses(host, 143)
+
+
+def test_the_system_knows_localhost_whatever_the_servers_say() -> None:
+    with NameServer({"localhost. A": ("localhost. 60 IN A 192.0.2.1",)}) as server:
+        found = Resolver([server.address], 1).addresses("localhost", 143)
+
+    assert server.asked == []
+    assert {address[0] for _, address in found} <= {"127.0.0.1", "::1"}
+
+
+def test_the_system_is_asked_where_the_servers_know_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, port: None, type: int) -> list[tuple[object, ...]]:  # noqa: A002
+        asked.append(host)
+        return [
+            (socket.AF_INET, type, 6, "", ("192.0.2.1", 0)),
+            (socket.AF_INET6, type, 6, "", ("::1", 0, 0, 0)),
+        ]
+
+    monkeypatch.setattr(resolver, "getaddrinfo", getaddrinfo)
+    with NameServer({}) as server:
+        found = Resolver([server.address], 1)
+        answers = [found.addresses("in-etc-hosts", 143) for _ in range(3)]
+
+    assert answers == [[(socket.AF_INET, ("192.0.2.1", 143)), (socket.AF_INET6, ("::1", 143, 0, 0))]] * 3
+    assert asked == ["in-etc-hosts"]
+
+
+@pytest.mark.parametrize(
+    ("host", "family"),
+    [
+        ("192.0.2.1", socket.AF_INET),
+        ("2001:db8::1", socket.AF_INET6),
+        ("::ffff:192.0.2.1", socket.AF_INET6),
+        ("192.0.2", None),
+        ("192.0.2.1\0", None),
+        ("[::1]", None),
+        ("fe80::1%lo", None),
+        ("\xb2.0.0.1", None),
+        ("localhost", None),
+        ("", None),
+    ],
+)
+def test_what_is_an_address(host: str, family: int | None) -> None:
+    assert literal_family(host) == family
+
+
+@pytest.mark.parametrize(
+    ("host", "canonical"),
+    [
+        ("IMAP.Example.org.", "imap.example.org"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("[2001:DB8:0::1]", "2001:db8::1"),
+        ("2001:db8:0:0:0:0:0:1", "2001:db8::1"),
+        ("[192.0.2.1]", "[192.0.2.1]"),
+        ("[x", "[x"),
+        ("", ""),
+    ],
+)
+def test_the_form_in_which_hosts_are_compared(host: str, canonical: str) -> None:
+    assert canonical_host(host) == canonical
+
+
+def closed_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
