@@ -108,8 +108,9 @@ def _has_protocol(subject: Subject) -> Iterator[Problem]:
 @reads("listen", "starttls", "ssl_certificate", "ssl_certificate_key")
 def _has_certificates(subject: Subject) -> Iterator[Problem]:
     server = subject.server
-    if any(listen.ssl for listen in server.listen):
-        cause = "an ssl address"
+    secured = [listen.label for listen in server.listen if listen.ssl]
+    if secured:
+        cause = f'listen = "{secured[0]} ssl"'
     elif server.starttls != "off":
         cause = f'starttls = "{server.starttls}"'
     else:

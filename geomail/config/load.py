@@ -109,7 +109,7 @@ def _syntax(text: str, message: str) -> tuple[int, str, str]:
     place = _TOML_PLACE.search(message)
     line = int(place[1]) if place and place[1] else max(1, len(lines) - 1)
     key = _KEY_AT_START.match(lines[line - 1])
-    return line, key[1] if key else "", describe_syntax(message)
+    return line, key[1] if key else "", describe_syntax(_TOML_PLACE.sub("", message))
 
 
 def _validate(source: Source, folder: Path) -> tuple[Document, list[Problem]]:

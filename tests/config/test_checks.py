@@ -58,7 +58,8 @@ CONTRADICTIONS = {
     ),
     "no certificate for ssl": (
         listening('listen = "127.0.0.1:993 ssl"', "ssl_certificate = []", "ssl_certificate_key = []"),
-        "mail.server[0].ssl_certificate: no ssl_certificate is defined, which an ssl address needs",
+        "mail.server[0].ssl_certificate: no ssl_certificate is defined, "
+        'which listen = "127.0.0.1:993 ssl" needs',
     ),
     "no certificate for starttls": (
         SOUND.replace('ssl_certificate = "mail.crt"\nssl_certificate_key = "mail.key"', 'starttls = "only"'),

@@ -248,6 +248,7 @@ def test_broken_toml(inspect_text: Inspect, text: str, line: int, key: str, said
     ((found_line, found_key, found_text),) = found_in(found)
     assert (found_line, found_key) == (line, key)
     assert said in found_text
+    assert "(at " not in found_text
 
 
 def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:
