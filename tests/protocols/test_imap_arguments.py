@@ -94,6 +94,13 @@ def test_only_a_space_or_the_end_follows_a_literal(rest: bytes) -> None:
     assert happened.said == [b"+ OK", b"a BAD invalid command", b"b OK completed"]
 
 
+@pytest.mark.parametrize("rest", [b" p\rq", b" p\0q"], ids=repr)
+def test_what_follows_a_literal_is_a_line_like_any_other(rest: bytes) -> None:
+    happened = talk("imap", b"a LOGIN {1}", b"u" + rest, max_errors=1)
+
+    assert isinstance(happened.ended, TooManyErrors)
+
+
 @pytest.mark.parametrize("literal", [b"{1}", b"{1+}"])
 def test_literals_count_as_arguments_of_any_command(literal: bytes) -> None:
     assert talk("imap", b"a NOOP " + literal, b"x", b"b NOOP").said[-2:] == [

@@ -30,7 +30,7 @@ class Pieces(Conversation):
     def secured(self) -> bool:
         return False
 
-    def start_tls(self) -> None:
+    def _start_tls(self) -> None:
         raise NotImplementedError
 
     def _write(self, data: bytes) -> None:
