@@ -150,12 +150,12 @@ class Options(Table):
     )
 
 
-def _protocol_by_port(data: dict[str, Any]) -> Any:
-    return next((_PORTS[listen.port] for listen in data["listen"] if listen.port in _PORTS), None)
+def _protocol_by_port(valid: dict[str, Any]) -> Any:
+    return next((_PORTS[listen.port] for listen in valid.get("listen", ()) if listen.port in _PORTS), None)
 
 
-def _name_by_listen(data: dict[str, Any]) -> str:
-    return data["listen"][0].label if data["listen"] else f"{data['protocol']} server"
+def _name_by_listen(valid: dict[str, Any]) -> str:
+    return valid["listen"][0].label if valid.get("listen") else f"{valid.get('protocol')} server"
 
 
 class Server(Options):
