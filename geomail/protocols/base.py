@@ -15,6 +15,7 @@ UNAVAILABLE = b"[UNAVAILABLE]"
 TEMPUNAVAIL = b"[TEMPUNAVAIL]"
 
 Method = Literal["plain", "apop", "cram-md5", "external", "none"]
+BackendTls = Literal["off", "implicit", "starttls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,19 @@ class HandshakeOptions:
     authenticate: bool = False
     passthrough: bool = False
     proxy_protocol: Literal["off", "on", "v2"] = "off"
-    tls: Literal["off", "implicit", "starttls"] = "off"
+    tls: BackendTls = "off"
+
+    @classmethod
+    def of(cls, server: Server, tls: BackendTls, passthrough: bool) -> HandshakeOptions:
+        """The options of a server's sessions, towards a backend that wants this ``tls``."""
+        return cls(
+            server_name=server.server_name.encode(),
+            xclient=server.xclient,
+            authenticate=server.proxy_smtp_auth or passthrough,
+            passthrough=passthrough,
+            proxy_protocol=server.proxy_protocol,
+            tls=tls,
+        )
 
 
 class Frontend(ABC):

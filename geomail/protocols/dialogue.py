@@ -169,7 +169,7 @@ class BackendDialogue:
             self.backend.send_bytes(header, shown, f"proxy_protocol = {options.proxy_protocol}")
         if options.tls == "implicit":
             self.step = "TLS"
-            self.backend.start_tls()
+            self.backend.start_tls("backend tls = implicit")
         self.step = "greeting"
 
     def say(self, step: str, line: bytes, because: str, shown: bytes | None = None) -> None:
@@ -177,9 +177,12 @@ class BackendDialogue:
         self.step = step
         self.backend.send_line(line, shown, because)
 
-    def hear(self, reply: list[bytes]) -> bytes:
-        """Read the next line of a reply and add it to ``reply``; raises BackendGarbage beyond the bounds."""
-        line = self.backend.read_line(REPLY_LINE)
+    def hear(self, reply: list[bytes], wanted: str) -> bytes:
+        """Read the next line of a reply and add it to ``reply``; raises BackendGarbage beyond the bounds.
+
+        ``wanted`` names the reply that the handshake goes on after.
+        """
+        line = self.backend.read_line(REPLY_LINE, because=wanted)
         if is_broken(line):
             raise BackendGarbage("a reply with a lone CR or NUL", step=self.step)
         reply.append(line)

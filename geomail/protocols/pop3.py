@@ -79,7 +79,7 @@ def shown(line: bytes) -> bytes:
 
 
 class Pop3Frontend(ClientDialogue):
-    """One client's dialogue; see section 2.3 of nginx's behaviour for the replies."""
+    """One client's dialogue; commands and replies are nginx's."""
 
     __slots__ = ("_replies", "_salt", "_user")
 
@@ -209,7 +209,7 @@ def handshake(
         if options.tls == "starttls":
             dialogue.say("STLS", b"STLS", "backend tls = starttls")
             _expect_ok(dialogue)
-            backend.start_tls()
+            backend.start_tls("backend tls = starttls")
         require_password(login, "PASS")
         because = "POP3 USER and PASS, as nginx does"
         dialogue.say("USER", b"USER " + login.user, because)
@@ -220,7 +220,7 @@ def handshake(
 
 def _expect_ok(dialogue: BackendDialogue) -> bytes:
     heard: list[bytes] = []
-    line = dialogue.hear(heard)
+    line = dialogue.hear(heard, "+OK")
     if line.startswith(b"+OK"):
         return line
     if not line.startswith(b"-ERR"):

@@ -1,7 +1,7 @@
 """The PROXY protocol's header, versions 1 and 2: read from clients, written for backends.
 
-The format is HAProxy's ``proxy-protocol.txt``; what is written, and when no
-address can be told, follows section 5.5 of nginx's behaviour.
+The format is HAProxy's ``proxy-protocol.txt``; what is written is nginx's, but
+for UNKNOWN in place of two addresses that no version 1 header can hold together.
 """
 
 from __future__ import annotations

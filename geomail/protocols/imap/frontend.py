@@ -59,7 +59,7 @@ def shown(line: bytes) -> bytes:
 
 
 class ImapFrontend(ClientDialogue):
-    """One client's dialogue; see section 2.4 of nginx's behaviour for the replies."""
+    """One client's dialogue; commands and replies are nginx's."""
 
     __slots__ = ("_line", "_replies", "_tag")
 

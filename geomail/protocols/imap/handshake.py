@@ -26,14 +26,14 @@ def handshake(
         if options.tls == "starttls":
             dialogue.say("STARTTLS", _TLS_TAG + b" STARTTLS", "backend tls = starttls")
             _expect(dialogue, _TLS_TAG)
-            backend.start_tls()
+            backend.start_tls("backend tls = starttls")
         require_password(login, "LOGIN")
         return _log_in(dialogue, login)
 
 
 def _expect_greeting(dialogue: BackendDialogue) -> None:
     heard: list[bytes] = []
-    mark, kind, text = _words(dialogue.hear(heard))
+    mark, kind, text = _words(dialogue.hear(heard, "* OK"))
     if mark == b"*" and kind == b"OK":
         return
     if mark == b"*" and kind in (b"BYE", b"PREAUTH"):
@@ -53,10 +53,11 @@ def _log_in(dialogue: BackendDialogue, login: Login) -> tuple[bytes, ...]:
 
 def _expect(dialogue: BackendDialogue, tag: bytes, *, go_ahead: bool = False) -> tuple[bytes, ...]:
     """Read up to the tagged OK, or to the ``+`` that asks to go on, and return all of it."""
+    wanted = "+" if go_ahead else "tagged OK"
     heard: list[bytes] = []
-    mark, kind, text = _words(dialogue.hear(heard))
+    mark, kind, text = _words(dialogue.hear(heard, wanted))
     while mark == b"*" and kind != b"BYE":
-        mark, kind, text = _words(dialogue.hear(heard))
+        mark, kind, text = _words(dialogue.hear(heard, wanted))
     if (mark == b"+") if go_ahead else (mark == tag and kind == b"OK"):
         return tuple(heard)
     if (mark == tag and kind in (b"NO", b"BAD")) or mark == b"*":

@@ -70,7 +70,7 @@ def shown(line: bytes) -> bytes:
 
 
 class SmtpFrontend(ClientDialogue):
-    """One client's dialogue; see section 2.2 of nginx's behaviour for the replies."""
+    """One client's dialogue; commands and replies are nginx's."""
 
     __slots__ = ("_esmtp", "_helo", "_mail", "_replies")
 

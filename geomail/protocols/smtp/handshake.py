@@ -39,7 +39,7 @@ class _SmtpHandshake:
 
     def run(self) -> Reply:
         self.dialogue.open(self.peer, self.options)
-        self.expect(self.reply(), b"220")
+        self.expect("220")
         if self.options.tls == "starttls":
             self.start_tls()
         self.first_hello()
@@ -58,8 +58,8 @@ class _SmtpHandshake:
         self.hello(b"EHLO", self.options.server_name, "backend tls = starttls")
         if self.offered(b"STARTTLS") is None:
             raise BackendRefused("does not offer STARTTLS", step="STARTTLS", reply=())
-        self.command("STARTTLS", b"STARTTLS", b"220", because="backend tls = starttls")
-        self.dialogue.backend.start_tls()
+        self.command("STARTTLS", b"STARTTLS", "220", because="backend tls = starttls")
+        self.dialogue.backend.start_tls("backend tls = starttls")
         self.offers = ()
 
     def first_hello(self) -> None:
@@ -85,7 +85,7 @@ class _SmtpHandshake:
         else:
             lines = xclient.commands(self.login, self.peer, vouched, offered or ())
         for line in lines:
-            self.command("XCLIENT", line, b"220", b"250", because=f"xclient = {self.options.xclient}")
+            self.command("XCLIENT", line, "220", "250", because=f"xclient = {self.options.xclient}")
         if lines:
             self.hello_after_xclient()
 
@@ -99,9 +99,9 @@ class _SmtpHandshake:
     def replay(self) -> Reply:
         """Say the client's MAIL and RCPT; the answer to RCPT, whatever it is, is the client's."""
         because = "smtp_auth none: replayed"
-        self.command("MAIL", self.login.mail, b"250", because=because)
+        self.command("MAIL", self.login.mail, "250", because=because)
         self.dialogue.say("RCPT", self.login.rcpt, because)
-        return self.reply()
+        return self.reply("any reply")
 
     def authenticate(self) -> Reply:
         require_password(self.login, "AUTH")
@@ -114,43 +114,43 @@ class _SmtpHandshake:
     def auth_plain(self, because: str) -> Reply:
         response = sasl.encode(b"\0%b\0%b" % (self.login.user, self.login.password))
         return self.command(
-            "AUTH", b"AUTH PLAIN " + response, b"235", because=because, shown=b"AUTH PLAIN " + SECRET
+            "AUTH", b"AUTH PLAIN " + response, "235", because=because, shown=b"AUTH PLAIN " + SECRET
         )
 
     def auth_login(self, because: str) -> Reply:
-        self.command("AUTH", b"AUTH LOGIN", b"334", because=because)
-        self.command("AUTH", sasl.encode(self.login.user), b"334", because="the user")
+        self.command("AUTH", b"AUTH LOGIN", "334", because=because)
+        self.command("AUTH", sasl.encode(self.login.user), "334", because="the user")
         return self.command(
-            "AUTH", sasl.encode(self.login.password), b"235", because="the password", shown=SECRET
+            "AUTH", sasl.encode(self.login.password), "235", because="the password", shown=SECRET
         )
 
     # -- commands and replies ---------------------------------------------------------------------
 
     def hello(self, verb: bytes, name: bytes, because: str) -> None:
-        reply = self.command("EHLO", b"%b %b" % (verb, name), b"250", because=because)
+        reply = self.command("EHLO", b"%b %b" % (verb, name), "250", because=because)
         if verb == b"EHLO":
             self.offers = reply[1:]
 
-    def command(
-        self, step: str, line: bytes, *codes: bytes, because: str, shown: bytes | None = None
-    ) -> Reply:
+    def command(self, step: str, line: bytes, *codes: str, because: str, shown: bytes | None = None) -> Reply:
         self.dialogue.say(step, line, because, shown)
-        return self.expect(self.reply(), *codes)
+        return self.expect(*codes)
 
-    def reply(self) -> Reply:
+    def reply(self, wanted: str) -> Reply:
         """Read one reply, of as many lines as it has."""
         heard: list[bytes] = []
         while True:
-            line = self.dialogue.hear(heard)
-            if not (line[:3].isdigit() and len(line[:3]) == 3 and line[3:4] in b" -"):
+            line = self.dialogue.hear(heard, wanted)
+            mark = line[3:4]
+            if len(line) < 3 or not line[:3].isdigit() or mark not in b" -":
                 raise self.dialogue.garbage(line)
-            if line[3:4] != b"-":
+            if mark != b"-":
                 return tuple(heard)
 
-    def expect(self, reply: Reply, *codes: bytes) -> Reply:
-        """Return the reply if its first line has one of these codes; else the backend has refused."""
+    def expect(self, *codes: str) -> Reply:
+        """Read a reply and return it if its first line has one of these codes; else the backend has refused."""
+        reply = self.reply(" or ".join(codes))
         code = reply[0][:3]
-        if code in codes:
+        if code.decode() in codes:
             return reply
         if code[:1] not in b"45":
             raise self.dialogue.garbage(reply[0])

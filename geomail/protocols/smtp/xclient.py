@@ -11,12 +11,12 @@ from geomail.protocols.proxy_header import without_zone
 COMMAND_SIZE = 512
 _VERB = b"XCLIENT"
 _ROOM = COMMAND_SIZE - len(_VERB) - len(b"\r\n")
-_PLAIN_TEXT = frozenset(range(0x21, 0x7F)) - frozenset(b"+=")
+_PLAIN_TEXT = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"+=")
 
 
 def xtext(value: bytes) -> bytes:
     """Encode as RFC 3461 does: what is not printable, ``+`` and ``=`` become ``+XX``."""
-    if _PLAIN_TEXT.issuperset(value):
+    if not value.translate(None, _PLAIN_TEXT):
         return value
     return b"".join(b"%c" % byte if byte in _PLAIN_TEXT else b"+%02X" % byte for byte in value)
 
