@@ -1,8 +1,8 @@
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -178,6 +178,12 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"geomail {__version__}\n")
 
 
+def processor_time() -> float:
+    """What ended children have used, whatever else the machine does."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_the_command_is_quick_and_loads_no_session(file: Path) -> None:
     file.write_text(SOUND)
     code = """
@@ -190,7 +196,7 @@ finally:
 """
     spent = []
     for _ in range(3):
-        started = time.monotonic()
+        before = processor_time()
         done = subprocess.run(
             [sys.executable, "-c", code, "check-config", "-q", "-c", str(file)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -198,6 +204,6 @@ finally:
             text=True,
             timeout=30,
         )
-        spent.append(time.monotonic() - started)
+        spent.append(processor_time() - before)
         assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
     assert min(spent) < 0.5
