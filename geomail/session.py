@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from geomail.backends.endpoint import Endpoint
     from geomail.config.schema import Listen, Server
     from geomail.events import EventStream
+    from geomail.net.crew import Crew
     from geomail.net.resolver import Resolver
     from geomail.net.wire import Wire
     from geomail.protocols.base import Frontend, Protocol
@@ -48,6 +49,7 @@ class Service:
     source: Source
     resolver: Resolver
     events: EventStream
+    crew: Crew
 
 
 class Session:
@@ -197,33 +199,19 @@ class Session:
     def _log_in(self, login: Login, verdict: Accepted) -> tuple[bytes, ...]:
         endpoint = verdict.backend
         self._backend_label = f"{endpoint.label} ({endpoint.name})" if endpoint.name else endpoint.label
-        login.user = verdict.user
-        login.password = verdict.password or b""
-        if login.password and login.method != "none":
-            login = replace(login, method="plain")  # whatever the client proved, this one can be told
+        login = self._login = login.rewritten(verdict.user, verdict.password)
         seconds = self._server.timeout
         began = time.monotonic()
         with TimeLimit(seconds, blame="backend", private=f"backend did not answer within {seconds:g} s"):
             backend = self._backend = connect(endpoint, self._service.resolver)
             connected = time.monotonic()
             self._connect_time = connected - began
-            options = self._handshake_options(endpoint)
+            options = HandshakeOptions.of(self._server, endpoint.tls, self._service.source.passthrough)
             answer = self._service.protocol.handshake(backend, login, self._peer, options)
             self._login_time = time.monotonic() - connected
         for remark in backend.remarks:
             self._remark(remark)
         return answer
-
-    def _handshake_options(self, endpoint: Endpoint) -> HandshakeOptions:
-        server, passthrough = self._server, self._service.source.passthrough
-        return HandshakeOptions(
-            server_name=server.server_name.encode(),
-            xclient=server.xclient,
-            authenticate=server.proxy_smtp_auth or passthrough,
-            passthrough=passthrough,
-            proxy_protocol=server.proxy_protocol,
-            tls=endpoint.tls,
-        )
 
     def _leave_backend(self) -> None:
         if self._backend is not None:
@@ -247,7 +235,11 @@ class Session:
                 )
             )
         relay = Relay(
-            self._client, self._backend, buffer=self._server.proxy_buffer, idle=self._server.proxy_timeout
+            self._client,
+            self._backend,
+            self._service.crew,
+            buffer=self._server.proxy_buffer,
+            idle=self._server.proxy_timeout,
         )
         self._side = relay.run()
         self._outcome = "done"

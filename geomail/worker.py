@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent import monkey
 from gevent.event import Event
-from gevent.pool import Pool
 
 from geomail.auth import source_for
 from geomail.backends import Backends
 from geomail.errors import GeomailError
 from geomail.events import EventStream
+from geomail.net.crew import Crew, Job
 from geomail.net.listen import Acceptor
 from geomail.net.resolver import Resolver
 from geomail.net.tls import TlsSide
@@ -66,13 +66,15 @@ class Worker:
             raise GeomailError("gevent's monkey patching must come first: use the geomail command")
         self._config = config
         self._log = log
-        self._sessions = Pool(config.worker_connections)
+        self._crew = Crew()
+        self._sessions: dict[str, Job] = {}
+        self._left = Event()
         self._ids = _session_ids()
         self._stop = Event()
         self._graceful = False
         events = EventStream()
         log.subscribe(events)
-        services = _services(config, events)
+        services = _services(config, events, self._crew)
         self._acceptors = [Acceptor(listener.sock) for listener in listeners]
         self._accepting = [
             gevent.spawn(self._accept, acceptor, listener, services[id(listener.server)])
@@ -91,7 +93,8 @@ class Worker:
             acceptor.close()
         if self._graceful:
             self._drain()
-        self._sessions.kill()
+        for job in tuple(self._sessions.values()):
+            job.kill()
 
     def _stop_now(self) -> None:
         self._graceful = False
@@ -104,27 +107,41 @@ class Worker:
     def _drain(self) -> None:
         """Wait for the sessions to end, ``worker_shutdown_timeout`` seconds at most where that is set."""
         with gevent.Timeout(self._config.worker_shutdown_timeout, False):
-            while self._graceful and not self._sessions.join(0.2):
-                pass
+            while self._graceful and self._sessions:
+                self._await_leaving(0.2)
 
     def _accept(self, acceptor: Acceptor, listener: Listener, service: Service) -> None:
         while True:
-            self._sessions.wait_available()
+            while len(self._sessions) >= self._config.worker_connections:
+                self._await_leaving()
             try:
                 sock, address = acceptor.accept()
             except OSError as error:
                 self._log.say("error", f"cannot accept on {listener.listen.label}: {error.strerror}")
                 gevent.sleep(_OUT_OF_DESCRIPTORS)
                 continue
-            self._sessions.start(gevent.Greenlet(self._serve, sock, address, listener, service))
+            self._open_session(sock, address, listener, service)
 
-    def _serve(self, sock: RawSocket, address: Any, listener: Listener, service: Service) -> None:
+    def _open_session(self, sock: RawSocket, address: Any, listener: Listener, service: Service) -> None:
         try:
             peer = _peer(sock, address)
         except OSError:
-            sock.close()  # gone between accept and here
+            sock.close()  # gone already
             return
-        Session(next(self._ids), service, Wire(sock, "client", listener.side), peer).run(listener.listen)
+        session = Session(next(self._ids), service, Wire(sock, "client", listener.side), peer)
+        self._sessions[session.id] = self._crew.start(self._serve, session, listener.listen)
+
+    def _serve(self, session: Session, listen: Listen) -> None:
+        try:
+            session.run(listen)
+        finally:
+            del self._sessions[session.id]
+            self._left.set()
+
+    def _await_leaving(self, seconds: float | None = None) -> None:
+        """Wait until a session ends."""
+        self._left.clear()
+        self._left.wait(seconds)
 
 
 def _peer(sock: RawSocket, address: Any) -> Peer:
@@ -140,7 +157,7 @@ def _session_ids() -> Iterator[str]:
     return (f"{prefix}-{number:x}" for number in itertools.count(1))
 
 
-def _services(config: Config, events: EventStream) -> dict[int, Service]:
+def _services(config: Config, events: EventStream, crew: Crew) -> dict[int, Service]:
     backends = Backends(config.backends)
     resolvers: dict[Any, Resolver] = {}
     services = {}
@@ -153,5 +170,6 @@ def _services(config: Config, events: EventStream) -> dict[int, Service]:
             source=source_for(server, config, backends, resolver),
             resolver=resolver,
             events=events,
+            crew=crew,
         )
     return services

@@ -6,12 +6,13 @@ greenlet of the session copies down; one more copies up.
 
 from __future__ import annotations
 
+import math
 import time
-from typing import Any, Literal
-
-from gevent import Greenlet, Timeout, get_hub, getcurrent, spawn
+from typing import Literal
 
 from geomail.errors import PeerGone, PeerTimeout, TlsFailed
+from geomail.net.crew import Crew, Job
+from geomail.net.timing import TimeLimit
 from geomail.net.wire import Wire
 
 #: nginx's default ``proxy_buffer``: one memory page.
@@ -24,45 +25,31 @@ LINGER = 30.0
 _SHORT_READS = 4
 
 
-class IdleTimeout(Timeout):
-    """Fires in its greenlet when nothing has moved for ``idle`` seconds.
+class IdleLimit(TimeLimit):
+    """A block in which something must move every ``seconds``: whoever moves it sets ``moved``.
 
-    One timer, moved only when it would fire: whoever moves bytes sets
-    ``moved`` to ``time.monotonic()``, which costs next to nothing. A send
-    that is under way moves whenever the peer makes room for more of it.
+    ``moved`` is of ``time.monotonic()``; setting it is all that a movement
+    costs. A send that is under way moves whenever the peer makes room for more.
     """
 
-    def __init__(self, idle: float, *wires: Wire) -> None:
-        super().__init__(idle)
-        self.moved = time.monotonic()
-        self._idle = idle
+    __slots__ = ("_wires", "moved")
+
+    def __init__(self, seconds: float, *wires: Wire) -> None:
+        super().__init__(seconds, blame="client", private="nothing moved for proxy_timeout")
         self._wires = wires
-        self._greenlet = getcurrent()
-        self._settled = False
+
+    def start(self) -> None:
+        self.moved = time.monotonic()
+
+    def expires(self) -> float:
+        moved = max(self.moved, *(wire.resumed for wire in self._wires))
+        return min(self.deadline, moved + self._seconds)
 
     def finish_within(self, seconds: float) -> None:
-        """From now on fire after ``seconds`` whatever moves; later calls change nothing."""
-        if not self._settled:
-            self._settled = True
-            self._arm(seconds)
-
-    def close(self) -> None:
-        self._settled = True
-        super().close()
-
-    def _on_expiration(self, prev_greenlet: Any, ex: BaseException) -> None:
-        moved = max(self.moved, *(wire.resumed for wire in self._wires))
-        remaining = moved + self._idle - time.monotonic()
-        if self._settled or remaining <= 0:
-            prev_greenlet.throw(ex)
-        else:
-            self._arm(remaining)
-
-    def _arm(self, seconds: float) -> None:
-        self.timer.stop()
-        self.timer.close()
-        self.timer = get_hub().loop.timer(seconds)
-        self.timer.start(self._on_expiration, self._greenlet, self, update=True)
+        """From now on the block has ``seconds``, whatever moves; later calls change nothing."""
+        if self.deadline == math.inf:
+            self.deadline = time.monotonic() + seconds
+            self._clock.wake_by(self.deadline)
 
 
 class Relay:
@@ -73,65 +60,64 @@ class Relay:
     either side, in either direction, start it anew.
     """
 
-    def __init__(self, client: Wire, backend: Wire, *, buffer: int | None, idle: float) -> None:
+    def __init__(
+        self, client: Wire, backend: Wire, crew: Crew, *, buffer: int | None, idle: float
+    ) -> None:
         self._client = client
         self._backend = backend
+        self._crew = crew
         self._smallest = buffer or DEFAULT_BUFFER
         self._largest = buffer or LARGEST_BUFFER
-        self._idle = idle
+        self._limit = IdleLimit(idle, client, backend)
         self._ended_by: Literal["client", "backend"] | None = None
 
     def run(self) -> Literal["client", "backend"]:
-        """Copy until the end, in the calling greenlet and one more; returns who ended it.
+        """Copy until the end, in the calling greenlet and one of ``crew``; returns who ended it.
 
         What either side sent before its end is delivered, and the backend
         hears of the client's end at once; the rest has LINGER seconds.
         Raises PeerTimeout when nothing moved for ``idle`` seconds.
         """
-        clock = IdleTimeout(self._idle, self._client, self._backend)
-        clock.start()
-        up = spawn(self._up, clock)
+        up = self._crew.start(self._up)
         try:
-            self._down(clock, up)
-        except Timeout as fired:
-            if fired is not clock:
-                raise
+            with self._limit:
+                self._down(up)
+        except PeerTimeout:
             if self._ended_by is None:
-                raise PeerTimeout(f"nothing moved for {self._idle:g} s", blame="client") from None
+                raise
         finally:
-            clock.close()
             up.kill()
         return self._ended_by or "backend"
 
-    def _up(self, clock: IdleTimeout) -> None:
+    def _up(self) -> None:
         try:
-            self._copy(self._client, self._backend, clock)
+            self._copy(self._client, self._backend)
             self._end("client")
         except (PeerGone, TlsFailed) as error:
             self._end("client" if error.blame == "client" else "backend")
         finally:
-            clock.finish_within(LINGER)
+            self._limit.finish_within(LINGER)
         self._backend.end_sending()
 
-    def _down(self, clock: IdleTimeout, up: Greenlet[..., None]) -> None:
+    def _down(self, up: Job) -> None:
         try:
-            self._copy(self._backend, self._client, clock)
+            self._copy(self._backend, self._client)
             self._end("backend")
         except (PeerGone, TlsFailed) as error:
             self._end("client" if error.blame == "client" else "backend")
             if error.blame == "client":  # it cannot hear any more, but what it has sent still counts
-                clock.finish_within(LINGER)
+                self._limit.finish_within(LINGER)
                 up.join()
 
     def _end(self, side: Literal["client", "backend"]) -> None:
         self._ended_by = self._ended_by or side
 
-    def _copy(self, source: Wire, sink: Wire, clock: IdleTimeout) -> None:
-        size, short = self._smallest, 0
+    def _copy(self, source: Wire, sink: Wire) -> None:
+        limit, size, short = self._limit, self._smallest, 0
         while data := source.receive(size):
-            clock.moved = time.monotonic()
+            limit.moved = time.monotonic()
             sink.send(data)
-            clock.moved = time.monotonic()
+            limit.moved = time.monotonic()
             if len(data) >= size:
                 size, short = min(size * 2, self._largest), 0
             elif size > self._smallest:

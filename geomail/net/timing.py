@@ -1,39 +1,117 @@
 """Time limits: ``gevent.Timeout`` turned into geomail's own error.
 
-One timer per phase (a login, a question to the auth source, a handshake), not
-one per read: a limit around each read never ends a client that sends one byte
-every 29 seconds.
+A limit is for a phase (a login, a question to the auth source, a handshake),
+never for one read: that would not end a client which sends one byte every 29
+seconds. Each greenlet has one timer, its :class:`Clock`; entering a limit only
+notes a deadline, and the timer is moved when it fires too early or would fire
+too late. So a session sets about one timer, whatever its number of phases.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from types import TracebackType
+from typing import Any
 
-from gevent import Timeout
+from gevent import Timeout, get_hub, getcurrent
 
 from geomail.errors import PeerTimeout, Side
+
+
+class Clock(Timeout):
+    """The one timer of a greenlet; thrown into it when the first of its limits is over.
+
+    ``fired`` is that limit. ``lasting`` keeps the timer between limits, for a
+    greenlet that serves one session after another.
+    """
+
+    def __init__(self, greenlet: Any, *, lasting: bool = False) -> None:
+        super().__init__(None)
+        self.lasting = lasting
+        self.fired: TimeLimit | None = None
+        self._greenlet = greenlet
+        self._limits: list[TimeLimit] = []
+        self._armed = math.inf
+        self._alarm: Any = None
+
+    def enter(self, limit: TimeLimit) -> None:
+        """Watch this limit too, inside those that are watched already."""
+        self._limits.append(limit)
+        self.wake_by(limit.expires())
+
+    def leave(self, limit: TimeLimit) -> None:
+        """Watch this limit no more."""
+        self._limits.remove(limit)
+        if not self._limits and not self.lasting:
+            self.close()
+            del self._greenlet.clock
+
+    def wake_by(self, deadline: float) -> None:
+        """Look at the limits at ``deadline`` (of ``time.monotonic()``) at the latest."""
+        if deadline < self._armed:
+            self._stop()
+            self._armed = deadline
+            self._alarm = get_hub().loop.timer(max(0.0, deadline - time.monotonic()), ref=False)
+            self._alarm.start(self._ring, update=True)
+
+    def close(self) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._alarm is not None:
+            self._alarm.close()
+        self._alarm, self._armed = None, math.inf
+
+    def _ring(self) -> None:
+        self._stop()
+        now = time.monotonic()
+        for limit in self._limits:
+            if limit.expires() <= now:
+                self.fired = limit
+                self._greenlet.throw(self)
+                return
+        if self._limits:
+            self.wake_by(min(limit.expires() for limit in self._limits))
 
 
 class TimeLimit:
     """A block that must end within ``seconds``, or PeerTimeout is raised in it.
 
     ``blame`` is whom the block waits for, ``private`` what the log says.
-    Limits nest: each turns only its own timer into an error.
+    Limits nest: each turns only its own end into an error, the outermost first.
     """
 
-    __slots__ = ("_blame", "_private", "_timeout")
+    __slots__ = ("_blame", "_clock", "_private", "_seconds", "deadline")
 
     def __init__(self, seconds: float, *, blame: Side, private: str) -> None:
         self._blame: Side = blame
         self._private = private
-        self._timeout = Timeout(seconds)
+        self._seconds = seconds
+        self.deadline = math.inf
+
+    def start(self) -> None:
+        """Note when the time of the block began."""
+        self.deadline = time.monotonic() + self._seconds
+
+    def expires(self) -> float:
+        """When the block is over its time, as ``time.monotonic()`` counts."""
+        return self.deadline
 
     def __enter__(self) -> None:
-        self._timeout.start()
+        self.start()
+        greenlet: Any = getcurrent()
+        try:
+            self._clock: Clock = greenlet.clock
+        except AttributeError:
+            self._clock = greenlet.clock = Clock(greenlet)
+        self._clock.enter(self)
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._timeout.close()
-        if error is self._timeout:
+        clock = self._clock
+        clock.leave(self)
+        if error is clock and clock.fired is self:
+            clock.fired = clock.__traceback__ = None
             raise PeerTimeout(self._private, blame=self._blame) from None

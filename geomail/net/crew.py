@@ -1,0 +1,95 @@
+"""Greenlets that are used again: making one costs a stack, and every session needs two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gevent import GreenletExit, get_hub
+from gevent.event import Event
+from greenlet import greenlet as RawGreenlet
+
+from geomail.net.timing import Clock
+
+#: Idle greenlets that are kept; each holds some 7 KiB.
+_SPARE = 256
+
+
+class Job:
+    """A call that a greenlet of a crew makes, or has made."""
+
+    __slots__ = ("_arguments", "_call", "_ended", "_hand", "finished")
+
+    def __init__(self, hand: _Hand, call: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self._hand = hand
+        self._call = call
+        self._arguments = arguments
+        self._ended: Event | None = None
+        self.finished = False
+
+    def kill(self) -> None:
+        """End it by GreenletExit, and wait until it has ended."""
+        self.stop()
+        self.join()
+
+    def stop(self) -> None:
+        """End it by GreenletExit, soon."""
+        if not self.finished:
+            get_hub().loop.run_callback(self._throw)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, ``timeout`` seconds at most."""
+        if not self.finished:
+            self._ended = self._ended or Event()
+            self._ended.wait(timeout)
+
+    def run(self) -> None:
+        """Make the call, in the greenlet it was given to; a bug is told, and goes no further."""
+        try:
+            self._call(*self._arguments)
+        except GreenletExit:
+            pass
+        except BaseException as bug:  # noqa: BLE001
+            get_hub().handle_error(self._call, type(bug), bug, bug.__traceback__)
+        self.finished = True
+        if self._ended is not None:
+            self._ended.set()
+
+    def _throw(self) -> None:
+        if not self.finished:
+            self._hand.throw(GreenletExit)
+
+
+class Crew:
+    """Makes calls in greenlets of its own, as ``gevent.spawn`` does, and keeps these for the next calls."""
+
+    def __init__(self) -> None:
+        self.idle: list[_Hand] = []
+
+    def start(self, call: Callable[..., object], *arguments: Any) -> Job:
+        """Make the call soon, in a greenlet that has a lasting Clock."""
+        hand = self.idle.pop() if self.idle else _Hand(self)
+        job = hand.job = Job(hand, call, arguments)
+        get_hub().loop.run_callback(hand.switch)
+        return job
+
+
+class _Hand(RawGreenlet):
+    """One greenlet of a crew: makes a call, then waits for the next."""
+
+    job: Job | None
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(None, get_hub())
+        self.clock = Clock(self, lasting=True)
+        self._idle = crew.idle
+
+    def run(self) -> None:
+        hub = self.parent
+        while self.job is not None:
+            self.job.run()
+            self.job = None
+            if len(self._idle) < _SPARE:
+                self._idle.append(self)
+                hub.switch()
+        self.clock.close()
