@@ -49,11 +49,11 @@ def serve(
 def _checked(path: Path) -> Config:
     """The configuration, if both stages of checking find no error; raises ConfigError with all of them."""
     from geomail.config.load import in_order, inspect
-    from geomail.config.probe import probe
+    from geomail.config.probe import probe_files
     from geomail.errors import ConfigError
 
     found = inspect(path)
-    problems = in_order([*found.problems, *probe(found)])
+    problems = in_order([*found.problems, *probe_files(found)])
     if found.config is None or any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
     return found.config
