@@ -22,6 +22,8 @@ Tracer = Callable[[Literal[">", "<"], bytes, str], None]
 Mask = Callable[[bytes], bytes]
 
 SECRET = b"********"
+#: Stands for a TLS handshake among the lines.
+TLS_HANDSHAKE = b"<TLS handshake>"
 
 
 def hidden(_line: bytes) -> bytes:
@@ -72,15 +74,16 @@ class Conversation(ABC):
             self.tracer(">", shown, because)
         self._write(data)
 
-    def read_line(self, limit: int, mask: Mask | None = None) -> bytes:
+    def read_line(self, limit: int, mask: Mask | None = None, because: str = "") -> bytes:
         """Read one line, without its LF or CRLF; a CR elsewhere stays in it.
 
-        Raises LineTooLong if the line and its end are more than ``limit``
-        bytes, PeerGone at the end of the stream (a half line is dropped).
+        ``because`` names what is waited for. Raises LineTooLong if the line
+        and its end are more than ``limit`` bytes, PeerGone at the end of the
+        stream (a half line is dropped).
         """
         line = self._read_line(limit)
         if self.tracer is not None:
-            self.tracer("<", line if mask is None else mask(line), "")
+            self.tracer("<", line if mask is None else mask(line), because)
         return line
 
     def read_exactly(self, size: int, mask: Mask | None = None) -> bytes:
@@ -95,13 +98,18 @@ class Conversation(ABC):
     def secured(self) -> bool:
         """Whether TLS is active."""
 
-    @abstractmethod
-    def start_tls(self) -> None:
+    def start_tls(self, because: str = "") -> None:
         """Do the TLS handshake, on the side that this connection is on.
 
         Raises ProtocolViolation if bytes are waiting that were sent before
         it (an attacker's, to be taken as said under TLS), TlsFailed, PeerGone.
         """
+        if self.tracer is not None:
+            self.tracer(">", TLS_HANDSHAKE, because)
+        self._start_tls()
+
+    @abstractmethod
+    def _start_tls(self) -> None: ...
 
     @abstractmethod
     def _write(self, data: bytes) -> None: ...
@@ -124,7 +132,6 @@ class Step:
 
 #: The answer to what was said last: lines without line ends.
 Script = Callable[[bytes], Iterable[bytes]]
-_TLS_MARK = b"<TLS handshake>"
 
 
 class Rehearsal(Conversation):
@@ -132,11 +139,12 @@ class Rehearsal(Conversation):
 
     ``Rehearsal(b"220 hi", b"250 ok")`` answers with these lines in order;
     ``answers`` is asked with each line that was sent and gives the lines that
-    come back. ``said`` holds the lines sent as they would stand on the wire,
-    ``steps`` both sides as they may be shown.
+    come back, after those given in order: a greeting, say. ``said`` holds the
+    lines sent as they would stand on the wire, ``steps`` both sides as they
+    may be shown.
     """
 
-    __slots__ = ("_answers", "_heard", "_secured", "said", "steps")
+    __slots__ = ("_answers", "_heard", "_listened", "_secured", "said", "steps")
 
     def __init__(
         self,
@@ -151,18 +159,19 @@ class Rehearsal(Conversation):
         self.tracer = self._record
         self._answers = answers
         self._heard = b"".join(line + b"\r\n" for line in script)
+        self._listened = False
         self._secured = secured
 
     @property
     def secured(self) -> bool:
         return self._secured
 
-    def start_tls(self) -> None:
-        if self._answers is not None and self._heard:
+    def _start_tls(self) -> None:
+        # what was never listened for is yet to come: the greeting behind implicit TLS
+        if self._answers is not None and self._listened and self._heard:
             raise ProtocolViolation("bytes were sent ahead of the TLS handshake", blame=self.peer)
         self._secured = True
-        self.said.append(_TLS_MARK)
-        self.steps.append(Step("geomail", _TLS_MARK))
+        self.said.append(TLS_HANDSHAKE)
 
     def send_bytes(self, data: bytes, shown: bytes, because: str = "") -> None:
         """Record bytes that are no line; the script is not asked about them."""
@@ -181,6 +190,7 @@ class Rehearsal(Conversation):
                 self._heard += b"".join(answer + b"\r\n" for answer in self._answers(line))
 
     def _read_line(self, limit: int) -> bytes:
+        self._listened = True
         end = self._heard.find(b"\n", 0, limit)
         if end < 0:
             if len(self._heard) >= limit:
@@ -190,6 +200,7 @@ class Rehearsal(Conversation):
         return line.removesuffix(b"\r")
 
     def _read_exactly(self, size: int) -> bytes:
+        self._listened = True
         if len(self._heard) < size:
             raise PeerGone("the script has ended", blame=self.peer)
         data, self._heard = self._heard[:size], self._heard[size:]

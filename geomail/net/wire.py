@@ -142,7 +142,7 @@ class Wire(Conversation):
         """Protocol and cipher of the TLS that is active, None without."""
         return None if self._channel is None else self._channel.described
 
-    def start_tls(self) -> None:
+    def _start_tls(self) -> None:
         if self._buffer:
             raise ProtocolViolation("bytes were sent ahead of the TLS handshake", blame=self.peer)
         assert self._channel is None, "TLS is active already"

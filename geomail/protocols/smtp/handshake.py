@@ -147,7 +147,7 @@ class _SmtpHandshake:
                 return tuple(heard)
 
     def expect(self, *codes: str) -> Reply:
-        """Read a reply and return it if its first line has one of these codes; else the backend has refused."""
+        """Read a reply, and return it if its first line has one of these codes; else the backend refused."""
         reply = self.reply(" or ".join(codes))
         code = reply[0][:3]
         if code.decode() in codes:
