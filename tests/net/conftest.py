@@ -1,0 +1,42 @@
+"""Nothing that these tests open may stay: counted around every one of them."""
+
+import gc
+import os
+from collections.abc import Iterator
+
+import gevent
+import pytest
+
+from geomail.net.tls import TlsSide, client_context
+from tests.net.support import listener_context
+from tests.servers.certificates import Certificates
+
+
+def _open_files() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208  a Path for each would be slower than some tests
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    gevent.sleep(0)  # the loop opens its own files when it first runs
+    gc.freeze()  # what was there before is left out of the count, and makes it no slower
+    files = _open_files()
+    yield
+    gevent.sleep(0.001)
+    gc.collect()
+    running = [thing for thing in gc.get_objects() if isinstance(thing, gevent.Greenlet) and not thing.dead]
+    gc.unfreeze()
+    assert running == []
+    assert _open_files() <= files
+
+
+@pytest.fixture
+def server_side(certificates: Certificates) -> TlsSide:
+    """TLS as geomail has it towards clients."""
+    return TlsSide(listener_context(certificates.server), server=True)
+
+
+@pytest.fixture
+def client_side(certificates: Certificates) -> TlsSide:
+    """TLS as geomail has it towards backends."""
+    return TlsSide(client_context(ca=str(certificates.ca.certificate), verify=True), False, "localhost")

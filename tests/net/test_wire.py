@@ -1,0 +1,432 @@
+"""One connection: lines and their limits, what was read ahead, the end, and what stays behind."""
+
+import os
+import socket
+import time
+from _socket import socket as RawSocket
+from collections.abc import Callable
+
+import gevent
+import pytest
+
+from geomail.errors import LineTooLong, PeerGone
+from geomail.net.tls import TlsSide
+from geomail.net.wire import DIALOGUE_READ, Wire
+from tests.net.support import (
+    Peer,
+    PlainPeer,
+    TlsPeer,
+    raw,
+    read_all,
+    secured_pair,
+    tcp_pair,
+    wire_pair,
+    within,
+)
+from tests.servers.certificates import Certificates
+
+
+@pytest.fixture(params=["plain", "tls"])
+def pair(request: pytest.FixtureRequest) -> tuple[Wire, Peer]:
+    """A client's wire and the client, without TLS and with it."""
+    if request.param == "plain":
+        return wire_pair()
+    certificates: Certificates = request.getfixturevalue("certificates")
+    return secured_pair(request.getfixturevalue("server_side"), certificates.client_context())
+
+
+def say(peer: Peer, data: bytes, step: int) -> None:
+    for start in range(0, len(data), step):
+        peer.sendall(data[start : start + step])
+        gevent.sleep(0.0005)
+
+
+# -- lines ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sent", "limit", "line"),
+    [
+        pytest.param(b"abc\r\n", 5, b"abc", id="exactly the limit"),
+        pytest.param(b"abcd\n", 5, b"abcd", id="exactly the limit, LF only"),
+        pytest.param(b"abcd\r\n", 5, None, id="one more"),
+        pytest.param(b"abcde\n", 5, None, id="one more, LF only"),
+        pytest.param(b"abcdefghij\r\n", 5, None, id="far more, its end already here"),
+        pytest.param(b"a\nb\r\n", 5, b"a", id="LF only"),
+        pytest.param(b"a\rb\r\n", 9, b"a\rb", id="CR elsewhere stays"),
+        pytest.param(b"a\r\r\n", 9, b"a\r", id="only one CR belongs to the end"),
+        pytest.param(b"\r\n", 2, b"", id="empty"),
+        pytest.param(b"\n", 1, b"", id="empty, LF only"),
+        pytest.param(b"a\0b\xff\r\n", 9, b"a\0b\xff", id="any byte"),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False], ids=["one segment", "byte by byte"])
+def test_lines(sent: bytes, limit: int, line: bytes | None, at_once: bool) -> None:
+    wire, peer = wire_pair()
+    talking = gevent.spawn(say, peer, sent, len(sent) if at_once else 1)
+
+    if line is not None:
+        assert wire.read_line(limit) == line
+    else:
+        with pytest.raises(LineTooLong) as raised:
+            wire.read_line(limit)
+        assert raised.value.start[:limit] == sent[:limit]
+        assert raised.value.blame == "client"
+
+    talking.join()
+    wire.close()
+    peer.close()
+
+
+def test_the_limit_is_for_each_line_not_for_the_pipeline(pair: tuple[Wire, Peer]) -> None:
+    wire, peer = pair
+    lines = [b"NOOP %04d" % number for number in range(2000)]
+    talking = gevent.spawn(peer.sendall, b"".join(line + b"\r\n" for line in lines))
+
+    assert [wire.read_line(11) for _ in lines] == lines
+
+    talking.join()
+    wire.close()
+    peer.close()
+
+
+def test_an_endless_line_is_read_no_further_than_its_limit(pair: tuple[Wire, Peer]) -> None:
+    wire, peer = pair
+    talking = gevent.spawn(peer.sendall, b"x" * 10_000_000)
+
+    with pytest.raises(LineTooLong):
+        wire.read_line(1000)
+
+    assert wire.received <= 1000 + DIALOGUE_READ
+    talking.kill()
+    wire.close()
+    peer.close()
+
+
+def test_a_literal_and_the_line_behind_it(pair: tuple[Wire, Peer]) -> None:
+    wire, peer = pair
+    talking = gevent.spawn(say, peer, b"a {9000}\r\n" + b"x" * 9000 + b" tail\r\n", 3000)
+
+    assert wire.read_line(100) == b"a {9000}"
+    assert wire.read_exactly(0) == b""
+    assert wire.read_exactly(9000) == b"x" * 9000
+    assert wire.read_line(100) == b" tail"
+
+    talking.join()
+    wire.close()
+    peer.close()
+
+
+def test_a_whole_line_counts_though_the_end_came_with_it_and_half_a_line_does_not(
+    pair: tuple[Wire, Peer],
+) -> None:
+    wire, peer = pair
+    peer.sendall(b"whole\r\nhalf")
+    peer.close()
+
+    assert wire.read_line(100) == b"whole"
+    with pytest.raises(PeerGone) as raised:
+        wire.read_line(100)
+    assert raised.value.blame == "client"
+    with pytest.raises(PeerGone):
+        wire.read_exactly(100)
+    wire.close()
+
+
+def test_a_reset_is_named() -> None:
+    wire, peer = wire_pair("backend")
+    peer.reset()
+
+    with pytest.raises(PeerGone, match=r"reset by peer \(ECONNRESET\)") as raised:
+        wire.read_line(100)
+    assert raised.value.blame == "backend"
+    wire.close()
+
+
+def test_sending_to_one_who_has_gone(pair: tuple[Wire, Peer]) -> None:
+    wire, peer = pair
+    peer.reset()
+
+    with pytest.raises(PeerGone) as raised:
+        for _ in range(2):
+            wire.send(b"anybody there?")
+    assert raised.value.blame == "client"
+    wire.end_sending()
+    wire.close()
+
+
+# -- bytes ----------------------------------------------------------------------------------------
+
+
+def test_what_a_dialogue_read_ahead_is_received_first(pair: tuple[Wire, Peer]) -> None:
+    wire, peer = pair
+    peer.sendall(b"line\r\n" + b"0123456789")
+    assert wire.read_line(100) == b"line"
+    peer.sendall(b"more")
+    peer.close()
+
+    assert [wire.receive(size) for size in (4, 4, 100, 100, 100, 100)] == [
+        b"0123",
+        b"4567",
+        b"89",
+        b"more",
+        b"",
+        b"",
+    ]
+    wire.close()
+
+
+def test_counts_are_of_the_application(pair: tuple[Wire, Peer]) -> None:
+    wire, peer = pair
+    peer.sendall(b"line\r\nrest")
+    wire.read_line(100)
+    wire.receive(2)
+    wire.send(b"reply")
+    wire.send_line(b"one more")
+
+    assert (wire.received, wire.sent) == (10, 15)
+
+    wire.close()
+    peer.close()
+
+
+class NotedSocket(RawSocket):
+    """A socket that notes how much is asked of it."""
+
+    asked: list[int]
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        self.asked.append(size)
+        return super().recv(size, flags)
+
+
+def test_no_read_is_larger_than_was_asked_for() -> None:
+    near, far = tcp_pair()
+    sock = raw(near, NotedSocket)
+    assert isinstance(sock, NotedSocket)
+    sock.asked = []
+    wire = Wire(sock, "client")
+    far.sendall(b"x" * 100)
+
+    assert [len(wire.receive(7)), len(wire.receive(70))] == [7, 70]
+
+    assert sock.asked == [7, 70]
+    wire.close()
+    far.close()
+
+
+def test_a_send_that_has_to_wait_delivers_everything_and_says_when_it_went_on(
+    pair: tuple[Wire, Peer],
+) -> None:
+    wire, peer = pair
+    data = bytes(range(256)) * 60_000
+    wire.send(b"")
+    wire.send(b"x")
+    assert (wire.resumed, wire.sent) == (0, 1)
+    reading = gevent.spawn(read_all, peer)
+    began = time.monotonic()
+
+    wire.send(data)
+    wire.end_sending()
+
+    assert began < wire.resumed <= time.monotonic()
+    assert reading.get() == b"x" + data
+    wire.close()
+    peer.close()
+
+
+# -- an idle connection ---------------------------------------------------------------------------
+
+
+def _nothing(_peer: Peer) -> None: ...
+
+
+def _bytes(peer: Peer) -> None:
+    peer.sendall(b"HTTP/1.1 408 Too Slow\r\n")
+
+
+@pytest.mark.parametrize(
+    ("happened", "stale"),
+    [
+        pytest.param(_nothing, False, id="nothing"),
+        pytest.param(_bytes, True, id="bytes"),
+        pytest.param(PlainPeer.end_sending, True, id="its end"),
+        pytest.param(PlainPeer.reset, True, id="a reset"),
+    ],
+)
+def test_is_stale(happened: Callable[[PlainPeer], None], stale: bool) -> None:
+    wire, peer = wire_pair("auth")
+    happened(peer)
+
+    assert wire.is_stale() is stale
+
+    wire.close()
+    assert wire.is_stale()
+    peer.close()
+
+
+def test_is_stale_with_bytes_that_were_read_ahead() -> None:
+    wire, peer = wire_pair("auth")
+    peer.sendall(b"one\r\ntwo\r\n")
+    wire.read_line(100)
+
+    assert wire.is_stale()
+
+    wire.close()
+    peer.close()
+
+
+def _broken_record(peer: Peer) -> None:
+    assert isinstance(peer, TlsPeer)
+    peer.sock.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+
+
+@pytest.mark.parametrize(
+    ("happened", "stale"),
+    [
+        pytest.param(_nothing, False, id="only session tickets"),
+        pytest.param(_bytes, True, id="bytes"),
+        pytest.param(TlsPeer.end_sending, True, id="a close_notify"),
+        pytest.param(TlsPeer.close, True, id="its end"),
+        pytest.param(_broken_record, True, id="a broken record"),
+    ],
+)
+def test_is_stale_under_tls(
+    happened: Callable[[Peer], None], stale: bool, client_side: TlsSide, certificates: Certificates
+) -> None:
+    wire, peer = secured_pair(client_side, certificates.server.server_context(), "auth")
+    happened(peer)
+
+    assert wire.is_stale() is stale
+
+    wire.close()
+    peer.close()
+
+
+def test_is_stale_with_bytes_left_in_the_record_that_was_read_last(
+    client_side: TlsSide, certificates: Certificates
+) -> None:
+    wire, peer = secured_pair(client_side, certificates.server.server_context(), "auth")
+    peer.sendall(b"x" * DIALOGUE_READ + b"an answer to the next question")
+    wire.read_exactly(DIALOGUE_READ)
+
+    assert wire.is_stale()
+
+    wire.close()
+    peer.close()
+
+
+# -- the end --------------------------------------------------------------------------------------
+
+
+def test_reading_goes_on_after_end_sending(pair: tuple[Wire, Peer]) -> None:
+    wire, peer = pair
+    wire.send(b"last words")
+    wire.end_sending()
+
+    assert read_all(peer) == b"last words"
+    peer.sendall(b"an answer")
+    assert wire.receive(100) == b"an answer"
+    peer.end_sending()
+    assert within(1, lambda: wire.receive(100)) == b""
+
+    wire.end_sending()
+    wire.close()
+    peer.close()
+
+
+@pytest.mark.parametrize("unread", [0, 10, 40_000])
+def test_a_client_sees_the_last_words_though_we_did_not_read_all_of_its_own(
+    unread: int, pair: tuple[Wire, Peer]
+) -> None:
+    wire, peer = pair
+    peer.sendall(b"QUIT\r\n" + b"x" * unread)
+    assert wire.read_line(100) == b"QUIT"
+    gevent.sleep(0.01)
+    wire.send_line(b"221 Bye")
+    wire.close()
+
+    assert read_all(peer) == b"221 Bye\r\n"
+    peer.close()
+
+
+def test_closing_does_not_cut_off_what_a_slow_client_has_yet_to_read(pair: tuple[Wire, Peer]) -> None:
+    wire, peer = pair
+    data = b"x" * 20_000_000
+    peer.sendall(b"unread" * 1000)
+    sending = gevent.spawn(wire.send, data)
+    gevent.sleep(0.05)  # now our side of the kernel is full
+    assert not sending.dead
+    reading = gevent.spawn(read_all, peer)
+    sending.get(timeout=5)
+    wire.close()
+
+    assert len(reading.get()) == len(data)
+    peer.close()
+
+
+def test_closing_waits_for_nobody(pair: tuple[Wire, Peer]) -> None:
+    wire, peer = pair
+    sending = gevent.spawn(wire.send, b"x" * 20_000_000)
+    gevent.sleep(0.05)
+    sending.kill()
+
+    began = time.monotonic()
+    wire.close()
+    wire.close()
+
+    assert time.monotonic() - began < 0.1
+    assert wire.fileno() == -1
+    peer.close()
+
+
+def test_a_waiting_greenlet_can_be_killed(pair: tuple[Wire, Peer]) -> None:
+    wire, peer = pair
+    reading = gevent.spawn(wire.read_line, 100)
+    gevent.sleep(0.01)
+    reading.kill()
+    peer.sendall(b"still usable\r\n")
+    assert wire.read_line(100) == b"still usable"
+
+    fd = wire.fileno()
+    wire.close()
+
+    assert read_all(peer) == b""
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    peer.close()
+
+
+def test_one_greenlet_reads_while_another_one_writes(pair: tuple[Wire, Peer]) -> None:
+    wire, peer = pair
+    data = os.urandom(65536) * 64
+    sending = gevent.spawn(wire.send, data)
+    talking = gevent.spawn(peer.sendall, data)
+    listening = gevent.spawn(_read_exactly, peer, len(data))
+
+    assert wire.read_exactly(len(data)) == data
+    assert listening.get() == data
+
+    sending.get()
+    talking.get()
+    wire.close()
+    peer.close()
+
+
+def _read_exactly(peer: Peer, size: int) -> bytes:
+    pieces = []
+    while size:
+        pieces.append(peer.recv(size))
+        size -= len(pieces[-1])
+    return b"".join(pieces)
+
+
+def test_a_unix_socket_is_a_wire_too() -> None:
+    near, far = socket.socketpair()
+    wire = Wire(raw(near), "client")
+    far.sendall(b"hello\r\n")
+
+    assert wire.read_line(100) == b"hello"
+
+    wire.close()
+    far.close()
