@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import gevent
@@ -28,7 +28,6 @@ from geomail.protocols.base import TEMPUNAVAIL, UNAVAILABLE, HandshakeOptions, L
 
 if TYPE_CHECKING:
     from geomail.auth.base import Source
-    from geomail.backends.endpoint import Endpoint
     from geomail.config.schema import Listen, Server
     from geomail.events import EventStream
     from geomail.net.crew import Crew
