@@ -38,8 +38,8 @@ from geomail.config.values import (
     SslProtocols,
     StartTls,
     Xclient,
-    check_backend_names,
     check_double_brackets,
+    name_backends,
 )
 
 __all__ = ["Address", "AuthHttp", "Backend", "Config", "Listen", "Mail", "Options", "Passthrough", "Server"]
@@ -251,7 +251,7 @@ class Document(Process):
 
     mail: Mail = Field(Mail(), description="the mail proxy")
     auth: Auth = Field(Auth(), description="auth sources beside auth_http")
-    backends: Annotated[dict[str, Backend], BeforeValidator(check_backend_names)] = Field(
+    backends: Annotated[dict[str, Backend], BeforeValidator(name_backends)] = Field(
         default_factory=dict, description="mail servers behind geomail, one [backends.NAME] each"
     )
 

@@ -171,7 +171,7 @@ def _domains(routes: dict[str, str]) -> dict[str, str]:
     return {domain.lower(): backend for domain, backend in routes.items()}
 
 
-def check_backend_names(backends: object) -> object:
+def name_backends(backends: object) -> object:
     """Give each backend's table the name it stands under."""
     if not isinstance(backends, dict):
         return backends

@@ -54,6 +54,7 @@ def test_listen(value: object, listen: Listen) -> None:
         ("127.0.0.1:", '"" is no port'),
         ("127.0.0.1:65536", '"65536" is no port'),
         ("127.0.0.1:00001430000", "is no port"),
+        ("127.0.0.1:" + "9" * 5000, "is no port"),
         ("127.0.0.1:-1", '"-1" is no port'),
         ("127.0.0.1:143-145", '"143-145" is no port'),
         ("0.0.0.256:25", "is no IPv4 address"),
