@@ -443,9 +443,17 @@ def test_no_secret_in_a_message(inspect_text: Inspect, text: str) -> None:
 
 def test_nothing_in_a_message_steers_a_terminal(inspect_text: Inspect) -> None:
     found = inspect_text(
-        '[mail]\n"\\u001b[31m" = 1\nxclient = "\\u001b]0;x\\u0007"\nserver_name = "\\u202ea b"\n'
+        r"""
+        [mail]
+        "\u001b[31m" = 1
+        xclient = "\u001b]0;x\u0007"
+        server_name = "\u202ea b"
+        [[mail.server]]
+        listen = ["unix:/\u001b[31m", "unix:/\u001b[31m"]
+        """
     )
 
+    assert [problem for problem in found.problems if "is given twice" in problem.text]
     assert all(problem.text.isprintable() and problem.key.isprintable() for problem in found.problems)
 
 
