@@ -65,6 +65,7 @@ class Session:
         "_outcome",
         "_peer",
         "_reason",
+        "_relay",
         "_server",
         "_service",
         "_side",
@@ -82,6 +83,7 @@ class Session:
         self._backend: Wire | None = None
         self._backend_label = ""
         self._login: Login | None = None
+        self._relay: Relay | None = None
         self._started = time.monotonic()
         self._auth_time: float | None = None
         self._connect_time: float | None = None
@@ -151,7 +153,7 @@ class Session:
             admitted = self._admit(login, attempt)
             if not isinstance(admitted, Refused):
                 frontend.accept(admitted)
-                self._relay()
+                self._copy_both_ways()
                 return
             login = self._refuse(frontend, admitted, attempt)
         self._outcome, self._side = "quit", "client"
@@ -217,7 +219,7 @@ class Session:
             self._backend.close()
             self._backend = None
 
-    def _relay(self) -> None:
+    def _copy_both_ways(self) -> None:
         assert self._backend is not None and self._login is not None
         events = self._service.events
         if events.wants(RelayStarted):
@@ -233,7 +235,7 @@ class Session:
                     self._backend_label,
                 )
             )
-        relay = Relay(
+        relay = self._relay = Relay(
             self._client,
             self._backend,
             self._service.crew,
@@ -271,8 +273,9 @@ class Session:
 
     def _remark(self, text: str) -> None:
         user = _text(self._login.user) if self._login else ""
+        protocol = self._service.protocol.name
         self._service.events.emit(
-            Remark(time.time(), self.id, self._server.name, self._peer.address, user, text)
+            Remark(time.time(), self.id, self._server.name, protocol, self._peer.address, user, text)
         )
 
     def _refused(self, reason: str, by: str) -> None:
@@ -286,6 +289,7 @@ class Session:
                 self._peer.address,
                 _text(self._login.user),
                 self._login.method,
+                self._backend_label if by == "backend" else "",
                 reason,
                 by,
             )
@@ -311,6 +315,7 @@ class Session:
                 side=self._side,
                 reason=self._reason,
                 step=self._step,
+                relayed=self._relay is not None,
                 duration=time.monotonic() - self._started,
                 auth_time=self._auth_time,
                 connect_time=self._connect_time,
