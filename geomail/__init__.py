@@ -11,6 +11,7 @@ The map of the package, in the order a connection passes through it:
 ``net/``           bytes: ``wire`` (one connection), ``relay`` (two of them), TLS, DNS, time
 ``events``         what happens in a session; ``sinks/`` read it (the log first)
 ``config/``        TOML to a complete, frozen configuration
+``certificates``   what TLS tells of a client, and the verdict on its certificate
 ``errors``         who is to blame, and what the client may hear
 """
 

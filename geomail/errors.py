@@ -137,6 +137,26 @@ class TlsFailed(SessionError):
             self.farewell = Farewell.NOTHING
 
 
+class CertificateError(SessionError):
+    """A client's certificate was verified, and is not good enough (``ssl_verify_client``)."""
+
+    outcome = "certificate_error"
+    farewell = Farewell.CERTIFICATE_ERROR
+
+    def __init__(self, error: int, reason: str) -> None:
+        super().__init__(f"client SSL certificate verify error: ({error}:{reason})", blame="client")
+
+
+class NoCertificate(SessionError):
+    """A client sent no certificate where ``ssl_verify_client`` demands one."""
+
+    outcome = "no_certificate"
+    farewell = Farewell.NO_CERTIFICATE
+
+    def __init__(self) -> None:
+        super().__init__("client sent no required SSL certificate", blame="client")
+
+
 class AuthUnavailable(SessionError):
     """The auth source gave no usable answer: down, silent, or not understood."""
 
@@ -195,6 +215,19 @@ class ShuttingDown(SessionError):
 
     outcome = "shutdown"
     farewell = Farewell.SHUTDOWN
+
+
+class TlsSettingError(GeomailError):
+    """A TLS setting cannot be used: a file, a word, or something that this Python's OpenSSL cannot do.
+
+    ``directive`` is the option, under nginx's name; ``text`` says what is
+    wrong with it. Nothing in either can steer a terminal.
+    """
+
+    def __init__(self, directive: str, text: str) -> None:
+        super().__init__(f"{directive}: {text}")
+        self.directive = directive
+        self.text = text
 
 
 @dataclass(frozen=True, slots=True)

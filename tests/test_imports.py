@@ -35,25 +35,28 @@ CONFIG = Rule(
     may=("errors", "config"), outside=("pydantic", "pydantic_core", "toml"), never=frozenset(NETWORK)
 )
 ASKED = Rule(
-    may=("net", "config.schema", "errors", "conversation", "auth", "backends", "protocols.base"),
+    may=("net", "config.schema", "errors", "certificates", "conversation", "auth", "backends", "protocols.base"),
     for_types=("config",),
     outside=("gevent",),
 )
-ALL_BELOW_SESSION = ("errors", "events", "conversation", "config", "protocols", "net", "auth", "backends")
+ALL_BELOW_SESSION = (
+    "errors", "events", "certificates", "conversation", "config", "protocols", "net", "auth", "backends",
+)  # fmt: skip
 
 #: The longest name that a module starts with is its rule.
 RULES: dict[str, Rule] = {
     "errors": BOTTOM,
+    "certificates": BOTTOM,
     "events": BOTTOM,
     "conversation": BOTTOM,
     "config": CONFIG,
     "config.probe": Rule(may=("errors", "config", "net.tls"), outside=("pydantic",)),
     "protocols": Rule(
-        may=("conversation", "errors", "protocols"),
+        may=("conversation", "certificates", "errors", "protocols"),
         for_types=("config.schema",),
         never=frozenset(NETWORK | {"time", "logging"}),
     ),
-    "net": Rule(may=("errors", "conversation", "net"), outside=("gevent", "dns")),
+    "net": Rule(may=("errors", "certificates", "conversation", "net"), outside=("gevent", "dns")),
     "auth": ASKED,
     "backends": ASKED,
     "session": Rule(may=ALL_BELOW_SESSION, outside=("gevent",)),

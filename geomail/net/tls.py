@@ -8,12 +8,19 @@ write one secured connection, and costs half of what ``SSLSocket`` does.
 from __future__ import annotations
 
 import errno
+import hashlib
 import ssl
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from geomail.errors import Side, TlsFailed
+from geomail.certificates import ClientCertificate, TlsDetails, VerifyClient
+from geomail.errors import Side, TlsFailed, TlsSettingError
+from geomail.net import tls_settings
+from geomail.net.openssl import contexts, peers
+from geomail.net.openssl.contexts import ServerContext
+from geomail.net.openssl.library import available
+from geomail.net.openssl.sessions import forget_session
 
 #: The most that one TLS record carries.
 _PLAINTEXT = 16384
@@ -46,18 +53,89 @@ def set_protocols(context: ssl.SSLContext, protocols: Iterable[str]) -> None:
 
 
 def server_context(
-    *, certificates: Iterable[tuple[str, str]], protocols: Iterable[str], ciphers: str, alpn: str
+    *,
+    certificates: Iterable[tuple[str, str]],
+    protocols: Iterable[str],
+    ciphers: str,
+    alpn: str,
+    password_file: str | None = None,
+    prefer_server_ciphers: bool = False,
+    dhparam: str | None = None,
+    ecdh_curve: str = "auto",
+    session_cache: str = "none",
+    session_timeout: float | None = None,
+    session_tickets: bool = True,
+    session_ticket_key: Sequence[str] = (),
+    verify_client: VerifyClient = "off",
+    verify_depth: int | None = None,
+    client_certificate: str | None = None,
+    trusted_certificate: str | None = None,
+    crl: str | None = None,
+    conf_command: Sequence[tuple[str, str]] = (),
+    conf_folder: str = "",
 ) -> ssl.SSLContext:
-    """The context of a listener. Raises OSError (ssl.SSLError is one) where a file or word is wrong."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    for certificate, key in certificates:
-        context.load_cert_chain(certificate, key, _no_password)
-    set_protocols(context, protocols)
-    context.set_ciphers(ciphers)
+    """The context of a listener, by nginx's ``ssl_*`` directives; None leaves a thing to OpenSSL.
+
+    ``alpn`` is the one protocol that is spoken. ``conf_folder`` is where
+    relative names of files in ``conf_command`` start. No handshake fails by a
+    client's certificate: ask the channel for it, and
+    :func:`geomail.certificates.verdict` what to make of it. Workers that are
+    forked afterwards resume each other's sessions: by tickets, and without
+    them from a ``shared`` cache (a ``builtin`` one is each worker's own).
+
+    Raises TlsSettingError, which names the directive. Where libssl is out of
+    reach (:func:`geomail.net.openssl.library.available`), that is also what
+    becomes of a setting that needs it, ``session_timeout`` is OpenSSL's, and a
+    client with another protocol in its ALPN is served.
+    """
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.num_tickets = 1
-    context.set_alpn_protocols([alpn])
+    _set_known_protocols(context, protocols)
+    tls_settings.set_ciphers(context, ciphers, prefer_server_ciphers)
+    tls_settings.load_certificates(context, certificates, password_file)
+    if dhparam is not None:
+        tls_settings.load_dhparam(context, dhparam)
+    if not available():
+        tls_settings.refuse_all(
+            {
+                "ssl_ecdh_curve": ecdh_curve != "auto",
+                "ssl_session_cache": session_cache != "none",
+                "ssl_session_tickets": not session_tickets,
+                "ssl_session_ticket_key": bool(session_ticket_key),
+                "ssl_verify_client": verify_client != "off",
+                "ssl_crl": crl is not None,
+                "ssl_conf_command": bool(conf_command),
+            }
+        )
+        context.set_alpn_protocols([alpn])
+        return context
+    contexts.choose_protocol(context, alpn)
+    contexts.send_no_foreign_chain(context)
+    if ecdh_curve != "auto":
+        contexts.set_ecdh_curve(context, ecdh_curve)
+    basis = tls_settings.verify_clients(
+        context, verify_client, verify_depth, client_certificate, trusted_certificate, crl
+    )
+    tls_settings.resume_sessions(context, session_cache, session_timeout, session_tickets, session_ticket_key)
+    contexts.run_conf_commands(context, conf_command, conf_folder)
+    if context.options & ssl.OP_NO_TICKET and session_cache in ("off", "none"):
+        context.num_tickets = 0  # no session is kept that such a ticket could name
+    basis += [alpn.encode(), *contexts.certificates(context)]
+    contexts.set_session_id_context(context, _digest(basis))
     return context
+
+
+def _set_known_protocols(context: ssl.SSLContext, protocols: Iterable[str]) -> None:
+    named = set(protocols)
+    if not named & _VERSIONS.keys():
+        raise TlsSettingError("ssl_protocols", f"OpenSSL has none of {', '.join(sorted(named))}")
+    set_protocols(context, named)
+
+
+def _digest(parts: Iterable[bytes]) -> bytes:
+    """Of parts that cannot run into each other."""
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
 
 def client_context(
@@ -214,6 +292,48 @@ class TlsChannel:
         """Protocol and cipher, ``("TLSv1.3", "TLS_AES_256_GCM_SHA384")``."""
         cipher = self._object.cipher()
         return self._object.version() or "", cipher[0] if cipher else ""
+
+    @property
+    def client_certificate(self) -> ClientCertificate:
+        """The client's certificate and what OpenSSL found of it, after the handshake of a server's side."""
+        der = self._object.getpeercert(binary_form=True)
+        if der is None:
+            return ClientCertificate()
+        error = peers.verify_result(self._object)
+        described = peers.describe(der)
+        return ClientCertificate(
+            der=der,
+            error=error,
+            reason=peers.verify_reason(error) if error else "",
+            subject=described.subject,
+            issuer=described.issuer,
+            serial=described.serial,
+            fingerprint=hashlib.sha1(der, usedforsecurity=False).hexdigest(),
+        )
+
+    @property
+    def details(self) -> TlsDetails:
+        """What a backend is told of a client's TLS, after the handshake of a server's side."""
+        der, alpn = self._object.getpeercert(binary_form=True), self._object.selected_alpn_protocol()
+        reach = available()
+        version, cipher = self.described
+        signature, key = peers.own_certificate(self._object) if reach else ("", "")
+        return TlsDetails(
+            version=version,
+            cipher=cipher,
+            server_name=peers.requested_name(self._object) if reach else None,
+            alpn=None if alpn is None else alpn.encode("latin-1"),
+            certificate="none" if der is None else "session" if self._object.session_reused else "connection",
+            verify=1 if der is None else peers.verify_result(self._object),
+            common_name=b"" if der is None else peers.describe(der).common_name,
+            signature=signature,
+            key=key,
+        )
+
+    def forget_session(self) -> None:
+        """Take the session of a rejected client out of the server's caches, so that it is asked anew."""
+        if available():
+            forget_session(self._object)
 
     @property
     def keeps_tickets(self) -> bool:

@@ -15,7 +15,7 @@ from _socket import SHUT_WR
 from _socket import socket as RawSocket
 from typing import TYPE_CHECKING
 
-from gevent import get_hub
+from gevent import get_hub, getcurrent
 
 from geomail.conversation import Conversation
 from geomail.errors import LineTooLong, PeerGone, ProtocolViolation, SessionError, Side, TlsFailed
@@ -138,17 +138,33 @@ class Wire(Conversation):
         return self._channel is not None
 
     @property
+    def channel(self) -> TlsChannel | None:
+        """The TLS that is active: the peer's certificate and all else that it tells."""
+        return self._channel
+
+    @property
     def tls_described(self) -> tuple[str, str] | None:
         """Protocol and cipher of the TLS that is active, None without."""
         return None if self._channel is None else self._channel.described
 
+    def begin_tls(self) -> None:
+        """Do the handshake of implicit TLS: what was read behind a PROXY header belongs to it already."""
+        early, self._buffer = self._buffer, b""
+        self.received -= len(early)
+        self._shake_hands(early)
+
     def _start_tls(self) -> None:
         if self._buffer:
             raise ProtocolViolation("bytes were sent ahead of the TLS handshake", blame=self.peer)
+        self._shake_hands(b"")
+
+    def _shake_hands(self, early: bytes) -> None:
         assert self._channel is None, "TLS is active already"
         assert self._tls is not None, "start_tls on a connection without TLS settings"
         channel = self._tls.channel(self.peer)
-        if channel.server:
+        if early:
+            channel.feed(early)
+        elif channel.server:
             self._feed(channel)
         try:
             while not channel.handshake():
@@ -193,7 +209,7 @@ class Wire(Conversation):
 
     def _receive_plain(self, size: int) -> bytes:
         while True:
-            self._hub.wait(self._reader)
+            self._wait(self._reader)
             try:
                 return self._sock.recv(size)
             except BlockingIOError:
@@ -227,10 +243,18 @@ class Wire(Conversation):
             except OSError as error:
                 raise self._gone(error) from None
 
+    def _wait(self, watcher: _IoWatcher) -> None:
+        """What ``hub.wait`` does, without its Waiter: nothing but this watcher and a throw ends the wait."""
+        watcher.start(getcurrent().switch)
+        try:
+            self._hub.switch()
+        finally:
+            watcher.stop()
+
     def _wait_for_room(self) -> None:
         if self._writer is None:
             self._writer = self._hub.loop.io(self._sock.fileno(), _WRITE)
-        self._hub.wait(self._writer)
+        self._wait(self._writer)
         self.resumed = time.monotonic()
 
     def _last_alert(self, channel: TlsChannel) -> None:

@@ -1,0 +1,203 @@
+"""The libssl that the ``ssl`` module is linked to: found, declared, and checked before it is used."""
+
+from __future__ import annotations
+
+import _ssl
+import functools
+import ssl
+import sys
+from ctypes import (
+    CDLL,
+    CFUNCTYPE,
+    POINTER,
+    c_char_p,
+    c_int,
+    c_long,
+    c_size_t,
+    c_ubyte,
+    c_uint,
+    c_uint64,
+    c_ulong,
+    c_void_p,
+    create_string_buffer,
+)
+from typing import Any
+
+P = c_void_p
+#: ``int (*)(int preverified, X509_STORE_CTX *)``
+VerifyCallback = CFUNCTYPE(c_int, c_int, P)
+#: ``int (*)(SSL *, unsigned char **out, unsigned char *outlen, unsigned char *in, unsigned inlen, void *)``
+AlpnCallback = CFUNCTYPE(c_int, P, POINTER(P), POINTER(c_ubyte), P, c_uint, P)
+#: ``int (*)(SSL *, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *, EVP_MAC_CTX *, int encrypt)``
+TicketCallback = CFUNCTYPE(c_int, P, P, P, P, P, c_int)
+#: ``int (*)(SSL *, SSL_SESSION *)``
+NewSessionCallback = CFUNCTYPE(c_int, P, P)
+#: ``SSL_SESSION *(*)(SSL *, const unsigned char *id, int idlen, int *copy)``
+GetSessionCallback = CFUNCTYPE(P, P, P, c_int, POINTER(c_int))
+#: ``int (*)(char *buffer, int size, int writing, void *)``
+PasswordCallback = CFUNCTYPE(c_int, P, c_int, c_int, P)
+
+#: Result and arguments of every function that is called.
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "ASN1_STRING_print_ex": (c_int, P, P, c_ulong),
+    "BIO_ctrl": (c_long, P, c_int, c_long, P),
+    "BIO_free": (c_int, P),
+    "BIO_new": (P, P),
+    "BIO_s_mem": (P,),
+    "ERR_clear_error": (None,),
+    "ERR_error_string_n": (None, c_ulong, P, c_size_t),
+    "ERR_get_error": (c_ulong,),
+    "EVP_CipherInit_ex": (c_int, P, P, P, P, P, c_int),
+    "EVP_MAC_CTX_set_params": (c_int, P, P),
+    "EVP_PKEY_get_base_id": (c_int, P),
+    "EVP_PKEY_get_bits": (c_int, P),
+    "EVP_aes_128_cbc": (P,),
+    "EVP_aes_256_cbc": (P,),
+    "OBJ_nid2sn": (c_char_p, c_int),
+    "SSL_CONF_CTX_finish": (c_int, P),
+    "SSL_CONF_CTX_free": (None, P),
+    "SSL_CONF_CTX_new": (P,),
+    "SSL_CONF_CTX_set_flags": (c_uint, P, c_uint),
+    "SSL_CONF_CTX_set_ssl_ctx": (None, P, P),
+    "SSL_CONF_cmd": (c_int, P, c_char_p, c_char_p),
+    "SSL_CONF_cmd_value_type": (c_int, P, c_char_p),
+    "SSL_CTX_ctrl": (c_long, P, c_int, c_long, P),
+    "SSL_CTX_get0_certificate": (P, P),
+    "SSL_CTX_get_cert_store": (P, P),
+    "SSL_CTX_get_options": (c_uint64, P),
+    "SSL_CTX_remove_session": (c_int, P, P),
+    "SSL_CTX_sess_set_get_cb": (None, P, GetSessionCallback),
+    "SSL_CTX_sess_set_new_cb": (None, P, NewSessionCallback),
+    "SSL_CTX_set_alpn_select_cb": (None, P, AlpnCallback, P),
+    "SSL_CTX_set_client_CA_list": (None, P, P),
+    "SSL_CTX_set_default_passwd_cb": (None, P, PasswordCallback),
+    "SSL_CTX_set_session_id_context": (c_int, P, c_char_p, c_uint),
+    "SSL_CTX_set_timeout": (c_long, P, c_long),
+    "SSL_CTX_set_tlsext_ticket_key_evp_cb": (c_int, P, TicketCallback),
+    "SSL_CTX_set_verify": (None, P, c_int, VerifyCallback),
+    "SSL_CTX_set_verify_depth": (None, P, c_int),
+    "SSL_SESSION_get_id": (P, P, POINTER(c_uint)),
+    "SSL_get_SSL_CTX": (P, P),
+    "SSL_get_certificate": (P, P),
+    "SSL_get_options": (c_uint64, P),
+    "SSL_get_servername": (c_char_p, P, c_int),
+    "SSL_get_session": (P, P),
+    "SSL_get_verify_result": (c_long, P),
+    "SSL_load_client_CA_file": (P, c_char_p),
+    "SSL_version": (c_int, P),
+    "X509_LOOKUP_file": (P,),
+    "X509_NAME_ENTRY_get_data": (P, P),
+    "X509_NAME_get_entry": (P, P, c_int),
+    "X509_NAME_get_index_by_NID": (c_int, P, c_int, c_int),
+    "X509_NAME_print_ex": (c_int, P, P, c_int, c_ulong),
+    "X509_STORE_add_lookup": (P, P, P),
+    "X509_free": (None, P),
+    "X509_get0_pubkey": (P, P),
+    "X509_get0_serialNumber": (P, P),
+    "X509_get_issuer_name": (P, P),
+    "X509_get_signature_nid": (c_int, P),
+    "X509_get_subject_name": (P, P),
+    "X509_load_crl_file": (c_int, P, c_char_p, c_int),
+    "X509_verify_cert_error_string": (c_char_p, c_long),
+    "d2i_SSL_SESSION": (P, P, POINTER(P), c_long),
+    "d2i_X509": (P, P, POINTER(P), c_long),
+    "i2a_ASN1_INTEGER": (c_int, P, P),
+    "i2d_SSL_SESSION": (c_int, P, POINTER(P)),
+    "i2d_X509": (c_int, P, POINTER(P)),
+}
+
+
+def available() -> bool:
+    """Whether libssl can be reached: ``ssl`` links OpenSSL 3 as a shared library, in objects as known.
+
+    A Python with OpenSSL linked in statically, or one whose objects look
+    different, answers no; nothing else of this package may then be called.
+    """
+    return _load() is not None
+
+
+def libssl() -> CDLL:
+    """The library, its functions declared."""
+    library = _load()
+    assert library is not None, "libssl is not available"
+    return library
+
+
+def pointer_to_context(context: ssl.SSLContext) -> int:
+    """The ``SSL_CTX *`` of a context; good for as long as the context lives."""
+    pointer = _words(context, 1)[0]
+    assert pointer is not None
+    return pointer
+
+
+def pointer_to_connection(connection: ssl.SSLObject) -> int:
+    """The ``SSL *`` of a connection; good for as long as the connection lives."""
+    pointer = _words(_inner(connection), 2)[1]
+    assert pointer is not None
+    return pointer
+
+
+def clear_errors() -> None:
+    """Forget what failed in passing: ``ssl`` would take it for the failure of its own next call."""
+    libssl().ERR_clear_error()
+
+
+def errors() -> str:
+    """Why the last call failed, in OpenSSL's words; clears them."""
+    library = libssl()
+    buffer = create_string_buffer(256)
+    reasons: list[str] = []
+    while code := library.ERR_get_error():
+        library.ERR_error_string_n(code, buffer, len(buffer))
+        reason = buffer.value.decode("ascii", "replace").rpartition(":")[2]
+        if reason not in reasons:
+            reasons.append(reason)
+    return ", ".join(reasons) or "no reason given"
+
+
+@functools.cache
+def _load() -> CDLL | None:
+    try:
+        library = CDLL(_ssl.__file__)
+        for name, (result, *arguments) in _FUNCTIONS.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except (AttributeError, OSError):
+        return None  # linked in statically, or older than OpenSSL 3
+    return library if _objects_look_as_known(library) else None
+
+
+def _objects_look_as_known(library: CDLL) -> bool:
+    """Whether the pointers are where they are looked for; no pointer is followed before it is recognised."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    connection = _inner(context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True))
+    if sys.implementation.name != "cpython" or _room(connection) < 3 or _room(context) < 1:
+        return False
+    socket, pointer, owner = _words(connection, 3)
+    if socket is not None or pointer is None or owner != id(context):
+        return False
+    found = library.SSL_get_SSL_CTX(pointer)
+    return found == _words(context, 1)[0] and all(
+        _same_options(library, context, found, options)
+        for options in (context.options | ssl.OP_NO_TICKET, context.options & ~ssl.OP_NO_TICKET)
+    )
+
+
+def _same_options(library: CDLL, context: ssl.SSLContext, pointer: int, options: int) -> bool:
+    context.options = ssl.Options(options)
+    found: int = library.SSL_CTX_get_options(pointer)
+    return found == context.options
+
+
+def _inner(connection: ssl.SSLObject) -> object:
+    return connection._sslobj  # type: ignore[attr-defined]
+
+
+def _room(instance: object) -> int:
+    """How many words an object holds behind its head."""
+    return (type(instance).__basicsize__ - object.__basicsize__) // 8
+
+
+def _words(instance: object, count: int) -> list[int | None]:
+    """The first words of an object behind its head, taken for pointers."""
+    return list((P * count).from_address(id(instance) + object.__basicsize__))

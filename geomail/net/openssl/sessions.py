@@ -1,0 +1,223 @@
+"""Resuming TLS sessions: ``ssl_session_cache``, ``ssl_session_timeout``, ``ssl_session_ticket_key``."""
+
+from __future__ import annotations
+
+import functools
+import mmap
+import os
+import re
+import ssl
+from collections.abc import Callable, Sequence
+from ctypes import (
+    Structure,
+    addressof,
+    byref,
+    c_char_p,
+    c_size_t,
+    c_uint,
+    c_void_p,
+    create_string_buffer,
+    memmove,
+    string_at,
+)
+from dataclasses import dataclass
+
+from geomail.errors import TlsSettingError
+from geomail.net.openssl.contexts import ServerContext
+from geomail.net.openssl.library import (
+    GetSessionCallback,
+    NewSessionCallback,
+    TicketCallback,
+    libssl,
+    pointer_to_connection,
+    pointer_to_context,
+)
+from geomail.net.session_cache import LARGEST, SessionCache, shared_cache
+
+_CTRL_CACHE_SIZE, _CTRL_CACHE_MODE, _CTRL_TICKET_KEYS = 42, 44, 59
+_CACHE_OFF, _CACHE_SERVER, _CACHE_NO_INTERNAL = 0x0, 0x2, 0x300
+_LONGEST_ID = 32
+_SMALLEST_CACHE = 8 * mmap.PAGESIZE
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
+_BUILTIN = re.compile(r"builtin(?::([1-9]\d{0,8}))?")
+_SHARED = re.compile(r"shared:([^:\s]+):(\d{1,12})([kKmM]?)")
+
+_TLS_1_3 = 0x304
+_NAME = 16
+_UTF8_STRING, _OCTET_STRING = 4, 5
+
+
+# -- the cache ------------------------------------------------------------------------------------
+
+
+def set_session_cache(context: ServerContext, words: str) -> None:
+    """``ssl_session_cache``: ``off``, ``none``, or ``builtin[:N]`` and ``shared:NAME:SIZE``, one or both.
+
+    ``off`` and ``none`` keep no session (``none`` pretends to, for clients that
+    fail otherwise); tickets resume sessions all the same, unless they are
+    off. ``builtin`` is one cache in each process; ``shared`` is one for all
+    processes that are forked after this.
+    """
+    pointer = pointer_to_context(context)
+    mode = _CACHE_SERVER | _CACHE_NO_INTERNAL
+    for word in words.split() or [words]:
+        if word in ("off", "none") and words == word:
+            mode = mode if word == "none" else _CACHE_OFF
+        elif match := _BUILTIN.fullmatch(word):
+            mode &= ~_CACHE_NO_INTERNAL
+            if match[1]:
+                libssl().SSL_CTX_ctrl(pointer, _CTRL_CACHE_SIZE, int(match[1]), None)
+        elif (match := _SHARED.fullmatch(word)) and context.shared_sessions is None:
+            _share(context, _cache(match))
+        else:
+            raise TlsSettingError("ssl_session_cache", f"invalid session cache {word!r}")
+    libssl().SSL_CTX_ctrl(pointer, _CTRL_CACHE_MODE, mode, None)
+
+
+def set_session_timeout(context: ServerContext, seconds: float) -> None:
+    """``ssl_session_timeout``: how long a session can be resumed."""
+    libssl().SSL_CTX_set_timeout(pointer_to_context(context), int(seconds))
+
+
+def forget_session(connection: ssl.SSLObject) -> None:
+    """Take the session of this connection out of the caches; a ticket that the client holds stays good."""
+    library, context = libssl(), connection.context
+    session = library.SSL_get_session(pointer_to_connection(connection))
+    if session:
+        library.SSL_CTX_remove_session(pointer_to_context(context), session)
+        if isinstance(context, ServerContext) and context.shared_sessions is not None:
+            context.shared_sessions.remove(_id_of(session))
+
+
+def _cache(match: re.Match[str]) -> SessionCache:
+    size = int(match[2]) * _UNITS[match[3].lower()]
+    if size < _SMALLEST_CACHE:
+        raise TlsSettingError("ssl_session_cache", f"session cache {match[0]!r} is too small")
+    return shared_cache(match[1], size)
+
+
+def _share(context: ServerContext, cache: SessionCache) -> None:
+    context.shared_sessions = cache
+    keep, find = _callbacks(cache)
+    pointer = pointer_to_context(context)
+    libssl().SSL_CTX_sess_set_new_cb(pointer, keep)
+    libssl().SSL_CTX_sess_set_get_cb(pointer, find)
+
+
+@functools.cache
+def _callbacks(cache: SessionCache) -> tuple[Callable[..., int], Callable[..., int | None]]:
+    library = libssl()
+
+    def keep(connection: int, session: int) -> int:
+        if library.SSL_version(connection) == _TLS_1_3 and not (
+            library.SSL_get_options(connection) & ssl.OP_NO_TICKET
+        ):
+            return 0  # OpenSSL only tells of it: the whole session is in the ticket
+        size = library.i2d_SSL_SESSION(session, None)
+        if 0 < size <= LARGEST:
+            buffer = create_string_buffer(size)
+            library.i2d_SSL_SESSION(session, byref(c_void_p(addressof(buffer))))
+            cache.put(_id_of(session), buffer.raw)
+        return 0  # no reference to the session is kept
+
+    def find(_connection: int, session_id: int, size: int, copy: object) -> int | None:
+        copy[0] = 0  # type: ignore[index]  # the session is the caller's
+        session = cache.get(string_at(session_id, size)) if 0 < size <= _LONGEST_ID else None
+        if session is None:
+            return None
+        buffer = create_string_buffer(session, len(session))
+        found: int | None = library.d2i_SSL_SESSION(None, byref(c_void_p(addressof(buffer))), len(session))
+        return found
+
+    return NewSessionCallback(keep), GetSessionCallback(find)
+
+
+def _id_of(session: int) -> bytes:
+    size = c_uint()
+    return string_at(libssl().SSL_SESSION_get_id(session, byref(size)), size.value)
+
+
+# -- keys of tickets ------------------------------------------------------------------------------
+
+
+class _Param(Structure):
+    """OSSL_PARAM."""
+
+    _fields_ = (
+        ("key", c_char_p),
+        ("data_type", c_uint),
+        ("data", c_void_p),
+        ("data_size", c_size_t),
+        ("return_size", c_size_t),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TicketKey:
+    """A key as it stands in nginx's files: 80 bytes (AES-256), or 48 (AES-128)."""
+
+    name: bytes
+    aes: bytes
+    hmac: bytes
+
+    @classmethod
+    def parse(cls, data: bytes) -> TicketKey | None:
+        """The key in these bytes; None if they are not 48 or 80."""
+        if len(data) == 80:
+            return cls(name=data[:16], hmac=data[16:48], aes=data[48:])
+        if len(data) == 48:
+            return cls(name=data[:16], aes=data[16:32], hmac=data[32:])
+        return None
+
+
+def set_session_ticket_keys(context: ServerContext, keys: Sequence[TicketKey]) -> None:
+    """``ssl_session_ticket_key``: the first key makes tickets, all of them open tickets."""
+    library, pointer = libssl(), pointer_to_context(context)
+    if len(keys) == 1 and len(keys[0].aes) == 32:  # as OpenSSL's own keys are
+        native = keys[0].name + keys[0].hmac + keys[0].aes
+        library.SSL_CTX_ctrl(pointer, _CTRL_TICKET_KEYS, len(native), native)
+        return
+    context.ticket_callback = callback = TicketCallback(_ticket_answers(keys))
+    library.SSL_CTX_set_tlsext_ticket_key_evp_cb(pointer, callback)
+
+
+def _ticket_answers(keys: Sequence[TicketKey]) -> Callable[..., int]:
+    """What OpenSSL asks for each ticket; SSL_CTX_set_tlsext_ticket_key_evp_cb(3) lists the answers."""
+    library = libssl()
+    by_name = {key.name: _Armed(key) for key in reversed(keys)}
+    newest = by_name[keys[0].name]
+
+    def answer(connection: int, name: int, iv: int, cipher: int, mac: int, making: int) -> int:
+        if making:
+            key, good = newest, 1
+            memmove(name, key.name, _NAME)
+            memmove(iv, os.urandom(16), 16)
+        else:
+            found = by_name.get(string_at(name, _NAME))
+            if found is None:
+                return 0
+            key = found
+            good = 1 if key is newest and library.SSL_version(connection) != _TLS_1_3 else 2  # 2: renew it
+        ready = library.EVP_CipherInit_ex(cipher, key.cipher, None, key.aes, iv, making)
+        return good if ready and library.EVP_MAC_CTX_set_params(mac, key.mac) else -1
+
+    return answer
+
+
+class _Armed:
+    """A key in the form that OpenSSL takes."""
+
+    __slots__ = ("_hmac", "aes", "cipher", "mac", "name")
+
+    def __init__(self, key: TicketKey) -> None:
+        library = libssl()
+        self.name = key.name
+        self.cipher = library.EVP_aes_256_cbc() if len(key.aes) == 32 else library.EVP_aes_128_cbc()
+        self.aes = create_string_buffer(key.aes, len(key.aes))
+        self._hmac = create_string_buffer(key.hmac, len(key.hmac)), create_string_buffer(b"SHA256")
+        secret, digest = self._hmac
+        self.mac = (_Param * 3)(
+            _Param(b"key", _OCTET_STRING, addressof(secret), len(secret), 0),
+            _Param(b"digest", _UTF8_STRING, addressof(digest), len(digest) - 1, 0),
+            _Param(None, 0, None, 0, 0),
+        )

@@ -1,0 +1,211 @@
+"""The settings of a listener's TLS, with their files; one that is wrong is named by nginx's directive."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from geomail.certificates import VerifyClient
+from geomail.errors import TlsSettingError
+from geomail.net.openssl import contexts, sessions
+from geomail.net.openssl.contexts import ServerContext
+from geomail.net.openssl.sessions import TicketKey
+
+#: Longest passphrase that ``ssl`` takes.
+_LONGEST_PASSWORD = 1024
+#: Where OpenSSL's reason holds one of these words, it judged the certificate, not the key.
+_ABOUT_CERTIFICATES = ("TOO_SMALL", "TOO_WEAK")
+
+
+def refuse_all(needing: Mapping[str, bool]) -> None:
+    """Refuse the first of the directives that is in use: libssl is out of reach."""
+    for directive, used in needing.items():
+        if used:
+            text = "needs a Python whose ssl module is linked to OpenSSL 3 as a shared library"
+            raise TlsSettingError(directive, text)
+
+
+def set_ciphers(context: ssl.SSLContext, ciphers: str, prefer_server_ciphers: bool) -> None:
+    """``ssl_ciphers`` (up to TLS 1.2) and ``ssl_prefer_server_ciphers``."""
+    try:
+        context.set_ciphers(ciphers)
+    except ssl.SSLError:
+        raise TlsSettingError("ssl_ciphers", f"{ciphers!r}: no cipher can be selected") from None
+    if prefer_server_ciphers:
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    else:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+
+
+def load_certificates(
+    context: ssl.SSLContext, pairs: Iterable[tuple[str, str]], password_file: str | None
+) -> None:
+    """``ssl_certificate`` with ``ssl_certificate_key``, ``data:…`` too; ``ssl_password_file``."""
+    passwords = () if password_file is None else _read_passwords(password_file)
+    for certificate, key in pairs:
+        with (
+            _as_file("ssl_certificate", certificate) as certificate_file,
+            _as_file("ssl_certificate_key", key) as key_file,
+        ):
+            _load(context, certificate_file, key_file, passwords, (_label(certificate), _label(key)))
+
+
+def load_dhparam(context: ssl.SSLContext, file: str) -> None:
+    """``ssl_dhparam``: without it there is no DHE."""
+    _read("ssl_dhparam", file)
+    try:
+        context.load_dh_params(file)
+    except ssl.SSLError as error:
+        text = f"{file!r} holds no usable DH parameters in PEM ({_reason(error)})"
+        raise TlsSettingError("ssl_dhparam", text) from None
+
+
+def verify_clients(
+    context: ServerContext,
+    mode: VerifyClient,
+    depth: int | None,
+    client_certificate: str | None,
+    trusted_certificate: str | None,
+    crl: str | None,
+) -> list[bytes]:
+    """``ssl_verify_client`` and what belongs to it; returns what a client's verdict depends on."""
+    basis = [mode.encode(), str(depth).encode()]
+    if mode != "off":
+        if mode != "optional_no_ca" and client_certificate is None and trusted_certificate is None:
+            text = "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client"
+            raise TlsSettingError("ssl_verify_client", text)
+        contexts.ask_for_certificate(context, depth)
+        if client_certificate is not None:
+            basis.append(_load_authorities(context, "ssl_client_certificate", client_certificate))
+            contexts.name_authorities(context, client_certificate)
+    if trusted_certificate is not None:
+        basis.append(_load_authorities(context, "ssl_trusted_certificate", trusted_certificate))
+    if crl is not None:
+        basis.append(_read("ssl_crl", crl))
+        contexts.load_crl(context, crl)
+    return basis
+
+
+def resume_sessions(
+    context: ServerContext, cache: str, timeout: float | None, tickets: bool, ticket_keys: Sequence[str]
+) -> None:
+    """``ssl_session_cache``, ``ssl_session_timeout``, ``ssl_session_tickets``, ``ssl_session_ticket_key``."""
+    sessions.set_session_cache(context, cache)
+    if timeout is not None:
+        sessions.set_session_timeout(context, timeout)
+    if not tickets:
+        context.options |= ssl.OP_NO_TICKET
+    if ticket_keys:
+        sessions.set_session_ticket_keys(context, _read_ticket_keys(ticket_keys))
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """OpenSSL's reason, in words."""
+    return (error.reason or str(error)).lower().replace("_", " ")
+
+
+def _read(directive: str, file: str) -> bytes:
+    """The content of a directive's file."""
+    try:
+        return Path(file).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: NUL in a name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TlsSettingError(directive, f"{file!r} cannot be read: {reason}") from None
+
+
+def _load_authorities(context: ssl.SSLContext, directive: str, file: str) -> bytes:
+    """Trust the CAs in a file, and give its content."""
+    content = _read(directive, file)
+    try:
+        context.load_verify_locations(cafile=file)
+    except ssl.SSLError as error:
+        text = f"{file!r} holds no certificate in PEM ({_reason(error)})"
+        raise TlsSettingError(directive, text) from None
+    return content
+
+
+def _read_ticket_keys(files: Sequence[str]) -> list[TicketKey]:
+    """``ssl_session_ticket_key``: one key in each file, the first is the one in use."""
+    keys = []
+    for file in files:
+        key = TicketKey.parse(_read("ssl_session_ticket_key", file))
+        if key is None:
+            raise TlsSettingError("ssl_session_ticket_key", f"{file!r} must be 48 or 80 bytes")
+        keys.append(key)
+    return keys
+
+
+def _read_passwords(file: str) -> tuple[bytes, ...]:
+    """One on each line; empty lines are none."""
+    lines = [line.removesuffix(b"\r") for line in _read("ssl_password_file", file).split(b"\n")]
+    if any(len(line) > _LONGEST_PASSWORD for line in lines):
+        raise TlsSettingError("ssl_password_file", f"too long line in {file!r}")
+    return tuple(line for line in lines if line)
+
+
+def _label(value: str) -> str:
+    """How a file is called in messages; what stands behind ``data:`` may be a key."""
+    return "data:…" if value.startswith("data:") else repr(value)
+
+
+@contextmanager
+def _as_file(directive: str, value: str) -> Iterator[str]:
+    """The name of a file with what the directive gives."""
+    if value.startswith(("engine:", "store:")):
+        raise TlsSettingError(directive, f"{value.partition(':')[0]}: is not supported; name a file")
+    if not value.startswith("data:"):
+        _read(directive, value)
+        yield value
+        return
+    descriptor = os.memfd_create("geomail")
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        file.write(value.removeprefix("data:").encode())
+        yield f"/proc/self/fd/{descriptor}"
+
+
+def _load(
+    context: ssl.SSLContext, certificate: str, key: str, passwords: Sequence[bytes], labels: tuple[str, str]
+) -> None:
+    """Load a certificate and its key, which each of the passwords may open. Nobody is asked at a terminal."""
+    asked = False
+
+    def answer(password: bytes | None) -> Callable[[], bytes]:
+        def give() -> bytes:
+            nonlocal asked
+            asked = True
+            if password is None:
+                text = f"{labels[1]}: the private key is encrypted, and no ssl_password_file is given for it"
+                raise TlsSettingError("ssl_certificate_key", text)
+            return password
+
+        return give
+
+    for password in passwords or (None,):
+        try:
+            context.load_cert_chain(certificate, key, answer(password))
+            return
+        except ssl.SSLError as error:
+            if not asked or error.reason == "KEY_VALUES_MISMATCH":
+                raise _refused(error, certificate, labels) from None
+    raise TlsSettingError("ssl_certificate_key", f"no line of ssl_password_file opens {labels[1]}")
+
+
+def _refused(error: ssl.SSLError, certificate: str, labels: tuple[str, str]) -> TlsSettingError:
+    """Which of the two files OpenSSL means, and what is wrong with it."""
+    if error.reason == "KEY_VALUES_MISMATCH":
+        text = f"the key {labels[1]} does not belong to the certificate {labels[0]} (key values mismatch)"
+        return TlsSettingError("ssl_certificate_key", text)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cafile=certificate)
+    except ssl.SSLError as closer:
+        return _no_certificate(closer, labels)
+    if any(word in (error.reason or "") for word in _ABOUT_CERTIFICATES):
+        return _no_certificate(error, labels)
+    return TlsSettingError("ssl_certificate_key", f"cannot load key {labels[1]}: {_reason(error)}")
+
+
+def _no_certificate(error: ssl.SSLError, labels: tuple[str, str]) -> TlsSettingError:
+    return TlsSettingError("ssl_certificate", f"cannot load certificate {labels[0]}: {_reason(error)}")
