@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import gevent
 
@@ -62,6 +62,7 @@ class Session:
         "_connect_time",
         "_login",
         "_login_time",
+        "_method",
         "_outcome",
         "_peer",
         "_reason",
@@ -83,6 +84,7 @@ class Session:
         self._backend: Wire | None = None
         self._backend_label = ""
         self._login: Login | None = None
+        self._method = ""
         self._relay: Relay | None = None
         self._started = time.monotonic()
         self._auth_time: float | None = None
@@ -91,7 +93,7 @@ class Session:
         self._outcome, self._side, self._reason, self._step = "shutdown", "geomail", "", ""
 
     def run(self, listen: Listen) -> None:
-        """Serve the client until the end; whatever happens, both connections are closed and it is told once."""
+        """Serve the client until the end: both connections are closed, and that is told, whatever happens."""
         frontend: Frontend | None = None
         self._opened()
         try:
@@ -117,7 +119,7 @@ class Session:
             if listen.proxy_protocol:
                 self._peer.proxy = proxy_header.read(self._client)
             if listen.ssl:
-                self._client.start_tls()
+                self._client.begin_tls()
         if self._service.protocol.name == "smtp":
             self._name_client()
             if self._server.smtp_greeting_delay:
@@ -149,7 +151,7 @@ class Session:
         attempt = 0
         while login is not None:
             attempt += 1
-            self._login = login
+            self._login, self._method = login, login.method
             admitted = self._admit(login, attempt)
             if not isinstance(admitted, Refused):
                 frontend.accept(admitted)
@@ -231,7 +233,7 @@ class Session:
                     self._service.protocol.name,
                     self._peer.address,
                     _text(self._login.user),
-                    self._login.method,
+                    self._method,
                     self._backend_label,
                 )
             )
@@ -256,12 +258,18 @@ class Session:
             frontend = self._service.protocol.frontend(self._client, self._peer)
         try:
             with TimeLimit(_FAREWELL, blame="client", private="client does not read"):
-                if isinstance(error, BackendRefused) and self._server.proxy_pass_error_message:
+                if self._passes_on(error):
                     self._client.send_lines(error.reply)
                 else:
                     frontend.farewell(error)
         except GeomailError:
             pass  # it has gone already, or does not listen
+
+    def _passes_on(self, error: SessionError) -> TypeGuard[BackendRefused]:
+        """Whether the client gets the backend's own words, as ``proxy_pass_error_message`` wants."""
+        return (
+            self._server.proxy_pass_error_message and isinstance(error, BackendRefused) and bool(error.reply)
+        )
 
     def _opened(self) -> None:
         service = self._service
@@ -288,7 +296,7 @@ class Session:
                 self._service.protocol.name,
                 self._peer.address,
                 _text(self._login.user),
-                self._login.method,
+                self._method,
                 self._backend_label if by == "backend" else "",
                 reason,
                 by,
@@ -309,7 +317,7 @@ class Session:
                 local_port=peer.local_port,
                 tls=" ".join(self._client.tls_described or ()),
                 user=_text(login.user) if login else "",
-                method=login.method if login else "",
+                method=self._method,
                 backend=self._backend_label,
                 outcome=self._outcome,
                 side=self._side,

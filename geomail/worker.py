@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
 import signal
+import time
 from _socket import AF_UNIX
 from _socket import socket as RawSocket
 from collections.abc import Iterator, Sequence
@@ -106,9 +108,10 @@ class Worker:
 
     def _drain(self) -> None:
         """Wait for the sessions to end, ``worker_shutdown_timeout`` seconds at most where that is set."""
-        with gevent.Timeout(self._config.worker_shutdown_timeout, False):
-            while self._graceful and self._sessions:
-                self._await_leaving(0.2)
+        limit = self._config.worker_shutdown_timeout
+        deadline = math.inf if limit is None else time.monotonic() + limit
+        while self._graceful and self._sessions and time.monotonic() < deadline:
+            self._await_leaving(0.2)
 
     def _accept(self, acceptor: Acceptor, listener: Listener, service: Service) -> None:
         while True:

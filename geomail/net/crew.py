@@ -80,16 +80,16 @@ class _Hand(RawGreenlet):
     job: Job | None
 
     def __init__(self, crew: Crew) -> None:
-        super().__init__(None, get_hub())
+        self._hub = get_hub()
+        super().__init__(None, self._hub)
         self.clock = Clock(self, lasting=True)
         self._idle = crew.idle
 
     def run(self) -> None:
-        hub = self.parent
         while self.job is not None:
             self.job.run()
             self.job = None
             if len(self._idle) < _SPARE:
                 self._idle.append(self)
-                hub.switch()
+                self._hub.switch()
         self.clock.close()

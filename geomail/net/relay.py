@@ -60,9 +60,7 @@ class Relay:
     either side, in either direction, start it anew.
     """
 
-    def __init__(
-        self, client: Wire, backend: Wire, crew: Crew, *, buffer: int | None, idle: float
-    ) -> None:
+    def __init__(self, client: Wire, backend: Wire, crew: Crew, *, buffer: int | None, idle: float) -> None:
         self._client = client
         self._backend = backend
         self._crew = crew

@@ -66,13 +66,13 @@ class Clock(Timeout):
     def _ring(self) -> None:
         self._stop()
         now = time.monotonic()
+        over = next((limit for limit in self._limits if limit.expires() <= now), None)
         for limit in self._limits:
-            if limit.expires() <= now:
-                self.fired = limit
-                self._greenlet.throw(self)
-                return
-        if self._limits:
-            self.wake_by(min(limit.expires() for limit in self._limits))
+            if limit is not over:
+                self.wake_by(limit.expires())
+        if over is not None:
+            self.fired = over
+            self._greenlet.throw(self)
 
 
 class TimeLimit:

@@ -35,7 +35,7 @@ class Peer:
     ``address`` is an IP address in text (``192.0.2.1``, ``2001:db8::1``,
     ``::ffff:192.0.2.1`` for a mapped one) or ``unix:``; ``local_address`` is
     geomail's end of the connection. ``name`` is the verified host name,
-    ``[UNAVAILABLE]`` or ``[TEMPUNAVAIL]`` (SMTP only, reference section 1.5).
+    ``[UNAVAILABLE]`` or ``[TEMPUNAVAIL]`` (SMTP only).
     ``tls`` holds protocol and cipher name while TLS is active.
     """
 
@@ -76,12 +76,11 @@ class Login:
         to give to a backend (a digest is none). ``none`` stays what it is.
         """
         method: Method = "plain" if password is not None and self.method != "none" else self.method
-        return replace(
-            self,
-            method=method,
-            user=self.user if user is None else user,
-            password=self.password if password is None else password,
-        )
+        user = self.user if user is None else user
+        password = self.password if password is None else password
+        if (method, user, password) == (self.method, self.user, self.password):
+            return self  # replace() costs more than the rest of a login's bookkeeping
+        return replace(self, method=method, user=user, password=password)
 
 
 @dataclass(frozen=True, slots=True)
