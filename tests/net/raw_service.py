@@ -17,7 +17,8 @@ Action = bytes | float | str
 class RawService:
     """Answers the n-th request with the n-th ``answer`` (the last one again and again).
 
-    ``requests`` are the requests as they came, ``connections`` counts clients.
+    ``requests`` are the requests as they came, ``served`` the numbers of the
+    connections that they came on, ``connections`` counts these.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class RawService:
     ) -> None:
         self.answers = [answer if isinstance(answer, list | tuple) else (answer,) for answer in answers]
         self.requests: list[bytes] = []
+        self.served: list[int] = []
         self.connections = 0
         self._tls = tls
         self._open: list[socket.socket] = []
@@ -58,9 +60,9 @@ class RawService:
         while True:
             sock, _ = self._listener.accept()
             self.connections += 1
-            self._jobs.append(gevent.spawn(self._serve, sock))
+            self._jobs.append(gevent.spawn(self._serve, sock, self.connections))
 
-    def _serve(self, sock: socket.socket) -> None:
+    def _serve(self, sock: socket.socket, number: int) -> None:
         if self._tls is not None:
             sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         self._open.append(sock)
@@ -69,6 +71,7 @@ class RawService:
                 sock.do_handshake()
             while request := _request(sock):
                 self.requests.append(request)
+                self.served.append(number)
                 answer = self.answers[min(len(self.requests), len(self.answers)) - 1]
                 for action in answer:
                     _act(sock, action)

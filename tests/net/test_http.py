@@ -97,7 +97,11 @@ NOT_REUSABLE = {
     "chunk of negative size": head(b"X: 1", b"Transfer-Encoding: chunked") + b"-1\r\n\r\n",
     "chunk of Python's hex": head(b"X: 1", b"Transfer-Encoding: chunked") + b"0x1\r\nx\r\n0\r\n\r\n",
     "chunk longer than declared": head(b"X: 1", b"Transfer-Encoding: chunked") + b"1\r\nxxx\r\n0\r\n\r\n",
-    "endless trailers": head(b"X: 1", b"Transfer-Encoding: chunked") + b"0\r\n" + b"Y: 2\r\n" * 5000,
+    "chunk without its line end": head(b"X: 1", b"Transfer-Encoding: chunked") + b"1\r\nxAB0\r\n\r\n",
+    "endless trailers": head(b"X: 1", b"Transfer-Encoding: chunked")
+    + b"0\r\n"
+    + b"Y: 2\r\n" * 5000
+    + b"\r\n",
 }
 
 
@@ -292,9 +296,7 @@ def test_an_answer_that_nobody_asked_for_is_nobodys(at_once: bool, client_of: Cl
     assert service.connections == 2
 
 
-def test_the_last_used_connection_is_used_next_and_idle_ones_are_bounded(
-    client_of: Clients, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_idle_connections_are_bounded(client_of: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "MOST_IDLE", 2)
     with RawService([0.02, EMPTY]) as service:
         client = client_of(service.port)
@@ -304,6 +306,17 @@ def test_the_last_used_connection_is_used_next_and_idle_ones_are_bounded(
         gevent.joinall([gevent.spawn(client.ask, REQUEST) for _ in range(5)], raise_error=True)
 
     assert service.connections == 8
+
+
+def test_the_connection_used_last_is_used_next(client_of: Clients) -> None:
+    with RawService([0.01, EMPTY]) as service:
+        client = client_of(service.port)
+        gevent.joinall([gevent.spawn(client.ask, REQUEST) for _ in range(3)], raise_error=True)
+        for _ in range(3):
+            client.ask(REQUEST)
+
+    assert service.connections == 3
+    assert len(set(service.served[3:])) == 1
 
 
 def test_a_connection_idle_for_too_long_is_not_used(
