@@ -74,7 +74,7 @@ class Master:
         self._ending = False
 
     def run(self) -> None:
-        """Start, and stay until all workers have ended. Raises CannotStart or ConfigError at the start only."""
+        """Start, and stay until all workers have ended. Raises CannotStart, ConfigError (at the start)."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         self._current = self._open(self._load(), [])
         self._announce(self._current)
@@ -250,7 +250,7 @@ def _tls_side(server: Server) -> TlsSide | None:
 
 
 def drop_privileges(user: str | None) -> None:
-    """Become ``user`` (``name`` or ``name:group``) for good; nothing to do where it is None. Raises CannotStart."""
+    """Become ``user`` (``name`` or ``name:group``) for good; None: stay as it is. Raises CannotStart."""
     if user is None or os.geteuid() != 0:
         return
     name, _, group = user.partition(":")

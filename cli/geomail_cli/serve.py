@@ -30,7 +30,6 @@ def serve(
     from geomail.errors import ConfigError, GeomailError
     from geomail.master import Master
     from geomail.sinks.log import Log, to_stderr
-
     from geomail_cli import render
 
     path, log = find_config(config), Log(to_stderr)

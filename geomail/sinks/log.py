@@ -19,7 +19,7 @@ _QUIET = frozenset({"done", "quit", "gone"})
 
 
 def escaped(text: str) -> str:
-    """``text`` fit for one log line: no control characters, no quotes, bounded; quoted where it has spaces."""
+    """``text`` fit for one log line: bounded, no control characters or quotes; quoted where it has spaces."""
     if len(text) > _LONGEST:
         text = text[:_LONGEST] + "…"
     if text.isascii() and text.isprintable() and not _NEEDS_CARE.intersection(text):
@@ -56,7 +56,8 @@ class Log:
 
     def _line(self, when: float, level: str, text: str) -> None:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(when))
-        self._write(f"{stamp}.{int(when * 1000) % 1000:03d}Z {level} {text}\n".encode("utf-8", "backslashreplace"))
+        line = f"{stamp}.{int(when * 1000) % 1000:03d}Z {level} {text}\n"
+        self._write(line.encode("utf-8", "backslashreplace"))
 
     def _closed(self, event: Event) -> None:
         assert isinstance(event, SessionClosed)
@@ -71,7 +72,8 @@ class Log:
         self._line(
             event.time,
             "warning",
-            f"{event.protocol} login refused by {event.by} session={event.session} server={escaped(event.server)}"
+            f"{event.protocol} login refused by {event.by} session={event.session}"
+            f" server={escaped(event.server)}"
             f" client={event.client} user={escaped(event.user)} method={event.method}"
             f" reason={escaped(event.reason)}",
         )
