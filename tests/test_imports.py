@@ -35,7 +35,16 @@ CONFIG = Rule(
     may=("errors", "config"), outside=("pydantic", "pydantic_core", "toml"), never=frozenset(NETWORK)
 )
 ASKED = Rule(
-    may=("net", "config.schema", "errors", "certificates", "conversation", "auth", "backends", "protocols.base"),
+    may=(
+        "net",
+        "config.schema",
+        "errors",
+        "certificates",
+        "conversation",
+        "auth",
+        "backends",
+        "protocols.base",
+    ),
     for_types=("config",),
     outside=("gevent",),
 )
