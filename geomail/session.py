@@ -24,7 +24,7 @@ from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, Se
 from geomail.net.relay import Relay
 from geomail.net.timing import TimeLimit
 from geomail.protocols import proxy_header
-from geomail.protocols.base import TEMPUNAVAIL, UNAVAILABLE, HandshakeOptions, Login, Peer, passed_on
+from geomail.protocols.base import HandshakeOptions, Login, Peer, passed_on, told_name
 
 if TYPE_CHECKING:
     from geomail.auth.base import Source
@@ -127,7 +127,7 @@ class Session:
 
     def _name_client(self) -> None:
         found = self._service.resolver.client_name(self._peer.address)
-        self._peer.name = found.name or (TEMPUNAVAIL if found.temporary else UNAVAILABLE)
+        self._peer.name = told_name(found.name, found.temporary)
         if found.problem:
             self._remark(found.problem)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 UNAVAILABLE = b"[UNAVAILABLE]"
 TEMPUNAVAIL = b"[TEMPUNAVAIL]"
 
+
 Method = Literal["plain", "apop", "cram-md5", "external", "none"]
 BackendTls = Literal["off", "implicit", "starttls"]
 
@@ -188,3 +189,8 @@ def passed_on(refused: BackendRefused, pass_words: bool) -> Refusal:
     if pass_words:
         return Refusal(reply=refused.reply)
     return Refusal(neutral=True, temporary=refused.temporary)
+
+
+def told_name(name: bytes | None, temporary: bool) -> bytes:
+    """What an auth service and a backend are told of a client's name, found or not."""
+    return name or (TEMPUNAVAIL if temporary else UNAVAILABLE)
