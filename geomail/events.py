@@ -95,7 +95,8 @@ class SessionClosed(Event):
     ``outcome`` is how (``done``, ``quit``, ``refused``, ``timeout``, …),
     ``side`` who ended it (client, auth, backend, geomail), ``reason`` the
     private text, ``step`` the step of the backend's handshake it ended in.
-    ``relayed``: whether the client was logged in at its backend.
+    ``relayed``: whether the client was logged in at its backend; ``refusals``
+    counts the logins that were refused.
     Times are seconds; an absent one is None. ``bytes_in`` counts what came
     from the client, ``bytes_out`` what went to it, as it was on the wire.
     """
@@ -117,6 +118,7 @@ class SessionClosed(Event):
     reason: str
     step: str
     relayed: bool
+    refusals: int
     duration: float
     auth_time: float | None
     connect_time: float | None

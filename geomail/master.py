@@ -99,6 +99,9 @@ class Master:
             self._end(signal.SIGQUIT)
         elif number == signal.SIGHUP:
             self._reload()
+        elif number == signal.SIGUSR1:
+            self._log.reopen()
+            self._signal(self._children(), signal.SIGUSR1)
 
     def _end(self, number: signal.Signals) -> None:
         notify("STOPPING=1")
@@ -215,11 +218,21 @@ class Master:
                         sock = _bind(listen)
                         made.append(sock)
                     listeners.append(Listener(server, listen, sock, side))
+            self._open_log(config)
         except GeomailError:
             for sock in made:
                 sock.close()
             raise
         return Generation(config, listeners)
+
+    def _open_log(self, config: Config) -> None:
+        settings = config.log
+        try:
+            self._log.use(**settings.model_dump())
+            if config.user is not None and settings.target not in ("stderr", "syslog"):
+                os.chown(settings.target, user_and_group(config.user)[0].pw_uid, -1)
+        except OSError as error:
+            raise CannotStart(f"cannot write the log to {settings.target}: {error.strerror}") from None
 
     def _announce(self, generation: Generation) -> None:
         for listener in generation.listeners:
@@ -249,18 +262,23 @@ def _tls_side(server: Server) -> TlsSide | None:
     return TlsSide(context, server=True)
 
 
-def drop_privileges(user: str | None) -> None:
-    """Become ``user`` (``name`` or ``name:group``) for good; None: stay as it is. Raises CannotStart."""
-    if user is None or os.geteuid() != 0:
-        return
+def user_and_group(user: str) -> tuple[pwd.struct_passwd, int]:
+    """The account and the group id of ``name`` or ``name:group``. Raises CannotStart."""
     name, _, group = user.partition(":")
     try:
         account = pwd.getpwnam(name)
-        gid = grp.getgrnam(group).gr_gid if group else account.pw_gid
+        return account, grp.getgrnam(group).gr_gid if group else account.pw_gid
     except KeyError:
         raise CannotStart(f"user = {user!r}: no such user or group") from None
-    os.setgid(gid)
-    os.initgroups(name, gid)
+
+
+def drop_privileges(user: str | None) -> None:
+    """Become ``user`` for good; nothing to do where it is None or we are not root. Raises CannotStart."""
+    if user is None or os.geteuid() != 0:
+        return
+    account, group = user_and_group(user)
+    os.setgid(group)
+    os.initgroups(account.pw_name, group)
     os.setuid(account.pw_uid)
 
 

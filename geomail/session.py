@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import gevent
 
@@ -30,13 +30,21 @@ if TYPE_CHECKING:
     from geomail.auth.base import Source
     from geomail.config.schema import Listen, Server
     from geomail.events import EventStream
-    from geomail.net.crew import Crew
+    from geomail.net.crew import Crew, Job
     from geomail.net.resolver import Resolver
     from geomail.net.wire import Wire
     from geomail.protocols.base import Frontend, Protocol
 
 #: Seconds for the last words to a client that does not read them.
 _FAREWELL = 5.0
+
+
+class Interruption(BaseException):
+    """Thrown into a session to end it with ``error``: nobody on its way takes it for an error of theirs."""
+
+    def __init__(self, error: SessionError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +68,14 @@ class Session:
         "_backend_label",
         "_client",
         "_connect_time",
+        "_ending",
         "_login",
         "_login_time",
         "_method",
         "_outcome",
         "_peer",
         "_reason",
+        "_refusals",
         "_relay",
         "_server",
         "_service",
@@ -85,7 +95,9 @@ class Session:
         self._backend_label = ""
         self._login: Login | None = None
         self._method = ""
+        self._refusals = 0
         self._relay: Relay | None = None
+        self._ending = False
         self._started = time.monotonic()
         self._auth_time: float | None = None
         self._connect_time: float | None = None
@@ -103,6 +115,10 @@ class Session:
         except SessionError as error:
             self._failed(error)
             self._say_farewell(frontend, error)
+        except Interruption as interruption:
+            self._failed(interruption.error)
+            if frontend is not None and self._may_speak():
+                self._say_farewell(frontend, interruption.error)
         except Exception as bug:
             self._outcome, self._reason = "bug", f"{type(bug).__name__}: {bug}"
             raise
@@ -111,6 +127,42 @@ class Session:
             if self._backend is not None:
                 self._backend.close()
             self._closed()
+
+    def end(self, job: Job, error: SessionError) -> None:
+        """End it soon, from another greenlet; ``job`` runs it. Once is enough.
+
+        The client hears of it only where that cannot be taken for something
+        else: before the relay, or in a silence between two lines.
+        """
+        if not self._ending:
+            self._ending = True
+            job.stop(Interruption(error))
+
+    def described(self) -> dict[str, Any]:
+        """What there is to tell of it now; names are those of SessionClosed where both have them.
+
+        ``state`` is login, backend (logging in there) or relay; ``started``
+        is of time.time(), ``idle`` the seconds since bytes were relayed.
+        """
+        peer, login, relay = self._peer, self._login, self._relay
+        return {
+            "session": self.id,
+            "server": self._server.name,
+            "protocol": self._service.protocol.name,
+            "state": "relay" if relay else "backend" if self._backend else "login",
+            "client": peer.address,
+            "client_port": peer.port,
+            "local": peer.local_address,
+            "local_port": peer.local_port,
+            "tls": " ".join(self._client.tls_described or ()),
+            "user": _text(login.user) if login else "",
+            "method": self._method,
+            "backend": self._backend_label,
+            "started": time.time() - (time.monotonic() - self._started),
+            "idle": relay.idle if relay else None,
+            "bytes_in": self._client.received,
+            "bytes_out": self._client.sent,
+        }
 
     # -- before the dialogue ----------------------------------------------------------------------
 
@@ -262,8 +314,12 @@ class Session:
                     self._client.send_lines(error.reply)
                 else:
                     frontend.farewell(error)
-        except GeomailError:
+        except (GeomailError, Interruption):
             pass  # it has gone already, or does not listen
+
+    def _may_speak(self) -> bool:
+        """Whether the client takes words of geomail's own for what they are, wherever it was interrupted."""
+        return not self._client.half_said and (self._relay is None or self._relay.is_quiet)
 
     def _passes_on(self, error: SessionError) -> TypeGuard[BackendRefused]:
         """Whether the client gets the backend's own words, as ``proxy_pass_error_message`` wants."""
@@ -288,6 +344,7 @@ class Session:
 
     def _refused(self, reason: str, by: str) -> None:
         assert self._login is not None
+        self._refusals += 1
         self._service.events.emit(
             LoginRefused(
                 time.time(),
@@ -324,6 +381,7 @@ class Session:
                 reason=self._reason,
                 step=self._step,
                 relayed=self._relay is not None,
+                refusals=self._refusals,
                 duration=time.monotonic() - self._started,
                 auth_time=self._auth_time,
                 connect_time=self._connect_time,

@@ -68,6 +68,7 @@ class Worker:
             raise GeomailError("gevent's monkey patching must come first: use the geomail command")
         self._config = config
         self._log = log
+        log.into_background()
         self._crew = Crew()
         self._sessions: dict[str, Job] = {}
         self._left = Event()
@@ -89,6 +90,7 @@ class Worker:
             gevent.signal_handler(number, self._stop_now)
         gevent.signal_handler(signal.SIGQUIT, self._stop_gracefully)
         gevent.signal_handler(signal.SIGHUP, lambda: None)
+        gevent.signal_handler(signal.SIGUSR1, self._log.reopen)
         self._stop.wait()
         gevent.killall(self._accepting)
         for acceptor in self._acceptors:
@@ -97,6 +99,7 @@ class Worker:
             self._drain()
         for job in tuple(self._sessions.values()):
             job.kill()
+        self._log.close()
 
     def _stop_now(self) -> None:
         self._graceful = False

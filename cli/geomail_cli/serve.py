@@ -29,10 +29,10 @@ def serve(
     from geomail.config.load import find_config
     from geomail.errors import ConfigError, GeomailError
     from geomail.master import Master
-    from geomail.sinks.log import Log, to_stderr
+    from geomail.sinks.log import Log
     from geomail_cli import render
 
-    path, log = find_config(config), Log(to_stderr)
+    path, log = find_config(config), Log()
     try:
         Master(lambda: _checked(path), log).run()
     except ConfigError as error:

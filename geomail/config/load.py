@@ -167,7 +167,11 @@ def _complete(document: Document) -> Config:
     servers = tuple(_inherit(document.mail, server) for server in document.mail.server)
     process = {key: getattr(document, key) for key in Process.model_fields}
     return Config(
-        **process, servers=servers, backends=document.backends, passthrough=document.auth.passthrough
+        **process,
+        servers=servers,
+        log=document.log,
+        backends=document.backends,
+        passthrough=document.auth.passthrough,
     )
 
 

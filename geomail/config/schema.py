@@ -28,6 +28,10 @@ from geomail.config.values import (
     Headers,
     ImapMethods,
     Listens,
+    LogFacility,
+    LogFormat,
+    LogLevel,
+    LogTarget,
     Name,
     NameServers,
     Pop3Methods,
@@ -246,8 +250,23 @@ class Process(Table):
     )
 
 
+class Logging(Table):
+    """The table ``[log]``: where and how the log is written."""
+
+    target: LogTarget = Field("stderr", description="stderr, syslog, or the path of a file")
+    format: LogFormat = Field(
+        "text", description="text, json, or dovecot (for the log filters made for Dovecot)"
+    )
+    level: LogLevel = Field(
+        "info", description="what is logged at least: debug, info, notice, warning, error"
+    )
+    facility: LogFacility = Field("mail", description="facility in syslog")
+
+
 class Document(Process):
     """The whole file, as it is written."""
+
+    log: Logging = Field(Logging(), description="the log")
 
     mail: Mail = Field(Mail(), description="the mail proxy")
     auth: Auth = Field(Auth(), description="auth sources beside auth_http")
@@ -260,6 +279,7 @@ class Config(Process):
     """A whole configuration, complete: inheritance is resolved, everything is checked."""
 
     servers: tuple[Server, ...]
+    log: Logging = Logging()
     backends: dict[str, Backend] = Field(default_factory=dict)
     passthrough: Passthrough = Passthrough()
 
@@ -272,6 +292,7 @@ def keys_of(table: type[Table]) -> list[str]:
 #: The model of each table, by the header that the file writes.
 TABLES: dict[str, type[Table]] = {
     "": Document,
+    "[log]": Logging,
     "[mail]": Mail,
     "[[mail.server]]": Server,
     "[auth]": Auth,

@@ -86,6 +86,10 @@ def _file(value: str, info: ValidationInfo) -> str:
     return str(Path(_folder(info), value))
 
 
+def _log_target(target: str, info: ValidationInfo) -> str:
+    return target if target in ("stderr", "syslog") else _file(target, info)
+
+
 def _ssl_protocols(value: object) -> tuple[object, ...]:
     names = {name.lower(): name for name in _SSL_PROTOCOLS}
     return tuple(names.get(word, word) if isinstance(word, str) else word for word in parse_words(value))
@@ -198,6 +202,16 @@ _WORDS = BeforeValidator(parse_words)
 _LABEL = PlainSerializer(_label)
 
 File = Annotated[str, AfterValidator(_file)]
+LogTarget = Annotated[str, AfterValidator(_log_target)]
+LogFormat = Annotated[Literal["text", "json", "dovecot"], BeforeValidator(parse_choice)]
+LogLevel = Annotated[Literal["debug", "info", "notice", "warning", "error"], BeforeValidator(parse_choice)]
+LogFacility = Annotated[
+    Literal[
+        "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+        "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+    ],
+    BeforeValidator(parse_choice),
+]  # fmt: skip
 Files = Annotated[tuple[File, ...], BeforeValidator(_array)]
 Listens = Annotated[
     tuple[Annotated[Listen, BeforeValidator(_listen), PlainSerializer(_listen_words)], ...],

@@ -1,120 +1,113 @@
-"""The log: one line per finished session, and one per refusal or remark.
+"""The log: one record per finished session, and one per refusal or remark.
 
-Lines are ``time level message key=value …``. Whatever came from outside is
-escaped, so that one event is one line and says only what it is.
+Three forms (``[log] format``): ``text`` for the eye, ``json`` for machines,
+``dovecot`` for the filters that exist for Dovecot's login lines. What came
+from outside is escaped in each: one event is one line, and says only what it is.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from geomail.events import Event, EventStream, LoginRefused, Remark, SessionClosed
+from geomail.sinks import dovecot_lines, json_lines, text_lines
+from geomail.sinks.writer import Writer, open_target
 
-#: Longest text from outside that a line shows, in characters.
-_LONGEST = 300
+Format = Literal["text", "json", "dovecot"]
+
+#: nginx's levels, the worst last.
+LEVELS = ("debug", "info", "notice", "warning", "error")
+_RANKS = {level: rank for rank, level in enumerate(LEVELS)}
+_FORMS = {"text": text_lines, "json": json_lines, "dovecot": dovecot_lines}
 #: Outcomes that are the client's own business, not trouble.
-_QUIET = frozenset({"done", "quit", "gone"})
+_QUIET = frozenset({"done", "quit", "gone", "refused", "shutdown", "kicked"})
 
 
-def escaped(text: str) -> str:
-    """``text`` fit for one log line: bounded, no control characters or quotes; quoted where it has spaces."""
-    if len(text) > _LONGEST:
-        text = text[:_LONGEST] + "…"
-    if text.isascii() and text.isprintable() and not _NEEDS_CARE.intersection(text):
-        return text or "-"
-    shown = "".join(c if c.isprintable() and c not in '"\\' else _escape(c) for c in text)
-    return f'"{shown}"'
-
-
-_NEEDS_CARE = frozenset(' "\\=')
-
-
-def _escape(char: str) -> str:
-    code = ord(char)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+def level_of(closed: SessionClosed) -> str:
+    """How much a finished session matters to the operator."""
+    if closed.outcome in _QUIET:
+        return "info"
+    return "warning" if closed.side == "client" else "error"
 
 
 class Log:
-    """Writes what happens as text, one line each, to ``write``."""
+    """Tells what happens, in lines; to the standard error until :meth:`use` says otherwise.
 
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        self._write = write
+    Until :meth:`into_background` lines are written by the caller, who may have
+    to wait for a slow disk.
+    """
+
+    def __init__(self) -> None:
+        self._writer: Writer | None = None
+        self._second, self._stamp = 0, ""
+        self.use()
+
+    def use(
+        self,
+        *,
+        target: str = "stderr",
+        format: Format = "text",  # noqa: A002  # the option's name
+        level: str = "info",
+        facility: str = "mail",
+    ) -> None:
+        """Write as ``[log]`` wants from now on. Raises OSError where a file or syslog cannot be opened."""
+        self._target = open_target(target, facility)
+        self._write: Callable[[str, bytes], None] = self._target.write
+        self._form = _FORMS[format]
+        self._least = _RANKS[level]
+
+    def into_background(self) -> None:
+        """Write from a thread from now on: a slow disk delays the log, never a session."""
+        self._writer = Writer(self._target)
+        self._write = self._writer.put
+
+    def reopen(self) -> None:
+        """Open a file anew, after it was moved away."""
+        if self._writer is None:
+            self._target.reopen()
+        else:
+            self._writer.reopen()
+
+    def close(self) -> None:
+        """Write what is still held back, if that does not take long."""
+        if self._writer is not None:
+            self._writer.close()
 
     def subscribe(self, events: EventStream) -> None:
         """Read from the stream what the log tells."""
+        if self._least <= _RANKS["warning"]:
+            events.subscribe(self._refused, LoginRefused)
+            events.subscribe(self._remark, Remark)
         events.subscribe(self._closed, SessionClosed)
-        events.subscribe(self._refused, LoginRefused)
-        events.subscribe(self._remark, Remark)
 
     def say(self, level: str, text: str) -> None:
-        """Write a line about the process itself; ``text`` holds nothing from outside unescaped."""
-        self._line(time.time(), level, text)
-
-    def _line(self, when: float, level: str, text: str) -> None:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(when))
-        line = f"{stamp}.{int(when * 1000) % 1000:03d}Z {level} {text}\n"
-        self._write(line.encode("utf-8", "backslashreplace"))
+        """Tell something about the process itself; nothing from outside may stand in ``text`` unescaped."""
+        if _RANKS[level] >= self._least:
+            now = time.time()
+            self._put(level, self._form.said(self._time(now), level, text))
 
     def _closed(self, event: Event) -> None:
         assert isinstance(event, SessionClosed)
-        quiet = event.outcome in _QUIET
-        level = "info" if quiet else "error" if event.side in ("backend", "auth", "geomail") else "warning"
-        if event.outcome in ("refused", "shutdown"):
-            level = "info"
-        self._line(event.time, level, " ".join(_closed_fields(event)))
+        level = level_of(event)
+        if _RANKS[level] >= self._least:
+            self._put(level, self._form.closed(self._time(event.time), level, event))
 
     def _refused(self, event: Event) -> None:
         assert isinstance(event, LoginRefused)
-        self._line(
-            event.time,
-            "warning",
-            f"{event.protocol} login refused by {event.by} session={event.session}"
-            f" server={escaped(event.server)}"
-            f" client={event.client} user={escaped(event.user)} method={event.method}"
-            f" reason={escaped(event.reason)}",
-        )
+        self._put("warning", self._form.refused(self._time(event.time), "warning", event))
 
     def _remark(self, event: Event) -> None:
         assert isinstance(event, Remark)
-        user = f" user={escaped(event.user)}" if event.user else ""
-        self._line(
-            event.time,
-            "warning",
-            f"remark session={event.session} server={escaped(event.server)} client={event.client}{user}"
-            f" text={escaped(event.text)}",
-        )
+        self._put("warning", self._form.remarked(self._time(event.time), "warning", event))
 
+    def _put(self, level: str, line: str) -> None:
+        self._write(level, line.encode("utf-8", "backslashreplace") + b"\n")
 
-def _closed_fields(event: SessionClosed) -> list[str]:
-    client = f"[{event.client}]" if ":" in event.client and event.client_port else event.client
-    fields = [
-        f"{event.protocol} session {event.outcome}",
-        f"session={event.session}",
-        f"server={escaped(event.server)}",
-        f"client={client}:{event.client_port}" if event.client_port else f"client={client}",
-    ]
-    if event.user or event.method:
-        fields += [f"user={escaped(event.user)}", f"method={event.method}"]
-    if event.tls:
-        fields.append(f"tls={escaped(event.tls)}")
-    if event.backend:
-        fields.append(f"backend={escaped(event.backend)}")
-    fields.append(f"by={event.side}")
-    if event.step:
-        fields.append(f"step={event.step}")
-    if event.reason:
-        fields.append(f"reason={escaped(event.reason)}")
-    times = (("auth", event.auth_time), ("connect", event.connect_time), ("login", event.login_time))
-    fields += [f"{name}={seconds * 1000:.1f}ms" for name, seconds in times if seconds is not None]
-    fields += [f"duration={event.duration:.3f}s", f"in={event.bytes_in}", f"out={event.bytes_out}"]
-    return fields
-
-
-def to_stderr(line: bytes) -> None:
-    """Write a line to the standard error, as a whole."""
-    while line:
-        line = line[os.write(2, line) :]
+    def _time(self, when: float) -> str:
+        """The time of a line, RFC 3339 in UTC with milliseconds; most of it is made once a second."""
+        second = int(when)
+        if second != self._second:
+            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._stamp}.{int(when * 1000) % 1000:03d}Z"
