@@ -217,6 +217,13 @@ class ShuttingDown(SessionError):
     farewell = Farewell.SHUTDOWN
 
 
+class Kicked(SessionError):
+    """An operator ended the session."""
+
+    outcome = "kicked"
+    farewell = Farewell.SHUTDOWN
+
+
 class TlsSettingError(GeomailError):
     """A TLS setting cannot be used: a file, a word, or something that this Python's OpenSSL cannot do.
 

@@ -32,10 +32,10 @@ class Job:
         self.stop()
         self.join()
 
-    def stop(self) -> None:
-        """End it by GreenletExit, soon."""
+    def stop(self, error: BaseException | type[BaseException] = GreenletExit) -> None:
+        """Throw ``error`` into it, soon; nothing but GreenletExit may leave it again."""
         if not self.finished:
-            get_hub().loop.run_callback(self._throw)
+            get_hub().loop.run_callback(self._throw, error)
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended, ``timeout`` seconds at most."""
@@ -55,9 +55,9 @@ class Job:
         if self._ended is not None:
             self._ended.set()
 
-    def _throw(self) -> None:
+    def _throw(self, error: BaseException | type[BaseException]) -> None:
         if not self.finished:
-            self._hand.throw(GreenletExit)
+            self._hand.throw(error)
 
 
 class Crew:

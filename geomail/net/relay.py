@@ -21,8 +21,11 @@ DEFAULT_BUFFER = 4096
 LARGEST_BUFFER = 256 * 1024
 #: Seconds that the other direction may still take once one side has ended.
 LINGER = 30.0
+#: Seconds of silence after which words of geomail's own disturb nothing.
+QUIET = 1.0
 #: Short reads in a row after which a grown buffer is given back.
 _SHORT_READS = 4
+_LF = 0x0A
 
 
 class IdleLimit(TimeLimit):
@@ -87,6 +90,20 @@ class Relay:
             up.kill()
         return self._ended_by or "backend"
 
+    @property
+    def idle(self) -> float:
+        """Seconds since something moved."""
+        return time.monotonic() - self._limit.moved
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether both directions have been silent for QUIET seconds, each after the end of a line."""
+        return (
+            self._ended_by is None
+            and self.idle >= QUIET
+            and all(wire.at_line_end and not wire.half_said for wire in (self._client, self._backend))
+        )
+
     def _up(self) -> None:
         try:
             self._copy(self._client, self._backend)
@@ -116,6 +133,7 @@ class Relay:
             limit.moved = time.monotonic()
             sink.send(data)
             limit.moved = time.monotonic()
+            sink.at_line_end = data[-1] == _LF
             if len(data) >= size:
                 size, short = min(size * 2, self._largest), 0
             elif size > self._smallest:

@@ -37,8 +37,11 @@ class Wire(Conversation):
     ``sock`` is a raw (unpatched) non-blocking socket, owned from here on.
     ``received`` and ``sent`` count bytes of the application, TLS not included.
     ``resumed`` is the time.monotonic() at which the peer last made room for a
-    send that had to wait, 0 if none had to. One greenlet may read while
-    another one writes; nobody may do either when the wire is closed.
+    send that had to wait, 0 if none had to. ``half_said`` is true while a
+    send waits for room or TLS is being started: whoever is interrupted in it
+    has nothing more to say here. The relay keeps ``at_line_end``: whether
+    what it sent last was a whole line. One greenlet may read while another
+    one writes; nobody may do either when the wire is closed.
     """
 
     __slots__ = (
@@ -49,6 +52,8 @@ class Wire(Conversation):
         "_sock",
         "_tls",
         "_writer",
+        "at_line_end",
+        "half_said",
         "received",
         "resumed",
         "sent",
@@ -63,6 +68,8 @@ class Wire(Conversation):
         self._writer: _IoWatcher | None = None
         self._buffer = b""
         self._channel: TlsChannel | None = None
+        self.at_line_end = True
+        self.half_said = False
         self.received = 0
         self.sent = 0
         self.resumed = 0.0
@@ -162,6 +169,7 @@ class Wire(Conversation):
         assert self._channel is None, "TLS is active already"
         assert self._tls is not None, "start_tls on a connection without TLS settings"
         channel = self._tls.channel(self.peer)
+        self.half_said = True
         if early:
             channel.feed(early)
         elif channel.server:
@@ -176,6 +184,7 @@ class Wire(Conversation):
         if not channel.keeps_tickets:
             self._send_all(channel.drain())
         self._channel = channel
+        self.half_said = False
 
     def _write(self, data: bytes) -> None:
         self.send(data)
@@ -254,7 +263,9 @@ class Wire(Conversation):
     def _wait_for_room(self) -> None:
         if self._writer is None:
             self._writer = self._hub.loop.io(self._sock.fileno(), _WRITE)
+        self.half_said = True
         self._wait(self._writer)
+        self.half_said = False
         self.resumed = time.monotonic()
 
     def _last_alert(self, channel: TlsChannel) -> None:
