@@ -23,10 +23,10 @@ servers:  ## Postfix, Dovecot and the clients that tests use, from the distribut
 	tests/servers/install.sh
 
 .PHONY: lock
-lock: environment  ## requirements.lock again, from pyproject.toml and what is released today
+lock:  ## requirements.lock again, from pyproject.toml and what is released today
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet uv
-	.venv-lock/bin/uv pip compile pyproject.toml --extra dev --upgrade --universal --python-version 3.11 \
+	.venv-lock/bin/uv pip compile pyproject.toml --extra dev --quiet --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-emit-index-url --output-file requirements.lock
 
 .PHONY: clean

@@ -65,7 +65,7 @@ RULES: dict[str, Rule] = {
         for_types=("config.schema",),
         never=frozenset(NETWORK | {"time", "logging"}),
     ),
-    "net": Rule(may=("errors", "certificates", "conversation", "net"), outside=("gevent", "dns")),
+    "net": Rule(may=("errors", "certificates", "conversation", "net"), outside=("gevent", "greenlet", "dns")),
     "auth": ASKED,
     "backends": ASKED,
     "session": Rule(may=ALL_BELOW_SESSION, outside=("gevent",)),
