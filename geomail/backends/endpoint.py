@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from geomail.net.resolver import canonical_host
 from geomail.net.tls import TlsSide, client_context
 
 if TYPE_CHECKING:
@@ -34,13 +35,22 @@ class Endpoint:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def described(self) -> str:
+        """The address, and the name if it has one: ``192.0.2.1:143 (dovecot)``."""
+        return f"{self.label} ({self.name})" if self.name else self.label
+
 
 class Backends:
     """The configured backends, by name and by address."""
 
     def __init__(self, configured: Mapping[str, Backend]) -> None:
         self._by_name = {name: _endpoint(backend) for name, backend in configured.items()}
-        self._by_address = {(e.host, e.port): e for e in self._by_name.values() if not e.path}
+        self._by_address = {
+            (canonical_host(endpoint.host), endpoint.port): endpoint
+            for endpoint in self._by_name.values()
+            if not endpoint.path
+        }
 
     def named(self, name: str) -> Endpoint:
         """The backend of the table ``[backends.NAME]``. Raises KeyError."""
@@ -48,7 +58,7 @@ class Backends:
 
     def at(self, host: str, port: int) -> Endpoint:
         """The backend configured at this address; any other address is plaintext, as in nginx."""
-        return self._by_address.get((host, port)) or Endpoint("", host, port)
+        return self._by_address.get((canonical_host(host), port)) or Endpoint("", host, port)
 
 
 def _endpoint(backend: Backend) -> Endpoint:
