@@ -253,7 +253,7 @@ class Session:
 
     def _log_in(self, login: Login, verdict: Accepted) -> tuple[bytes, ...]:
         endpoint = verdict.backend
-        self._backend_label = f"{endpoint.label} ({endpoint.name})" if endpoint.name else endpoint.label
+        self._backend_label = endpoint.described
         login = self._login = login.rewritten(verdict.user, verdict.password)
         seconds = self._server.timeout
         began = time.monotonic()

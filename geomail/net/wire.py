@@ -138,6 +138,12 @@ class Wire(Conversation):
         """The descriptor of the socket, -1 once closed."""
         return self._sock.fileno()
 
+    @property
+    def local_address(self) -> str:
+        """The IP address of our end; empty on a Unix socket."""
+        name = self._sock.getsockname()
+        return name[0] if isinstance(name, tuple) else ""
+
     # -- Conversation -----------------------------------------------------------------------------
 
     @property

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 UNAVAILABLE = b"[UNAVAILABLE]"
 TEMPUNAVAIL = b"[TEMPUNAVAIL]"
 
-
 Method = Literal["plain", "apop", "cram-md5", "external", "none"]
 BackendTls = Literal["off", "implicit", "starttls"]
 
