@@ -8,6 +8,8 @@ import gevent
 import pytest
 
 from geomail.net.tls import TlsSide, client_context
+from tests.net.legs import Legs, leg
+from tests.net.pki import Pki
 from tests.net.support import listener_context
 from tests.servers.certificates import Certificates
 
@@ -30,6 +32,12 @@ def nothing_leaks() -> Iterator[None]:
     assert _open_files() <= files
 
 
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """Certificates of every verdict."""
+    return Pki(tmp_path_factory.mktemp("pki"))
+
+
 @pytest.fixture
 def server_side(certificates: Certificates) -> TlsSide:
     """TLS as geomail has it towards clients."""
@@ -40,3 +48,21 @@ def server_side(certificates: Certificates) -> TlsSide:
 def client_side(certificates: Certificates) -> TlsSide:
     """TLS as geomail has it towards backends."""
     return TlsSide(client_context(ca=str(certificates.ca.certificate), verify=True), False, "localhost")
+
+
+@pytest.fixture(params=["plain-plain", "tls-plain", "plain-tls", "tls-tls"])
+def legs(
+    request: pytest.FixtureRequest, server_side: TlsSide, client_side: TlsSide, certificates: Certificates
+) -> Legs:
+    """Both legs of a relay, in every combination; the client's is named first."""
+    client, backend = request.param.split("-")
+    return Legs(
+        leg("client", server_side if client == "tls" else None, certificates),
+        leg("backend", client_side if backend == "tls" else None, certificates),
+    )
+
+
+@pytest.fixture
+def plain_legs(certificates: Certificates) -> Legs:
+    """Both legs of a relay, without TLS."""
+    return Legs(leg("client", None, certificates), leg("backend", None, certificates))

@@ -40,9 +40,9 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     return near, far
 
 
-def raw(sock: socket.socket, kind: type[RawSocket] = RawSocket) -> RawSocket:
+def raw(sock: socket.socket) -> RawSocket:
     """The same connection as a wire wants it: unpatched, non-blocking."""
-    bare = kind(sock.family, sock.type, sock.proto, fileno=sock.detach())
+    bare = RawSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
     bare.setblocking(False)
     return bare
 
@@ -77,8 +77,22 @@ def read_all(peer: Peer) -> bytes:
     return b"".join(pieces)
 
 
+def read_exactly(peer: Peer, size: int) -> bytes:
+    """The next ``size`` bytes."""
+    pieces = []
+    while size:
+        piece = peer.recv(size)
+        if not piece:
+            raise AssertionError(f"ended {size} bytes too early")
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
 class Peer(Protocol):
     """What a test does at the other end of a wire, plain or secured."""
+
+    sock: socket.socket
 
     def sendall(self, data: bytes, /) -> None: ...
     def recv(self, size: int, /) -> bytes: ...
@@ -103,6 +117,24 @@ class PlainPeer:
 
     def reset(self) -> None:
         reset(self.sock)
+
+
+class NotedSocket(RawSocket):
+    """A socket that notes how much is asked of it."""
+
+    asked: list[int]
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        self.asked.append(size)
+        return super().recv(size, flags)
+
+
+def noted(sock: socket.socket) -> NotedSocket:
+    """The same connection, taking notes from now on."""
+    bare = NotedSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+    bare.setblocking(False)
+    bare.asked = []
+    return bare
 
 
 def wire_pair(peer: Side = "client", tls: TlsSide | None = None) -> tuple[Wire, PlainPeer]:

@@ -3,7 +3,6 @@
 import os
 import socket
 import time
-from _socket import socket as RawSocket
 from collections.abc import Callable
 
 import gevent
@@ -16,8 +15,10 @@ from tests.net.support import (
     Peer,
     PlainPeer,
     TlsPeer,
+    noted,
     raw,
     read_all,
+    read_exactly,
     secured_pair,
     tcp_pair,
     wire_pair,
@@ -190,21 +191,9 @@ def test_counts_are_of_the_application(pair: tuple[Wire, Peer]) -> None:
     peer.close()
 
 
-class NotedSocket(RawSocket):
-    """A socket that notes how much is asked of it."""
-
-    asked: list[int]
-
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        self.asked.append(size)
-        return super().recv(size, flags)
-
-
 def test_no_read_is_larger_than_was_asked_for() -> None:
     near, far = tcp_pair()
-    sock = raw(near, NotedSocket)
-    assert isinstance(sock, NotedSocket)
-    sock.asked = []
+    sock = noted(near)
     wire = Wire(sock, "client")
     far.sendall(b"x" * 100)
 
@@ -402,7 +391,7 @@ def test_one_greenlet_reads_while_another_one_writes(pair: tuple[Wire, Peer]) ->
     data = os.urandom(65536) * 64
     sending = gevent.spawn(wire.send, data)
     talking = gevent.spawn(peer.sendall, data)
-    listening = gevent.spawn(_read_exactly, peer, len(data))
+    listening = gevent.spawn(read_exactly, peer, len(data))
 
     assert wire.read_exactly(len(data)) == data
     assert listening.get() == data
@@ -411,14 +400,6 @@ def test_one_greenlet_reads_while_another_one_writes(pair: tuple[Wire, Peer]) ->
     talking.get()
     wire.close()
     peer.close()
-
-
-def _read_exactly(peer: Peer, size: int) -> bytes:
-    pieces = []
-    while size:
-        pieces.append(peer.recv(size))
-        size -= len(pieces[-1])
-    return b"".join(pieces)
 
 
 def test_a_unix_socket_is_a_wire_too() -> None:

@@ -1,0 +1,80 @@
+"""A relay with both its legs, and who is at their other ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gevent
+
+from geomail.errors import Side
+from geomail.net.crew import Crew
+from geomail.net.relay import Relay
+from geomail.net.tls import TlsSide
+from geomail.net.wire import Wire
+from tests.net.support import PATIENCE, Peer, PlainPeer, TlsPeer, noted, tcp_pair
+from tests.servers.certificates import Certificates
+
+
+@dataclass
+class Leg:
+    """A wire, what was asked of its socket since it was made, and its other end."""
+
+    peer: Peer
+    wire: Wire
+    asked: list[int]
+
+
+def leg(side: Side, tls: TlsSide | None, certificates: Certificates) -> Leg:
+    """A leg with TLS active, or without TLS."""
+    near, far = tcp_pair()
+    sock = noted(near)
+    wire = Wire(sock, side, tls)
+    if tls is None:
+        return Leg(PlainPeer(far), wire, sock.asked)
+    if tls.server:
+        peer = TlsPeer(far, certificates.client_context(), name="localhost")
+    else:
+        peer = TlsPeer(far, certificates.server.server_context(), server=True)
+    shaking = gevent.spawn(peer.handshake)
+    wire.start_tls()
+    shaking.get(timeout=PATIENCE)
+    sock.asked.clear()
+    return Leg(peer, wire, sock.asked)
+
+
+class Legs:
+    """Two legs, and the session that relays between them."""
+
+    def __init__(self, client: Leg, backend: Leg) -> None:
+        self.client, self.client_wire, self.client_asked = client.peer, client.wire, client.asked
+        self.backend, self.backend_wire, self.backend_asked = backend.peer, backend.wire, backend.asked
+        self.crew = Crew()
+        self._session: gevent.Greenlet[..., str] | None = None
+
+    def relay(self, buffer: int | None = None, idle: float = 30.0) -> None:
+        """Relay between them, and close both wires at the end, as a session does."""
+        relay = Relay(self.client_wire, self.backend_wire, self.crew, buffer=buffer, idle=idle)
+        self._session = gevent.spawn(self._run, relay)
+
+    def _run(self, relay: Relay) -> str:
+        try:
+            return relay.run()
+        finally:
+            self.client_wire.close()
+            self.backend_wire.close()
+
+    @property
+    def session(self) -> gevent.Greenlet[..., str]:
+        assert self._session is not None
+        return self._session
+
+    def ended_by(self, seconds: float = 2.0) -> str:
+        """Who ended it, which must be soon."""
+        return self.session.get(timeout=seconds)
+
+    def leave(self) -> None:
+        """Let both peers close, and the session end of it."""
+        self.client.close()
+        self.backend.close()
+        self.session.join(timeout=PATIENCE)
+        assert self.session.dead

@@ -1,0 +1,192 @@
+"""Connecting: one address after the other, and nothing left behind where it fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+
+from geomail.errors import PeerTimeout
+from geomail.net import connect as module
+from geomail.net.connect import Address, connect
+from geomail.net.timing import TimeLimit
+from geomail.net.tls import TlsSide
+from geomail.net.wire import Wire
+from tests.net.support import TlsPeer
+from tests.servers.certificates import Certificates
+
+
+def address_of(listener: socket.socket) -> Address:
+    return listener.family, listener.getsockname()
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """One that answers."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.settimeout(5)
+        yield sock
+
+
+@pytest.fixture
+def closed_port() -> Address:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return address_of(sock)
+
+
+@pytest.fixture
+def hanging() -> Iterator[Address]:
+    """An address where nobody ever answers: its backlog is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as sock:
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(sock.getsockname())
+        yield address_of(sock)
+        for one in waiting:
+            one.close()
+
+
+def option(wire: Wire, level: int, name: int) -> int:
+    with socket.socket(fileno=os.dup(wire.fileno())) as sock:
+        return sock.getsockopt(level, name)
+
+
+def speaks(wire: Wire, listener: socket.socket) -> bool:
+    """Whether the wire leads to this listener."""
+    other, _ = listener.accept()
+    with other:
+        wire.send(b"hello")
+        return other.recv(100) == b"hello"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_tcp(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as listener:
+        wire = connect([address_of(listener)], peer="backend")
+
+        assert wire.peer == "backend"
+        assert option(wire, socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert option(wire, socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert speaks(wire, listener)
+        wire.close()
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "lmtp")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        wire = connect([(socket.AF_UNIX, path)], peer="backend")
+        assert speaks(wire, listener)
+        wire.close()
+
+    with pytest.raises(ConnectionRefusedError):
+        connect([(socket.AF_UNIX, path)], peer="backend")
+    with pytest.raises(FileNotFoundError):
+        connect([(socket.AF_UNIX, path + "x")], peer="backend")
+
+
+def test_tls_is_there_to_be_started(
+    listener: socket.socket, client_side: TlsSide, certificates: Certificates
+) -> None:
+    wire = connect([address_of(listener)], peer="backend", tls=client_side)
+    other, _ = listener.accept()
+    peer = TlsPeer(other, certificates.server.server_context(), server=True)
+    shaking = gevent.spawn(peer.handshake)
+    assert not wire.secured
+
+    wire.start_tls()
+
+    shaking.get()
+    wire.close()
+    peer.close()
+
+
+def test_refused(closed_port: Address) -> None:
+    with pytest.raises(ConnectionRefusedError, match="Connection refused"):
+        connect([closed_port], peer="backend")
+
+
+def test_unreachable() -> None:
+    multicast = (socket.AF_INET, ("224.0.0.1", 25))  # TCP cannot go there
+
+    with pytest.raises(OSError, match="unreachable") as raised:
+        connect([multicast], peer="backend")
+    assert raised.value.errno == errno.ENETUNREACH
+
+
+def test_no_address_at_all() -> None:
+    with pytest.raises(OSError, match="no address"):
+        connect([], peer="backend")
+
+
+def test_the_next_address_is_tried_where_one_refuses(closed_port: Address, listener: socket.socket) -> None:
+    wire = connect([closed_port, closed_port, address_of(listener)], peer="backend")
+
+    assert speaks(wire, listener)
+    wire.close()
+
+
+def test_the_first_address_that_answers_is_taken(closed_port: Address, listener: socket.socket) -> None:
+    wire = connect([address_of(listener), closed_port], peer="backend")
+
+    assert speaks(wire, listener)
+    wire.close()
+
+
+def test_the_last_failure_is_the_one_that_is_told(closed_port: Address, tmp_path: Path) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        connect([(socket.AF_UNIX, str(tmp_path / "none")), closed_port], peer="backend")
+
+
+def test_an_address_that_hangs_does_not_use_up_the_time_of_the_next(
+    hanging: Address, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ATTEMPT", 0.1)
+    began = time.monotonic()
+
+    with TimeLimit(5, blame="backend", private="too late"):
+        wire = connect([hanging, address_of(listener)], peer="backend")
+
+    assert 0.09 < time.monotonic() - began < 1
+    assert speaks(wire, listener)
+    wire.close()
+
+
+def test_a_hanging_address_and_then_a_refusal(
+    hanging: Address, closed_port: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ATTEMPT", 0.05)
+
+    with pytest.raises(ConnectionRefusedError):
+        connect([hanging, closed_port], peer="backend")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_callers_limit_is_for_all_of_it(
+    number: int, hanging: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ATTEMPT", 0.2)
+    with (
+        pytest.raises(PeerTimeout, match="too late"),
+        TimeLimit(0.1 * number + 0.1 * (number - 1), blame="backend", private="too late"),
+    ):
+        connect([hanging] * number, peer="backend")
+
+
+def test_being_killed_leaves_nothing_open(hanging: Address) -> None:
+    job = gevent.spawn(connect, [hanging], peer="backend")
+    gevent.sleep(0.01)
+
+    job.kill()
+
+    assert isinstance(job.value, gevent.GreenletExit)
