@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import secrets
+import os
 import signal
 import time
 from _socket import AF_UNIX
 from _socket import socket as RawSocket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,9 @@ from gevent.event import Event
 
 from geomail.auth import source_for
 from geomail.backends import Backends
-from geomail.errors import GeomailError
+from geomail.errors import GeomailError, ShuttingDown
 from geomail.events import EventStream
-from geomail.net.crew import Crew, Job
+from geomail.net.crew import Crew
 from geomail.net.listen import Acceptor
 from geomail.net.resolver import Resolver
 from geomail.net.tls import TlsSide
@@ -29,6 +28,9 @@ from geomail.net.wire import Wire
 from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import Peer
 from geomail.session import Service, Session
+from geomail.sessions import Sessions
+from geomail.sinks.feed import Feed
+from geomail.sinks.tally import Tally
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config, Listen, Server
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Seconds to wait when the process has no descriptor left for another client.
 _OUT_OF_DESCRIPTORS = 0.5
+#: Seconds for the goodbyes to all clients when this process ends, and for the console to hear of it.
+_FAREWELLS, _LAST_NEWS = 1.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +64,31 @@ class Listener:
 class Worker:
     """Serves listeners that were bound for it, in this process.
 
+    ``console`` is where the console process hears what happens here; None if there is none.
     Raises GeomailError unpatched: a blocking call would stop every session.
     """
 
-    def __init__(self, config: Config, listeners: Sequence[Listener], log: Log) -> None:
+    def __init__(
+        self,
+        config: Config,
+        listeners: Sequence[Listener],
+        log: Log,
+        generation: int = 0,
+        console: bytes | None = None,
+    ) -> None:
         if not monkey.is_module_patched("socket"):
             raise GeomailError("gevent's monkey patching must come first: use the geomail command")
         self._config = config
         self._log = log
         log.into_background()
         self._crew = Crew()
-        self._sessions: dict[str, Job] = {}
-        self._left = Event()
-        self._ids = _session_ids()
+        self._sessions = Sessions()
         self._stop = Event()
         self._graceful = False
+        self._told: dict[str, Any] = {}
         events = EventStream()
         log.subscribe(events)
+        self._feed = self._open_feed(console, events, generation) if console is not None else None
         services = _services(config, events, self._crew)
         self._acceptors = [Acceptor(listener.sock) for listener in listeners]
         self._accepting = [
@@ -97,8 +109,9 @@ class Worker:
             acceptor.close()
         if self._graceful:
             self._drain()
-        for job in tuple(self._sessions.values()):
-            job.kill()
+        self._sessions.end_all(ShuttingDown("geomail stops"), _FAREWELLS)
+        if self._feed is not None:
+            self._feed.close(_LAST_NEWS)
         self._log.close()
 
     def _stop_now(self) -> None:
@@ -114,12 +127,27 @@ class Worker:
         limit = self._config.worker_shutdown_timeout
         deadline = math.inf if limit is None else time.monotonic() + limit
         while self._graceful and self._sessions and time.monotonic() < deadline:
-            self._await_leaving(0.2)
+            self._sessions.await_leaving(0.2)
+
+    def _open_feed(self, console: bytes, events: EventStream, generation: int) -> Feed:
+        hello = {"pid": os.getpid(), "generation": generation, "started": time.time()}
+        tally = Tally(events, self._config)
+        orders = {"list": self._sessions.listed, "kick": self._sessions.kicked}
+        return Feed(console, events, hello, lambda everything: self._status(tally, everything), orders)
+
+    def _status(self, tally: Tally, everything: bool) -> dict[str, Any]:
+        """What the console should know now; empty if nothing has changed since it was told."""
+        state = {"sessions": len(self._sessions), "draining": self._graceful}
+        changes = tally.changes(everything)
+        if state == self._told and not changes:
+            return {}
+        self._told = state
+        return {**state, **changes}
 
     def _accept(self, acceptor: Acceptor, listener: Listener, service: Service) -> None:
         while True:
             while len(self._sessions) >= self._config.worker_connections:
-                self._await_leaving()
+                self._sessions.await_leaving()
             try:
                 sock, address = acceptor.accept()
             except OSError as error:
@@ -134,20 +162,15 @@ class Worker:
         except OSError:
             sock.close()  # gone already
             return
-        session = Session(next(self._ids), service, Wire(sock, "client", listener.side), peer)
-        self._sessions[session.id] = self._crew.start(self._serve, session, listener.listen)
+        number, session_id = self._sessions.new_id()
+        session = Session(session_id, service, Wire(sock, "client", listener.side), peer)
+        self._sessions.add(number, session, self._crew.start(self._serve, number, session, listener.listen))
 
-    def _serve(self, session: Session, listen: Listen) -> None:
+    def _serve(self, number: int, session: Session, listen: Listen) -> None:
         try:
             session.run(listen)
         finally:
-            del self._sessions[session.id]
-            self._left.set()
-
-    def _await_leaving(self, seconds: float | None = None) -> None:
-        """Wait until a session ends."""
-        self._left.clear()
-        self._left.wait(seconds)
+            self._sessions.remove(number)
 
 
 def _peer(sock: RawSocket, address: Any) -> Peer:
@@ -155,12 +178,6 @@ def _peer(sock: RawSocket, address: Any) -> Peer:
     if sock.family == AF_UNIX:
         return Peer("unix:", 0, f"unix:{local}", 0)
     return Peer(address[0], address[1], local[0], local[1])
-
-
-def _session_ids() -> Iterator[str]:
-    """Unique over machines and restarts: a random prefix for the process, and a count."""
-    prefix = secrets.token_hex(5)
-    return (f"{prefix}-{number:x}" for number in itertools.count(1))
 
 
 def _services(config: Config, events: EventStream, crew: Crew) -> dict[int, Service]:

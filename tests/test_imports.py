@@ -69,7 +69,10 @@ RULES: dict[str, Rule] = {
     "auth": ASKED,
     "backends": ASKED,
     "session": Rule(may=ALL_BELOW_SESSION, outside=("gevent",)),
-    "sinks": Rule(may=("events", "errors", "config.schema", "sinks"), outside=("gevent",)),
+    "jsonlines": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
+    "selection": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
+    "sessions": Rule(may=("errors", "selection"), for_types=("net.crew", "session"), outside=("gevent",)),
+    "sinks": Rule(may=("events", "errors", "config.schema", "jsonlines", "sinks"), outside=("gevent",)),
     "worker": Rule(may=("",), outside=("gevent",)),
     "master": Rule(may=("",), outside=("gevent",)),
 }

@@ -1,0 +1,167 @@
+"""A worker's line to the console process: events for those who watch, counters, answers to what is asked.
+
+Nothing waits for it. Where the console does not read fast enough, events are
+dropped and counted; where it has gone, the worker looks for the next one. With
+nobody watching it sends what the counters have come to, once a second at most.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gevent
+from gevent import socket
+from gevent.event import Event as Signal
+
+from geomail.errors import GeomailError
+from geomail.events import KINDS, Event, EventStream, record
+from geomail.jsonlines import BadLine, Lines, decode, encode
+
+#: Events that wait for the console; those beyond are lost.
+MOST_WAITING = 4096
+#: Events that are encoded at a stretch.
+_BATCH = 128
+#: Seconds in which events gather, so that one write carries many.
+_GATHER = 0.02
+#: Longest order from the console, in bytes.
+LONGEST_ORDER = 128 * 1024
+#: Seconds between two looks at the counters.
+_STATUS_EVERY = 1.0
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 2.0
+
+Order = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Feed:
+    """Serves the console that listens at ``address``, whichever that is, until :meth:`close`.
+
+    ``hello`` is what this worker says of itself. ``status`` gives what has
+    changed since it was called last, or everything. ``orders`` are carried
+    out by name, and what they return is the answer; they must not wait.
+    """
+
+    def __init__(
+        self,
+        address: bytes,
+        events: EventStream,
+        hello: Mapping[str, Any],
+        status: Callable[[bool], dict[str, Any]],
+        orders: Mapping[str, Order],
+    ) -> None:
+        self._address = address
+        self._events = events
+        self._hello = hello
+        self._status = status
+        self._orders = {"watch": self._watch, **orders}
+        self._waiting: deque[Event] = deque()
+        self._lost = 0
+        self._answers: list[bytes] = []
+        self._wake = Signal()
+        self._kinds: tuple[type[Event], ...] = ()
+        self._sending = False
+        self._serving = gevent.spawn(self._serve)
+
+    def close(self, seconds: float) -> None:
+        """Send what waits, for ``seconds`` at most, and end."""
+        deadline = time.monotonic() + seconds
+        while (self._waiting or self._sending) and time.monotonic() < deadline:
+            gevent.sleep(0.01)
+        self._serving.kill()
+
+    # -- the connection ---------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        delay = _FIRST_DELAY
+        while True:
+            try:
+                with socket.socket(socket.AF_UNIX) as sock:
+                    sock.connect(self._address)
+                    delay = _FIRST_DELAY
+                    self._talk(sock)
+            except (OSError, BadLine):
+                pass  # the next console will know no more of it
+            finally:
+                self._watch({"kinds": []})
+            gevent.sleep(delay)
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+    def _talk(self, sock: socket.socket) -> None:
+        self._answers = [encode({"hello": self._hello}), encode({"status": self._status(True)})]
+        writing = gevent.spawn(self._write, sock)
+        try:
+            lines = Lines(LONGEST_ORDER)
+            while data := sock.recv(65536):
+                for line in lines.feed(data):
+                    self._obey(decode(line))
+        finally:
+            writing.kill()
+            self._sending = False
+
+    def _obey(self, asked: dict[str, Any]) -> None:
+        order = self._orders.get(str(asked.get("do")))
+        try:
+            answer = order(asked) if order else {"error": "unknown order"}
+        except GeomailError as error:
+            answer = {"error": str(error)}
+        self._answers.append(encode({"answer": asked.get("ask"), **answer}))
+        self._wake.set()
+
+    # -- what is sent -----------------------------------------------------------------------------
+
+    def _write(self, sock: socket.socket) -> None:
+        due = time.monotonic() + _STATUS_EVERY
+        try:
+            while True:
+                if time.monotonic() >= due:
+                    due = time.monotonic() + _STATUS_EVERY
+                    self._note_status()
+                if batch := self._batch():
+                    self._sending = True
+                    sock.sendall(batch)
+                    self._sending = False
+                    gevent.sleep(0)
+                else:
+                    self._rest(due - time.monotonic())
+        except OSError:
+            pass  # the reader sees the end too
+
+    def _rest(self, seconds: float) -> None:
+        self._wake.clear()
+        if self._wake.wait(seconds) and not self._answers:
+            gevent.sleep(_GATHER)
+
+    def _batch(self) -> bytes:
+        lines, self._answers = self._answers, []
+        waiting = self._waiting
+        lines += [encode(record(waiting.popleft())) for _ in range(min(_BATCH, len(waiting)))]
+        if self._lost and len(waiting) < MOST_WAITING:
+            lines.append(encode({"lost": self._lost}))
+            self._lost = 0
+        return b"".join(lines)
+
+    def _note_status(self) -> None:
+        if changed := self._status(False):
+            self._answers.append(encode({"status": changed}))
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def _watch(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Read the events that the console asks for, instead of those it asked for before."""
+        self._events.unsubscribe(self._take, *self._kinds)
+        self._kinds = tuple(KINDS[kind] for kind in asked["kinds"] if kind in KINDS)
+        self._events.subscribe(self._take, *self._kinds)
+        if not self._kinds:
+            self._waiting.clear()
+            self._lost = 0
+        return {"kinds": [kind.kind for kind in self._kinds]}
+
+    def _take(self, event: Event) -> None:
+        if len(self._waiting) >= MOST_WAITING:
+            self._lost += 1
+            return
+        self._waiting.append(event)
+        if not self._wake.is_set():
+            self._wake.set()
