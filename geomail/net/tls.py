@@ -20,7 +20,7 @@ from geomail.net import tls_settings
 from geomail.net.openssl import contexts, peers
 from geomail.net.openssl.contexts import ServerContext
 from geomail.net.openssl.library import available
-from geomail.net.openssl.sessions import forget_session
+from geomail.net.openssl.sessions import forget_session, set_session_id_context
 
 #: The most that one TLS record carries.
 _PLAINTEXT = 16384
@@ -121,8 +121,8 @@ def server_context(
     contexts.run_conf_commands(context, conf_command, conf_folder)
     if context.options & ssl.OP_NO_TICKET and session_cache in ("off", "none"):
         context.num_tickets = 0  # no session is kept that such a ticket could name
-    basis += [alpn.encode(), *contexts.certificates(context)]
-    contexts.set_session_id_context(context, _digest(basis))
+    if session_ticket_key or context.shared_sessions is not None:
+        context.session_id_context = _digest([*basis, alpn.encode(), *contexts.certificates(context)])
     return context
 
 
@@ -193,6 +193,8 @@ class TlsChannel:
         self._object = side.context.wrap_bio(
             self._incoming, self._outgoing, server_side=side.server, server_hostname=side.server_name
         )
+        if isinstance(side.context, ServerContext) and side.context.session_id_context:
+            set_session_id_context(self._object, side.context.session_id_context)
         self._peer: Side = peer
         self._waiting: bytes | memoryview = b""
         self._ended = False

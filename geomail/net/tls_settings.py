@@ -16,6 +16,8 @@ from geomail.net.openssl.sessions import TicketKey
 
 #: Longest passphrase that ``ssl`` takes.
 _LONGEST_PASSWORD = 1024
+#: OpenSSL's reasons where a key is another certificate's, of the same kind or not.
+_MISMATCH = ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 #: Where OpenSSL's reason holds one of these words, it judged the certificate, not the key.
 _ABOUT_CERTIFICATES = ("TOO_SMALL", "TOO_WEAK")
 
@@ -188,14 +190,14 @@ def _load(
             context.load_cert_chain(certificate, key, answer(password))
             return
         except ssl.SSLError as error:
-            if not asked or error.reason == "KEY_VALUES_MISMATCH":
+            if not asked or error.reason in _MISMATCH:
                 raise _refused(error, certificate, labels) from None
     raise TlsSettingError("ssl_certificate_key", f"no line of ssl_password_file opens {labels[1]}")
 
 
 def _refused(error: ssl.SSLError, certificate: str, labels: tuple[str, str]) -> TlsSettingError:
     """Which of the two files OpenSSL means, and what is wrong with it."""
-    if error.reason == "KEY_VALUES_MISMATCH":
+    if error.reason in _MISMATCH:
         text = f"the key {labels[1]} does not belong to the certificate {labels[0]} (key values mismatch)"
         return TlsSettingError("ssl_certificate_key", text)
     try:

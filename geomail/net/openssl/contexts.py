@@ -34,8 +34,13 @@ _CTRL_MODE, _CTRL_GROUPS_LIST, _CTRL_CURRENT_CERT = 33, 92, 117
 
 
 class ServerContext(ssl.SSLContext):
-    """A server's context, with what must live as long as it does."""
+    """A server's context, with what must live as long as it does.
 
+    Where its sessions may be those of other contexts, ``session_id_context``
+    tells which: those with the same value.
+    """
+
+    session_id_context: bytes = b""
     shared_sessions: SessionCache | None = None
     ticket_callback: object = None
 
@@ -118,12 +123,6 @@ def load_crl(context: ssl.SSLContext, file: str) -> None:
         raise TlsSettingError("ssl_crl", f"{file!r} holds no revocation list in PEM ({errors()})")
     clear_errors()
     context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
-
-
-def set_session_id_context(context: ssl.SSLContext, value: bytes) -> None:
-    """Let only sessions be resumed that were begun under the same value, of 32 bytes at most."""
-    accepted = libssl().SSL_CTX_set_session_id_context(pointer_to_context(context), value, len(value))
-    assert accepted, errors()
 
 
 def certificates(context: ssl.SSLContext) -> Iterator[bytes]:

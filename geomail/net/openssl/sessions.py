@@ -20,7 +20,7 @@ from ctypes import (
     memmove,
     string_at,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from geomail.errors import TlsSettingError
 from geomail.net.openssl.contexts import ServerContext
@@ -77,6 +77,15 @@ def set_session_cache(context: ServerContext, words: str) -> None:
 def set_session_timeout(context: ServerContext, seconds: float) -> None:
     """``ssl_session_timeout``: how long a session can be resumed."""
     libssl().SSL_CTX_set_timeout(pointer_to_context(context), int(seconds))
+
+
+def set_session_id_context(connection: ssl.SSLObject, value: bytes) -> None:
+    """Resume only sessions that were begun under the same value, of 32 bytes at most; before the handshake.
+
+    It is the connection's: from Python 3.13 on, ``ssl`` overrides the context's.
+    """
+    accepted = libssl().SSL_set_session_id_context(pointer_to_connection(connection), value, len(value))
+    assert accepted, "too long"
 
 
 def forget_session(connection: ssl.SSLObject) -> None:
@@ -156,9 +165,9 @@ class _Param(Structure):
 class TicketKey:
     """A key as it stands in nginx's files: 80 bytes (AES-256), or 48 (AES-128)."""
 
-    name: bytes
-    aes: bytes
-    hmac: bytes
+    name: bytes = field(repr=False)
+    aes: bytes = field(repr=False)
+    hmac: bytes = field(repr=False)
 
     @classmethod
     def parse(cls, data: bytes) -> TicketKey | None:

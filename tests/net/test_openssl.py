@@ -1,0 +1,158 @@
+"""The functions below server_context: what is found in libssl, and what is read from certificates."""
+
+import _ssl
+import ssl
+
+import pytest
+
+from geomail.net.openssl import contexts, library, peers
+from geomail.net.openssl.sessions import TicketKey
+from tests.net.pki import Pki
+
+# -- the library ----------------------------------------------------------------------------------
+
+
+def test_it_is_available() -> None:
+    assert library.available()
+
+
+def test_pointers() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    connection = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+
+    pointer = library.pointer_to_context(context)
+
+    assert library.libssl().SSL_get_SSL_CTX(library.pointer_to_connection(connection)) == pointer
+    assert library.libssl().SSL_CTX_get_options(pointer) == context.options
+    assert library.pointer_to_context(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) != pointer
+
+
+@pytest.mark.parametrize("words", [[None, 1, 2], [1, 1, 1], [None, None, None]])
+def test_objects_that_look_different_are_left_alone(
+    words: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = library.libssl()
+    monkeypatch.setattr(library, "_words", lambda _instance, count: words[:count])
+
+    assert not library._objects_look_as_known(loaded)
+
+
+def test_objects_that_are_too_small_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = library.libssl()
+    monkeypatch.setattr(library, "_room", lambda _instance: 2)
+
+    assert not library._objects_look_as_known(loaded)
+
+
+def test_a_library_that_is_linked_in_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(_ssl, "__file__")
+
+    assert library._load.__wrapped__() is None
+
+
+@pytest.mark.parametrize("name", ["SSL_CTX_of_tomorrow"])
+def test_a_library_of_another_version_is_out_of_reach(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(library._FUNCTIONS, name, (None,))
+
+    assert library._load.__wrapped__() is None
+
+
+def test_errors_are_told_once() -> None:
+    libssl = library.libssl()
+    assert not libssl.SSL_load_client_CA_file(b"/none")
+
+    assert "No such file or directory" in library.errors()
+    assert library.errors() == "no reason given"
+
+
+def test_every_function_has_its_types() -> None:
+    libssl = library.libssl()
+
+    for name, (result, *arguments) in library._FUNCTIONS.items():
+        function = getattr(libssl, name)
+        assert (function.restype, list(function.argtypes)) == (result, arguments)
+
+
+# -- ALPN -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        (b"", []),
+        (b"\x04imap", [b"imap"]),
+        (b"\x02h2\x04imap", [b"h2", b"imap"]),
+        (b"\x00\x04imap", [b"", b"imap"]),
+        (b"\xffimap", [b"imap"]),
+    ],
+)
+def test_names_of_a_list(data: bytes, names: list[bytes]) -> None:
+    assert list(contexts._names(data)) == names
+
+
+# -- ticket keys ----------------------------------------------------------------------------------
+
+
+def test_keys_lie_as_in_nginx() -> None:
+    data = bytes(range(80))
+
+    assert TicketKey.parse(data) == TicketKey(name=data[:16], hmac=data[16:48], aes=data[48:80])
+    assert TicketKey.parse(data[:48]) == TicketKey(name=data[:16], aes=data[16:32], hmac=data[32:48])
+
+
+@pytest.mark.parametrize("size", [0, 16, 47, 49, 79, 81, 96])
+def test_keys_of_another_size(size: int) -> None:
+    assert TicketKey.parse(bytes(size)) is None
+
+
+def test_a_key_is_not_shown() -> None:
+    assert repr(TicketKey.parse(b"n" * 16 + b"s" * 64)) == "TicketKey()"
+
+
+# -- certificates ---------------------------------------------------------------------------------
+
+
+def described(pki: Pki, subject: str, *options: str) -> peers.Described:
+    pem = pki.openssl("req", "-x509", "-utf8", "-key", pki.ec.key, "-subj", subject, *options)
+    return peers.describe(ssl.PEM_cert_to_DER_cert(pem))
+
+
+@pytest.mark.parametrize(
+    ("subject", "name", "common_name"),
+    [
+        ("/C=US/O=Ac me/CN=cli ent.test", "CN=cli ent.test,O=Ac me,C=US", b"cli ent.test"),
+        ("/CN=Jürgen", r"CN=J\C3\BCrgen", "Jürgen".encode()),
+        ("/CN=a\nb\x7f\x01", r"CN=a\0Ab\7F\01", b"a\nb\x7f\x01"),
+        ('/O=a,b"<>;/CN= c ', r"CN=\ c\ ,O=a\,b\"\<\>\;", b" c "),
+        ("/CN=first/CN=second", "CN=second,CN=first", b"first"),
+        ("/O=a+OU=b/C=DE", "C=DE,OU=b+O=a", b""),
+        ("/emailAddress=a@b.test", "emailAddress=a@b.test", b""),
+        ("/", "", b""),
+    ],
+)
+def test_names(subject: str, name: str, common_name: bytes, pki: Pki) -> None:
+    found = described(pki, subject)
+
+    assert (found.subject, found.issuer, found.common_name) == (name, name, common_name)
+
+
+@pytest.mark.parametrize(
+    ("given", "serial"),
+    [
+        ("1", "01"),
+        ("0xabcdef", "ABCDEF"),
+        ("0x" + "ab" * 20, "AB" * 20),
+        ("0x" + "7b" * 100, "7B" * 100),
+        ("-5", "-05"),
+        ("0", "00"),
+    ],
+)
+def test_serials_stay_on_one_line(given: str, serial: str, pki: Pki) -> None:
+    assert described(pki, "/CN=x", "-set_serial", given).serial == serial
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [(0, "ok"), (10, "certificate has expired"), (18, "self-signed certificate")]
+)
+def test_results_in_words(code: int, text: str) -> None:
+    assert peers.verify_reason(code) == text
