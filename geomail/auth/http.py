@@ -38,7 +38,7 @@ MOST_WAITS = 20
 _UNSAFE = bytes(range(0x21)) + b"%"
 _ESCAPES = [b"%%%02X" % code if code in _UNSAFE else bytes((code,)) for code in range(256)]
 _CONTROLS = bytes.maketrans(bytes((*range(0x09), *range(0x0A, 0x20), 0x7F)), b" " * 32)
-_REPLY_CODE = re.compile(rb"[45]\d\d( [245]\.\d{1,3}\.\d{1,3})?")
+REPLY_CODE = re.compile(rb"[45]\d\d( [245]\.\d{1,3}\.\d{1,3})?")
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _HOST_NAME_LENGTH = 253
 
@@ -57,7 +57,7 @@ class HttpSource(Source):
         )
         headers = [f"{name}: {value}".encode() for name, value in server.auth_http_header]
         self._last_lines = (*headers, b"", b"")
-        self._client = HttpClient(
+        self.client = HttpClient(
             addresses=lambda: [(AF_UNIX, url.path)] if url.path else resolver.addresses(url.host, url.port),
             tls=_tls_side(url, server.auth_http_ca),
             peer="auth",
@@ -66,24 +66,22 @@ class HttpSource(Source):
         )
 
     def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
-        request = self._request(login, peer, protocol, attempt)
+        request = self.question(login, peer, protocol, attempt)
         for _ in range(1 + MOST_WAITS):
-            answer = self._ask(request)
-            statuses = answer.headers.get(b"auth-status", [])
-            words = [status for status in statuses if status not in (b"OK", b"WAIT")]
-            if words:
-                return _refused(answer, words[-1], protocol)
-            if b"WAIT" not in statuses:
-                return self._accepted(answer, login, protocol)
-            sleep(max(_wait(answer), SHORTEST_WAIT))
+            answer = self.ask(request)
+            verdict = self.verdict(answer, login, protocol)
+            if verdict is not None:
+                return verdict
+            sleep(max(wait(answer), SHORTEST_WAIT))
         raise AuthUnavailable(f"{self._name} answered WAIT {1 + MOST_WAITS} times to one login")
 
     def close(self) -> None:
-        self._client.close()
+        self.client.close()
 
     # -- the question -----------------------------------------------------------------------------
 
-    def _request(self, login: Login, peer: Peer, protocol: str, attempt: int) -> bytes:
+    def question(self, login: Login, peer: Peer, protocol: str, attempt: int) -> bytes:
+        """The whole request about a login. Raises AuthUnavailable if it cannot be asked."""
         lines = [
             *self._first_lines,
             b"Auth-Method: " + login.method.encode(),
@@ -120,9 +118,10 @@ class HttpSource(Source):
             raise AuthUnavailable(f"{self._name} was not asked: a line break or NUL in what the client gave")
         return request
 
-    def _ask(self, request: bytes) -> Answer:
+    def ask(self, request: bytes) -> Answer:
+        """Send a request. Raises AuthUnavailable, PeerTimeout."""
         try:
-            return self._client.ask(request)
+            return self.client.ask(request)
         except OSError as error:
             problem = f"cannot be reached: {error.strerror or error}; does it run, and listen there?"
         except TlsFailed as error:
@@ -134,6 +133,14 @@ class HttpSource(Source):
         raise AuthUnavailable(f"{self._name} {problem}")
 
     # -- the answer -------------------------------------------------------------------------------
+
+    def verdict(self, answer: Answer, login: Login, protocol: str) -> Verdict | None:
+        """What an answer says of a login; None: ask again later. Raises AuthUnavailable."""
+        statuses = answer.headers.get(b"auth-status", [])
+        words = [status for status in statuses if status not in (b"OK", b"WAIT")]
+        if words:
+            return _refused(answer, words[-1], protocol)
+        return None if b"WAIT" in statuses else self._accepted(answer, login, protocol)
 
     def _accepted(self, answer: Answer, login: Login, protocol: str) -> Accepted:
         name, host, port = (answer.last(header) for header in (b"auth-backend", b"auth-server", b"auth-port"))
@@ -161,7 +168,7 @@ class HttpSource(Source):
         raise AuthUnavailable(text)
 
     def _backend_at(self, address: bytes, port: bytes) -> Endpoint:
-        host = _host(address)
+        host = server_host(address)
         if host is None:
             raise AuthUnavailable(f"{self._name} sent invalid server address:{_shown(address)}")
         if not port.isdigit() or len(port) > 9 or not 0 < int(port) < 0x10000:
@@ -205,12 +212,12 @@ def _tls_lines(tls: tuple[str, str]) -> tuple[bytes, ...]:
 
 
 def _refused(answer: Answer, text: bytes, protocol: str) -> Refused:
-    wait = _wait(answer)
+    seconds = wait(answer)
     code = answer.last(b"auth-error-code") if protocol == "smtp" else None
-    if code is not None and not _REPLY_CODE.fullmatch(code):
+    if code is not None and not REPLY_CODE.fullmatch(code):
         code = None
     refusal = Refusal(text=_clean(text), code=code)
-    return Refused(refusal, wait, close=wait == 0, user=answer.last(b"auth-user") or b"")
+    return Refused(refusal, seconds, close=seconds == 0, user=answer.last(b"auth-user") or b"")
 
 
 def _clean(text: bytes) -> bytes:
@@ -220,12 +227,13 @@ def _clean(text: bytes) -> bytes:
     return text.translate(_CONTROLS)
 
 
-def _wait(answer: Answer) -> float:
+def wait(answer: Answer) -> float:
+    """The seconds that Auth-Wait asks for, 0 for what is no number."""
     value = answer.last(b"auth-wait") or b""
     return min(float(value), LONGEST_WAIT) if value.isdigit() and len(value) <= 9 else 0.0
 
 
-def _host(address: bytes) -> str | None:
+def server_host(address: bytes) -> str | None:
     """The IP address or host name in Auth-Server, None if it is neither."""
     host = canonical_host(address.decode("latin-1"))
     if literal_family(host) is not None:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from geomail.conversation import Tracer
 from geomail.errors import GeomailError, LineTooLong, PeerGone, SessionError, Side
 from geomail.net.connect import Address, connect
 from geomail.net.timing import TimeLimit
@@ -58,7 +59,8 @@ class HttpClient:
     """Asks one service; ``seconds`` is for connecting, the request and the head of the answer.
 
     ``addresses`` is asked for each new connection. ``timed_out`` is the text
-    of the PeerTimeout that is raised after ``seconds``.
+    of the PeerTimeout that is raised after ``seconds``. ``tracer`` sees the
+    lines of answers on connections that are made after it was set.
     """
 
     def __init__(
@@ -76,6 +78,12 @@ class HttpClient:
         self._seconds = seconds
         self._timed_out = timed_out
         self._idle: deque[tuple[float, Wire]] = deque()
+        self.tracer: Tracer | None = None
+
+    @property
+    def idle(self) -> int:
+        """How many connections wait for the next question."""
+        return len(self._idle)
 
     def ask(self, request: bytes) -> Answer:
         """Send a whole request, wait for the head of its answer.
@@ -130,6 +138,7 @@ class HttpClient:
 
     def _connect(self) -> Wire:
         wire = connect(self._addresses(), peer=self._peer, tls=self._tls)
+        wire.tracer = self.tracer
         if self._tls is not None:
             try:
                 wire.start_tls()
