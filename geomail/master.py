@@ -22,14 +22,12 @@ from typing import TYPE_CHECKING
 from gevent import monkey
 
 from geomail.errors import GeomailError
-from geomail.net.listen import bind
-from geomail.net.tls import TlsSide, server_context
+from geomail.listeners import close_vanished, open_listeners
+from geomail.names import without_names
 from geomail.worker import Listener, Worker
 
 if TYPE_CHECKING:
-    from _socket import socket as RawSocket
-
-    from geomail.config.schema import Config, Listen, Server
+    from geomail.config.schema import Config
     from geomail.sinks.log import Log
 
 _fork = monkey.get_original("os", "fork")
@@ -45,7 +43,7 @@ _PATIENCE = 5.0
 
 
 class CannotStart(GeomailError):
-    """A listener, a certificate or a user could not be had; the text says which and why."""
+    """A user or the log's file could not be had; the text says which and why."""
 
 
 @dataclass(slots=True)
@@ -126,11 +124,8 @@ class Master:
             self._log.say("error", f"reload failed, the old configuration stays in force: {error}")
         else:
             old, self._current = self._current, fresh
-            kept = {id(listener.sock) for listener in fresh.listeners}
+            close_vanished(old.listeners, fresh.listeners)
             self._fill(fresh)
-            for listener in old.listeners:
-                if id(listener.sock) not in kept:
-                    listener.sock.close()
             now = time.monotonic()
             self._draining.update(dict.fromkeys(old.workers, now))
             self._signal(old.workers, signal.SIGQUIT)
@@ -206,60 +201,28 @@ class Master:
 
     def _open(self, config: Config, previous: list[Listener]) -> Generation:
         """Bind and prepare all of ``config``, or nothing; sockets bound already are taken over."""
-        known = {listener.listen.label: listener.sock for listener in previous}
-        made: list[RawSocket] = []
-        listeners: list[Listener] = []
+        resolved = without_names(config)
+        listeners = open_listeners(resolved, previous)
         try:
-            for server in config.servers:
-                side = _tls_side(server)
-                for listen in server.listen:
-                    sock = known.get(listen.label)
-                    if sock is None:
-                        sock = _bind(listen)
-                        made.append(sock)
-                    listeners.append(Listener(server, listen, sock, side))
             self._open_log(config)
         except GeomailError:
-            for sock in made:
-                sock.close()
+            close_vanished(listeners, previous)
             raise
-        return Generation(config, listeners)
+        return Generation(resolved, listeners)
 
     def _open_log(self, config: Config) -> None:
         settings = config.log
         try:
-            self._log.use(**settings.model_dump())
-            if config.user is not None and settings.target not in ("stderr", "syslog"):
-                os.chown(settings.target, user_and_group(config.user)[0].pw_uid, -1)
+            owner = user_and_group(config.user)[0].pw_uid if config.user is not None else None
+            self._log.use(**settings.model_dump(), owner=owner)
         except OSError as error:
             raise CannotStart(f"cannot write the log to {settings.target}: {error.strerror}") from None
 
     def _announce(self, generation: Generation) -> None:
         for listener in generation.listeners:
-            self._log.say("notice", listener.described)
+            for each in (listener, *listener.specific.values()):
+                self._log.say("notice", each.described)
         self._log.say("notice", f"started {generation.config.workers} worker(s)")
-
-
-def _bind(listen: Listen) -> RawSocket:
-    try:
-        return bind(host=listen.host, port=listen.port, path=listen.path)
-    except OSError as error:
-        raise CannotStart(f"cannot listen on {listen.label}: {error.strerror}") from None
-
-
-def _tls_side(server: Server) -> TlsSide | None:
-    if server.starttls == "off" and not any(listen.ssl for listen in server.listen):
-        return None
-    try:
-        context = server_context(
-            certificates=list(zip(server.ssl_certificate, server.ssl_certificate_key, strict=True)),
-            protocols=server.ssl_protocols,
-            ciphers=server.ssl_ciphers,
-            alpn=server.protocol,
-        )
-    except OSError as error:
-        raise CannotStart(f"TLS of server {server.name}: {error}") from None
-    return TlsSide(context, server=True)
 
 
 def user_and_group(user: str) -> tuple[pwd.struct_passwd, int]:

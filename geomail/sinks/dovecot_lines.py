@@ -1,56 +1,89 @@
-"""Log lines in the words of Dovecot's login processes, for the filters of fail2ban and CrowdSec."""
+"""Log lines in the words of Dovecot's login processes, for the filters of fail2ban and CrowdSec.
+
+Those filters find a failed login by regular expressions, some of which have no
+end. So a name holds none of the marks that a line is made of, and no text from
+outside stands where a filter looks for Dovecot's own words.
+"""
 
 from __future__ import annotations
 
-from geomail.events import LoginRefused, Remark, SessionClosed
-from geomail.sinks.text_lines import visible
+from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
+from geomail.sinks.spelling import cut, visible
+
+#: What lines begin with.
+TAG = "dovecot"
+#: Whether a line holds its time itself.
+STAMPED = False
 
 _SERVICES = {"imap": "imap-login", "pop3": "pop3-login", "smtp": "submission-login"}
-#: What ends a name there, and would let one name forge the rest of its line.
-_BRACKETS = str.maketrans({"<": "\\x3c", ">": "\\x3e"})
-_LONGEST = 128
+#: What a line is made of, and a name is therefore without.
+_MARKS = '"\\<>(),:;= '
+#: What would end the reason for it, or begin another field.
+_BRACKETS = '"\\<>()'
 
 
-def said(when: str, level: str, text: str) -> str:
+def said(level: str, text: str, when: float) -> str:
     """A line about the process itself."""
-    return f"{when} dovecot: geomail: {level.capitalize()}: {text}"
+    return f"geomail: {level.capitalize()}: {text}"
 
 
-def closed(when: str, level: str, event: SessionClosed) -> str:
+def opened(level: str, event: SessionOpened) -> str:
+    """A client that was accepted."""
+    return f"{_SERVICES[event.protocol]}: Debug: connected: {_client(event)}"
+
+
+def started(level: str, event: RelayStarted) -> str:
+    """A client that is logged in, as Dovecot's proxy tells it."""
+    name, backend = _name(event.user), _text(event.backend)
+    return (
+        f"{_SERVICES[event.protocol]}: Debug: proxy({name}): started proxying to {backend}:"
+        f" user=<{name}>, method={event.method.upper()}, {_client(event)}"
+    )
+
+
+def refused(level: str, event: LoginRefused) -> str:
+    """A refused login, as the auth process tells it; to the filters the end of the session tells it."""
+    return (
+        f"auth: {event.by}({_name(event.user)},{event.client},<{event.session}>):"
+        f" refused: {_text(event.reason)}"
+    )
+
+
+def remarked(level: str, event: Remark) -> str:
+    """Something the operator should hear of."""
+    return f"{_SERVICES[event.protocol]}: Warning: {_text(event.text)} ({_client(event)})"
+
+
+def closed(level: str, event: SessionClosed) -> str:
     """How Dovecot tells of a session that ended: logged in, failed to, or never tried."""
+    seconds = f"in {event.duration:.0f} secs"
     if event.relayed:
-        what = f"Login: user=<{_name(event.user)}>"
+        what = "Login"
     elif event.refusals:
-        attempts = f"{event.refusals} attempts in {event.duration:.0f} secs"
-        what = f"Disconnected (auth failed, {attempts}): user=<{_name(event.user)}>"
+        what = f"Disconnected (auth failed, {event.refusals} attempts {seconds})"
     elif event.method:
-        reason = visible(event.reason or event.outcome).translate(_BRACKETS)
-        what = f"Disconnected ({reason}): user=<{_name(event.user)}>"
+        what = f"Disconnected ({event.outcome}: {_text(event.reason)})"
     else:
-        what = f"Disconnected (no auth attempts in {event.duration:.0f} secs): user=<>"
-    method = f", method={event.method.upper()}" if event.method else ""
+        what = f"Disconnected (no auth attempts {seconds})"
+    method = f" method={event.method.upper()}," if event.method else ""
     tls = ", TLS" if event.tls else ""
     return (
-        f"{when} dovecot: {_SERVICES[event.protocol]}: {what}{method},"
+        f"{_SERVICES[event.protocol]}: {what}: user=<{_name(event.user)}>,{method}"
         f" rip={event.client}, lip={event.local}{tls}, session=<{event.session}>"
     )
 
 
-def refused(when: str, level: str, event: LoginRefused) -> str:
-    """A refused login, as the auth process tells it; the session's end tells it to the filters."""
-    return (
-        f"{when} dovecot: auth: {event.by}({_name(event.user)},{event.client},<{event.session}>):"
-        f" {visible(event.reason).translate(_BRACKETS) or 'refused'}"
-    )
-
-
-def remarked(when: str, level: str, event: Remark) -> str:
-    """Something the operator should hear of."""
-    return (
-        f"{when} dovecot: {_SERVICES[event.protocol]}: Warning:"
-        f" {visible(event.text).translate(_BRACKETS)} (rip={event.client}, session=<{event.session}>)"
-    )
+def _client(event: SessionOpened | RelayStarted | Remark) -> str:
+    return f"rip={event.client}, session=<{event.session}>"
 
 
 def _name(user: str) -> str:
-    return visible(user[:_LONGEST]).translate(_BRACKETS)
+    return visible(cut(user, _marked), _MARKS)
+
+
+def _marked(text: str) -> str:
+    return visible(text, _MARKS)
+
+
+def _text(text: str) -> str:
+    return visible(cut(text), _BRACKETS)

@@ -1,36 +1,76 @@
-"""Log records for machines: one JSON object per line."""
+"""Log records for machines: one JSON object per line, in ASCII."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from geomail.events import LoginRefused, Remark, SessionClosed
+from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
+from geomail.sinks.spelling import cut, timestamp
+
+#: What lines begin with, where that is not geomail itself.
+TAG = ""
+#: Whether a line holds its time itself.
+STAMPED = True
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
-def said(when: str, level: str, text: str) -> str:
+def said(level: str, text: str, when: float) -> str:
     """A line about the process itself."""
-    return _line({"ts": when, "level": level, "event": "message", "text": text})
+    return _encode({"ts": timestamp(when), "level": level, "event": "message", "text": text})
 
 
-def closed(when: str, level: str, event: SessionClosed) -> str:
-    """The record of a finished session; times in milliseconds, null where there was none."""
-    return _line(
+def opened(level: str, event: SessionOpened) -> str:
+    """A client that was accepted."""
+    return _encode(_common(level, event))
+
+
+def started(level: str, event: RelayStarted) -> str:
+    """A client that is logged in."""
+    return _encode(
         {
-            "ts": when,
-            "level": level,
-            "event": event.kind,
-            "session": event.session,
-            "proto": event.protocol,
-            "server": event.server,
-            "user": event.user,
+            **_common(level, event),
+            "user": cut(event.user, _encode),
             "method": event.method,
-            "rip": event.client,
+            "backend": cut(event.backend, _encode),
+        }
+    )
+
+
+def refused(level: str, event: LoginRefused) -> str:
+    """A refused login."""
+    return _encode(
+        {
+            **_common(level, event),
+            "user": cut(event.user, _encode),
+            "method": event.method,
+            "backend": cut(event.backend, _encode),
+            "side": event.by,
+            "reason": cut(event.reason, _encode),
+        }
+    )
+
+
+def remarked(level: str, event: Remark) -> str:
+    """Something the operator should hear of."""
+    return _encode(
+        {**_common(level, event), "user": cut(event.user, _encode), "text": cut(event.text, _encode)}
+    )
+
+
+def closed(level: str, event: SessionClosed) -> str:
+    """The record of a finished session; times in milliseconds, null where there was none."""
+    return _encode(
+        {
+            **_common(level, event),
             "rport": event.client_port,
             "lip": event.local,
             "lport": event.local_port,
             "tls": event.tls,
-            "backend": event.backend,
+            "user": cut(event.user, _encode),
+            "method": event.method,
+            "backend": cut(event.backend, _encode),
             "t_auth_ms": _milliseconds(event.auth_time),
             "t_connect_ms": _milliseconds(event.connect_time),
             "t_login_ms": _milliseconds(event.login_time),
@@ -40,51 +80,24 @@ def closed(when: str, level: str, event: SessionClosed) -> str:
             "result": event.outcome,
             "side": event.side,
             "step": event.step,
-            "reason": event.reason,
+            "reason": cut(event.reason, _encode),
             "refusals": event.refusals,
         }
     )
 
 
-def refused(when: str, level: str, event: LoginRefused) -> str:
-    """A refused login."""
-    return _line(
-        {
-            "ts": when,
-            "level": level,
-            "event": event.kind,
-            "session": event.session,
-            "proto": event.protocol,
-            "server": event.server,
-            "user": event.user,
-            "method": event.method,
-            "rip": event.client,
-            "backend": event.backend,
-            "side": event.by,
-            "reason": event.reason,
-        }
-    )
-
-
-def remarked(when: str, level: str, event: Remark) -> str:
-    """Something the operator should hear of."""
-    return _line(
-        {
-            "ts": when,
-            "level": level,
-            "event": event.kind,
-            "session": event.session,
-            "proto": event.protocol,
-            "server": event.server,
-            "user": event.user,
-            "rip": event.client,
-            "text": event.text,
-        }
-    )
-
-
-def _line(fields: dict[str, Any]) -> str:
-    return json.dumps(fields, separators=(",", ":"))
+def _common(
+    level: str, event: SessionOpened | RelayStarted | LoginRefused | Remark | SessionClosed
+) -> dict[str, Any]:
+    return {
+        "ts": timestamp(event.time),
+        "level": level,
+        "event": event.kind,
+        "session": event.session,
+        "proto": event.protocol,
+        "server": event.server,
+        "rip": event.client,
+    }
 
 
 def _milliseconds(seconds: float | None) -> float | None:

@@ -8,21 +8,47 @@ from outside is escaped in each: one event is one line, and says only what it is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
-from geomail.events import Event, EventStream, LoginRefused, Remark, SessionClosed
+from geomail.events import (
+    Event,
+    EventStream,
+    LoginRefused,
+    RelayStarted,
+    Remark,
+    SessionClosed,
+    SessionOpened,
+)
 from geomail.sinks import dovecot_lines, json_lines, text_lines
-from geomail.sinks.writer import Writer, open_target
+from geomail.sinks.spelling import timestamp, visible
+from geomail.sinks.writer import Background, Direct, Line, open_target
 
 Format = Literal["text", "json", "dovecot"]
 
 #: nginx's levels, the worst last.
 LEVELS = ("debug", "info", "notice", "warning", "error")
 _RANKS = {level: rank for rank, level in enumerate(LEVELS)}
-_FORMS = {"text": text_lines, "json": json_lines, "dovecot": dovecot_lines}
+#: Characters of one line about the process itself.
+_LONGEST_SAID = 1000
 #: Outcomes that are the client's own business, not trouble.
 _QUIET = frozenset({"done", "quit", "gone", "refused", "shutdown", "kicked"})
+
+
+class Form(Protocol):
+    """One way to write what happens: lines without end and ``TAG``, and without time unless STAMPED."""
+
+    TAG: str
+    STAMPED: bool
+
+    def said(self, level: str, text: str, when: float) -> str: ...
+    def opened(self, level: str, event: SessionOpened) -> str: ...
+    def started(self, level: str, event: RelayStarted) -> str: ...
+    def refused(self, level: str, event: LoginRefused) -> str: ...
+    def remarked(self, level: str, event: Remark) -> str: ...
+    def closed(self, level: str, event: SessionClosed) -> str: ...
+
+
+_FORMS: dict[str, Form] = {"text": text_lines, "json": json_lines, "dovecot": dovecot_lines}
 
 
 def level_of(closed: SessionClosed) -> str:
@@ -35,14 +61,15 @@ def level_of(closed: SessionClosed) -> str:
 class Log:
     """Tells what happens, in lines; to the standard error until :meth:`use` says otherwise.
 
-    Until :meth:`into_background` lines are written by the caller, who may have
-    to wait for a slow disk.
+    Until :meth:`into_background` the caller writes them, those that the target
+    takes without waiting; ``lost`` counts the others.
     """
 
     def __init__(self) -> None:
-        self._writer: Writer | None = None
-        self._second, self._stamp = 0, ""
-        self.use()
+        self._form = _FORMS["text"]
+        self._least = _RANKS["info"]
+        self._head: str | None = ""
+        self._writer: Direct | Background = Direct(open_target("stderr"), self._line)
 
     def use(
         self,
@@ -51,63 +78,82 @@ class Log:
         format: Format = "text",  # noqa: A002  # the option's name
         level: str = "info",
         facility: str = "mail",
+        owner: int | None = None,
     ) -> None:
-        """Write as ``[log]`` wants from now on. Raises OSError where a file or syslog cannot be opened."""
-        self._target = open_target(target, facility)
-        self._write: Callable[[str, bytes], None] = self._target.write
-        self._form = _FORMS[format]
+        """Write as ``[log]`` wants from now on; a file belongs to user ``owner``.
+
+        Raises OSError where a file or syslog cannot be opened; the old one stays then.
+        """
+        form = _FORMS[format]
+        opened = open_target(target, facility, form.TAG, owner)
+        self._writer.close()
+        self._form = form
         self._least = _RANKS[level]
+        self._head = None if form.STAMPED or opened.stamps else f"{form.TAG}: " if form.TAG else ""
+        self._writer = Direct(opened, self._line)
 
     def into_background(self) -> None:
         """Write from a thread from now on: a slow disk delays the log, never a session."""
-        self._writer = Writer(self._target)
-        self._write = self._writer.put
+        self._writer = Background(self._writer.target, self._line)
 
     def reopen(self) -> None:
         """Open a file anew, after it was moved away."""
-        if self._writer is None:
-            self._target.reopen()
-        else:
-            self._writer.reopen()
+        self._writer.reopen()
 
     def close(self) -> None:
         """Write what is still held back, if that does not take long."""
-        if self._writer is not None:
-            self._writer.close()
+        self._writer.close()
+
+    @property
+    def lost(self) -> int:
+        """Lines that the target did not take, in this process."""
+        return self._writer.lost
 
     def subscribe(self, events: EventStream) -> None:
         """Read from the stream what the log tells."""
+        if self._least <= _RANKS["debug"]:
+            events.subscribe(self._opened, SessionOpened)
+            events.subscribe(self._started, RelayStarted)
         if self._least <= _RANKS["warning"]:
             events.subscribe(self._refused, LoginRefused)
-            events.subscribe(self._remark, Remark)
+            events.subscribe(self._remarked, Remark)
         events.subscribe(self._closed, SessionClosed)
 
     def say(self, level: str, text: str) -> None:
-        """Tell something about the process itself; nothing from outside may stand in ``text`` unescaped."""
+        """Tell something about the process itself: each line of ``text`` is one of the log."""
         if _RANKS[level] >= self._least:
-            now = time.time()
-            self._put(level, self._form.said(self._time(now), level, text))
+            for line in text.splitlines():
+                self._writer.put(*self._line(level, line))
+
+    def _line(self, level: str, text: str) -> Line:
+        now, shown = time.time(), visible(text[:_LONGEST_SAID], never="")
+        return self._finished(level, now, self._form.said(level, shown, now))
+
+    def _opened(self, event: Event) -> None:
+        assert isinstance(event, SessionOpened)
+        self._put("debug", event, self._form.opened("debug", event))
+
+    def _started(self, event: Event) -> None:
+        assert isinstance(event, RelayStarted)
+        self._put("debug", event, self._form.started("debug", event))
+
+    def _refused(self, event: Event) -> None:
+        assert isinstance(event, LoginRefused)
+        self._put("warning", event, self._form.refused("warning", event))
+
+    def _remarked(self, event: Event) -> None:
+        assert isinstance(event, Remark)
+        self._put("warning", event, self._form.remarked("warning", event))
 
     def _closed(self, event: Event) -> None:
         assert isinstance(event, SessionClosed)
         level = level_of(event)
         if _RANKS[level] >= self._least:
-            self._put(level, self._form.closed(self._time(event.time), level, event))
+            self._put(level, event, self._form.closed(level, event))
 
-    def _refused(self, event: Event) -> None:
-        assert isinstance(event, LoginRefused)
-        self._put("warning", self._form.refused(self._time(event.time), "warning", event))
+    def _put(self, level: str, event: Event, line: str) -> None:
+        self._writer.put(*self._finished(level, event.time, line))
 
-    def _remark(self, event: Event) -> None:
-        assert isinstance(event, Remark)
-        self._put("warning", self._form.remarked(self._time(event.time), "warning", event))
-
-    def _put(self, level: str, line: str) -> None:
-        self._write(level, line.encode("utf-8", "backslashreplace") + b"\n")
-
-    def _time(self, when: float) -> str:
-        """The time of a line, RFC 3339 in UTC with milliseconds; most of it is made once a second."""
-        second = int(when)
-        if second != self._second:
-            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{int(when * 1000) % 1000:03d}Z"
+    def _finished(self, level: str, when: float, line: str) -> Line:
+        whole = f"{line}\n" if self._head is None else f"{timestamp(when)} {self._head}{line}\n"
+        return level, whole.encode("utf-8", "backslashreplace")

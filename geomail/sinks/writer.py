@@ -8,122 +8,84 @@ own: sessions put lines into a bounded queue, and what does not fit is counted.
 from __future__ import annotations
 
 import os
-import stat
 import time
-from _socket import AF_UNIX, SOCK_DGRAM
-from _socket import socket as RawSocket
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable
 
 import gevent
 from gevent import monkey
 
-#: Lines that may wait for a slow target; more are dropped, and counted.
-MOST_LINES = 20_000
+from geomail.sinks.target import Line, LinesLost, Target, open_target
+
+__all__ = ["MOST_HELD", "Background", "Direct", "Line", "open_target"]
+
+#: Bytes that may wait for a slow target; lines beyond are lost, and counted.
+MOST_HELD = 8 * 1024 * 1024
+#: What a waiting line takes beside its bytes.
+_OVERHEAD = 150
 #: Seconds that the thread lets lines gather before it looks again.
 _GATHER = 0.02
-#: Seconds that the end of a worker waits for its last lines.
+#: Seconds that the end of a process waits for its last lines.
 _PATIENCE = 2.0
-#: POSIX's least PIPE_BUF is 512, Linux's is 4096: a write up to it is never mixed with another's.
-_PIPE_BUF = 4096
-_SYSLOG = "/dev/log"
-_SEVERITIES = {"error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
-FACILITIES = {
-    "kern": 0, "user": 1, "mail": 2, "daemon": 3, "auth": 4, "syslog": 5, "lpr": 6, "news": 7, "uucp": 8,
-    "cron": 9, "authpriv": 10, "ftp": 11, **{f"local{number}": 16 + number for number in range(8)},
-}  # fmt: skip
+#: Seconds between two complaints that the log cannot be written.
+_BETWEEN_COMPLAINTS = 60.0
 
 _start_thread = monkey.get_original("_thread", "start_new_thread")
 _sleep = monkey.get_original("time", "sleep")
 
-
-class Target(Protocol):
-    """Where lines go: each ends in a line feed."""
-
-    def write(self, level: str, line: bytes) -> None:
-        """Write one line, however long that takes."""
-
-    def write_all(self, lines: list[tuple[str, bytes]]) -> None:
-        """Write many."""
-
-    def reopen(self) -> None:
-        """Open a file anew."""
+#: Makes a line of the log of a level and a text about the log itself.
+Told = Callable[[str, str], Line]
 
 
-def open_target(name: str, facility: str) -> Target:
-    """The target of ``[log]``: ``stderr``, ``syslog`` or a file's path. Raises OSError."""
-    if name == "syslog":
-        return _Syslog(FACILITIES[facility])
-    return _Descriptor(None if name == "stderr" else name)
+class Direct:
+    """Writes to a target at once, what it takes without waiting."""
 
+    def __init__(self, target: Target, told: Told) -> None:
+        self.target = target
+        self.lost = 0
+        self._untold = 0
+        self._told = told
 
-class _Descriptor:
-    """The standard error, or a file that is appended to."""
+    def put(self, level: str, line: bytes) -> None:
+        """Write a line, or count it as lost."""
+        if self._untold and self._is_written(self._told(*_loss(self._untold))):
+            self._untold = 0
+        if self._untold or not self._is_written((level, line)):
+            self.lost += 1
+            self._untold += 1
 
-    def __init__(self, path: str | None) -> None:
-        self._path = path
-        self._fd = 2
-        self.reopen()
-
-    def reopen(self) -> None:
-        if self._path is not None:
-            fresh = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            if self._fd != 2:
-                os.close(self._fd)
-            self._fd = fresh
-        self._most = 1 << 20 if stat.S_ISREG(os.fstat(self._fd).st_mode) else _PIPE_BUF
-
-    def write(self, level: str, line: bytes) -> None:
-        while line:
-            line = line[os.write(self._fd, line) :]
-
-    def write_all(self, lines: list[tuple[str, bytes]]) -> None:
-        batch, size = [], 0
-        for _, line in lines:
-            if batch and size + len(line) > self._most:
-                self.write("", b"".join(batch))
-                batch, size = [], 0
-            batch.append(line)
-            size += len(line)
-        self.write("", b"".join(batch))
-
-
-class _Syslog:
-    """The syslog daemon of this machine, over its datagram socket (RFC 3164's form, as libc sends it)."""
-
-    def __init__(self, facility: int) -> None:
-        self._facility = facility
-        self._sock = RawSocket(AF_UNIX, SOCK_DGRAM)
-        self._sock.connect(_SYSLOG)
-
-    def reopen(self) -> None:
-        fresh = RawSocket(AF_UNIX, SOCK_DGRAM)
-        fresh.connect(_SYSLOG)
-        self._sock.close()
-        self._sock = fresh
-
-    def write(self, level: str, line: bytes) -> None:
-        priority = self._facility * 8 + _SEVERITIES[level]
-        stamp = time.strftime("%b %e %H:%M:%S").encode()
-        message = b"<%d>%b geomail[%d]: %b" % (priority, stamp, os.getpid(), line.rstrip(b"\n"))
+    def _is_written(self, line: Line) -> bool:
         try:
-            self._sock.send(message)
-        except OSError:  # the daemon was restarted: its socket is a new one
-            self.reopen()
-            self._sock.send(message)
+            if not self.target.is_ready():
+                return False
+            self.target.write([line])
+        except LinesLost:
+            return False
+        return True
 
-    def write_all(self, lines: list[tuple[str, bytes]]) -> None:
-        for level, line in lines:
-            self.write(level, line)
+    def reopen(self) -> None:
+        """Open the target anew; where that fails, what was open goes on, and tells it."""
+        try:
+            self.target.reopen()
+        except OSError as error:
+            self.put(*self._told(*_not_reopened(error)))
+
+    def close(self) -> None:
+        """Close the target."""
+        self.target.close()
 
 
-class Writer:
+class Background:
     """Writes to a target from a thread of its own; :meth:`put` never waits."""
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._lines: deque[tuple[str, bytes]] = deque()
-        self._dropped = 0
+    def __init__(self, target: Target, told: Told) -> None:
+        self.target = target
+        self._told = told
+        self._lines: deque[Line] = deque()
+        # each is written by one of the two threads alone
+        self._given = self._refused = 0
+        self._taken = self._failed = self._lost_told = 0
+        self._complained = -_BETWEEN_COMPLAINTS
         self._sleeping = False
         self._reopen = False
         self._closing = False
@@ -131,11 +93,17 @@ class Writer:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC)
         _start_thread(self._run, ())
 
+    @property
+    def lost(self) -> int:
+        """Lines that the target did not take."""
+        return self._refused + self._failed
+
     def put(self, level: str, line: bytes) -> None:
-        """Have the line written soon, or count it as dropped if too many wait already."""
-        if len(self._lines) >= MOST_LINES:
-            self._dropped += 1
+        """Have the line written soon, or count it as lost if too much waits already."""
+        if self._given - self._taken > MOST_HELD:
+            self._refused += 1
             return
+        self._given += len(line) + _OVERHEAD
         self._lines.append((level, line))
         if self._sleeping:
             self._ring()
@@ -166,11 +134,7 @@ class Writer:
                 if not self._lines and not self._closing:
                     os.eventfd_read(self._bell)
                 self._sleeping = False
-            try:
-                self._deliver()
-            except OSError as error:
-                self._dropped += 1
-                self._complain(error)
+            self._deliver()
             if not self._closing:
                 _sleep(_GATHER)
         self._closed = True
@@ -178,16 +142,50 @@ class Writer:
     def _deliver(self) -> None:
         if self._reopen:
             self._reopen = False
-            self._target.reopen()
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        if self._dropped:
-            lost, self._dropped = self._dropped, 0
-            lines.append(("error", b"log: %d lines were lost: the target did not take them\n" % lost))
-        if lines:
-            self._target.write_all(lines)
+            self._reopen_target()
+        count = len(self._lines)
+        lines = [self._lines.popleft() for _ in range(count)]
+        size = sum(len(line) + _OVERHEAD for _, line in lines)
+        self._failed += self._unwritten(lines)
+        self._taken += size
 
-    def _complain(self, error: OSError) -> None:
+    def _unwritten(self, lines: list[Line]) -> int:
+        """Write the lines, after what tells of those lost before them; how many were not written."""
+        lost = self.lost
         try:
-            os.write(2, b"geomail: cannot write the log: %b\n" % os.strerror(error.errno or 0).encode())
+            if lost > self._lost_told:
+                self.target.write([self._told(*_loss(lost - self._lost_told))])
+                self._lost_told = lost
+        except LinesLost as error:
+            self._complain(error)
+            return len(lines)
+        try:
+            self.target.write(lines)
+        except LinesLost as error:
+            self._complain(error)
+            return error.count
+        return 0
+
+    def _reopen_target(self) -> None:
+        try:
+            self.target.reopen()
+        except OSError as error:
+            self._lines.appendleft(self._told(*_not_reopened(error)))
+
+    def _complain(self, error: LinesLost) -> None:
+        now = time.monotonic()
+        if now - self._complained < _BETWEEN_COMPLAINTS:
+            return
+        self._complained = now
+        try:
+            os.write(2, b"geomail: cannot write the log: %b\n" % str(error).encode())
         except OSError:
             pass  # there is nobody left to tell
+
+
+def _loss(count: int) -> tuple[str, str]:
+    return "error", f"log: {count} line{'s were' if count > 1 else ' was'} lost: the target did not take them"
+
+
+def _not_reopened(error: OSError) -> tuple[str, str]:
+    return "error", f"log: cannot open it anew, going on with what was open: {error.strerror}"

@@ -1,0 +1,232 @@
+"""What log lines can be written to: the standard error, a file, or syslog."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import time
+from _socket import AF_UNIX, SOCK_DGRAM
+from _socket import socket as RawSocket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from gevent import monkey
+
+#: A level, and a line that ends in a line feed.
+Line = tuple[str, bytes]
+
+#: POSIX's least PIPE_BUF is 512, Linux's is 4096: a write up to it is never mixed with another's.
+_PIPE_BUF = 4096
+_FILE_BATCH = 1 << 20
+_SYSLOG = "/dev/log"
+_LF = 0x0A
+_SEVERITIES = {"error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
+_FACILITIES = {
+    "kern": 0, "user": 1, "mail": 2, "daemon": 3, "auth": 4, "syslog": 5, "lpr": 6, "news": 7, "uucp": 8,
+    "cron": 9, "authpriv": 10, "ftp": 11, **{f"local{number}": 16 + number for number in range(8)},
+}  # fmt: skip
+
+_poll = monkey.get_original("select", "poll")
+
+
+class LinesLost(OSError):
+    """Some lines were not written: ``count`` of them."""
+
+    def __init__(self, count: int, why: str = "it would have to wait") -> None:
+        super().__init__(why)
+        self.count = count
+
+
+class Target(Protocol):
+    """Takes lines. ``stamps``: whether it writes the time of a line itself."""
+
+    stamps: bool
+
+    def write(self, lines: Sequence[Line]) -> None:
+        """Write the lines, however long that takes. Raises LinesLost."""
+
+    def is_ready(self) -> bool:
+        """Whether a line can be written without waiting, as far as can be told."""
+
+    def reopen(self) -> None:
+        """Open what may have been moved away anew. Raises OSError; what was open stays then."""
+
+    def close(self) -> None:
+        """Close what was opened."""
+
+
+def open_target(name: str, facility: str = "mail", tag: str = "", owner: int | None = None) -> Target:
+    """The target of ``[log]``: ``stderr``, ``syslog``, ``syslog:SOCKET``, or a file's path. Raises OSError.
+
+    ``tag`` is what lines in syslog begin with, by default the program and its
+    process id; a file is given to the user ``owner``.
+    """
+    kind, _, path = name.partition(":")
+    if kind == "syslog":
+        return Syslog(path or _SYSLOG, _FACILITIES[facility], tag)
+    return StandardError() if name == "stderr" else File(name, owner)
+
+
+class _Descriptor:
+    """Something that is written to by write(2); whether it is a pipe shows in ``_most``."""
+
+    stamps = False
+
+    def __init__(self, fd: int) -> None:
+        self._torn = False
+        self._take(fd)
+
+    def _take(self, fd: int) -> None:
+        self._fd = fd
+        self._most = _FILE_BATCH if stat.S_ISREG(os.fstat(fd).st_mode) else _PIPE_BUF
+
+    def is_ready(self) -> bool:
+        return _is_writable(self._fd)
+
+    def write(self, lines: Sequence[Line]) -> None:
+        written = 0
+        for batch in _batches(lines, self._most):
+            written += self._write_all(batch, len(lines) - written)
+
+    def _write_all(self, data: bytes, lines_left: int) -> int:
+        """Write some of the lines that are left, and count them. A line that was torn off stays alone."""
+        count = data.count(b"\n")
+        rest = b"\n" + data if self._torn else data
+        while rest:
+            try:
+                written = os.write(self._fd, rest)
+            except BlockingIOError:  # who shares this file has made it so
+                _is_writable(self._fd, None)
+                continue
+            except OSError as error:
+                lost = lines_left - count + rest.count(b"\n", 0 if rest[0] != _LF else 1)
+                raise LinesLost(lost, os.strerror(error.errno or 0)) from None
+            self._torn = rest[written - 1] != _LF
+            rest = rest[written:]
+        return count
+
+
+class StandardError(_Descriptor):
+    """The standard error of this process."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def reopen(self) -> None:
+        """Nothing: it cannot be moved away."""
+
+    def close(self) -> None:
+        """Nothing: it is not ours to close."""
+
+
+class File(_Descriptor):
+    """A file that is appended to, or a named pipe; with ``owner`` it is given to that user, where we may.
+
+    Where it is given away it must not be a link: who may write to the folder
+    would be given any file.
+    """
+
+    def __init__(self, path: str, owner: int | None) -> None:
+        self._path = path
+        self._owner = owner if os.geteuid() == 0 else None
+        super().__init__(self._opened())
+
+    def _opened(self) -> int:
+        flags = os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+        if self._owner is not None:
+            flags |= os.O_NOFOLLOW
+        fd = os.open(self._path, flags | self._access(), 0o640)
+        try:
+            if self._owner is not None and stat.S_ISREG(os.fstat(fd).st_mode):
+                os.fchown(fd, self._owner, -1)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+    def _access(self) -> int:
+        """For a pipe also reading: to open it for writing alone waits until somebody reads."""
+        return os.O_RDWR if Path(self._path).is_fifo() else os.O_WRONLY
+
+    def reopen(self) -> None:
+        fresh = self._opened()
+        os.close(self._fd)
+        self._torn = False
+        self._take(fresh)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Syslog:
+    """The syslog daemon of this machine, over its datagram socket (RFC 3164's form, as libc sends it)."""
+
+    stamps = True
+
+    def __init__(self, path: str, facility: int, tag: str) -> None:
+        self._path = path
+        self._facility = facility
+        self._tag = tag
+        self._sock = self._connected()
+
+    def _connected(self) -> RawSocket:
+        sock = RawSocket(AF_UNIX, SOCK_DGRAM)
+        try:
+            sock.connect(self._path)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def is_ready(self) -> bool:
+        return _is_writable(self._sock.fileno())
+
+    def reopen(self) -> None:
+        fresh = self._connected()
+        self._sock.close()
+        self._sock = fresh
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def write(self, lines: Sequence[Line]) -> None:
+        for written, (level, line) in enumerate(lines):
+            message = self._message(level, line)
+            try:
+                self._send(message)
+            except OSError as error:
+                raise LinesLost(len(lines) - written, os.strerror(error.errno or 0)) from None
+
+    def _message(self, level: str, line: bytes) -> bytes:
+        tag = self._tag or f"geomail[{os.getpid()}]"
+        head = f"<{self._facility * 8 + _SEVERITIES[level]}>{time.strftime('%b %e %H:%M:%S')} {tag}: "
+        return head.encode() + line.rstrip(b"\n")
+
+    def _send(self, message: bytes) -> None:
+        try:
+            self._sock.send(message)
+        except OSError:  # the daemon was restarted: its socket is a new one
+            self.reopen()
+            self._sock.send(message)
+
+
+def _is_writable(fd: int, milliseconds: int | None = 0) -> bool:
+    poll = _poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(milliseconds))
+
+
+def _batches(lines: Sequence[Line], most: int) -> Iterator[bytes]:
+    """The lines in pieces of at most ``most`` bytes, longer ones alone."""
+    batch: list[bytes] = []
+    size = 0
+    for _, line in lines:
+        if batch and size + len(line) > most:
+            yield b"".join(batch)
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line)
+    if batch:
+        yield b"".join(batch)
