@@ -58,6 +58,7 @@ RULES: dict[str, Rule] = {
     "certificates": BOTTOM,
     "events": BOTTOM,
     "conversation": BOTTOM,
+    "hashes": Rule(may=("errors",), outside=("argon2", "bcrypt", "passlib"), never=frozenset(NETWORK)),
     "config": CONFIG,
     "config.probe": Rule(may=("errors", "config", "net.tls"), outside=("pydantic",)),
     "protocols": Rule(
