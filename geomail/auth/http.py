@@ -41,6 +41,8 @@ _CONTROLS = bytes.maketrans(bytes((*range(0x09), *range(0x0A, 0x20), 0x7F)), b" 
 REPLY_CODE = re.compile(rb"[45]\d\d( [245]\.\d{1,3}\.\d{1,3})?")
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _HOST_NAME_LENGTH = 253
+#: Backend addresses that are kept, read and checked.
+_MOST_KNOWN = 4096
 
 
 class HttpSource(Source):
@@ -49,6 +51,7 @@ class HttpSource(Source):
     def __init__(self, server: Server, backends: Backends, resolver: Resolver) -> None:
         url = server.auth_http
         assert url is not None, "auth = http without auth_http"
+        self._known: dict[tuple[bytes, bytes], Endpoint] = {}
         self._backends = backends
         self._name = f"auth http server {f'unix:{url.path}' if url.path else _authority(url, url.port)}"
         self._first_lines = (
@@ -168,6 +171,14 @@ class HttpSource(Source):
         raise AuthUnavailable(text)
 
     def _backend_at(self, address: bytes, port: bytes) -> Endpoint:
+        known = self._known.get((address, port))
+        if known is None:
+            known = self._read_address(address, port)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[address, port] = known
+        return known
+
+    def _read_address(self, address: bytes, port: bytes) -> Endpoint:
         host = server_host(address)
         if host is None:
             raise AuthUnavailable(f"{self._name} sent invalid server address:{_shown(address)}")

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from _socket import AF_UNIX, IPPROTO_TCP, SO_ERROR, SO_KEEPALIVE, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY
+from _socket import (
+    AF_UNIX,
+    IPPROTO_TCP,
+    SO_ERROR,
+    SO_KEEPALIVE,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_NODELAY,
+)
 from _socket import socket as RawSocket
 from collections.abc import Sequence
 from typing import Any
@@ -40,21 +49,30 @@ def connect(addresses: Sequence[Address], *, peer: Side, tls: TlsSide | None = N
 
 
 def _attempt(family: int, address: Any, seconds: float | None) -> RawSocket:
-    sock = RawSocket(family, SOCK_STREAM)
-    limit = Timeout(seconds)
+    sock = RawSocket(family, SOCK_STREAM | SOCK_NONBLOCK)
     try:
-        with limit:
+        if seconds is None:
             _connect(sock, family, address)
-    except BaseException as error:
+        else:
+            _connect_within(seconds, sock, family, address)
+    except BaseException:
         sock.close()
-        if error is limit:
-            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
         raise
     return sock
 
 
+def _connect_within(seconds: float, sock: RawSocket, family: int, address: Any) -> None:
+    limit = Timeout(seconds)
+    try:
+        with limit:
+            _connect(sock, family, address)
+    except Timeout as fired:
+        if fired is not limit:
+            raise
+        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
+
+
 def _connect(sock: RawSocket, family: int, address: Any) -> None:
-    sock.setblocking(False)
     if family != AF_UNIX:
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)

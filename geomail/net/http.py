@@ -163,47 +163,55 @@ def _exchange(wire: Wire, request: bytes) -> Answer:
 # -- the head -------------------------------------------------------------------------------------
 
 
-class _Lines:
-    """The lines of a wire, bounded in sum."""
-
-    __slots__ = ("_room", "_wire")
-
-    def __init__(self, wire: Wire, room: int) -> None:
-        self._wire = wire
-        self._room = room
-
-    def next(self) -> bytes:
-        line = self._wire.read_line(self._room)
-        self._room = max(0, self._room - len(line) - 2)
-        return line
-
-
 def _read_head(wire: Wire) -> Answer:
     """Skip interim answers, and take headers without a status line, as nginx does."""
-    lines = _Lines(wire, HEAD_LIMIT)
+    room = HEAD_LIMIT
     while True:
-        first = lines.next()
-        if not first.startswith(b"HTTP/"):
-            return Answer(0, False, _read_headers(lines, first))
-        if b"\r" in first:
-            raise BadAnswer("sent invalid response")
-        version, _, rest = first.partition(b" ")
-        status = int(rest[:3]) if rest[:3].isdigit() else 0
-        headers = _read_headers(lines, lines.next())
-        if not 100 <= status < 200:
-            return Answer(status, status > 0 and version == b"HTTP/1.1", headers)
+        head = wire.read_head(room)
+        room -= len(head)
+        answer = _parse_head(head)
+        if not 100 <= answer.status < 200:
+            return answer
 
 
-def _read_headers(lines: _Lines, line: bytes) -> dict[bytes, list[bytes]]:
-    """The headers from ``line`` to the blank line."""
+def _parse_head(head: bytes) -> Answer:
+    lines = head.split(b"\n")
+    first = lines[0]
+    if not first.startswith(b"HTTP/"):
+        return Answer(0, False, _parse_headers(lines))
+    if b"\r" in first[:-1]:
+        raise BadAnswer("sent invalid response")
+    version, _, rest = first.partition(b" ")
+    status = int(rest[:3]) if rest[:3].isdigit() else 0
+    return Answer(status, status > 0 and version == b"HTTP/1.1", _parse_headers(lines[1:]))
+
+
+def _parse_headers(lines: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+    """The headers of these lines, up to the blank one."""
     headers: dict[bytes, list[bytes]] = {}
-    while line:
+    for line in lines:
+        line = line.removesuffix(b"\r")
+        if not line:
+            break
         name, _, value = line.partition(b":")
-        if not (name[:1].isalnum() and name.replace(b"-", b"").isalnum()) or b"\r" in line or b"\0" in line:
+        key = _NAMES.get(name) or _checked_name(name)
+        if key is None or b"\r" in value or b"\0" in value:
             raise BadAnswer(f"sent invalid header in response: {line[:40]!a}")
-        headers.setdefault(name.lower(), []).append(value.strip(b" "))
-        line = lines.next()
+        headers.setdefault(key, []).append(value.strip(b" "))
     return headers
+
+
+#: Header names as services write them, checked once, in lower case.
+_NAMES: dict[bytes, bytes] = {}
+_MOST_NAMES = 256
+
+
+def _checked_name(name: bytes) -> bytes | None:
+    if not (name[:1].isalnum() and name.replace(b"-", b"").isalnum()):
+        return None
+    if len(_NAMES) < _MOST_NAMES:
+        _NAMES[name] = name.lower()
+    return name.lower()
 
 
 # -- the body -------------------------------------------------------------------------------------
@@ -247,6 +255,6 @@ def _drop_chunks(wire: Wire) -> None:
         room -= size + 2
         if room < 0 or wire.read_exactly(size + 2)[-2:] != b"\r\n":
             raise BadAnswer("sent an invalid chunk")
-    trailers = _Lines(wire, HEAD_LIMIT)
-    while trailers.next():
-        pass
+    room = HEAD_LIMIT
+    while line := wire.read_line(room):
+        room = max(0, room - len(line) - 2)

@@ -117,6 +117,21 @@ class Wire(Conversation):
             self._drop_unread()
         self._sock.close()
 
+    def read_head(self, limit: int) -> bytes:
+        """Read lines up to and including the first blank one, all together (the head of an HTTP message).
+
+        Raises LineTooLong if they are more than ``limit`` bytes, PeerGone at the end of the stream.
+        """
+        while True:
+            end = _end_of_head(self._buffer, limit)
+            if end:
+                break
+            if len(self._buffer) >= limit:
+                raise LineTooLong(f"a head of more than {limit} bytes", blame=self.peer)
+            self._fill()
+        head, self._buffer = self._buffer[:end], self._buffer[end:]
+        return head
+
     def is_stale(self) -> bool:
         """Whether an idle connection has bytes or an end waiting that nobody asked for."""
         if self._buffer:
@@ -304,3 +319,14 @@ class Wire(Conversation):
     def _gone(self, error: OSError) -> PeerGone:
         text = os.strerror(error.errno) if error.errno else str(error)
         return PeerGone(f"{text} ({errno.errorcode.get(error.errno or 0, '?')})", blame=self.peer)
+
+
+def _end_of_head(data: bytes, limit: int) -> int:
+    """Where the first blank line ends, 0 if it is not there yet; lines end with CRLF or LF."""
+    if data.startswith((b"\n", b"\r\n")):
+        return data.index(b"\n") + 1
+    crlf = data.find(b"\n\r\n", 0, limit)
+    lf = data.find(b"\n\n", 0, limit if crlf < 0 else crlf)
+    if lf >= 0:
+        return lf + 2
+    return crlf + 3 if crlf >= 0 else 0
