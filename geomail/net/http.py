@@ -59,8 +59,8 @@ class HttpClient:
     """Asks one service; ``seconds`` is for connecting, the request and the head of the answer.
 
     ``addresses`` is asked for each new connection. ``timed_out`` is the text
-    of the PeerTimeout that is raised after ``seconds``. ``tracer`` sees the
-    lines of answers on connections that are made after it was set.
+    of the PeerTimeout that is raised after ``seconds``. ``tracer`` sees
+    the heads of answers, on connections that are made after it was set.
     """
 
     def __init__(

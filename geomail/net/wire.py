@@ -122,13 +122,15 @@ class Wire(Conversation):
 
         Raises LineTooLong if they are more than ``limit`` bytes, PeerGone at the end of the stream.
         """
-        while True:
-            end = _end_of_head(self._buffer, limit)
-            if end:
-                break
-            if len(self._buffer) >= limit:
-                raise LineTooLong(f"a head of more than {limit} bytes", blame=self.peer)
-            self._fill()
+        end = 0
+        try:
+            while not (end := _end_of_head(self._buffer, limit)):
+                if len(self._buffer) >= limit:
+                    raise LineTooLong(f"a head of more than {limit} bytes", blame=self.peer)
+                self._fill()
+        finally:
+            if self.tracer is not None:  # what is not complete is what somebody wants to see
+                self.tracer("<", self._buffer[: end or limit], "")
         head, self._buffer = self._buffer[:end], self._buffer[end:]
         return head
 
