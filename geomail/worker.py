@@ -8,8 +8,8 @@ import signal
 import time
 from _socket import AF_UNIX
 from _socket import socket as RawSocket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -18,6 +18,7 @@ from gevent.event import Event
 
 from geomail.auth import source_for
 from geomail.backends import Backends
+from geomail.backends.connect import resolver_for
 from geomail.errors import GeomailError, ShuttingDown
 from geomail.events import EventStream
 from geomail.net.crew import Crew
@@ -44,12 +45,21 @@ _FAREWELLS, _LAST_NEWS = 1.0, 0.5
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One address of one server, bound, with the TLS of its clients."""
+    """One address of one server, bound, with the TLS of its clients.
+
+    ``specific`` holds listeners of other servers that share its socket: those
+    of single addresses, where this one is on all addresses of the port.
+    """
 
     server: Server
     listen: Listen
     sock: RawSocket
     side: TlsSide | None
+    specific: dict[str, Listener] = field(default_factory=dict)
+
+    def at(self, address: str) -> Listener:
+        """The listener of who has connected to this address, where this one is on all of them."""
+        return self.specific.get(address, self)
 
     @property
     def described(self) -> str:
@@ -92,7 +102,7 @@ class Worker:
         services = _services(config, events, self._crew)
         self._acceptors = [Acceptor(listener.sock) for listener in listeners]
         self._accepting = [
-            gevent.spawn(self._accept, acceptor, listener, services[id(listener.server)])
+            gevent.spawn(self._accept, acceptor, listener, services)
             for acceptor, listener in zip(self._acceptors, listeners, strict=True)
         ]
 
@@ -144,7 +154,7 @@ class Worker:
         self._told = state
         return {**state, **changes}
 
-    def _accept(self, acceptor: Acceptor, listener: Listener, service: Service) -> None:
+    def _accept(self, acceptor: Acceptor, listener: Listener, services: Mapping[int, Service]) -> None:
         while True:
             while len(self._sessions) >= self._config.worker_connections:
                 self._sessions.await_leaving()
@@ -154,14 +164,18 @@ class Worker:
                 self._log.say("error", f"cannot accept on {listener.listen.label}: {error.strerror}")
                 gevent.sleep(_OUT_OF_DESCRIPTORS)
                 continue
-            self._open_session(sock, address, listener, service)
+            self._open_session(sock, address, listener, services)
 
-    def _open_session(self, sock: RawSocket, address: Any, listener: Listener, service: Service) -> None:
+    def _open_session(
+        self, sock: RawSocket, address: Any, listener: Listener, services: Mapping[int, Service]
+    ) -> None:
         try:
             peer = _peer(sock, address)
         except OSError:
             sock.close()  # gone already
             return
+        listener = listener.at(peer.local_address)
+        service = services[id(listener.server)]
         number, session_id = self._sessions.new_id()
         session = Session(session_id, service, Wire(sock, "client", listener.side), peer)
         self._sessions.add(number, session, self._crew.start(self._serve, number, session, listener.listen))
@@ -186,7 +200,7 @@ def _services(config: Config, events: EventStream, crew: Crew) -> dict[int, Serv
     services = {}
     for server in config.servers:
         asked = (server.resolver, server.resolver_timeout)
-        resolver = resolvers.setdefault(asked, Resolver(*asked))
+        resolver = resolvers.setdefault(asked, resolver_for(server))
         services[id(server)] = Service(
             server=server,
             protocol=PROTOCOLS[server.protocol](server),

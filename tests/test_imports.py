@@ -74,6 +74,8 @@ RULES: dict[str, Rule] = {
     "selection": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
     "sessions": Rule(may=("errors", "selection"), for_types=("net.crew", "session"), outside=("gevent",)),
     "sinks": Rule(may=("events", "errors", "config.schema", "jsonlines", "sinks"), outside=("gevent",)),
+    "names": Rule(may=("errors", "config"), never=frozenset({"gevent", "socket"})),
+    "listeners": Rule(may=("",)),
     "worker": Rule(may=("",), outside=("gevent",)),
     "master": Rule(may=("",), outside=("gevent",)),
 }

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from geomail.errors import BackendUnreachable
 from geomail.net.connect import connect as connect_to
+from geomail.net.resolver import Resolver
 
 if TYPE_CHECKING:
     from geomail.backends.endpoint import Endpoint
-    from geomail.net.resolver import Resolver
+    from geomail.config.schema import Server
     from geomail.net.wire import Wire
 
 
@@ -28,3 +29,10 @@ def connect(endpoint: Endpoint, resolver: Resolver) -> Wire:
     except OSError as error:
         reason = error.strerror or str(error)
         raise BackendUnreachable(f"cannot connect to backend {endpoint.label}: {reason}") from None
+
+
+def resolver_for(server: Server) -> Resolver:
+    """The resolver that a server's ``resolver`` and ``resolver_timeout`` describe."""
+    asked = server.resolver
+    servers = [(address.host, address.port) for address in asked.servers]
+    return Resolver(servers, server.resolver_timeout, valid=asked.valid, ipv4=asked.ipv4, ipv6=asked.ipv6)

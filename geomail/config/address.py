@@ -1,4 +1,4 @@
-"""Where geomail listens and whom it connects to, in nginx's words.
+"""Addresses, in nginx's words: whom geomail connects to, whom it asks, and whom it believes.
 
 Every reader raises ValueError with the whole message: what was found, what is allowed.
 """
@@ -9,13 +9,13 @@ import ipaddress
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from geomail.config.units import parse_flag, shown
+from geomail.config.units import parse_flag, parse_seconds, shown
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
 _UNIX_PATH_LENGTH = 107
-_HIGHEST_PORT = 65535
-_LISTEN_WORDS = ("ssl", "proxy_protocol")
+HIGHEST_PORT = 65535
 _SCHEMES = {"http": 80, "https": 443}
 
 
@@ -39,11 +39,25 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Listen(Address):
-    """One address that a server listens on."""
+class NameServers:
+    """The DNS servers of ``resolver``, none where it is off, by IP address or name.
 
-    ssl: bool = False
-    proxy_protocol: bool = False
+    ``valid`` is how long an answer is kept, None as long as it says itself;
+    ``ipv4`` and ``ipv6`` are whether addresses of that kind are asked for.
+    """
+
+    servers: tuple[Address, ...] = ()
+    valid: float | None = None
+    ipv4: bool = True
+    ipv6: bool = True
+
+    @property
+    def label(self) -> str:
+        """As it is written: ``192.0.2.53:53 valid=30s ipv6=off``."""
+        words = [server.label for server in self.servers]
+        words += [f"valid={self.valid:g}s"] if self.valid is not None else []
+        words += [f"{family}=off" for family in ("ipv4", "ipv6") if not getattr(self, family)]
+        return " ".join(words) or "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,56 +105,12 @@ def parse_address(
     return Address(host, _port(port_text, text, lowest_port))
 
 
-def parse_listen(value: object, folder: str = "") -> Listen:
-    """Read nginx's ``address[:port] | port | unix:path`` with its words, or a table of the same."""
-    if isinstance(value, Listen):
-        return value
-    if isinstance(value, dict):
-        return _listen_from_table(value, folder)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return _listen_from_words([str(value)], folder)
-    if not isinstance(value, str) or not value.split():
-        raise ValueError(f'{shown(value)}: an address is wanted, such as "0.0.0.0:587" or "[::]:993 ssl"')
-    return _listen_from_words(value.split(), folder)
-
-
-def _listen_from_words(words: list[str], folder: str) -> Listen:
-    text, *parameters = words
-    for word in parameters:
-        if word not in _LISTEN_WORDS:
-            raise ValueError(f"{shown(word)} is no parameter of listen; allowed: {', '.join(_LISTEN_WORDS)}")
-    if text.isdecimal() or text.startswith("*:"):
-        text = "0.0.0.0:" + text.removeprefix("*:")
-    address = parse_address(text, folder, lowest_port=0)
-    return Listen(
-        address.host,
-        address.port,
-        address.path,
-        ssl="ssl" in parameters,
-        proxy_protocol="proxy_protocol" in parameters,
-    )
-
-
-def _listen_from_table(table: dict[str, object], folder: str) -> Listen:
-    for key in table:
-        if key not in ("address", *_LISTEN_WORDS):
-            raise ValueError(
-                f"{shown(key)} is no key of listen; allowed: address, {', '.join(_LISTEN_WORDS)}"
-            )
-    address = parse_listen(table.get("address", ""), folder)
-    return replace(
-        address,
-        ssl=parse_flag(table.get("ssl", address.ssl)),
-        proxy_protocol=parse_flag(table.get("proxy_protocol", address.proxy_protocol)),
-    )
-
-
 def _port(port: str | None, text: str, lowest: int) -> int:
     if port is None:
         raise ValueError(f'{shown(text)}: the port is missing; write it as "{text}:143"')
-    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and lowest <= int(port) <= _HIGHEST_PORT):
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and lowest <= int(port) <= HIGHEST_PORT):
         raise ValueError(
-            f"{shown(text)}: {shown(port)} is no port; a number from 1 to {_HIGHEST_PORT} is wanted"
+            f"{shown(text)}: {shown(port)} is no port; a number from 1 to {HIGHEST_PORT} is wanted"
         )
     return int(port)
 
@@ -196,6 +166,55 @@ def _auth_http_on_unix_socket(scheme: str, rest: str, folder: str) -> AuthHttp:
     return AuthHttp(scheme, "", 0, _unix_path(path, rest, folder), "/" * (target[0] != "/") + target)
 
 
+def parse_resolver(value: object) -> NameServers:
+    """Read nginx's ``address … [valid=time] [ipv4=on|off] [ipv6=on|off]`` or ``off``, as text or an array."""
+    if isinstance(value, NameServers):
+        return value
+    if value is False or value == "off":
+        return NameServers()
+    words = value.split() if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise ValueError(
+            f'{shown(value)}: IP addresses or names are wanted, "192.0.2.53" or "[2001:db8::53]:53", or "off"'
+        )
+    servers = tuple(_name_server(word) for word in words if "=" not in word)
+    if not servers:
+        raise ValueError(f"{shown(value)}: no name servers are defined")
+    settings = dict(_resolver_setting(word) for word in words if "=" in word)
+    if not settings.get("ipv4", True) and not settings.get("ipv6", True):
+        raise ValueError("ipv4 and ipv6 cannot both be off")
+    return replace(NameServers(servers), **settings)
+
+
+def _name_server(word: str) -> Address:
+    bare_v6 = word.count(":") > 1 and not word.startswith("[")
+    return parse_address(f"[{word}]" if bare_v6 else word, default_port=53)
+
+
+def _resolver_setting(word: str) -> tuple[str, Any]:
+    key, _, value = word.partition("=")
+    if key == "valid":
+        return key, parse_seconds(value)
+    if key in ("ipv4", "ipv6"):
+        return key, parse_flag(value)
+    raise ValueError(f"{shown(word)} is no parameter of resolver; allowed: valid=…, ipv4=on|off, ipv6=on|off")
+
+
+def parse_sender(value: str) -> str:
+    """Check a value of ``set_real_ip_from``: an IP address, ``10.0.0.0/8``, a host name, or ``unix:``."""
+    address, slash, length = value.partition("/")
+    if slash:
+        try:
+            ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            length = ""
+        if not length.isdecimal():
+            raise ValueError(f'{shown(value)} is no network; write it as "192.0.2.0/24" or "2001:db8::/32"')
+    elif value != "unix:" and not is_literal(value):
+        _check_host(address, value)
+    return value
+
+
 def canonical(address: Address) -> str:
     """The same text for all ways of writing one address."""
     if is_literal(address.host):
@@ -206,6 +225,11 @@ def canonical(address: Address) -> str:
 def is_literal(host: str) -> bool:
     """Whether the host is an IP address."""
     return _is_ip(host, 4) or _is_ip(host, 6)
+
+
+def wildcard_of(host: str) -> str:
+    """The address that stands for all addresses of the family of this one."""
+    return "::" if ":" in host else "0.0.0.0"
 
 
 def is_public(host: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
-from geomail.config.address import Address, Listen, canonical, is_literal, is_public
+from geomail.config.address import Address, canonical, is_literal, is_public, wildcard_of
 from geomail.config.lines import KeyPath
+from geomail.config.listen import Listen
 from geomail.config.messages import nearest
 from geomail.config.schema import Backend, Config, Server
 from geomail.config.source import Source
@@ -131,11 +133,47 @@ def _has_certificates(subject: Subject) -> Iterator[Problem]:
 
 @reads("ssl_protocols")
 def _has_current_tls(subject: Subject) -> Iterator[Problem]:
-    old = [name for name in subject.server.ssl_protocols if name in ("TLSv1", "TLSv1.1")]
+    names = subject.server.ssl_protocols
+    gone = [name for name in names if name in ("SSLv2", "SSLv3")]
+    old = [name for name in names if name in ("TLSv1", "TLSv1.1")]
+    if len(gone) == len(names):
+        yield subject.error("ssl_protocols", f"OpenSSL has no {' and no '.join(gone)} any more; add TLSv1.2")
+    elif gone:
+        yield subject.warning("ssl_protocols", f"{' and '.join(gone)}: no effect, OpenSSL has it no more")
     if old:
         yield subject.warning(
             "ssl_protocols", f"{' and '.join(old)} can be broken by attackers; TLSv1.2 is the least"
         )
+
+
+@reads("listen", "starttls", "ssl_verify_client", "ssl_client_certificate", "ssl_trusted_certificate")
+def _can_verify_clients(subject: Subject) -> Iterator[Problem]:
+    server = subject.server
+    with_ca = server.ssl_client_certificate or server.ssl_trusted_certificate
+    if server.has_tls and server.ssl_verify_client in ("on", "optional") and not with_ca:
+        yield subject.error(
+            "ssl_verify_client",
+            f'ssl_verify_client = "{server.ssl_verify_client}" needs ssl_client_certificate or '
+            "ssl_trusted_certificate: no CA is known that clients' certificates could be of",
+        )
+
+
+@reads("ssl_certificate_compression", "proxy")
+def _has_no_idle_options(subject: Subject) -> Iterator[Problem]:
+    """Options that nginx has, and that do nothing: there neither, or only with another OpenSSL."""
+    for key in ("ssl_certificate_compression", "proxy"):
+        if getattr(subject.server, key):
+            yield subject.warning(key, "has no effect")
+
+
+@reads("set_real_ip_from")
+def _trusts_whole_networks(subject: Subject) -> Iterator[Problem]:
+    for sender in subject.server.set_real_ip_from:
+        if "/" in sender and ipaddress.ip_network(sender, strict=False).with_prefixlen != sender.lower():
+            network = ipaddress.ip_network(sender, strict=False)
+            yield subject.warning(
+                "set_real_ip_from", f"low address bits of {sender} are meaningless; it is {network}"
+            )
 
 
 @reads("auth", "auth_http")
@@ -191,7 +229,8 @@ def _protects_passwords(subject: Subject) -> Iterator[Problem]:
         return
     open_to_all = [
         listen.label
-        for listen in server.listen
+        for given in server.listen
+        for listen in given.each()
         if _is_public_listen(listen) and not listen.ssl and listen.port not in _IMPLICIT_TLS_PORTS
     ]
     if open_to_all:
@@ -204,7 +243,7 @@ def _protects_passwords(subject: Subject) -> Iterator[Problem]:
 
 @reads("listen")
 def _has_sensible_ports(subject: Subject) -> Iterator[Problem]:
-    for listen in subject.server.listen:
+    for listen in (single for given in subject.server.listen for single in given.each()):
         if listen.port in _IMPLICIT_TLS_PORTS and not listen.ssl:
             yield subject.warning(
                 "listen",
@@ -255,24 +294,33 @@ def _is_public_listen(listen: Listen) -> bool:
 
 
 def _taken_addresses(config: Config, source: Source) -> Iterator[Problem]:
-    """The same address and port twice, on one server or on two; a wildcard takes them all."""
-    listens: list[tuple[KeyPath, Listen]] = [
-        (("mail", "server", index, "listen", position), listen)
-        for index, server in enumerate(config.servers)
-        for position, listen in enumerate(server.listen)
-        if listen.path or listen.port
-    ]
-    first = {canonical(listen): path for path, listen in reversed(listens)}
+    """The same address and port twice, on one server or on two; and what a wildcard makes meaningless."""
+    listens = list(_single_listens(config))
+    first = {canonical(listen): (path, listen) for path, listen in reversed(listens)}
     for path, listen in listens:
-        wildcard = canonical(Address("::" if ":" in listen.host else "0.0.0.0", listen.port))
-        if first[canonical(listen)] != path:
-            line = source.line(first[canonical(listen)])
-            yield source.problem(path, f"{listen.label} is given twice; the first is in line {line}")
-        elif is_literal(listen.host) and first.get(wildcard, path) != path:
-            line = source.line(first[wildcard])
+        there, _ = first[canonical(listen)]
+        if there != path:
+            text = f"{listen.label} is given twice; the first is in line {source.line(there)}"
+            yield source.problem(path, text)
+            continue
+        there, both = first.get(canonical(Address("::", listen.port)), (path, listen))
+        if listen.host == "0.0.0.0" and not both.ipv6only:
+            text = f"is taken: {both.label} in line {source.line(there)} is on all IPv4 addresses too"
+            yield source.problem(path, f"{listen.label} {text}")
+        there, _ = first.get(canonical(Address(wildcard_of(listen.host), listen.port)), (path, listen))
+        if there != path and listen.tuned:
+            text = f"its clients come in by {wildcard_of(listen.host)}, in line {source.line(there)}"
             yield source.problem(
-                path, f"{listen.label} is taken: {wildcard} in line {line} is on all addresses"
+                path, f"{', '.join(listen.tuned)} of {listen.label}: no effect, {text}", "warning"
             )
+
+
+def _single_listens(config: Config) -> Iterator[tuple[KeyPath, Listen]]:
+    for index, server in enumerate(config.servers):
+        for position, listen in enumerate(server.listen):
+            for single in listen.each():
+                if single.path or single.port:
+                    yield ("mail", "server", index, "listen", position), single
 
 
 def _repeated_words(config: Config, source: Source) -> Iterator[Problem]:

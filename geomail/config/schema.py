@@ -14,14 +14,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from geomail.config.address import Address, AuthHttp, Listen
-from geomail.config.units import Flag, Number, Size, Time, Timeout, Workers
+from geomail.config.address import Address, AuthHttp, NameServers
+from geomail.config.listen import KeepAlive, Listen
+from geomail.config.units import Flag, Number, Seconds, Size, Time, Timeout, Workers
 from geomail.config.values import (
     AuthHttpUrl,
     AuthSource,
     BackendAddress,
     BackendTls,
     Capabilities,
+    ConfCommands,
     Domains,
     File,
     Files,
@@ -33,20 +35,37 @@ from geomail.config.values import (
     LogLevel,
     LogTarget,
     Name,
-    NameServers,
+    OwnName,
+    PemFiles,
     Pop3Methods,
     ProtocolName,
     ProxyProtocol,
+    Resolver,
+    Senders,
     ServerName,
+    SessionCache,
     SmtpMethods,
     SslProtocols,
     StartTls,
+    VerifyClient,
     Xclient,
     check_double_brackets,
     name_backends,
 )
 
-__all__ = ["Address", "AuthHttp", "Backend", "Config", "Listen", "Mail", "Options", "Passthrough", "Server"]
+__all__ = [
+    "Address",
+    "AuthHttp",
+    "Backend",
+    "Config",
+    "KeepAlive",
+    "Listen",
+    "Mail",
+    "NameServers",
+    "Options",
+    "Passthrough",
+    "Server",
+]
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 _PORTS: dict[int, ProtocolName] = {
@@ -63,7 +82,7 @@ class Table(BaseModel):
 class Options(Table):
     """What may stand in ``[mail]``, for all servers, and in ``[[mail.server]]``, for one."""
 
-    server_name: ServerName = Field(
+    server_name: OwnName = Field(
         default_factory=lambda: os.uname().nodename.lower(),
         description="geomail's own host name, in greetings, challenges and towards SMTP backends; "
         "default: the machine's",
@@ -78,23 +97,61 @@ class Options(Table):
     max_login_attempts: Number = Field(
         20, description="the session is closed after this many failed logins; 0: no limit"
     )
-    resolver: NameServers = Field((), description="DNS servers asked for the names of SMTP clients, or off")
+    resolver: Resolver = Field(
+        NameServers(),
+        description="DNS servers asked for the names of SMTP clients, with valid=, ipv4= and ipv6=; or off",
+    )
     resolver_timeout: Timeout = Field(30.0, description="time for one DNS lookup")
 
     starttls: StartTls = Field(
         "off", description="STARTTLS and STLS: off, on (offered), or only (required before anything else)"
     )
-    ssl_certificate: Files = Field(
+    ssl_certificate: PemFiles = Field(
         (), description="certificate files in PEM, each the leaf first, then its chain"
     )
-    ssl_certificate_key: Files = Field(
-        (), description="private key files in PEM, in the order of ssl_certificate"
+    ssl_certificate_key: PemFiles = Field(
+        (), repr=False, description="private key files in PEM, in the order of ssl_certificate"
+    )
+    ssl_password_file: File | None = Field(
+        None, description="file of passphrases for the private keys, one in a line, tried in turn"
     )
     ssl_protocols: SslProtocols = Field(
         ("TLSv1.2", "TLSv1.3"), description="TLS versions that clients may use"
     )
     ssl_ciphers: str = Field(
         "HIGH:!aNULL:!MD5", description="ciphers that clients may use, as OpenSSL lists them"
+    )
+    ssl_prefer_server_ciphers: Flag = Field(
+        False, description="whether geomail's order of ciphers counts, not the client's"
+    )
+    ssl_dhparam: File | None = Field(None, description="DH parameters for DHE ciphers; default: no DHE")
+    ssl_ecdh_curve: str = Field(
+        "auto", min_length=1, description="curves for ECDHE, as prime256v1:secp384r1; auto: OpenSSL's"
+    )
+    ssl_session_cache: SessionCache = Field(
+        "none", description="TLS sessions kept: off, none, or builtin[:number] and shared:name:size"
+    )
+    ssl_session_timeout: Seconds = Field(300.0, description="how long a TLS session can be resumed")
+    ssl_session_tickets: Flag = Field(True, description="whether TLS sessions are resumed by tickets")
+    ssl_session_ticket_key: Files = Field(
+        (), description="files of 48 or 80 random bytes that encrypt tickets, the first new ones"
+    )
+    ssl_verify_client: VerifyClient = Field(
+        "off", description="clients' certificates: off, on (demanded), optional, or optional_no_ca"
+    )
+    ssl_verify_depth: Number = Field(1, description="CA certificates that may stand over a client's")
+    ssl_client_certificate: File | None = Field(
+        None, description="CA certificates for clients' certificates, whose names clients are told"
+    )
+    ssl_trusted_certificate: File | None = Field(
+        None, description="CA certificates for clients' certificates, whose names clients are not told"
+    )
+    ssl_crl: File | None = Field(None, description="revocation lists for clients' certificates")
+    ssl_conf_command: ConfCommands = Field(
+        (), description="names and values given to OpenSSL as they are; see SSL_CONF_cmd(3)"
+    )
+    ssl_certificate_compression: Flag = Field(
+        False, description="compression of certificates in TLS 1.3; no effect, as with an OpenSSL without it"
     )
 
     smtp_auth: SmtpMethods = Field(
@@ -128,10 +185,18 @@ class Options(Table):
     auth_http_header: Headers = Field(
         (), repr=False, description="headers added to each request to the auth service, a shared secret say"
     )
+    auth_http_pass_client_cert: Flag = Field(
+        False, description="whether the auth service gets the client's certificate, in Auth-SSL-Cert"
+    )
     auth_http_ca: File | None = Field(
         None, description="CA file that verifies an https auth service; default: the system's"
     )
 
+    set_real_ip_from: Senders = Field(
+        (),
+        description="who is believed when a PROXY header names the client: addresses, networks, hosts, unix:",
+    )
+    proxy: Flag = Field(False, description="no effect, as in nginx")
     proxy_buffer: Size | None = Field(
         None,
         description="buffer for relaying, each way; default: one memory page, growing to 256k while busy",
@@ -176,6 +241,11 @@ class Server(Options):
     name: Name = Field(
         default_factory=_name_by_listen, description="name in logs; default: the first listen address"
     )
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether any of its clients may use TLS."""
+        return self.starttls != "off" or any(listen.ssl for listen in self.listen)
 
 
 class Mail(Options):

@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
-_TIME_UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_TIME_TERM = re.compile(r"(\d{1,12})(ms|[wdhms])? *", re.ASCII)
+_WHOLE_UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_TIME_UNITS = {**_WHOLE_UNITS, "ms": 0.001}
+#: Where a second is the smallest unit, M is a month.
+_SECONDS_UNITS = {"y": 31536000.0, "M": 2592000.0, **_WHOLE_UNITS}
+_TIME_TERM = re.compile(r"(\d{1,12})(ms|[yMwdhms])? *", re.ASCII)
 _LONGEST_TIME = 1e9
 _SIZE = re.compile(r"(\d{1,12})([kKmM]?)", re.ASCII)
 _SIZE_UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
@@ -82,8 +86,17 @@ def format_size(size: int | None) -> int | str | None:
 
 def parse_time(value: object) -> float:
     """Read a time in seconds: ``60``, ``"24h"``, ``"1m30s"``, ``"1h 30m"``, ``"500ms"``."""
+    return _parse_time(value, _TIME_UNITS)
+
+
+def parse_seconds(value: object) -> float:
+    """Read a time in whole seconds, as nginx does for TLS sessions: ``300``, ``"5m"``, ``"1M 2w"``."""
+    return float(int(_parse_time(value, _SECONDS_UNITS)))
+
+
+def _parse_time(value: object, units: Mapping[str, float]) -> float:
     if isinstance(value, str):
-        seconds: int | float = _sum_of_terms(value)
+        seconds: int | float = _sum_of_terms(value, units)
     elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         seconds = value
     else:
@@ -93,16 +106,16 @@ def parse_time(value: object) -> float:
     return float(seconds)
 
 
-def _sum_of_terms(text: str) -> float:
-    total, position, smaller = 0.0, 0, list(_TIME_UNITS)
+def _sum_of_terms(text: str, units: Mapping[str, float]) -> float:
+    total, position, smaller = 0.0, 0, list(units)
     while match := _TIME_TERM.match(text, position):
         unit = match[2] or "s"
         if unit not in smaller:
             raise ValueError(
-                f"{shown(text)}: the units of a time go from large to small, each once: w d h m s ms"
+                f"{shown(text)}: the units of a time go from large to small, each once: {' '.join(units)}"
             )
         smaller = smaller[smaller.index(unit) + 1 :]
-        total += int(match[1]) * _TIME_UNITS[unit]
+        total += int(match[1]) * units[unit]
         position = match.end()
     if not text or position < len(text):
         raise ValueError(f"{shown(text)} {_NO_TIME}")
@@ -171,4 +184,7 @@ Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_above_zero), 
 Time = Annotated[float, BeforeValidator(parse_time), PlainSerializer(format_time)]
 Timeout = Annotated[
     float, BeforeValidator(parse_time), AfterValidator(_above_zero), PlainSerializer(format_time)
+]
+Seconds = Annotated[
+    float, BeforeValidator(parse_seconds), AfterValidator(_above_zero), PlainSerializer(format_time)
 ]

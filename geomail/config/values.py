@@ -6,6 +6,7 @@ A reader raises ValueError with the whole message. Relative paths start in the
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,14 +21,16 @@ from pydantic import (
 from geomail.config.address import (
     Address,
     AuthHttp,
-    Listen,
-    is_literal,
+    NameServers,
     parse_address,
     parse_auth_http,
-    parse_listen,
+    parse_resolver,
+    parse_sender,
 )
+from geomail.config.listen import Listen, parse_listen
 from geomail.config.units import (
     parse_choice,
+    parse_size,
     parse_words,
     shown,
     without_repeats,
@@ -36,7 +39,20 @@ from geomail.config.units import (
 MASK = "********"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _BACKEND_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
-_SSL_PROTOCOLS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+_SSL_PROTOCOLS = ("SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+_SESSION_CACHE = re.compile(
+    r"off|none|builtin(:[1-9]\d{0,8})?( shared:[^:\s]+:\d{1,12}[kKmM]?)?"
+    r"|shared:[^:\s]+:\d{1,12}[kKmM]?( builtin(:[1-9]\d{0,8})?)?",
+    re.ASCII,
+)
+_SMALLEST_CACHE = 8 * os.sysconf("SC_PAGE_SIZE")
+#: Commands of SSL_CONF_cmd(3) whose value is the name of a file or a folder.
+_CONF_FILES = frozenset(
+    (
+        *("certificate", "privatekey", "serverinfofile", "dhparameters", "chaincafile", "chaincapath"),
+        *("verifycafile", "verifycapath", "requestcafile", "requestcapath", "clientcafile", "clientcapath"),
+    )
+)
 
 
 def _folder(info: ValidationInfo) -> str:
@@ -44,7 +60,7 @@ def _folder(info: ValidationInfo) -> str:
     return info.context["folder"] if info.context else ""
 
 
-def _label(value: Address | AuthHttp) -> str:
+def _label(value: Address | AuthHttp | NameServers) -> str:
     return value.label
 
 
@@ -66,6 +82,10 @@ def _capability(value: str) -> str:
     return value
 
 
+def _own_name(value: str) -> str:
+    return _server_name(value) if value else os.uname().nodename.lower()
+
+
 def _server_name(value: str) -> str:
     if not value or not value.isprintable() or any(character.isspace() for character in value):
         raise ValueError(f"{shown(value)}: a host name without spaces is wanted")
@@ -80,13 +100,25 @@ def _name(value: str) -> str:
 
 def _file(value: str, info: ValidationInfo) -> str:
     if value.startswith(("data:", "engine:", "store:")):
-        raise ValueError(f"a file name is wanted; {value.partition(':')[0]}: is not supported")
+        raise ValueError(f"a file name is wanted; {value.partition(':')[0]}: is not supported here")
     if not value or "\0" in value:
         raise ValueError(f"{shown(value)}: a file name is wanted")
     return str(Path(_folder(info), value))
 
 
+def _pem(value: str, info: ValidationInfo) -> str:
+    if value.startswith("data:"):
+        return value
+    return _file(value, info)
+
+
+def _masked_pem(values: tuple[str, ...]) -> list[str]:
+    return [f"data:{MASK}" if value.startswith("data:") else value for value in values]
+
+
 def _log_target(target: str, info: ValidationInfo) -> str:
+    if target.startswith("syslog:"):
+        return f"syslog:{_file(target.removeprefix('syslog:'), info)}"
     return target if target in ("stderr", "syslog") else _file(target, info)
 
 
@@ -95,41 +127,49 @@ def _ssl_protocols(value: object) -> tuple[object, ...]:
     return tuple(names.get(word, word) if isinstance(word, str) else word for word in parse_words(value))
 
 
-def _resolver(value: object) -> object:
-    words = () if value is False or value == "off" else value
-    words = words.split() if isinstance(words, str) else words
-    if not isinstance(words, list | tuple):
-        raise ValueError(
-            f'{shown(value)}: IP addresses are wanted, "192.0.2.53" or "[2001:db8::53]:53", or "off"'
-        )
-    return tuple(words)
-
-
-def _name_server(value: object) -> tuple[str, int]:
-    if isinstance(value, tuple):
-        return value
-    if not isinstance(value, str):
-        raise ValueError(f'{shown(value)}: an IP address is wanted: "192.0.2.53"')
-    bare_v6 = value.count(":") > 1 and not value.startswith("[")
-    address = parse_address(f"[{value}]" if bare_v6 else value, default_port=53)
-    if not is_literal(address.host):
-        raise ValueError(f"{shown(value)}: a resolver is given by its IP address")
-    return address.host, address.port
-
-
-def _header_pairs(value: object) -> object:
+def _pairs(value: object, thing: str, example: str) -> tuple[tuple[str, str], ...]:
+    """Read a table of names and values, or an array of pairs, in which a name may stand twice."""
     pairs = list(value.items()) if isinstance(value, dict) else value
     if not isinstance(pairs, list | tuple):
-        raise ValueError('a table of names and values is wanted: { X-Auth-Key = "…" }')
-    for number, pair in enumerate(pairs, 1):
+        raise ValueError(f'a table of names and values is wanted: {{ {example} = "…" }}')
+    for pair in pairs:
         if not (
             isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
         ):
             raise ValueError(
-                'each header is a name and a value, both text: { X-Auth-Key = "…" } or [["X-Auth-Key", "…"]]'
+                f"each {thing} is a name and a value, both text: "
+                f'{{ {example} = "…" }} or [["{example}", "…"]]'
             )
+    return tuple((name, text) for name, text in pairs)
+
+
+def _headers(value: object) -> tuple[tuple[str, str], ...]:
+    pairs = _pairs(value, "header", "X-Auth-Key")
+    for number, pair in enumerate(pairs, 1):
         _check_header(number, *pair)
-    return tuple(tuple(pair) for pair in pairs)
+    return pairs
+
+
+def _conf_commands(value: object, info: ValidationInfo) -> tuple[tuple[str, str], ...]:
+    pairs = _pairs(value, "command", "Options")
+    return tuple(
+        (name, str(Path(_folder(info), text)) if name.lower() in _CONF_FILES else text)
+        for name, text in pairs
+    )
+
+
+def _session_cache(value: object) -> object:
+    text = " ".join(value) if isinstance(value, list | tuple) and all(map(_is_text, value)) else value
+    if not isinstance(text, str) or not _SESSION_CACHE.fullmatch(text):
+        raise ValueError(f'{shown(value)}: allowed: off, none, builtin, "builtin:1000", "shared:NAME:10m"')
+    size = re.search(r"shared:.*:(\d+\w?)", text)
+    if size and parse_size(size[1]) < _SMALLEST_CACHE:
+        raise ValueError(f"{shown(text)}: the cache is too small; {_SMALLEST_CACHE // 1024}k is the least")
+    return text
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _check_header(number: int, name: str, value: str) -> None:
@@ -149,15 +189,11 @@ def _listen(value: object, info: ValidationInfo) -> Listen:
 
 
 def _listen_words(listen: Listen) -> str:
-    return f"{listen.label}{' ssl' * listen.ssl}{' proxy_protocol' * listen.proxy_protocol}"
+    return listen.words
 
 
 def _auth_http(value: object, info: ValidationInfo) -> AuthHttp:
     return parse_auth_http(value, _folder(info))
-
-
-def _resolver_words(servers: tuple[tuple[str, int], ...]) -> list[str] | str:
-    return [Address(*server).label for server in servers] or "off"
 
 
 def _backend_address(value: object, info: ValidationInfo) -> Address:
@@ -213,29 +249,34 @@ LogFacility = Annotated[
     BeforeValidator(parse_choice),
 ]  # fmt: skip
 Files = Annotated[tuple[File, ...], BeforeValidator(_array)]
+PemFiles = Annotated[
+    tuple[Annotated[str, AfterValidator(_pem)], ...], BeforeValidator(_array), PlainSerializer(_masked_pem)
+]
 Listens = Annotated[
     tuple[Annotated[Listen, BeforeValidator(_listen), PlainSerializer(_listen_words)], ...],
     BeforeValidator(_array),
 ]
 BackendAddress = Annotated[Address, BeforeValidator(_backend_address), _LABEL]
 AuthHttpUrl = Annotated[AuthHttp, BeforeValidator(_auth_http), _LABEL]
-Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_header_pairs), PlainSerializer(_masked)]
-NameServers = Annotated[
-    tuple[Annotated[tuple[str, int], BeforeValidator(_name_server)], ...],
-    BeforeValidator(_resolver),
-    PlainSerializer(_resolver_words),
-]
+Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_headers), PlainSerializer(_masked)]
+Resolver = Annotated[NameServers, BeforeValidator(parse_resolver), _LABEL]
+Senders = Annotated[tuple[Annotated[str, AfterValidator(parse_sender)], ...], BeforeValidator(_array)]
+ConfCommands = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_conf_commands)]
+SessionCache = Annotated[str, BeforeValidator(_session_cache)]
 Name = Annotated[str, AfterValidator(_name)]
 ServerName = Annotated[str, AfterValidator(_server_name)]
+OwnName = Annotated[str, AfterValidator(_own_name)]
 Capabilities = Annotated[tuple[Annotated[str, AfterValidator(_capability)], ...], BeforeValidator(_texts)]
 SmtpMethods = Annotated[tuple[Literal["plain", "login", "cram-md5", "external", "none"], ...], _WORDS]
 ImapMethods = Annotated[tuple[Literal["plain", "login", "cram-md5", "external"], ...], _WORDS]
 Pop3Methods = Annotated[tuple[Literal["plain", "apop", "cram-md5", "external"], ...], _WORDS]
 SslProtocols = Annotated[
-    tuple[Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"], ...], BeforeValidator(_ssl_protocols)
+    tuple[Literal["SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"], ...],
+    BeforeValidator(_ssl_protocols),
 ]
 ProtocolName = Literal["smtp", "imap", "pop3"]
 AuthSource = Annotated[Literal["http", "passthrough"], _CHOICE]
+VerifyClient = Annotated[Literal["off", "on", "optional", "optional_no_ca"], _CHOICE]
 StartTls = Annotated[Literal["off", "on", "only"], _CHOICE]
 Xclient = Annotated[Literal["on", "off", "auto"], _CHOICE]
 ProxyProtocol = Annotated[Literal["off", "on", "v2"], _CHOICE]

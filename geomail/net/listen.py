@@ -11,9 +11,14 @@ from _socket import (
     IPPROTO_TCP,
     IPV6_V6ONLY,
     SO_KEEPALIVE,
+    SO_RCVBUF,
     SO_REUSEADDR,
+    SO_SNDBUF,
     SOCK_STREAM,
     SOL_SOCKET,
+    TCP_KEEPCNT,
+    TCP_KEEPIDLE,
+    TCP_KEEPINTVL,
     TCP_NODELAY,
 )
 from _socket import socket as RawSocket
@@ -24,34 +29,73 @@ from gevent import get_hub
 
 #: nginx's default on Linux.
 BACKLOG = 511
+#: Linux's number; Python has no name for it.
+IPPROTO_MPTCP = 262
 #: Who may connect to a Unix socket is said by its folder, as in nginx.
 _ANYBODY = 0o666
 _READ = 1
 
 
-def bind(*, host: str, port: int, path: str, backlog: int = BACKLOG) -> RawSocket:
+#: Idle seconds, interval and count of TCP keepalive; None is as the system has it.
+KeepAlive = tuple[int | None, int | None, int | None]
+
+
+def bind(
+    *,
+    host: str,
+    port: int,
+    path: str,
+    backlog: int = BACKLOG,
+    ipv6only: bool = True,
+    multipath: bool = False,
+) -> RawSocket:
     """A listening, non-blocking socket at an IP address or, with ``path``, a Unix socket.
 
     Connections accepted from it inherit TCP_NODELAY and SO_KEEPALIVE. A Unix
-    socket that nobody listens on any more is replaced. Raises OSError.
+    socket that nobody listens on any more is replaced. ``multipath`` asks for
+    MPTCP; where the system has none, the socket is one of TCP (its ``proto``
+    tells). Raises OSError.
     """
     if path:
         return _bind_unix(path, backlog)
     family = AF_INET6 if ":" in host else AF_INET
-    sock = RawSocket(family, SOCK_STREAM)
+    sock = _multipath_socket(family) if multipath else RawSocket(family, SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
         sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         if family == AF_INET6:
-            sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
+            sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, ipv6only)
         sock.bind((host, port))
         sock.listen(backlog)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def tune(
+    sock: RawSocket, *, backlog: int, rcvbuf: int | None, sndbuf: int | None, keepalive: bool | KeepAlive
+) -> None:
+    """Set on a listening socket what can be changed at any time; None leaves it as it is. Raises OSError."""
+    for option, size in ((SO_RCVBUF, rcvbuf), (SO_SNDBUF, sndbuf)):
+        if size is not None:
+            sock.setsockopt(SOL_SOCKET, option, size)
+    if sock.family != AF_UNIX:
+        sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, keepalive is not False)
+        probing = (None, None, None) if isinstance(keepalive, bool) else keepalive
+        for option, value in zip((TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT), probing, strict=True):
+            if value is not None:
+                sock.setsockopt(IPPROTO_TCP, option, value)
+    sock.listen(backlog)
+
+
+def _multipath_socket(family: int) -> RawSocket:
+    try:
+        return RawSocket(family, SOCK_STREAM, IPPROTO_MPTCP)
+    except OSError:
+        return RawSocket(family, SOCK_STREAM)
 
 
 def _bind_unix(path: str, backlog: int) -> RawSocket:

@@ -50,12 +50,24 @@ class ClientName:
 class Resolver:
     """Resolves through the DNS servers of ``resolver``, else as the system does; keeps what it learns.
 
-    ``timeout`` is for each lookup at those servers.
+    ``timeout`` is for each lookup at those servers. ``valid`` is how long their
+    answers are kept, None as long as these say themselves; addresses are asked
+    for with ``ipv4`` and ``ipv6`` each, one of them at least.
     """
 
-    def __init__(self, servers: Sequence[tuple[str, int]], timeout: float) -> None:
+    def __init__(
+        self,
+        servers: Sequence[tuple[str, int]],
+        timeout: float,
+        *,
+        valid: float | None = None,
+        ipv4: bool = True,
+        ipv6: bool = True,
+    ) -> None:
         addresses = [_address(host, port) for host, port in servers]
         self._servers = NameServers(addresses, timeout) if addresses else None
+        self._kinds = [kind for kind, wanted in ((A, ipv4), (AAAA, ipv6)) if wanted]
+        self._valid = valid
         self._pointers: _TtlCache[str] = _TtlCache()
         self._hosts: _TtlCache[tuple[str, ...]] = _TtlCache()
 
@@ -103,7 +115,7 @@ class Resolver:
             problem = f'{address} resolved to invalid host name "{shown}"'
             return ClientName(None, temporary=True, problem=problem)
         name = b".".join(labels).decode().lower()
-        self._pointers.put(address, name, ttl)
+        self._pointers.put(address, name, self._life(ttl))
         return name
 
     def _look_up(self, servers: NameServers, host: str) -> tuple[tuple[str, ...], Failure]:
@@ -111,7 +123,7 @@ class Resolver:
         known = self._hosts.get(host)
         if known:
             return known, NOT_FOUND
-        outcomes = servers.ask(dns.name.from_text(host), A, AAAA)
+        outcomes = servers.ask(dns.name.from_text(host), *self._kinds)
         records = [rrset for answer in outcomes if isinstance(answer, Message) for rrset in _records(answer)]
         found = tuple(
             record.address for rrset in records for record in rrset if isinstance(record, _ADDRESSES)
@@ -120,8 +132,11 @@ class Resolver:
             if isinstance(outcome, Failure) and outcome.temporary:
                 return found, outcome
         if found:
-            self._hosts.put(host, found, min(rrset.ttl for rrset in records))
+            self._hosts.put(host, found, self._life(min(rrset.ttl for rrset in records)))
         return found, NOT_FOUND
+
+    def _life(self, ttl: float) -> float:
+        return ttl if self._valid is None else self._valid
 
     def _find(self, host: str) -> tuple[str, ...]:
         if self._servers is not None and host != "localhost":

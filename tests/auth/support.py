@@ -5,8 +5,8 @@ from typing import Any
 from geomail.auth import source_for
 from geomail.auth.base import Source
 from geomail.backends import Backends
+from geomail.backends.connect import resolver_for
 from geomail.config.schema import Backend, Config, Passthrough
-from geomail.net.resolver import Resolver
 from tests.protocols.support import server
 
 BACKENDS = {
@@ -27,5 +27,5 @@ def source(protocol: str, *, routes: dict[str, Any] | None = None, **options: An
     config = Config(
         servers=(configured,), backends=BACKENDS, passthrough=Passthrough.model_validate(routes or {})
     )
-    resolver = Resolver(configured.resolver, configured.resolver_timeout)
+    resolver = resolver_for(configured)
     return source_for(configured, config, Backends(config.backends), resolver)

@@ -3,72 +3,11 @@ import pytest
 from geomail.config.address import (
     Address,
     AuthHttp,
-    Listen,
     canonical,
     is_public,
     parse_address,
     parse_auth_http,
-    parse_listen,
 )
-
-
-@pytest.mark.parametrize(
-    ("value", "listen"),
-    [
-        ("0.0.0.0:587", Listen("0.0.0.0", 587)),
-        ("[::]:587", Listen("::", 587)),
-        ("[2001:db8::1]:993 ssl", Listen("2001:db8::1", 993, ssl=True)),
-        ("192.0.2.1:25 proxy_protocol ssl", Listen("192.0.2.1", 25, ssl=True, proxy_protocol=True)),
-        ("*:110", Listen("0.0.0.0", 110)),
-        ("110", Listen("0.0.0.0", 110)),
-        (110, Listen("0.0.0.0", 110)),
-        ("localhost:143", Listen("localhost", 143)),
-        ("127.0.0.1:0", Listen("127.0.0.1", 0)),
-        ("unix:/run/geomail/imap", Listen(path="/run/geomail/imap")),
-        ("unix:run/imap proxy_protocol", Listen(path="/etc/geomail/run/imap", proxy_protocol=True)),
-        ({"address": "0.0.0.0:993", "ssl": True}, Listen("0.0.0.0", 993, ssl=True)),
-        ({"address": "0.0.0.0:993 ssl", "ssl": "off"}, Listen("0.0.0.0", 993)),
-        ({"address": 143, "proxy_protocol": "on"}, Listen("0.0.0.0", 143, proxy_protocol=True)),
-    ],
-)
-def test_listen(value: object, listen: Listen) -> None:
-    assert parse_listen(value, "/etc/geomail") == listen
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        ("", "an address is wanted"),
-        (True, "an address is wanted"),
-        ({"ssl": True}, "an address is wanted"),
-        ({"address": "0.0.0.0:25", "tls": True}, '"tls" is no key of listen'),
-        ({"address": "0.0.0.0:25", "ssl": "yes"}, "allowed: true, false"),
-        ("0.0.0.0:587 tls", '"tls" is no parameter of listen; allowed: ssl, proxy_protocol'),
-        ("127.0.0.1", "the port is missing"),
-        ("[::1]", "the port is missing"),
-        ("::1:143", "goes in brackets"),
-        ("[::1:143", "not an IPv6 address with port"),
-        ("[::1]143", "not an IPv6 address with port"),
-        ("[nonsense]:143", "not an IPv6 address with port"),
-        ("127.0.0.1:smtp", '"smtp" is no port'),
-        ("127.0.0.1:", '"" is no port'),
-        ("127.0.0.1:65536", '"65536" is no port'),
-        ("127.0.0.1:00001430000", "is no port"),
-        ("127.0.0.1:" + "9" * 5000, "is no port"),
-        ("127.0.0.1:-1", '"-1" is no port'),
-        ("127.0.0.1:143-145", '"143-145" is no port'),
-        ("0.0.0.256:25", "is no IPv4 address"),
-        (":25", "the host is missing"),
-        ("a/b:25", "is no host name"),
-        ("-a:25", "is no host name"),
-        ("unix:", "the path is missing"),
-        ("unix:/" + "x" * 107, "at most 107 bytes"),
-    ],
-)
-def test_no_listen(value: object, said: str) -> None:
-    with pytest.raises(ValueError, match=r"wanted|is|goes|not|at most") as refused:
-        parse_listen(value)
-    assert said in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,11 @@ auth_http = "127.0.0.1:9000/auth?a=b"
 auth_http_header = { X-Key = "s3cret" }
 smtp_capabilities = ["SIZE 1000", 'a "quote" and a \\x backslash']
 timeout = "1h1s"
-resolver = "127.0.0.1 ::1"
+resolver = "127.0.0.1 ::1 valid=90s ipv4=off"
+set_real_ip_from = ["10.0.0.0/8", "unix:"]
+ssl_conf_command = { Options = "ServerPreference" }
 [[mail.server]]
-listen = ["127.0.0.1:25 proxy_protocol", "[::1]:465 ssl"]
+listen = ["127.0.0.1:25 proxy_protocol backlog=8", "[::1]:465-467 ssl so_keepalive=:5:"]
 ssl_certificate = "mail.crt"
 ssl_certificate_key = "mail.key"
 proxy_buffer = "8k"
@@ -57,7 +59,7 @@ def test_every_server_is_complete(inspect_text: Inspect) -> None:
 
     optional = {key for key, option in Server.model_fields.items() if option.default is None}
     assert [set(Server.model_fields) - set(server) - optional for server in servers] == [set(), set()]
-    assert {"auth_http", "auth_http_ca", "proxy_buffer"} == optional
+    assert {"auth_http", "auth_http_ca", "proxy_buffer", "ssl_password_file", "ssl_crl"} < optional
 
 
 def test_secrets_are_masked(inspect_text: Inspect) -> None:

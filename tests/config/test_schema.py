@@ -3,20 +3,35 @@ from typing import get_args
 
 import pytest
 
-from geomail.config.schema import TABLES, Backend, Document, Mail, Options, Server, keys_of
+from geomail.config.schema import TABLES, Backend, Document, Mail, NameServers, Options, Server, keys_of
 from geomail.config.values import ProtocolName
 
 # nginx's documentation of its mail modules: directive, default.
 DEFAULTS_OF_NGINX = {
     "timeout": 60,
     "max_errors": 5,
-    "resolver": (),
+    "resolver": NameServers(),
     "resolver_timeout": 30,
     "starttls": "off",
     "ssl_certificate": (),
     "ssl_certificate_key": (),
     "ssl_protocols": ("TLSv1.2", "TLSv1.3"),
     "ssl_ciphers": "HIGH:!aNULL:!MD5",
+    "ssl_password_file": None,
+    "ssl_certificate_compression": False,
+    "ssl_dhparam": None,
+    "ssl_ecdh_curve": "auto",
+    "ssl_prefer_server_ciphers": False,
+    "ssl_session_cache": "none",
+    "ssl_session_tickets": True,
+    "ssl_session_ticket_key": (),
+    "ssl_session_timeout": 300,
+    "ssl_verify_client": "off",
+    "ssl_verify_depth": 1,
+    "ssl_client_certificate": None,
+    "ssl_trusted_certificate": None,
+    "ssl_crl": None,
+    "ssl_conf_command": (),
     "smtp_auth": ("plain", "login"),
     "imap_auth": ("plain",),
     "pop3_auth": ("plain",),
@@ -27,6 +42,9 @@ DEFAULTS_OF_NGINX = {
     "auth_http": None,
     "auth_http_header": (),
     "auth_http_timeout": 60,
+    "auth_http_pass_client_cert": False,
+    "set_real_ip_from": (),
+    "proxy": False,
     "proxy_timeout": 86400,
     "proxy_pass_error_message": False,
     "xclient": "on",

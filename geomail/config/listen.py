@@ -1,0 +1,174 @@
+"""Where geomail listens, in nginx's words: the option ``listen``.
+
+Every reader raises ValueError with the whole message: what was found, what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from geomail.config.address import HIGHEST_PORT, Address, parse_address
+from geomail.config.units import parse_flag, parse_number, parse_seconds, parse_size, shown
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """When a silent connection is probed: after ``idle`` seconds, every ``interval``, ``count`` times.
+
+    What is None is as the system has it.
+    """
+
+    idle: int | None
+    interval: int | None
+    count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listen(Address):
+    """One address that a server listens on; a range of ports where there is a ``last_port``."""
+
+    ssl: bool = False
+    proxy_protocol: bool = False
+    bind: bool = False
+    multipath: bool = False
+    backlog: int = 511
+    rcvbuf: int | None = None
+    sndbuf: int | None = None
+    ipv6only: bool = True
+    so_keepalive: bool | KeepAlive = True
+    last_port: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The address as it is written: ``0.0.0.0:25``, ``[::]:143-145``, ``unix:/x``."""
+        text = Address(self.host, self.port, self.path).label
+        return text if self.last_port is None else f"{text}-{self.last_port}"
+
+    @property
+    def words(self) -> str:
+        """The address and all that is not as usual, as nginx writes it."""
+        flags = [key for key in _FLAGS if getattr(self, key)]
+        return " ".join((self.label, *flags, *(f"{key}={_written(self, key)}" for key in self.tuned)))
+
+    @property
+    def tuned(self) -> tuple[str, ...]:
+        """The settings of the socket that are not as usual."""
+        return tuple(key for key in _SETTINGS if getattr(self, key) != getattr(_USUAL, key))
+
+    @property
+    def ports(self) -> range:
+        """All of its ports."""
+        return range(self.port, (self.last_port or self.port) + 1)
+
+    def each(self) -> Iterator[Listen]:
+        """The same for every single one of its ports."""
+        return (replace(self, port=port, last_port=None) for port in self.ports)
+
+
+_USUAL = Listen()
+_KEEPALIVE = 'so_keepalive is on, off, or idle:interval:count, such as "30m::10"'
+_RANGE = re.compile(r"(.*[:\]]|)(\d+)-(\d+)", re.ASCII)
+
+
+def parse_listen(value: object, folder: str = "") -> Listen:
+    """Read nginx's ``address[:port] | port | unix:path`` with its words, or a table of the same."""
+    if isinstance(value, Listen):
+        return value
+    if isinstance(value, dict):
+        return _from_table(value, folder)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.split():
+        raise ValueError(f'{shown(value)}: an address is wanted, such as "0.0.0.0:587" or "[::]:993 ssl"')
+    text, *words = value.split()
+    return replace(_address(text, folder), **dict(map(_parameter, words)))
+
+
+def _from_table(table: Mapping[str, object], folder: str) -> Listen:
+    for key in table:
+        if key not in ("address", *_FLAGS, *_SETTINGS):
+            raise ValueError(
+                f"{shown(key)} is no key of listen; allowed: address, {', '.join((*_FLAGS, *_SETTINGS))}"
+            )
+    address = parse_listen(table.get("address", ""), folder)
+    given = {key: value for key, value in table.items() if key != "address"}
+    return replace(address, **{key: _SETTINGS.get(key, parse_flag)(value) for key, value in given.items()})
+
+
+def _address(text: str, folder: str) -> Listen:
+    """The address alone."""
+    if text.startswith("unix:"):
+        return Listen(path=parse_address(text, folder).path)
+    if text.startswith("*:"):
+        text = text.removeprefix("*:")
+    last_port = None
+    if match := _RANGE.fullmatch(text):
+        text, last_port = match[1] + match[2], _last_port(match)
+    if text.isdecimal():
+        text = f"0.0.0.0:{text}"
+    address = parse_address(text, lowest_port=0)
+    return Listen(address.host, address.port, last_port=last_port)
+
+
+def _last_port(match: re.Match[str]) -> int:
+    first, last = match[2], match[3]
+    if len(last) > len(str(HIGHEST_PORT)) or not int(first[:6]) <= int(last) <= HIGHEST_PORT:
+        raise ValueError(f'{shown(match[0])}: {first}-{last} is no range of ports; write it as "143-145"')
+    return int(last)
+
+
+def _parameter(word: str) -> tuple[str, Any]:
+    key, equals, value = word.partition("=")
+    if key in _FLAGS and not equals:
+        return key, True
+    if key in _SETTINGS and equals:
+        return key, _SETTINGS[key](value)
+    allowed = ", ".join((*_FLAGS, *(f"{setting}=…" for setting in _SETTINGS)))
+    raise ValueError(f"{shown(word)} is no parameter of listen; allowed: {allowed}")
+
+
+def _parse_backlog(value: object) -> int:
+    backlog = parse_number(value)
+    if backlog == 0:
+        raise ValueError("backlog: 0: more than 0 is wanted")
+    return backlog
+
+
+def _parse_keepalive(value: object) -> bool | KeepAlive:
+    if not isinstance(value, str) or ":" not in value:
+        return parse_flag(value)
+    parts = value.split(":")
+    if len(parts) > 3:
+        raise ValueError(f"{shown(value)}: {_KEEPALIVE}")
+    idle, interval, count = (*parts, "", "")[:3]
+    probing = KeepAlive(
+        int(parse_seconds(idle or 0)) or None,
+        int(parse_seconds(interval or 0)) or None,
+        parse_number(count or 0) or None,
+    )
+    if probing == KeepAlive(None, None, None):
+        raise ValueError(f"{shown(value)}: {_KEEPALIVE}")
+    return probing
+
+
+def _written(listen: Listen, key: str) -> str:
+    match getattr(listen, key):
+        case bool(flag):
+            return "on" if flag else "off"
+        case KeepAlive(idle, interval, count):
+            return ":".join("" if part is None else str(part) for part in (idle, interval, count))
+        case number:
+            return str(number)
+
+
+_FLAGS = ("ssl", "proxy_protocol", "bind", "multipath")
+_SETTINGS: dict[str, Callable[[object], Any]] = {
+    "backlog": _parse_backlog,
+    "rcvbuf": parse_size,
+    "sndbuf": parse_size,
+    "ipv6only": parse_flag,
+    "so_keepalive": _parse_keepalive,
+}

@@ -1,0 +1,138 @@
+"""The listening sockets of a configuration, with the TLS of their clients: made before the fork."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geomail.config.address import Address, canonical, wildcard_of
+from geomail.errors import GeomailError, TlsSettingError
+from geomail.net.listen import bind, tune
+from geomail.net.tls import TlsSide, server_context
+from geomail.worker import Listener
+
+if TYPE_CHECKING:
+    from _socket import socket as RawSocket
+
+    from geomail.config.schema import Config, KeepAlive, Listen, Server
+
+
+class CannotListen(GeomailError):
+    """An address or a TLS setting cannot be used; the text says which and why."""
+
+
+def open_listeners(config: Config, previous: Iterable[Listener]) -> list[Listener]:
+    """Bind all of a configuration without names, or nothing; sockets that are bound already are taken over.
+
+    An address whose port is also listened on with a wildcard shares its
+    socket: Linux lets nobody have both. Raises CannotListen.
+    """
+    listens = [(server, tls_side(server), listen) for server in config.servers for listen in server.listen]
+    taken = {canonical(listen) for _, _, listen in listens}
+    sockets = _Sockets(previous)
+    listeners: dict[str, Listener] = {}
+    try:
+        for server, side, listen in listens:
+            if _wildcard(listen) not in taken:
+                listeners[canonical(listen)] = Listener(server, listen, sockets.get(listen), side)
+    except CannotListen:
+        sockets.close_new()
+        raise
+    for server, side, listen in listens:
+        if _wildcard(listen) in taken:
+            whole = listeners[_wildcard(listen)]
+            whole.specific[str(ip_address(listen.host))] = Listener(server, listen, whole.sock, side)
+    return list(listeners.values())
+
+
+def close_vanished(old: Iterable[Listener], current: Iterable[Listener]) -> None:
+    """Close the sockets that are no longer listened on, and remove the files of Unix sockets."""
+    kept = {id(listener.sock) for listener in current}
+    for listener in old:
+        if id(listener.sock) not in kept:
+            listener.sock.close()
+            if listener.listen.path:
+                Path(listener.listen.path).unlink(missing_ok=True)
+
+
+class _Sockets:
+    """Sockets by their address: those that are bound already, and new ones."""
+
+    def __init__(self, previous: Iterable[Listener]) -> None:
+        self._bound = {canonical(listener.listen): listener.sock for listener in previous}
+        self._new: list[RawSocket] = []
+
+    def get(self, listen: Listen) -> RawSocket:
+        try:
+            sock = self._bound.pop(canonical(listen), None) or self._bind(listen)
+            tune(
+                sock,
+                backlog=listen.backlog,
+                rcvbuf=listen.rcvbuf,
+                sndbuf=listen.sndbuf,
+                keepalive=_keepalive(listen.so_keepalive),
+            )
+        except OSError as error:
+            raise CannotListen(f"cannot listen on {listen.label}: {error.strerror}") from None
+        return sock
+
+    def _bind(self, listen: Listen) -> RawSocket:
+        sock = bind(
+            host=listen.host,
+            port=listen.port,
+            path=listen.path,
+            ipv6only=listen.ipv6only,
+            multipath=listen.multipath,
+        )
+        self._new.append(sock)
+        return sock
+
+    def close_new(self) -> None:
+        for sock in self._new:
+            sock.close()
+
+
+def _keepalive(settings: bool | KeepAlive) -> bool | tuple[int | None, int | None, int | None]:
+    if isinstance(settings, bool):
+        return settings
+    return settings.idle, settings.interval, settings.count
+
+
+def _wildcard(listen: Listen) -> str:
+    """The address, of another listener, that would be on this one too; empty if there is none."""
+    host = wildcard_of(listen.host)
+    return (
+        "" if listen.path or not listen.port or listen.host == host else canonical(Address(host, listen.port))
+    )
+
+
+def tls_side(server: Server) -> TlsSide | None:
+    """The TLS of a server's clients; None if it has none. Raises CannotListen."""
+    if not server.has_tls:
+        return None
+    try:
+        context = server_context(
+            certificates=list(zip(server.ssl_certificate, server.ssl_certificate_key, strict=True)),
+            protocols=server.ssl_protocols,
+            ciphers=server.ssl_ciphers,
+            alpn=server.protocol,
+            password_file=server.ssl_password_file,
+            prefer_server_ciphers=server.ssl_prefer_server_ciphers,
+            dhparam=server.ssl_dhparam,
+            ecdh_curve=server.ssl_ecdh_curve,
+            session_cache=server.ssl_session_cache,
+            session_timeout=server.ssl_session_timeout,
+            session_tickets=server.ssl_session_tickets,
+            session_ticket_key=server.ssl_session_ticket_key,
+            verify_client=server.ssl_verify_client,
+            verify_depth=server.ssl_verify_depth,
+            client_certificate=server.ssl_client_certificate,
+            trusted_certificate=server.ssl_trusted_certificate,
+            crl=server.ssl_crl,
+            conf_command=server.ssl_conf_command,
+        )
+    except (OSError, TlsSettingError) as error:
+        raise CannotListen(f"TLS of server {server.name}: {error}") from None
+    return TlsSide(context, server=True)
