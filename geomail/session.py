@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from geomail.config.schema import Listen, Server
     from geomail.events import EventStream
     from geomail.net.crew import Crew, Job
+    from geomail.net.pipes import Pipes
     from geomail.net.resolver import Resolver
     from geomail.net.wire import Wire
     from geomail.protocols.base import Frontend, Protocol
@@ -57,6 +58,7 @@ class Service:
     resolver: Resolver
     events: EventStream
     crew: Crew
+    pipes: Pipes
 
 
 class Session:
@@ -293,6 +295,7 @@ class Session:
             self._client,
             self._backend,
             self._service.crew,
+            self._service.pipes,
             buffer=self._server.proxy_buffer,
             idle=self._server.proxy_timeout,
         )

@@ -23,6 +23,7 @@ from geomail.errors import GeomailError, ShuttingDown
 from geomail.events import EventStream
 from geomail.net.crew import Crew
 from geomail.net.listen import Acceptor
+from geomail.net.pipes import Pipes
 from geomail.net.resolver import Resolver
 from geomail.net.tls import TlsSide
 from geomail.net.wire import Wire
@@ -198,6 +199,7 @@ def _services(config: Config, events: EventStream, crew: Crew) -> dict[int, Serv
     backends = Backends(config.backends)
     resolvers: dict[Any, Resolver] = {}
     services = {}
+    pipes = Pipes()
     for server in config.servers:
         asked = (server.resolver, server.resolver_timeout)
         resolver = resolvers.setdefault(asked, resolver_for(server))
@@ -208,5 +210,6 @@ def _services(config: Config, events: EventStream, crew: Crew) -> dict[int, Serv
             resolver=resolver,
             events=events,
             crew=crew,
+            pipes=pipes,
         )
     return services

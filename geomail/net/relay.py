@@ -12,6 +12,7 @@ from typing import Literal
 
 from geomail.errors import PeerGone, PeerTimeout, TlsFailed
 from geomail.net.crew import Crew, Job
+from geomail.net.pipes import CAPACITY, Pipes
 from geomail.net.timing import TimeLimit
 from geomail.net.wire import Wire
 
@@ -25,6 +26,10 @@ LINGER = 30.0
 QUIET = 1.0
 #: Short reads in a row after which a grown buffer is given back.
 _SHORT_READS = 4
+#: A buffer of this size has been filled again and again: at the default size, splicing takes over.
+_BUSY = 128 * 1024
+#: Fewer bytes than these are not worth a pipe.
+_SHORT_SPLICE = 16 * 1024
 _LF = 0x0A
 
 
@@ -58,15 +63,21 @@ class IdleLimit(TimeLimit):
 class Relay:
     """Copies between ``client`` and ``backend``; both stay the caller's to close.
 
+    At the default buffer, bulk without TLS on either side is spliced: it goes
+    from socket to socket inside the kernel.
+
     ``buffer`` is ``proxy_buffer`` in bytes, None for the default, which may
     grow. ``idle`` is ``proxy_timeout`` in seconds: bytes read or written on
     either side, in either direction, start it anew.
     """
 
-    def __init__(self, client: Wire, backend: Wire, crew: Crew, *, buffer: int | None, idle: float) -> None:
+    def __init__(
+        self, client: Wire, backend: Wire, crew: Crew, pipes: Pipes, *, buffer: int | None, idle: float
+    ) -> None:
         self._client = client
         self._backend = backend
         self._crew = crew
+        self._pipes = pipes
         self._smallest = buffer or DEFAULT_BUFFER
         self._largest = buffer or LARGEST_BUFFER
         self._limit = IdleLimit(idle, client, backend)
@@ -141,3 +152,34 @@ class Relay:
                 if short == _SHORT_READS:
                     size, short = self._smallest, 0
             del data  # or an idle direction would hold its last bytes, up to LARGEST_BUFFER of them
+            if size >= _BUSY and self._may_splice(source, sink):
+                if self._splice(source, sink):
+                    return
+                size, short = self._smallest, 0
+
+    def _may_splice(self, source: Wire, sink: Wire) -> bool:
+        return self._smallest != self._largest and source.can_splice and sink.can_splice
+
+    def _splice(self, source: Wire, sink: Wire) -> bool:
+        """Move bytes past this process while they come in bulk; whether the source has ended."""
+        limit, short = self._limit, 0
+        sink.at_line_end = False  # nobody looks at what goes by
+        while short < _SHORT_READS:
+            source.wait_for_bytes()
+            pipe = self._pipes.take()
+            if pipe is None:
+                return False
+            empty = False
+            try:
+                moved = source.splice_into(pipe.writing, CAPACITY)
+                limit.moved = time.monotonic()
+                if moved:
+                    sink.splice_from(pipe.reading, moved)
+                    limit.moved = time.monotonic()
+                empty = True
+            finally:
+                self._pipes.give_back(pipe, empty=empty)
+            if moved == 0:
+                return True
+            short = short + 1 if moved is None or moved < _SHORT_SPLICE else 0
+        return False

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: Bytes asked of the socket at once while a dialogue runs.
 DIALOGUE_READ = 4096
 _READ, _WRITE = 1, 2
+#: SPLICE_F_MOVE | SPLICE_F_NONBLOCK; os has names for them from Python 3.10 on, but not on every libc.
+_SPLICE = 1 | 2
 #: Bytes of a rejected client's that are read and dropped, so that it sees our last words, not a reset.
 _LINGER_BYTES = 65536
 
@@ -93,6 +95,41 @@ class Wire(Conversation):
         """Send all of ``data``, however long that takes. Raises PeerGone, TlsFailed."""
         self._send_all(data if self._channel is None else self._channel.encrypt(data))
         self.sent += len(data)
+
+    @property
+    def can_splice(self) -> bool:
+        """Whether bytes can go past this process: no TLS, nothing read ahead."""
+        return self._channel is None and not self._buffer
+
+    def wait_for_bytes(self) -> None:
+        """Wait until there is something to read, or the end of the stream."""
+        self._wait(self._reader)
+
+    def splice_into(self, pipe: int, size: int) -> int | None:
+        """Move at most ``size`` bytes that are here into a pipe, unread: how many, 0 at the end.
+
+        None: there was nothing after all. Raises PeerGone.
+        """
+        try:
+            moved = os.splice(self._sock.fileno(), pipe, size, flags=_SPLICE)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise self._gone(error) from None
+        self.received += moved
+        return moved
+
+    def splice_from(self, pipe: int, size: int) -> None:
+        """Send ``size`` bytes that a pipe holds, however long that takes. Raises PeerGone."""
+        while size:
+            try:
+                moved = os.splice(pipe, self._sock.fileno(), size, flags=_SPLICE)
+                size -= moved
+                self.sent += moved
+            except BlockingIOError:
+                self._wait_for_room()
+            except OSError as error:
+                raise self._gone(error) from None
 
     def end_sending(self) -> None:
         """Tell the peer that nothing more will be sent; reading may go on. Never raises SessionError."""
