@@ -15,12 +15,15 @@ import pwd
 import signal
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gevent import monkey
 
+from geomail.console.keeper import ControlSocket, Keeper, open_control
 from geomail.errors import GeomailError
 from geomail.listeners import close_vanished, open_listeners
 from geomail.names import without_names
@@ -34,12 +37,14 @@ _fork = monkey.get_original("os", "fork")
 _waitpid = monkey.get_original("os", "waitpid")
 
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
-_WATCHED = frozenset({*_ENDING, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD})
+_WATCHED = frozenset({*_ENDING, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD, signal.SIGIO})
 #: A worker that dies younger than this (seconds) delays the next start.
 _HEALTHY_AGE = 10.0
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
 #: Seconds that workers get to end after TERM before they are killed.
 _PATIENCE = 5.0
+#: Dead workers that the console is told of, and characters of why a reload was refused.
+_REMEMBERED, _LONGEST_REASON = 16, 16000
 
 
 class CannotStart(GeomailError):
@@ -50,31 +55,40 @@ class CannotStart(GeomailError):
 class Generation:
     """One configuration in force, its listeners, and the workers that serve it."""
 
+    number: int
     config: Config
     listeners: list[Listener]
+    control: ControlSocket | None
+    loaded: float
     workers: dict[int, float] = field(default_factory=dict)
     delay: float = _FIRST_DELAY
 
 
 class Master:
-    """Runs the workers of one configuration file until it is told to stop.
+    """Runs the workers of one configuration file until it is told to stop, and their console.
 
     ``load`` reads and checks the file (raises GeomailError), for the start and
     for every reload.
     """
 
-    def __init__(self, load: Callable[[], Config], log: Log) -> None:
+    def __init__(self, file: Path, load: Callable[[Path], Config], log: Log) -> None:
+        self._file = file
         self._load = load
         self._log = log
         self._current: Generation | None = None
         self._draining: dict[int, float] = {}
         self._respawn_at = 0.0
         self._ending = False
+        self._started = time.time()
+        self._keeper = Keeper(log)
+        self._refused: dict[str, Any] | None = None
+        self._died: deque[int] = deque(maxlen=_REMEMBERED)
 
     def run(self) -> None:
         """Start, and stay until all workers have ended. Raises CannotStart, ConfigError (at the start)."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-        self._current = self._open(self._load(), [])
+        self._current = self._open(None)
+        self._keeper.use(self._current.control)
         self._announce(self._current)
         gc.collect()
         gc.freeze()
@@ -85,8 +99,10 @@ class Master:
             if received is not None:
                 self._handle(signal.Signals(received.si_signo))
             self._reap()
-            if not self._ending and time.monotonic() >= self._respawn_at:
+            if not self._ending:
                 self._fill(self._current)
+            self._keeper.tell_again(self._state())
+        self._end_console()
 
     # -- signals ----------------------------------------------------------------------------------
 
@@ -97,40 +113,81 @@ class Master:
             self._end(signal.SIGQUIT)
         elif number == signal.SIGHUP:
             self._reload()
+            self._keeper.tell(self._state())
+        elif number == signal.SIGIO:
+            self._hear_console()
         elif number == signal.SIGUSR1:
             self._log.reopen()
             self._signal(self._children(), signal.SIGUSR1)
+            self._keeper.signal(signal.SIGUSR1)
 
     def _end(self, number: signal.Signals) -> None:
         notify("STOPPING=1")
         self._ending = True
+        self._keeper.tell(self._state())
         self._signal(self._children(), number)
         if number == signal.SIGTERM:
-            self._await_children(_PATIENCE)
+            self._wait_until(lambda: not self._children(), _PATIENCE)
             self._signal(self._children(), signal.SIGKILL)
 
-    def _await_children(self, seconds: float) -> None:
+    def _end_console(self) -> None:
+        self._keeper.signal(signal.SIGTERM)
+        self._wait_until(lambda: not self._keeper.is_running, _PATIENCE)
+        self._keeper.signal(signal.SIGKILL)
+        self._keeper.close()
+
+    def _wait_until(self, reached: Callable[[], bool], seconds: float) -> None:
+        """Bury children until it is so, for ``seconds`` at most."""
         deadline = time.monotonic() + seconds
-        while self._children() and (left := deadline - time.monotonic()) > 0:
+        self._reap()
+        while not reached() and (left := deadline - time.monotonic()) > 0:
             signal.sigtimedwait({signal.SIGCHLD}, min(left, 0.2))
             self._reap()
 
-    def _reload(self) -> None:
+    def _hear_console(self) -> None:
+        for asked in self._keeper.heard():
+            if "reload" in asked and not self._ending:
+                error = self._reload()
+                self._keeper.tell(self._state(), reload=asked["reload"], error=error)
+
+    def _reload(self) -> str | None:
+        """Put the file as it is now in force; why it could not be, if it could not."""
         assert self._current is not None
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        error = None
         try:
-            fresh = self._open(self._load(), self._current.listeners)
-        except GeomailError as error:
+            fresh = self._open(self._current)
+        except GeomailError as failure:
+            error = str(failure)[:_LONGEST_REASON]
+            self._refused = {"time": time.time(), "error": error}
             self._log.say("error", f"reload failed, the old configuration stays in force: {error}")
         else:
             old, self._current = self._current, fresh
+            self._refused = None
             close_vanished(old.listeners, fresh.listeners)
+            self._keeper.use(fresh.control)
             self._fill(fresh)
             now = time.monotonic()
             self._draining.update(dict.fromkeys(old.workers, now))
             self._signal(old.workers, signal.SIGQUIT)
             self._log.say("notice", "reloaded; sessions of the old workers go on until they end")
         notify("READY=1")
+        return error
+
+    def _state(self) -> dict[str, Any]:
+        """What the console should know of the master."""
+        assert self._current is not None
+        return {
+            "pid": os.getpid(),
+            "started": self._started,
+            "file": str(self._file.absolute()),
+            "generation": self._current.number,
+            "loaded": self._current.loaded,
+            "refused": self._refused,
+            "expected": self._current.config.workers,
+            "died": list(self._died),
+            "ending": self._ending,
+        }
 
     # -- workers ----------------------------------------------------------------------------------
 
@@ -148,8 +205,10 @@ class Master:
     def _pause(self) -> float:
         if self._current is None or self._ending:
             return 1.0
-        waiting = len(self._current.workers) < self._current.config.workers
-        return max(0.0, self._respawn_at - time.monotonic()) if waiting else 60.0
+        due = [self._keeper.due] if self._keeper.due is not None else []
+        if len(self._current.workers) < self._current.config.workers:
+            due.append(self._respawn_at)
+        return max(0.0, min(due) - time.monotonic()) if due else 60.0
 
     def _reap(self) -> None:
         while True:
@@ -163,12 +222,16 @@ class Master:
 
     def _buried(self, pid: int, status: int) -> None:
         assert self._current is not None
+        code = os.waitstatus_to_exitcode(status)
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        if self._keeper.buried(pid, how):
+            return
         self._draining.pop(pid, None)
         born = self._current.workers.pop(pid, None)
         if born is None or self._ending:
             return
-        code = os.waitstatus_to_exitcode(status)
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        self._died.append(pid)
+        self._keeper.tell(self._state())
         young = time.monotonic() - born < _HEALTHY_AGE
         delay = self._current.delay if young else 0.0
         self._current.delay = min(self._current.delay * 2, _LONGEST_DELAY) if young else _FIRST_DELAY
@@ -176,22 +239,43 @@ class Master:
         self._log.say("error", f"worker {pid} died ({how}); its sessions are lost; next start in {delay:g} s")
 
     def _fill(self, generation: Generation) -> None:
-        while len(generation.workers) < generation.config.workers:
-            pid = _fork()
-            if pid == 0:
-                self._become_worker(generation)
-            generation.workers[pid] = time.monotonic()
+        """Start what is missing, where it is time for it."""
+        now = time.monotonic()
+        while len(generation.workers) < generation.config.workers and now >= self._respawn_at:
+            generation.workers[self._spawn(lambda: self._work(generation))] = now
+        if (due := self._keeper.due) is not None and now >= due:
+            self._keeper.start(self._spawn_console, self._state())
 
-    def _become_worker(self, generation: Generation) -> None:
-        """In the child: serve, and leave without running what belongs to the parent."""
+    def _work(self, generation: Generation) -> None:
+        feed = self._keeper.feed
+        self._keeper.forget()
+        Worker(generation.config, generation.listeners, self._log, generation.number, feed).run()
+
+    def _spawn_console(self, run: Callable[[], None]) -> int:
+        assert self._current is not None
+        listeners = self._current.listeners
+
+        def run_without_mail() -> None:
+            for listener in listeners:
+                listener.sock.close()
+            run()
+
+        return self._spawn(run_without_mail)
+
+    def _spawn(self, run: Callable[[], None]) -> int:
+        """Run it in a child, which leaves without running what belongs to the parent; its process id."""
+        pid: int = _fork()
+        if pid:
+            return pid
         code = 1
         try:
+            assert self._current is not None
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
-            drop_privileges(generation.config.user)
-            Worker(generation.config, generation.listeners, self._log).run()
+            drop_privileges(self._current.config.user)
+            run()
             code = 0
         except GeomailError as error:
-            self._log.say("error", f"worker {os.getpid()} cannot serve: {error}")
+            self._log.say("error", f"process {os.getpid()} cannot serve: {error}")
         except BaseException:  # noqa: BLE001  # a bug: this process ends here, and must not end silently
             traceback.print_exc()
         finally:
@@ -199,16 +283,21 @@ class Master:
 
     # -- what is made before the fork ---------------------------------------------------------------
 
-    def _open(self, config: Config, previous: list[Listener]) -> Generation:
-        """Bind and prepare all of ``config``, or nothing; sockets bound already are taken over."""
-        resolved = without_names(config)
-        listeners = open_listeners(resolved, previous)
+    def _open(self, old: Generation | None) -> Generation:
+        """Read the file, bind and prepare all of it, or nothing; what is bound already is taken over."""
+        loaded = time.time()
+        config = without_names(self._load(self._file))
+        bound, served = (old.listeners, old.control) if old else ([], None)
+        listeners, control = open_listeners(config, bound), served
         try:
+            control = open_control(config.control, served, self._log)
             self._open_log(config)
         except GeomailError:
-            close_vanished(listeners, previous)
+            close_vanished(listeners, bound)
+            if control is not None and control is not served:
+                control.close()
             raise
-        return Generation(resolved, listeners)
+        return Generation(old.number + 1 if old else 1, config, listeners, control, loaded)
 
     def _open_log(self, config: Config) -> None:
         settings = config.log

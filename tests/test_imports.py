@@ -76,6 +76,11 @@ RULES: dict[str, Rule] = {
     "sinks": Rule(may=("events", "errors", "config.schema", "jsonlines", "sinks"), outside=("gevent",)),
     "names": Rule(may=("errors", "config"), never=frozenset({"gevent", "socket"})),
     "listeners": Rule(may=("",)),
+    "console": Rule(
+        may=("events", "errors", "jsonlines", "selection", "config.schema", "console", "net.listen"),
+        for_types=("sinks.log",),
+        outside=("gevent",),
+    ),
     "worker": Rule(may=("",), outside=("gevent",)),
     "master": Rule(may=("",), outside=("gevent",)),
 }

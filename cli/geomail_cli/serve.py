@@ -34,7 +34,7 @@ def serve(
 
     path, log = find_config(config), Log()
     try:
-        Master(lambda: _checked(path), log).run()
+        Master(path, _checked, log).run()
     except ConfigError as error:
         for problem in error.problems:
             render.show_problem(render.stderr(), problem)

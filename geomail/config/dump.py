@@ -46,8 +46,9 @@ def _lines(config: Config, source: Source) -> Iterator[str]:
     yield "# behind a value: the line it comes from, in that file; nothing: it is the default"
     yield ""
     yield from _table(config, keys_of(Process), source, _origin_in(source, ()))
-    yield "\n[log]"
-    yield from _table(config.log, keys_of(type(config.log)), source, _origin_in(source, ("log",)))
+    for name, table in (("log", config.log), ("control", config.control)):
+        yield f"\n[{name}]"
+        yield from _table(table, keys_of(type(table)), source, _origin_in(source, (name,)))
     for index, server in enumerate(config.servers):
         yield "\n[[mail.server]]"
         yield from _table(server, (*_OWN_KEYS, *Options.model_fields), source, _server_origin(source, index))

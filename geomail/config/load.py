@@ -170,6 +170,7 @@ def _complete(document: Document) -> Config:
         **process,
         servers=servers,
         log=document.log,
+        control=document.control,
         backends=document.backends,
         passthrough=document.auth.passthrough,
     )

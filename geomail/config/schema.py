@@ -26,6 +26,7 @@ from geomail.config.values import (
     ConfCommands,
     Domains,
     File,
+    FileMode,
     Files,
     Headers,
     ImapMethods,
@@ -45,6 +46,7 @@ from geomail.config.values import (
     ServerName,
     SessionCache,
     SmtpMethods,
+    SocketPath,
     SslProtocols,
     StartTls,
     VerifyClient,
@@ -333,10 +335,19 @@ class Logging(Table):
     facility: LogFacility = Field("mail", description="facility in syslog")
 
 
+class Control(Table):
+    """The table ``[control]``: the socket that ``geomail who``, ``tail`` and their like talk to."""
+
+    socket: SocketPath = Field("/run/geomail/control.sock", description="path of the control socket, or off")
+    mode: FileMode = Field(0o660, description="who may use it: the mode of its file, in octal")
+    group: str | None = Field(None, description="group of its file; default: that of the process")
+
+
 class Document(Process):
     """The whole file, as it is written."""
 
     log: Logging = Field(Logging(), description="the log")
+    control: Control = Field(Control(), description="the control socket")
 
     mail: Mail = Field(Mail(), description="the mail proxy")
     auth: Auth = Field(Auth(), description="auth sources beside auth_http")
@@ -350,6 +361,7 @@ class Config(Process):
 
     servers: tuple[Server, ...]
     log: Logging = Logging()
+    control: Control = Control()
     backends: dict[str, Backend] = Field(default_factory=dict)
     passthrough: Passthrough = Passthrough()
 
@@ -363,6 +375,7 @@ def keys_of(table: type[Table]) -> list[str]:
 TABLES: dict[str, type[Table]] = {
     "": Document,
     "[log]": Logging,
+    "[control]": Control,
     "[mail]": Mail,
     "[[mail.server]]": Server,
     "[auth]": Auth,

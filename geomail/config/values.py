@@ -53,6 +53,9 @@ _CONF_FILES = frozenset(
         *("verifycafile", "verifycapath", "requestcafile", "requestcapath", "clientcafile", "clientcapath"),
     )
 )
+_MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
+#: What fits into a Unix socket's address on Linux.
+LONGEST_SOCKET_PATH = 107
 
 
 def _folder(info: ValidationInfo) -> str:
@@ -114,6 +117,27 @@ def _pem(value: str, info: ValidationInfo) -> str:
 
 def _masked_pem(values: tuple[str, ...]) -> list[str]:
     return [f"data:{MASK}" if value.startswith("data:") else value for value in values]
+
+
+def _socket_path(value: str, info: ValidationInfo) -> str:
+    if value == "off":
+        return value
+    path = _file(value, info)
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise ValueError(
+            f"{shown(path)} is too long: a socket's path has at most {LONGEST_SOCKET_PATH} bytes"
+        )
+    return path
+
+
+def _file_mode(value: object) -> object:
+    if not isinstance(value, str) or not _MODE.fullmatch(value):
+        raise ValueError(f'{shown(value)} is no mode; allowed: text of octal digits, such as "0660"')
+    return int(value, 8)
+
+
+def _octal(mode: int) -> str:
+    return f"{mode:04o}"
 
 
 def _log_target(target: str, info: ValidationInfo) -> str:
@@ -238,6 +262,8 @@ _WORDS = BeforeValidator(parse_words)
 _LABEL = PlainSerializer(_label)
 
 File = Annotated[str, AfterValidator(_file)]
+SocketPath = Annotated[str, AfterValidator(_socket_path)]
+FileMode = Annotated[int, BeforeValidator(_file_mode), PlainSerializer(_octal)]
 LogTarget = Annotated[str, AfterValidator(_log_target)]
 LogFormat = Annotated[Literal["text", "json", "dovecot"], BeforeValidator(parse_choice)]
 LogLevel = Annotated[Literal["debug", "info", "notice", "warning", "error"], BeforeValidator(parse_choice)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from _socket import (
     AF_INET,
     AF_INET6,
@@ -57,7 +58,7 @@ def bind(
     tells). Raises OSError.
     """
     if path:
-        return _bind_unix(path, backlog)
+        return bind_unix(path, backlog)
     family = AF_INET6 if ":" in host else AF_INET
     sock = _multipath_socket(family) if multipath else RawSocket(family, SOCK_STREAM)
     try:
@@ -98,7 +99,8 @@ def _multipath_socket(family: int) -> RawSocket:
         return RawSocket(family, SOCK_STREAM)
 
 
-def _bind_unix(path: str, backlog: int) -> RawSocket:
+def bind_unix(path: str, backlog: int, mode: int = _ANYBODY, group: int = -1) -> RawSocket:
+    """As :func:`bind`, for those whom the file's mode and group let in (-1: the process's group)."""
     sock = RawSocket(AF_UNIX, SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -109,7 +111,8 @@ def _bind_unix(path: str, backlog: int) -> RawSocket:
                 raise
             Path(path).unlink()
             sock.bind(path)
-        Path(path).chmod(_ANYBODY)
+        os.chown(path, -1, group)
+        Path(path).chmod(mode)
         sock.listen(backlog)
     except OSError:
         sock.close()

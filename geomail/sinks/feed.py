@@ -55,7 +55,11 @@ class Feed:
         self._events = events
         self._hello = hello
         self._status = status
-        self._orders = {"watch": self._watch, **orders}
+        self._orders = {
+            "watch": self._watch,
+            "status": lambda _asked: {"status": self._status(True)},
+            **orders,
+        }
         self._waiting: deque[Event] = deque()
         self._lost = 0
         self._answers: list[bytes] = []

@@ -1,0 +1,232 @@
+"""The master's side of the console: its sockets, its process, and the start again where that died.
+
+Nothing here makes a hub, and nothing waits: what the console asks comes as a
+message on a socket pair, and a SIGIO with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import grp
+import os
+import signal
+import time
+from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, socketpair
+from _socket import socket as RawSocket
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geomail.console.process import LONGEST_MESSAGE, Console, Sockets
+from geomail.errors import GeomailError
+from geomail.jsonlines import BadLine, decode, encode
+from geomail.net.listen import BACKLOG, bind_unix
+
+if TYPE_CHECKING:
+    from geomail.config.schema import Control
+    from geomail.sinks.log import Log
+
+#: A console that dies younger than this (seconds) delays its next start.
+_HEALTHY_AGE = 10.0
+_FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
+
+
+class NoControlSocket(GeomailError):
+    """The control socket that the configuration names cannot be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSocket:
+    """The control socket, bound; ``inode`` tells its file from another one at the same path."""
+
+    path: str
+    sock: RawSocket
+    inode: int
+
+    def close(self) -> None:
+        """Close it, and remove its file."""
+        self.sock.close()
+        try:
+            if Path(self.path).stat().st_ino == self.inode:
+                Path(self.path).unlink()
+        except OSError:
+            pass  # somebody has removed it, or its folder is closed to us now
+
+
+def open_control(settings: Control, previous: ControlSocket | None, log: Log) -> ControlSocket | None:
+    """The control socket that ``[control]`` asks for; ``previous`` if that is the same one.
+
+    Raises NoControlSocket where the file names it; where it is the default
+    that cannot be had, that is a warning.
+    """
+    if settings.socket == "off":
+        return None
+    try:
+        return _bound(settings, previous)
+    except (OSError, KeyError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"no group {settings.group!r}"
+    if "socket" in settings.model_fields_set:
+        raise NoControlSocket(f"control socket {settings.socket}: {reason}")
+    log.say("warning", f"no control socket, so no geomail tail, who, kick: {settings.socket}: {reason}")
+    return None
+
+
+def _bound(settings: Control, previous: ControlSocket | None) -> ControlSocket:
+    path = settings.socket
+    group = os.getegid() if settings.group is None else grp.getgrnam(settings.group).gr_gid
+    if previous is not None and previous.path == path:
+        os.chown(path, -1, group)
+        Path(path).chmod(settings.mode)
+        return previous
+    sock = bind_unix(path, BACKLOG, settings.mode, group)
+    return ControlSocket(path, sock, Path(path).stat().st_ino)
+
+
+class Keeper:
+    """Keeps one console running for the control socket in use; none without one."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._control: ControlSocket | None = None
+        self._feed = _private_listener()
+        self._line: RawSocket | None = None
+        self._pid = 0
+        self._born = 0.0
+        self._start_at = 0.0
+        self._delay = _FIRST_DELAY
+        self._untold = False
+
+    @property
+    def control(self) -> ControlSocket | None:
+        """The control socket in use."""
+        return self._control
+
+    @property
+    def feed(self) -> bytes | None:
+        """Where workers reach the console; None if there is to be none."""
+        address: bytes = self._feed.getsockname()
+        return address if self._control is not None else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a console process."""
+        return self._pid != 0
+
+    @property
+    def due(self) -> float | None:
+        """When it is to be started (time.monotonic()); None: it runs, or is not wanted."""
+        return None if self.is_running or self._control is None else self._start_at
+
+    def use(self, control: ControlSocket | None) -> None:
+        """Serve this control socket from now on, and close the one before."""
+        before, self._control = self._control, control
+        if before is control:
+            return
+        if control is None:
+            self.signal(signal.SIGTERM)
+        elif self._line is not None:
+            self._send(encode({"control": control.path}), control.sock)
+        if before is not None:
+            before.close()
+
+    def start(self, spawn: Callable[[Callable[[], None]], int], state: dict[str, Any]) -> None:
+        """Start the console; ``spawn`` runs what it is given in a child, and returns its process id."""
+        assert self._control is not None
+        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        sockets = Sockets(self._control.sock, self._feed, theirs)
+
+        def run() -> None:
+            ours.close()
+            Console(sockets, state, self._log).run()
+
+        self._pid = spawn(run)
+        self._born = time.monotonic()
+        theirs.close()
+        fcntl.fcntl(ours, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(ours, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+        self._line = ours
+
+    def forget(self) -> None:
+        """In another child of the master: close what is the console's."""
+        for sock in (self._feed, self._line, self._control.sock if self._control else None):
+            if sock is not None:
+                sock.close()
+
+    def tell(self, state: dict[str, Any], **more: Any) -> None:
+        """Tell the console what has become of the master."""
+        self._untold = not self._send(encode({"state": state, **more}))
+
+    def tell_again(self, state: dict[str, Any]) -> None:
+        """Tell it what it had no room for when it was told."""
+        if self._untold:
+            self.tell(state)
+
+    def heard(self) -> Iterator[dict[str, Any]]:
+        """What the console has asked for since the last call."""
+        while self._line is not None:
+            try:
+                data = self._line.recv(LONGEST_MESSAGE)
+                if not data:
+                    return
+                yield decode(data)
+            except BadLine:
+                continue
+            except OSError:
+                return  # nothing more, or it has died
+
+    def buried(self, pid: int, how: str) -> bool:
+        """Whether that was the console; it is started again, the sooner the longer it lived."""
+        if pid != self._pid:
+            return False
+        self._pid = 0
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+        now = time.monotonic()
+        young = now - self._born < _HEALTHY_AGE
+        self._start_at = now + (self._delay if young else 0.0)
+        self._delay = min(self._delay * 2, _LONGEST_DELAY) if young else _FIRST_DELAY
+        if self._control is not None:
+            self._log.say("error", f"console {pid} died ({how}); mail goes on")
+        return True
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the console, if there is one."""
+        if self._pid:
+            try:
+                os.kill(self._pid, number)
+            except ProcessLookupError:
+                pass  # it is about to be reaped
+
+    def close(self) -> None:
+        """Give up the sockets; the console has ended, or is none of ours any more."""
+        self._feed.close()
+        if self._control is not None:
+            self._control.close()
+
+    def _send(self, message: bytes, *passed: RawSocket) -> bool:
+        """Whether the console was told, or need not be."""
+        if self._line is None:
+            return True
+        rights = [(SOL_SOCKET, SCM_RIGHTS, array("i", [sock.fileno() for sock in passed]))] if passed else []
+        try:
+            self._line.sendmsg([message], rights)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                return True  # it has died, and learns all when it is started
+            self._log.say("error", "the console cannot be told: too long a message")
+        return True
+
+
+def _private_listener() -> RawSocket:
+    """A listening Unix socket without a file, at an address that the kernel chooses."""
+    sock = RawSocket(AF_UNIX, SOCK_STREAM)
+    sock.setblocking(False)
+    sock.bind("")
+    sock.listen(BACKLOG)
+    return sock

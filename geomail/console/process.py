@@ -1,0 +1,278 @@
+"""The console process: hears the workers, and serves those who ask about them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import time
+from _socket import AF_UNIX, SOCK_STREAM
+from _socket import socket as RawSocket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent import socket
+from gevent.event import AsyncResult
+from gevent.event import Event as Signal
+
+from geomail.console.control import Client, RequestError
+from geomail.console.link import Link, WorkerGone
+from geomail.console.requests import STREAMS, Requests
+from geomail.console.totals import Counters, Table, Totals
+from geomail.console.viewer import News, Viewer
+from geomail.jsonlines import decode, encode
+from geomail.net.listen import Acceptor
+
+if TYPE_CHECKING:
+    from geomail.sinks.log import Log
+
+#: Clients of the control socket that are served at a time.
+MOST_CLIENTS = 64
+#: Longest message of the master, in bytes.
+LONGEST_MESSAGE = 192 * 1024
+#: Seconds that the master has to say what came of a reload.
+_MASTER_PATIENCE = 60.0
+#: Seconds that workers have to begin with what a new viewer wants to see.
+_WATCH_PATIENCE = 1.0
+_CREDENTIALS = struct.Struct("3i")
+#: How the two counters of a table are called whose difference is the sessions that there are.
+_SPANS = {"servers": ("opened", "closed"), "backends": ("logins", "ended")}
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What the master has made for the console: two listeners, and a line to itself."""
+
+    control: RawSocket
+    feed: RawSocket
+    master: RawSocket
+
+
+class Console:
+    """The console of one master, whose ``state`` was this when the process began."""
+
+    def __init__(self, sockets: Sockets, state: dict[str, Any], log: Log) -> None:
+        self.state = state
+        self.links: list[Link] = []
+        self.totals = Totals()
+        self._viewers: list[Viewer] = []
+        self._log = log
+        self._master = _cooperative(sockets.master)
+        self._reloads: dict[int, AsyncResult[dict[str, Any]]] = {}
+        self._last_reload = 0
+        self._changed = Signal()
+        self._clients = 0
+        self._requests = Requests(self)
+        self._control = self._listen(sockets.control, self._serve_client)
+        self._listen(sockets.feed, self._serve_worker)
+
+    def run(self) -> None:
+        """Serve until TERM, or until the master has gone."""
+        self._log.into_background()
+        ended = Signal()
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all, but the master decides
+        gevent.signal_handler(signal.SIGTERM, ended.set)
+        gevent.signal_handler(signal.SIGUSR1, self._log.reopen)
+        gevent.spawn(self._keep_time)
+        gevent.spawn(self._hear_master).link(lambda _: ended.set())
+        ended.wait()
+        self._log.close()
+
+    # -- what requests need -----------------------------------------------------------------------
+
+    def sums(self) -> Counters:
+        """The counters of all workers that are and were, by server and by backend."""
+        return self.totals.sums(self._living())
+
+    def with_active(self, sums: Counters, table: str) -> Table:
+        """The rows of a table with ``active`` in each: the sessions there are, in workers that live."""
+        begun, ended = _SPANS[table]
+        rows = {name: {**row, "active": 0} for name, row in sums[table].items()}
+        for counters in self._living():
+            for name, row in counters[table].items():
+                rows[name]["active"] += row[begun] - row[ended]
+        return rows
+
+    def refresh(self, seconds: float) -> list[Link]:
+        """Have all workers tell what they count; returns those that do not answer."""
+        asking = {link: gevent.spawn(_refresh, link, seconds) for link in self.links}
+        gevent.joinall(list(asking.values()))
+        return [link for link, asked in asking.items() if not asked.value]
+
+    def watch(self, viewer: Viewer) -> None:
+        """Show the viewer what happens, from now on in every worker that answers."""
+        self._viewers.append(viewer)
+        gevent.joinall([gevent.spawn(self._direct, link) for link in self.links], _WATCH_PATIENCE)
+
+    def unwatch(self, viewer: Viewer) -> None:
+        """Show the viewer nothing more."""
+        self._viewers.remove(viewer)
+        for link in self.links:
+            gevent.spawn(self._direct, link)
+
+    def ask_for_reload(self) -> dict[str, Any]:
+        """Have the master read the configuration again, and return what it says. Raises RequestError."""
+        self._last_reload += 1
+        number = self._last_reload
+        said = self._reloads[number] = AsyncResult()
+        try:
+            self._master.send(encode({"reload": number}))
+            said.wait(_MASTER_PATIENCE)
+            if not said.ready():
+                raise RequestError("busy", f"the master did not answer within {_MASTER_PATIENCE:g} s")
+            told = said.get(block=False)
+            assert told is not None
+            return told
+        finally:
+            del self._reloads[number]
+
+    def await_generation(self, generation: int, seconds: float) -> bool:
+        """Wait until all workers of a generation have said hello; whether they have."""
+        deadline = time.monotonic() + seconds
+        while sum(link.generation == generation for link in self.links) < self.state["expected"]:
+            self._changed.clear()
+            if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                return False
+        return True
+
+    # -- workers ----------------------------------------------------------------------------------
+
+    def _living(self) -> list[Counters]:
+        return [link.counters for link in self.links]
+
+    def _serve_worker(self, sock: socket.socket) -> None:
+        if not _is_sibling(sock):
+            sock.close()
+            return
+        link = Link(sock, self._tell, self._welcome)
+        try:
+            link.read()
+        finally:
+            if link in self.links:
+                self.links.remove(link)
+                self.totals.retire(link.key, link.counters)
+                self._changed.set()
+
+    def _welcome(self, link: Link) -> None:
+        self.links.append(link)
+        self.totals.revive(link.key)
+        self._changed.set()
+        gevent.spawn(self._direct, link)
+
+    def _direct(self, link: Link) -> None:
+        """Tell the worker which events somebody wants to see."""
+        kinds = {kind for viewer in self._viewers for kind in viewer.kinds}
+        try:
+            link.ask("watch", kinds=sorted(kinds))
+        except WorkerGone:
+            pass  # whoever comes in its place is told at hello
+
+    def _tell(self, lines: list[bytes]) -> None:
+        events = [line for line in lines if line.startswith(b'{"event"')]
+        lost = sum(decode(line)["lost"] for line in lines if not line.startswith(b'{"event"'))
+        news = News(events)
+        for viewer in self._viewers:
+            viewer.lose(lost)
+            viewer.show(news)
+
+    # -- clients ----------------------------------------------------------------------------------
+
+    def _serve_client(self, sock: socket.socket) -> None:
+        client = Client(sock, self._requests.handlers, STREAMS)
+        if self._clients >= MOST_CLIENTS:
+            client.refuse(f"{MOST_CLIENTS} clients are being served already")
+            return
+        self._clients += 1
+        try:
+            client.serve()
+        finally:
+            self._clients -= 1
+
+    def _listen(self, sock: RawSocket, serve: Callable[[socket.socket], None]) -> gevent.Greenlet[..., None]:
+        return gevent.spawn(self._accept, Acceptor(sock), serve)
+
+    def _accept(self, acceptor: Acceptor, serve: Callable[[socket.socket], None]) -> None:
+        try:
+            while True:
+                try:
+                    sock, _ = acceptor.accept()
+                except OSError as error:
+                    self._log.say("error", f"console cannot accept: {error.strerror}")
+                    gevent.sleep(1.0)
+                else:
+                    gevent.spawn(serve, _cooperative(sock))
+        finally:
+            acceptor.close()
+
+    # -- the master, and time ---------------------------------------------------------------------
+
+    def _hear_master(self) -> None:
+        """Until the master's end is closed: it tells of itself, and hands over new listeners."""
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(self._master, LONGEST_MESSAGE, 1)
+            if not data:
+                return
+            self._heed(decode(data), descriptors)
+
+    def _heed(self, word: dict[str, Any], descriptors: list[int]) -> None:
+        for descriptor in descriptors:
+            self._control.kill()
+            sock = RawSocket(AF_UNIX, SOCK_STREAM, 0, fileno=descriptor)
+            sock.setblocking(False)
+            self._control = self._listen(sock, self._serve_client)
+        if "state" in word:
+            self._compare(self.state, word["state"])
+            self.state = word["state"]
+            self._changed.set()
+        if (said := self._reloads.get(word.get("reload", 0))) is not None:
+            said.set(word)
+
+    def _compare(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Tell the viewers what the master did."""
+        if new["generation"] != old["generation"]:
+            self._announce("server.reloaded", generation=new["generation"])
+        if new["refused"] is not None and new["refused"] != old["refused"]:
+            self._announce("server.reload_refused", reason=new["refused"]["error"])
+        for pid in set(new["died"]) - set(old["died"]):
+            self._announce("server.worker_died", worker=pid)
+        if new["ending"] and not old["ending"]:
+            self._announce("server.ending")
+
+    def _announce(self, event: str, **fields: Any) -> None:
+        line = encode({"event": event, "time": time.time(), **fields})[:-1]
+        for viewer in self._viewers:
+            viewer.announce(line)
+
+    def _keep_time(self) -> None:
+        while True:
+            self.totals.sample(self._living())
+            for viewer in self._viewers:
+                viewer.tell_losses()
+            gevent.sleep(1.0)
+
+
+def _refresh(link: Link, seconds: float) -> bool:
+    try:
+        link.refresh(seconds)
+    except WorkerGone:
+        return False
+    return True
+
+
+def _cooperative(sock: RawSocket) -> socket.socket:
+    """The same socket, whose waiting lets others run."""
+    return socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+
+
+def _is_sibling(sock: socket.socket) -> bool:
+    """Whether the other end is a child of the same master: nobody else has a say here."""
+    pid, _, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return int(status.rpartition(")")[2].split()[1]) == os.getppid()

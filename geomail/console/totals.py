@@ -1,0 +1,76 @@
+"""What the workers' counters come to: they do not fall when a worker ends, and they have rates."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Hashable, Iterable, Mapping
+
+#: Seconds that rates are taken over.
+RATE_SECONDS = 10
+#: Ended workers that are remembered one by one: such a one may only have lost its connection.
+_REMEMBERED = 64
+
+#: Rows of counters by name: those of servers, or those of backends.
+Table = dict[str, dict[str, int]]
+Counters = dict[str, Table]
+
+
+def no_counters() -> Counters:
+    """The counters of nobody."""
+    return {"servers": {}, "backends": {}}
+
+
+def add(total: Counters, counters: Mapping[str, Table]) -> None:
+    """Add to the rows of the same names."""
+    for table, rows in counters.items():
+        for name, row in rows.items():
+            sums = total[table].setdefault(name, dict.fromkeys(row, 0))
+            for counter, value in row.items():
+                sums[counter] += value
+
+
+def overall(table: Table) -> dict[str, int]:
+    """One row, of all rows together."""
+    sums: dict[str, int] = {}
+    for row in table.values():
+        for counter, value in row.items():
+            sums[counter] = sums.get(counter, 0) + value
+    return sums
+
+
+class Totals:
+    """The counters of workers that have ended; those of the living are given where sums are asked for."""
+
+    def __init__(self) -> None:
+        self._forgotten = no_counters()
+        self._ended: dict[Hashable, Counters] = {}
+        self._samples: deque[tuple[float, dict[str, int]]] = deque(maxlen=RATE_SECONDS + 1)
+
+    def retire(self, worker: Hashable, counters: Counters) -> None:
+        """Keep what a worker counted before it ended."""
+        self._ended[worker] = counters
+        if len(self._ended) > _REMEMBERED:
+            add(self._forgotten, self._ended.pop(next(iter(self._ended))))
+
+    def revive(self, worker: Hashable) -> None:
+        """The worker is back, and will tell all that it counts."""
+        self._ended.pop(worker, None)
+
+    def sums(self, living: Iterable[Counters]) -> Counters:
+        """All counters, by server and by backend."""
+        total = no_counters()
+        for counters in (self._forgotten, *self._ended.values(), *living):
+            add(total, counters)
+        return total
+
+    def sample(self, living: Iterable[Counters]) -> None:
+        """Note what the sums are now; called once a second."""
+        self._samples.append((time.monotonic(), overall(self.sums(living)["servers"])))
+
+    def rates(self) -> dict[str, float]:
+        """What happened in a second of late, by counter; empty while too little is known."""
+        if len(self._samples) < 2:
+            return {}
+        (began, first), (ended, last) = self._samples[0], self._samples[-1]
+        return {name: max(0, last[name] - first.get(name, 0)) / (ended - began) for name in last}

@@ -1,0 +1,68 @@
+"""Those who watch events as they happen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from geomail.console.outbox import Outbox
+from geomail.jsonlines import decode, encode
+from geomail.selection import Selection
+
+
+class News:
+    """Some events of a worker, as lines without their LF; decoded once for all who look inside."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self.lines = lines
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """The events as names and values."""
+        return [decode(line) for line in self.lines]
+
+
+class Viewer:
+    """A stream of events of the given kinds to one client, answering its request ``request``.
+
+    Nobody waits for it: what its client does not read in time is dropped, and
+    the client is told how many events that were.
+    """
+
+    def __init__(self, outbox: Outbox, request: object, kinds: Sequence[str], selection: Selection) -> None:
+        self.kinds = tuple(kinds)
+        self._outbox = outbox
+        self._request = request
+        self._selection = selection
+        self._head = encode({"id": request})[:-2] + b","
+        self._starts = tuple(encode({"event": kind})[:-2] for kind in kinds)
+        self._lost = 0
+
+    def show(self, news: News) -> None:
+        """Send what it asked for of this."""
+        lines = news.lines
+        if self._selection:
+            records = zip(lines, news.records, strict=True)
+            lines = [line for line, record in records if self._selection.matches(record)]
+        lines = [line for line in lines if line.startswith(self._starts)]
+        if lines:
+            self._send(lines)
+
+    def announce(self, line: bytes) -> None:
+        """Send what concerns everybody."""
+        self._send([line])
+
+    def lose(self, number: int) -> None:
+        """Note that a worker dropped events; some of them may have been for this viewer."""
+        self._lost += number
+
+    def tell_losses(self) -> None:
+        """Say how many events were dropped, if any were and the client reads again."""
+        if self._lost and self._outbox.offer(encode({"id": self._request, "lost": self._lost})):
+            self._lost = 0
+
+    def _send(self, lines: list[bytes]) -> None:
+        self.tell_losses()
+        if not self._outbox.offer(b"".join([self._head + line[1:] + b"\n" for line in lines])):
+            self._lost += len(lines)
