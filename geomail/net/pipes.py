@@ -56,3 +56,9 @@ class Pipes:
         else:
             pipe.close()
             self._open -= 1
+
+    def close(self) -> None:
+        """Close the pipes that nobody has."""
+        while self._idle:
+            self._idle.pop().close()
+            self._open -= 1

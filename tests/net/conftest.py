@@ -66,3 +66,9 @@ def legs(
 def plain_legs(certificates: Certificates) -> Legs:
     """Both legs of a relay, without TLS."""
     return Legs(leg("client", None, certificates), leg("backend", None, certificates))
+
+
+@pytest.fixture
+def plain_to_tls(client_side: TlsSide, certificates: Certificates) -> Legs:
+    """A client without TLS, and a backend with it: nothing can be spliced."""
+    return Legs(leg("client", None, certificates), leg("backend", client_side, certificates))

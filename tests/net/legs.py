@@ -8,6 +8,7 @@ import gevent
 
 from geomail.errors import Side
 from geomail.net.crew import Crew
+from geomail.net.pipes import Pipes
 from geomail.net.relay import Relay
 from geomail.net.tls import TlsSide
 from geomail.net.wire import Wire
@@ -49,11 +50,14 @@ class Legs:
         self.client, self.client_wire, self.client_asked = client.peer, client.wire, client.asked
         self.backend, self.backend_wire, self.backend_asked = backend.peer, backend.wire, backend.asked
         self.crew = Crew()
+        self.pipes = Pipes()
         self._session: gevent.Greenlet[..., str] | None = None
 
     def relay(self, buffer: int | None = None, idle: float = 30.0) -> None:
         """Relay between them, and close both wires at the end, as a session does."""
-        relay = Relay(self.client_wire, self.backend_wire, self.crew, buffer=buffer, idle=idle)
+        relay = Relay(
+            self.client_wire, self.backend_wire, self.crew, self.pipes, buffer=buffer, idle=idle
+        )
         self._session = gevent.spawn(self._run, relay)
 
     def _run(self, relay: Relay) -> str:
@@ -62,6 +66,7 @@ class Legs:
         finally:
             self.client_wire.close()
             self.backend_wire.close()
+            self.pipes.close()
 
     @property
     def session(self) -> gevent.Greenlet[..., str]:

@@ -13,6 +13,7 @@ import gevent
 import pytest
 
 from geomail.errors import PeerTimeout
+from geomail.net.pipes import CAPACITY, MOST_PIPES, Pipes
 from geomail.net.relay import DEFAULT_BUFFER, LARGEST_BUFFER
 from geomail.net.tls import RECORD
 from geomail.net.wire import DIALOGUE_READ
@@ -141,21 +142,82 @@ def test_an_explicit_buffer_is_kept_to_under_tls_but_for_the_size_of_a_record(
     legs.leave()
 
 
-def test_the_default_grows_while_it_is_busy_and_is_given_back(plain_legs: Legs) -> None:
-    legs = plain_legs
+def test_the_default_grows_while_it_is_busy_and_is_given_back(plain_to_tls: Legs) -> None:
+    legs = plain_to_tls
     legs.relay()
-    sending = gevent.spawn(legs.backend.sendall, b"x" * 20_000_000)
-    read_exactly(legs.client, 20_000_000)
+    sending = gevent.spawn(legs.client.sendall, b"x" * 20_000_000)
+    read_exactly(legs.backend, 20_000_000)
     sending.get()
 
-    assert legs.backend_asked[0] == DEFAULT_BUFFER
-    assert max(legs.backend_asked) == LARGEST_BUFFER
+    assert legs.client_asked[0] == DEFAULT_BUFFER
+    assert max(legs.client_asked) == LARGEST_BUFFER
 
+    for _ in range(10):
+        legs.client.sendall(b"a1 NOOP\r\n")
+        read_exactly(legs.backend, 9)
+    assert legs.client_asked[-1] == DEFAULT_BUFFER
+    legs.leave()
+
+
+def test_bulk_without_tls_is_spliced_until_it_ends(plain_legs: Legs, monkeypatch: pytest.MonkeyPatch) -> None:
+    legs, spliced = plain_legs, []
+    splice = os.splice
+
+    def noted(*args: int, **more: int) -> int:
+        moved = splice(*args, **more)
+        spliced.append(moved)
+        return moved
+
+    monkeypatch.setattr(os, "splice", noted)
+    legs.relay()
+    sending = gevent.spawn(_send, legs.backend, 20_000_000)
+    assert _checksum(legs.client, 20_000_000) == sending.get()
+    assert sum(spliced) > 2 * 15_000_000  # into the pipe and out of it
+    assert max(legs.backend_asked) < LARGEST_BUFFER
+    assert legs.backend_wire.received == legs.client_wire.sent == 20_000_000
+
+    spliced.clear()
     for _ in range(10):
         legs.backend.sendall(b"* 23 EXISTS\r\n")
         read_exactly(legs.client, 13)
-    assert legs.backend_asked[-1] == DEFAULT_BUFFER
+    assert len(spliced) <= 2 * 4
     legs.leave()
+
+
+def test_nothing_is_spliced_at_an_explicit_buffer(plain_legs: Legs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "splice")
+    plain_legs.relay(LARGEST_BUFFER)
+    sending = gevent.spawn(_send, plain_legs.backend, 3_000_000)
+    assert _checksum(plain_legs.client, 3_000_000) == sending.get()
+    plain_legs.leave()
+
+
+def test_pipes_in_use_are_bounded_and_one_that_holds_bytes_is_never_used_again() -> None:
+    pipes = Pipes()
+    taken = [pipe for _ in range(MOST_PIPES + 1) if (pipe := pipes.take())]
+    assert len(taken) == MOST_PIPES
+    os.write(taken[0].writing, b"left behind")
+    pipes.give_back(taken[0], empty=False)
+    pipes.give_back(taken[1], empty=True)
+    assert pipes.take() == taken[1]
+    fresh = pipes.take()
+    assert fresh is not None
+    with pytest.raises(BlockingIOError):
+        os.read(fresh.reading, 1)
+    for pipe in (*taken[1:], fresh):
+        pipes.give_back(pipe, empty=True)
+    pipes.close()
+
+
+def test_without_a_pipe_bytes_are_copied(plain_legs: Legs) -> None:
+    taken = [plain_legs.pipes.take() for _ in range(MOST_PIPES)]
+    plain_legs.relay()
+    sending = gevent.spawn(_send, plain_legs.backend, 5_000_000)
+    assert _checksum(plain_legs.client, 5_000_000) == sending.get()
+    for pipe in taken:
+        assert pipe is not None
+        plain_legs.pipes.give_back(pipe, empty=True)
+    plain_legs.leave()
 
 
 def test_a_direction_that_went_quiet_holds_nothing(plain_legs: Legs) -> None:
@@ -187,7 +249,7 @@ def test_a_peer_that_does_not_read_stops_the_other_one(legs: Legs) -> None:
             received = source.received
             gevent.sleep(0.1)
         assert not sending.dead
-        assert source.received - sink.sent <= LARGEST_BUFFER
+        assert source.received - sink.sent <= max(LARGEST_BUFFER, CAPACITY)
         sending.kill()
     assert max(legs.client_asked + legs.backend_asked) <= LARGEST_BUFFER
     legs.client.reset()
@@ -249,8 +311,7 @@ def test_a_send_that_goes_on_slowly_moves(plain_legs: Legs) -> None:
         read_exactly(legs.client, 10_000)
         gevent.sleep(0.02)
 
-    assert max(legs.backend_asked) == LARGEST_BUFFER  # which takes longer than may pass without a move
-    assert not legs.session.dead
+    assert not legs.session.dead  # one pipe full takes longer than may pass without a move
     sending.kill()
     legs.client.reset()
     legs.backend.reset()
