@@ -12,6 +12,7 @@ The map of the package, in the order a connection passes through it:
 ``events``         what happens in a session; ``sinks/`` read it (the log first)
 ``config/``        TOML to a complete, frozen configuration
 ``certificates``   what TLS tells of a client, and the verdict on its certificate
+``preview/``       the handshake that ``session`` would run, shown; ``mask`` hides secrets in answers
 ``errors``         who is to blame, and what the client may hear
 """
 

@@ -60,6 +60,7 @@ RULES: dict[str, Rule] = {
     "conversation": BOTTOM,
     "hashes": Rule(may=("errors",), outside=("argon2", "bcrypt", "passlib"), never=frozenset(NETWORK)),
     "config": CONFIG,
+    "config.users": Rule(may=("errors", "config", "hashes"), never=frozenset(NETWORK)),
     "config.probe": Rule(may=("errors", "config", "net.tls"), outside=("pydantic",)),
     "protocols": Rule(
         may=("conversation", "certificates", "errors", "protocols"),
@@ -70,6 +71,8 @@ RULES: dict[str, Rule] = {
     "auth": ASKED,
     "backends": ASKED,
     "session": Rule(may=ALL_BELOW_SESSION, outside=("gevent",)),
+    "mask": Rule(may=("conversation", "config.units"), never=frozenset(INPUT_OUTPUT)),
+    "preview": Rule(may=(*ALL_BELOW_SESSION, "mask", "preview")),
     "jsonlines": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
     "selection": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
     "sessions": Rule(may=("errors", "selection"), for_types=("net.crew", "session"), outside=("gevent",)),

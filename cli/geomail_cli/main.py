@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from geomail import __version__
+from geomail_cli.check_auth import check_auth
 from geomail_cli.check_config import check_config
+from geomail_cli.preview_handshake import preview_handshake
 from geomail_cli.serve import serve
 
 app = typer.Typer(
@@ -23,6 +25,8 @@ app = typer.Typer(
 )
 app.command("serve")(serve)
 app.command("check-config")(check_config)
+app.command("check-auth")(check_auth)
+app.command("preview-handshake")(preview_handshake)
 
 
 def _print_version(wanted: bool) -> None:

@@ -21,6 +21,15 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def stdout() -> Console:
+    """The console for results: it breaks lines between words on a terminal, and is plain where it is none."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.soft_wrap = not console.is_terminal
+    return console
+
+
 def show_problem(console: Console, problem: Problem) -> None:
     """Print one problem on one line: ``file:line: error: key: text``."""
     from rich.text import Text
@@ -39,6 +48,20 @@ def show_verdict(console: Console, verdict: str, failed: bool) -> None:
     from rich.text import Text
 
     console.print(Text("geomail: ") + Text(printable(verdict), "bold red" if failed else "bold green"))
+
+
+def show_heading(console: Console, text: str) -> None:
+    """Print what the following is about."""
+    from rich.text import Text
+
+    console.print(Text(printable(text), "bold"))
+
+
+def show_note(console: Console, text: str, kind: str = "note") -> None:
+    """Print something worth knowing: ``note: …``."""
+    from rich.text import Text
+
+    console.print(Text(f"{kind}: ", "bold yellow" if kind == "hint" else "bold") + Text(printable(text)))
 
 
 def counted(number: int, thing: str) -> str:

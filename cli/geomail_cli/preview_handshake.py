@@ -1,0 +1,171 @@
+"""``geomail preview-handshake``: what geomail would say to a backend, and why, line by line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from geomail_cli import given, render
+from geomail_cli.given import ProtocolName
+
+if TYPE_CHECKING:
+    from geomail.preview.handshake import Ending, Step
+    from geomail.preview.plan import Preview
+
+
+def preview_handshake(
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", metavar="FILE", help="Configuration file.")
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|ADDRESS", help="Server of the configuration, if there are several."),
+    ] = None,
+    protocol: Annotated[
+        ProtocolName | None, typer.Option(help="Its protocol; default: smtp, if there is such a server.")
+    ] = None,
+    client: Annotated[
+        str | None,
+        typer.Option(metavar="IP[:PORT]", help="Where the client comes from; default: 192.0.2.1."),
+    ] = None,
+    client_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Host name that the client's address resolves to.")
+    ] = None,
+    ehlo: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The client says EHLO with this name; default: with its address."),
+    ] = None,
+    helo: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The client says HELO with this name instead.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="The user who logs in.")] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the password; - is standard input. --live asks else."),
+    ] = None,
+    sender: Annotated[
+        str | None,
+        typer.Option("--from", metavar="ADDRESS", help="Sender of a mail without login (smtp_auth none)."),
+    ] = None,
+    recipient: Annotated[
+        str | None, typer.Option("--to", metavar="ADDRESS", help="Recipient of that mail.")
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|ADDRESS", help="The backend, so that nobody is asked for it."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEYWORD", help="An EHLO keyword that the backend does not offer."),
+    ] = None,
+    offers: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help='What the backend offers: "XCLIENT NAME ADDR", say.'),
+    ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Speak to the real auth source and backend, then say goodbye.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Show what geomail says to a backend for a client, and what it expects back.
+
+    Nobody is spoken to: the backend is imagined, and willing. With --live it
+    is the real one, up to the last step before it would accept mail.
+    Passwords are masked.
+
+    Exit status: 0 the handshake succeeds, 1 it fails, 2 wrong usage.
+    """
+    if helo is not None and ehlo is not None:
+        raise typer.BadParameter("--helo and --ehlo exclude each other")
+    from geomail.preview.client import Words
+    from geomail.preview.plan import Asked, Preview
+
+    words = Words(
+        hello=ehlo if helo is None else helo,
+        esmtp=helo is None,
+        user=user,
+        password=given.password_in(password_file),
+        sender=sender,
+        recipient=recipient,
+    )
+    asked = Asked(
+        words=words,
+        server=server,
+        protocol=protocol,
+        client=client,
+        client_name=client_name,
+        backend=backend,
+        without=tuple(without or ()),
+        offers=tuple(offers or ()),
+        live=live,
+    )
+    with given.usage():
+        preview = Preview(given.configuration(config), asked)
+        if preview.lacks_password:
+            preview.give_password(given.password_prompted(user or ""))
+    ending = _as_json(preview) if as_json else _on_screen(preview)
+    if ending.outcome != "ok":
+        raise typer.Exit(1)
+
+
+def _as_json(preview: Preview) -> Ending:
+    from geomail.preview.handshake import Ending
+
+    steps: list[Step] = []
+    scene = preview.admit()
+    if isinstance(scene, Ending):
+        ending, backend, notes = scene, None, []
+    else:
+        ending = preview.run(scene, steps.append)
+        backend, notes = scene.endpoint, list(preview.notes(scene))
+    result = {
+        "server": preview.server.name,
+        "protocol": preview.server.protocol,
+        "client": preview.peer.address,
+        "backend": backend.described if backend else None,
+        "live": preview.asked.live,
+        "outcome": ending.outcome,
+        "step": ending.step,
+        "reason": ending.reason,
+        "answer": ending.answer,
+        "notes": [*notes, *ending.notes],
+        "hints": ending.hints,
+        "steps": [{"from": step.sender, "line": step.line, "because": step.because} for step in steps],
+    }
+    typer.echo(json.dumps(result, indent=2))
+    return ending
+
+
+def _on_screen(preview: Preview) -> Ending:
+    from geomail.preview.handshake import Ending
+    from geomail_cli.listing import Listing
+
+    console = render.stdout()
+    render.show_heading(
+        console, f"{preview.server.protocol} server {preview.server.name}, client {preview.peer.address}"
+    )
+    scene = preview.admit()
+    if isinstance(scene, Ending):
+        ending = scene
+    else:
+        for note in preview.notes(scene):
+            render.show_note(console, note)
+        with Listing(console) as listing:
+            ending = preview.run(scene, lambda step: listing.row(step.sender, step.line, step.because))
+    for note in ending.notes:
+        render.show_note(console, note)
+    for hint in ending.hints:
+        render.show_note(console, hint, "hint")
+    render.show_verdict(console, _verdict(ending, preview.asked.live), failed=ending.outcome != "ok")
+    return ending
+
+
+def _verdict(ending: Ending, live: bool) -> str:
+    if ending.outcome == "ok":
+        verb = "succeeds" if live else "would succeed"
+        return f"the handshake {verb}; the client gets {ending.answer[-1]}"
+    step = f" at {ending.step}" if ending.step else ""
+    return f"the handshake {'fails' if live else 'would fail'}{step}: {ending.reason}"

@@ -1,0 +1,91 @@
+"""One question to an auth service, with what it said kept: for those who write one."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from geomail.auth.judge import Finding, Judge
+from geomail.errors import AuthUnavailable, PeerTimeout
+
+if TYPE_CHECKING:
+    from geomail.auth.base import Verdict
+    from geomail.auth.http import HttpSource
+    from geomail.backends import Backends
+    from geomail.net.http import Answer
+    from geomail.protocols.base import Login, Peer
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was asked and answered, unmasked.
+
+    ``verdict`` is None for WAIT, and where ``problem`` says why there is none.
+    """
+
+    request: tuple[bytes, ...]
+    head: tuple[bytes, ...]
+    verdict: Verdict | None
+    problem: str
+    findings: tuple[Finding, ...]
+    seconds: float
+
+
+_INTERIM = re.compile(rb"HTTP/\S* 1\d\d")
+
+
+class _Head:
+    """A tracer that keeps the head of an answer as lines, without the blank one; interim answers left out."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self._ended = False
+
+    def __call__(self, direction: str, line: bytes, because: str) -> None:
+        if direction == ">" or self._ended:
+            return
+        self.lines = [one.removesuffix(b"\r") for one in line.split(b"\n")]
+        while self.lines and not self.lines[-1]:
+            self.lines.pop()
+        self._ended = _INTERIM.match(line) is None
+
+
+def put_to(
+    source: HttpSource, login: Login, peer: Peer, protocol: str, backends: Backends, *, needs_password: bool
+) -> Trial:
+    """Ask about a login as ``serve`` would the first time, and judge the answer.
+
+    ``needs_password``: the backend is told one. Raises AuthUnavailable if the
+    question cannot be put.
+    """
+    source.client.tracer = heard = _Head()
+    request = source.question(login, peer, protocol, 1)
+    answer: Answer | None = None
+    verdict: Verdict | None = None
+    problem = ""
+    began = time.monotonic()
+    try:
+        answer = source.ask(request)
+        verdict = source.verdict(answer, login, protocol)
+    except (AuthUnavailable, PeerTimeout) as error:
+        problem = str(error)
+    seconds = time.monotonic() - began
+    judge = Judge(
+        heard.lines,
+        answer,
+        login,
+        protocol,
+        backends,
+        kept=source.client.idle > 0,
+        needs_password=needs_password,
+    )
+    return Trial(
+        tuple(request.split(b"\r\n")[:-2]),
+        tuple(heard.lines),
+        verdict,
+        problem,
+        tuple(judge.findings()),
+        seconds,
+    )
