@@ -72,16 +72,14 @@ def server_context(
     trusted_certificate: str | None = None,
     crl: str | None = None,
     conf_command: Sequence[tuple[str, str]] = (),
-    conf_folder: str = "",
 ) -> ssl.SSLContext:
     """The context of a listener, by nginx's ``ssl_*`` directives; None leaves a thing to OpenSSL.
 
-    ``alpn`` is the one protocol that is spoken. ``conf_folder`` is where
-    relative names of files in ``conf_command`` start. No handshake fails by a
-    client's certificate: ask the channel for it, and
-    :func:`geomail.certificates.verdict` what to make of it. Workers that are
-    forked afterwards resume each other's sessions: by tickets, and without
-    them from a ``shared`` cache (a ``builtin`` one is each worker's own).
+    ``alpn`` is the one protocol that is spoken. No handshake fails by a client's
+    certificate: ask the channel for it, and :func:`geomail.certificates.verdict`
+    what to make of it. Workers that are forked afterwards resume each other's
+    sessions: by tickets, and without them from a ``shared`` cache (a ``builtin``
+    one is each worker's own).
 
     Raises TlsSettingError, which names the directive. Where libssl is out of
     reach (:func:`geomail.net.openssl.library.available`), that is also what
@@ -118,7 +116,7 @@ def server_context(
         context, verify_client, verify_depth, client_certificate, trusted_certificate, crl
     )
     tls_settings.resume_sessions(context, session_cache, session_timeout, session_tickets, session_ticket_key)
-    contexts.run_conf_commands(context, conf_command, conf_folder)
+    contexts.run_conf_commands(context, conf_command)
     if context.options & ssl.OP_NO_TICKET and session_cache in ("off", "none"):
         context.num_tickets = 0  # no session is kept that such a ticket could name
     if session_ticket_key or context.shared_sessions is not None:

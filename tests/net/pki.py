@@ -49,7 +49,8 @@ class Pki:
         self.stranger = self._issue("stranger", self.other_ca, "/CN=stranger")
         self.self_signed = self._root("self", "/CN=self-signed", authority=False)
         self.deep = self._with_chain(self._issue("deep", self.intermediate, "/CN=deep"), self.intermediate)
-        self.crl = self._crl(self.ca, self.revoked)
+        self.crl = self._crl("ca", self.ca, self.revoked)
+        self.intermediate_crl = self._crl("intermediate", self.intermediate)
         self.dhparam = self._dhparam()
 
     def encrypted(self, pair: Pair, password: str) -> Pair:
@@ -111,13 +112,13 @@ class Pki:
     def _with_chain(self, pair: Pair, issuer: Pair) -> Pair:
         return Pair(self.file("deep.chain.crt", pair.text + issuer.text), pair.key)
 
-    def _crl(self, issuer: Pair, *revoked: Pair) -> str:
-        config = self.file("ca.conf", _CONFIG.format(index=self.file("index.txt", "")))
+    def _crl(self, name: str, issuer: Pair, *revoked: Pair) -> str:
+        config = self.file(f"{name}.conf", _CONFIG.format(index=self.file(f"{name}.index", "")))
         signer = ("-config", config, "-cert", issuer.certificate, "-keyfile", issuer.key)
         for pair in revoked:
             _openssl("ca", *signer, "-revoke", pair.certificate)
-        _openssl("ca", *signer, "-gencrl", "-out", self._path("ca.crl"))
-        return self._path("ca.crl")
+        _openssl("ca", *signer, "-gencrl", "-out", self._path(f"{name}.crl"))
+        return self._path(f"{name}.crl")
 
     def _dhparam(self) -> str:
         _openssl(

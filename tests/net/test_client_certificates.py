@@ -3,6 +3,7 @@
 import hashlib
 import re
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -81,13 +82,23 @@ def test_depth_counts_intermediates(depth: int | None, verify: str, pki: Pki) ->
     assert certificate.verify.startswith(verify)
 
 
+NO_CRL = "FAILED:unable to get certificate CRL"
+
+
 @pytest.mark.parametrize(
-    ("shown", "verify"), [("good", "SUCCESS"), ("deep", "FAILED:unable to get certificate CRL")]
+    ("lists", "shown", "verify"),
+    [
+        (["crl"], "good", "SUCCESS"),
+        (["crl"], "deep", NO_CRL),
+        (["intermediate_crl"], "deep", NO_CRL),
+        (["crl", "intermediate_crl"], "deep", "SUCCESS"),
+    ],
 )
-def test_the_whole_chain_is_checked_for_revocation(shown: str, verify: str, pki: Pki) -> None:
-    listener = listening(
-        pki.ec, verify_client="on", client_certificate=pki.ca.certificate, crl=pki.crl
-    )  # it has no list of the intermediate CA
+def test_the_whole_chain_is_checked_for_revocation(
+    lists: list[str], shown: str, verify: str, pki: Pki
+) -> None:
+    crl = pki.file("lists.crl", "".join(Path(getattr(pki, name)).read_text() for name in lists))
+    listener = listening(pki.ec, verify_client="on", client_certificate=pki.ca.certificate, crl=crl)
 
     assert meet(listener, client(pki, shown=_pair(pki, shown))).channel.client_certificate.verify == verify
 

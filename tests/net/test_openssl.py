@@ -2,12 +2,14 @@
 
 import _ssl
 import ssl
+from ctypes import c_void_p
 
 import pytest
 
 from geomail.net.openssl import contexts, library, peers
 from geomail.net.openssl.sessions import TicketKey
 from tests.net.pki import Pki
+from tests.net.tls_support import listening
 
 # -- the library ----------------------------------------------------------------------------------
 
@@ -71,6 +73,13 @@ def test_every_function_has_its_types() -> None:
     for name, (result, *arguments) in library._FUNCTIONS.items():
         function = getattr(libssl, name)
         assert (function.restype, list(function.argtypes)) == (result, arguments)
+
+
+def test_nobody_is_asked_for_a_password_at_the_terminal(pki: Pki) -> None:
+    ask = library.libssl()["SSL_CTX_get_default_passwd_cb"]
+    ask.restype, ask.argtypes = c_void_p, [c_void_p]
+
+    assert ask(library.pointer_to_context(listening(pki.ec))) is not None
 
 
 # -- ALPN -----------------------------------------------------------------------------------------

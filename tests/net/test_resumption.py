@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from geomail.net.session_cache import shared_cache
 from tests.net.pki import Pki
 from tests.net.support import PATIENCE
 from tests.net.tls_support import V12, V13, VERSIONS, client, listening, meet, s_client, serving, settings
@@ -222,6 +223,14 @@ def test_two_servers_without_keys_in_common(version: ssl.TLSVersion, pki: Pki) -
     session = meet(listening(pki.ec), visitor).session
 
     assert not meet(listening(pki.ec), visitor, session).resumed
+
+
+def test_tickets_leave_the_shared_cache_empty(pki: Pki) -> None:
+    listener = listening(pki.ec, session_cache="shared:empty:64k")
+
+    meet(listener, client(pki))
+
+    assert not any(shared_cache("empty", 1 << 16)._memory[:])
 
 
 def test_a_session_with_a_long_certificate_is_shared(pki: Pki) -> None:

@@ -195,12 +195,10 @@ def test_conf_commands_come_last(pki: Pki) -> None:
     assert meet(context, client(pki)).channel.described == ("TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256")
 
 
-@pytest.mark.parametrize("absolute", [False, True])
-def test_conf_commands_name_files_in_a_folder(absolute: bool, pki: Pki) -> None:
-    names = [str(Path(file) if absolute else Path(file).name) for file in (pki.ec.certificate, pki.ec.key)]
-    commands = [("Certificate", names[0]), ("PrivateKey", names[1])]
+def test_conf_commands_replace_the_certificate(pki: Pki) -> None:
+    commands = [("Certificate", pki.ec.certificate), ("PrivateKey", pki.ec.key)]
 
-    listener = listening(pki.self_signed, conf_command=commands, conf_folder=str(pki.folder))
+    listener = listening(pki.self_signed, conf_command=commands)
 
     assert meet(listener, client(pki)).tls.getpeercert(True) == ssl.PEM_cert_to_DER_cert(pki.ec.text)
 

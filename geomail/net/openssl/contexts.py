@@ -6,7 +6,6 @@ import functools
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from ctypes import addressof, byref, c_void_p, create_string_buffer, string_at
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geomail.errors import TlsSettingError
@@ -28,7 +27,6 @@ _PEM = 1
 _CERT_FIRST, _CERT_NEXT = 1, 2
 _MODE_NO_AUTO_CHAIN = 8
 _CONF_FLAGS = 0x2 | 0x8 | 0x10 | 0x20  # file syntax, server, show errors, certificates
-_CONF_FILE, _CONF_FOLDER = 2, 3
 _ALPN_SELECTED, _ALPN_FATAL = 0, 2
 _CTRL_MODE, _CTRL_GROUPS_LIST, _CTRL_CURRENT_CERT = 33, 92, 117
 
@@ -137,8 +135,8 @@ def certificates(context: ssl.SSLContext) -> Iterator[bytes]:
         step = _CERT_NEXT
 
 
-def run_conf_commands(context: ssl.SSLContext, commands: Iterable[tuple[str, str]], folder: str) -> None:
-    """``ssl_conf_command``: run SSL_CONF_cmd(3); files without a folder of their own start in ``folder``.
+def run_conf_commands(context: ssl.SSLContext, commands: Iterable[tuple[str, str]]) -> None:
+    """``ssl_conf_command``: run commands of SSL_CONF_cmd(3).
 
     A key that is protected by a password is refused: nobody is asked for it.
     """
@@ -149,8 +147,6 @@ def run_conf_commands(context: ssl.SSLContext, commands: Iterable[tuple[str, str
         library.SSL_CONF_CTX_set_flags(conf, _CONF_FLAGS)
         library.SSL_CONF_CTX_set_ssl_ctx(conf, pointer)
         for name, value in commands:
-            if library.SSL_CONF_cmd_value_type(conf, name.encode()) in (_CONF_FILE, _CONF_FOLDER):
-                value = str(Path(folder, value))
             if library.SSL_CONF_cmd(conf, name.encode(), value.encode()) <= 0:
                 raise TlsSettingError("ssl_conf_command", f"{name!r}, {value!r} is refused: {errors()}")
         if not library.SSL_CONF_CTX_finish(conf):

@@ -60,7 +60,6 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "SSL_CONF_CTX_set_flags": (c_uint, P, c_uint),
     "SSL_CONF_CTX_set_ssl_ctx": (None, P, P),
     "SSL_CONF_cmd": (c_int, P, c_char_p, c_char_p),
-    "SSL_CONF_cmd_value_type": (c_int, P, c_char_p),
     "SSL_CTX_ctrl": (c_long, P, c_int, c_long, P),
     "SSL_CTX_get0_certificate": (P, P),
     "SSL_CTX_get_cert_store": (P, P),
