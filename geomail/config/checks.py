@@ -10,8 +10,8 @@ from typing import get_args
 from geomail.config.address import Address, canonical, is_literal, is_public, wildcard_of
 from geomail.config.lines import KeyPath
 from geomail.config.listen import Listen
-from geomail.config.messages import nearest
-from geomail.config.schema import Backend, Config, Server
+from geomail.config.messages import no_such_backend
+from geomail.config.schema import Backend, Config, Passthrough, Server, Users
 from geomail.config.source import Source
 from geomail.config.units import quoted, shown
 from geomail.config.values import ProtocolName
@@ -27,7 +27,8 @@ _WORD_LISTS = (
     "pop3_capabilities",
     "ssl_protocols",
 )
-_NOT_PASSED_THROUGH = ("cram-md5", "apop", "external")
+#: Methods that give no password, or none that could be verified or shown to a backend.
+_WITHOUT_PASSWORD = ("cram-md5", "apop", "external")
 
 
 @dataclass(frozen=True)
@@ -180,29 +181,33 @@ def _trusts_whole_networks(subject: Subject) -> Iterator[Problem]:
 def _names_who_is_asked(subject: Subject) -> Iterator[Problem]:
     source = subject.source.origin(subject.index, "auth")
     url = subject.source.origin(subject.index, "auth_http")
-    if subject.server.auth == "passthrough":
+    asked = subject.server.auth
+    if asked != "http":
         if source and url and source[:-1] == url[:-1]:
             yield subject.error(
-                "auth", 'auth = "passthrough" and auth_http contradict each other: only one can be asked'
+                "auth", f'auth = "{asked}" and auth_http contradict each other: only one can be asked'
             )
     elif url is None and source is not None:
         yield subject.error("auth", 'auth = "http" needs the URL of the auth service: auth_http = "http://…"')
     elif url is None:
-        yield subject.error(
-            "auth", 'nobody is asked about logins: add auth_http = "http://…" or auth = "passthrough"'
-        )
+        text = 'nobody is asked about logins: add auth_http = "http://…", or auth = "passthrough" or "users"'
+        yield subject.error("auth", text)
 
 
 @reads("auth", "auth_http", "smtp_auth", "imap_auth", "pop3_auth", "protocol", "listen")
-def _methods_pass_through(subject: Subject) -> Iterator[Problem]:
-    methods = subject.methods
-    stuck = [method for method in methods if method in _NOT_PASSED_THROUGH]
-    if subject.server.auth == "passthrough" and stuck:
+def _methods_can_be_judged(subject: Subject) -> Iterator[Problem]:
+    asked, key = subject.server.auth, f"{subject.server.protocol}_auth"
+    stuck = ", ".join(method for method in subject.methods if method in _WITHOUT_PASSWORD)
+    if asked != "http" and stuck:
+        use = "a backend could be shown" if asked == "passthrough" else "a hash could verify"
         yield subject.error(
-            f"{subject.server.protocol}_auth",
-            f"{', '.join(stuck)}: needs an auth service, as it gives no password that a backend "
-            'could be shown; it cannot go with auth = "passthrough"',
+            key,
+            f"{stuck}: needs an auth service, as it gives no password that {use}; "
+            f'it cannot go with auth = "{asked}"',
         )
+    if asked == "users" and "none" in subject.methods:
+        text = 'who does not log in is no user; it cannot go with auth = "users", but with "passthrough"'
+        yield subject.error(key, f"none: {text}")
 
 
 @reads("auth", "auth_http", "smtp_auth", "protocol", "listen")
@@ -220,6 +225,15 @@ def _has_routes(subject: Subject) -> Iterator[Problem]:
         yield subject.warning(
             "smtp_auth", "none is routed by the recipient's domain, but there are only routes by user"
         )
+
+
+@reads("auth", "auth_http")
+def _has_users(subject: Subject) -> Iterator[Problem]:
+    base: KeyPath = ("auth", "users")
+    if subject.server.auth != "users" or any(path[:2] == base for path in subject.source.broken):
+        return
+    if subject.config.users.file is None and subject.source.is_sound(base):
+        yield subject.error("auth", 'auth = "users" needs a file of users: file = "…" in [auth.users]')
 
 
 @reads("listen", "starttls", "smtp_auth", "protocol")
@@ -336,26 +350,27 @@ def _repeated_words(config: Config, source: Source) -> Iterator[Problem]:
 
 def _routes(config: Config, source: Source) -> Iterator[Problem]:
     """Routes to backends that do not exist, and routes that nobody takes."""
-    routes, base = config.passthrough, ("auth", "passthrough")
-    taken: list[tuple[KeyPath, str]] = [((*base, "default"), routes.default)] if routes.default else []
-    taken += [((*base, "domains", domain), name) for domain, name in routes.domains.items()]
-    taken += [((*base, "users", user), name) for user, name in routes.users.items()]
     backends = source.content.get("backends", {})
-    for path, name in taken:
-        if isinstance(backends, dict) and name not in backends:
-            yield source.problem(
-                path, f"{shown(name)} is no backend; {_known_backends(name, list(backends))}"
-            )
     auth_is_sound = not any(path[-1] == "auth" for path in source.broken)
-    if taken and auth_is_sound and all(server.auth != "passthrough" for server in config.servers):
-        yield source.problem(base, 'has no effect: no server has auth = "passthrough"', "warning")
+    for kind, routes in (("passthrough", config.passthrough), ("users", config.users)):
+        taken = list(_routes_of(("auth", kind), routes))
+        for path, name in taken:
+            if isinstance(backends, dict) and name not in backends:
+                yield source.problem(path, no_such_backend(name, backends))
+        given = taken or (kind == "users" and config.users.file)
+        if given and auth_is_sound and all(server.auth != kind for server in config.servers):
+            yield source.problem(("auth", kind), f'has no effect: no server has auth = "{kind}"', "warning")
 
 
-def _known_backends(name: str, known: list[str]) -> str:
-    guess = nearest(name, known)
-    if guess:
-        return f"did you mean {guess}?"
-    return f"defined: {', '.join(known)}" if known else f"add [backends.{name}]"
+def _routes_of(base: KeyPath, routes: Passthrough | Users) -> Iterator[tuple[KeyPath, str]]:
+    """Every backend that a table names, and where."""
+    if routes.default:
+        yield (*base, "default"), routes.default
+    for domain, name in routes.domains.items():
+        yield (*base, "domains", domain), name
+    if isinstance(routes, Passthrough):
+        for user, name in routes.users.items():
+            yield (*base, "users", user), name
 
 
 def _backend(name: str, backend: Backend, source: Source) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from typing import Any
 import toml
 
 from geomail.config.lines import KeyPath
-from geomail.config.schema import Config, Options, Passthrough, Process, Server, Table, keys_of
+from geomail.config.schema import Config, Options, Process, Server, Table, keys_of
 from geomail.config.source import Source
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -52,22 +52,26 @@ def _lines(config: Config, source: Source) -> Iterator[str]:
     for index, server in enumerate(config.servers):
         yield "\n[[mail.server]]"
         yield from _table(server, (*_OWN_KEYS, *Options.model_fields), source, _server_origin(source, index))
-    yield from _passthrough(config.passthrough, source)
+    yield from _auth("passthrough", config.passthrough, ("domains", "users"), source)
+    yield from _auth("users", config.users, ("domains",), source)
     for name, backend in config.backends.items():
         yield f"\n[backends.{_key(name)}]"
         yield from _table(backend, keys_of(type(backend)), source, _origin_in(source, ("backends", name)))
 
 
-def _passthrough(routes: Passthrough, source: Source) -> Iterator[str]:
-    base: KeyPath = ("auth", "passthrough")
+def _auth(name: str, table: Table, inner: Collection[str], source: Source) -> Iterator[str]:
+    """The table of an auth source; ``inner`` are its keys that are tables themselves."""
+    base: KeyPath = ("auth", name)
     if not source.has(base):
         return
-    yield "\n[auth.passthrough]"
-    yield from _table(routes, ["default"], source, _origin_in(source, base))
-    for kind, targets in (("domains", routes.domains), ("users", routes.users)):
+    yield f"\n[auth.{name}]"
+    own = [key for key in keys_of(type(table)) if key not in inner]
+    yield from _table(table, own, source, _origin_in(source, base))
+    for key in inner:
+        targets = getattr(table, key)
         if targets:
-            yield f"\n[auth.passthrough.{kind}]"
-            yield from (f"{_key(key)} = {_basic_string(backend)}" for key, backend in targets.items())
+            yield f"\n[auth.{name}.{key}]"
+            yield from (f"{_key(route)} = {_basic_string(backend)}" for route, backend in targets.items())
 
 
 Origin = Callable[[str], KeyPath | None]

@@ -89,8 +89,10 @@ def inspect(path: Path) -> Inspection:
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """The problems as they stand in the file, each once."""
-    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.line))
+    """The problems as they stand in the file (in each, if there are several), each once."""
+    told = list(dict.fromkeys(problems))
+    files = list(dict.fromkeys(problem.file for problem in told))
+    return tuple(sorted(told, key=lambda problem: (files.index(problem.file), problem.line)))
 
 
 def _failed(path: Path, line: int, key: str, text: str) -> Inspection:
@@ -173,6 +175,7 @@ def _complete(document: Document) -> Config:
         control=document.control,
         backends=document.backends,
         passthrough=document.auth.passthrough,
+        users=document.auth.users,
     )
 
 
@@ -181,7 +184,7 @@ def _inherit(mail: Mail, server: Server) -> Server:
     inherited = (mail.model_fields_set & set(Options.model_fields)) - server.model_fields_set
     values = {key: getattr(mail, key) for key in inherited}
     values["auth"] = _auth_of(server) or _auth_of(mail) or server.auth
-    if values["auth"] == "passthrough":
+    if values["auth"] != "http":
         values["auth_http"] = None
     return server.model_copy(update=values)
 

@@ -65,6 +65,16 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.7)), None)
 
 
+def no_such_backend(name: str, known: Iterable[str]) -> str:
+    """The message about a name that no backend has."""
+    names = list(known)
+    guess = nearest(name, names)
+    if guess:
+        return f"{shown(name)} is no backend; did you mean {guess}?"
+    defined = f"defined: {', '.join(names)}" if names else f"add [backends.{name}]"
+    return f"{shown(name)} is no backend; {defined}"
+
+
 def meant_key(path: KeyPath) -> str | None:
     """The key that an unknown one at this path is most likely meant to be."""
     return nearest(str(path[-1]), keys_of(TABLES[header(path[:-1])]))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import grp
+import os
+import pwd
 import socket
 import ssl
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -12,10 +16,10 @@ from pathlib import Path
 from geomail.config.address import is_literal
 from geomail.config.lines import KeyPath
 from geomail.config.load import Inspection
-from geomail.config.schema import Backend, Server
+from geomail.config.schema import Backend, Config, Server
 from geomail.config.source import Source
 from geomail.config.units import quoted, shown
-from geomail.errors import Problem
+from geomail.errors import ConfigError, Problem
 
 #: Seconds for all names together.
 RESOLVE_TIME = 3.0
@@ -30,13 +34,15 @@ def probe(found: Inspection) -> list[Problem]:
 
 
 def probe_files(found: Inspection) -> list[Problem]:
-    """What is wrong with certificates, keys, CA files and ciphers; starts no thread."""
+    """What is wrong with certificates, keys, CA files, ciphers and the users file; starts no thread."""
     problems: list[Problem] = []
     if found.draft is not None:
         for index, server in enumerate(found.draft.servers):
             problems += _server_files(server, index, found.source)
         for name, backend in found.draft.backends.items():
             problems += _backend_files(backend, ("backends", name), found.source)
+        if any(server.auth == "users" for server in found.draft.servers):
+            problems += _users_file(found.draft, found.source)
     return list(dict.fromkeys(problems))
 
 
@@ -81,6 +87,49 @@ def _backend_files(backend: Backend, base: KeyPath, source: Source) -> Iterator[
         key = backend.tls_certificate_key or backend.tls_certificate
         key_path = (*base, "tls_certificate_key" if backend.tls_certificate_key else "tls_certificate")
         yield from _pair(backend.tls_certificate, key, (*base, "tls_certificate"), key_path, source)
+
+
+def _users_file(config: Config, source: Source) -> Iterator[Problem]:
+    """What is wrong in the users file, line by line, and who may read it."""
+    base: KeyPath = ("auth", "users")
+    file, backends = config.users.file, source.content.get("backends", {})
+    if file is None or not isinstance(backends, dict) or any(path[:2] == base for path in source.broken):
+        return
+    if text := _unreadable(file):
+        yield source.problem((*base, "file"), text)
+        return
+    from geomail.config.users import read_users  # brings the libraries that hash, which takes a while
+
+    try:
+        read_users(config.users, backends)
+    except ConfigError as error:
+        yield from error.problems
+    for text in _access(Path(file), config.user):
+        yield source.problem((*base, "file"), text, "warning")
+
+
+def _access(file: Path, user: str | None) -> Iterator[str]:
+    """Who can read a file of secrets and should not, or should and cannot."""
+    status = file.stat()
+    if status.st_mode & stat.S_IROTH:
+        yield f"{quoted(str(file))} can be read by everybody on this machine; its hashes are half a secret"
+    if user is not None and os.geteuid() == 0 and not _is_open_to(user, status):
+        yield f"{quoted(str(file))} cannot be read by {user}, as whom workers run (user), by its mode"
+
+
+def _is_open_to(user: str, status: os.stat_result) -> bool:
+    """Whether the file's mode lets the user read it; nothing is known of a user that does not exist."""
+    name, _, group = user.partition(":")
+    try:
+        account = pwd.getpwnam(name)
+        gid = grp.getgrnam(group).gr_gid if group else account.pw_gid
+    except KeyError:
+        return True
+    if account.pw_uid in (0, status.st_uid):
+        return account.pw_uid == 0 or bool(status.st_mode & stat.S_IRUSR)
+    if status.st_gid in os.getgrouplist(name, gid):
+        return bool(status.st_mode & stat.S_IRGRP)
+    return bool(status.st_mode & stat.S_IROTH)
 
 
 def _pair(

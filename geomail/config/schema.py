@@ -67,6 +67,7 @@ __all__ = [
     "Options",
     "Passthrough",
     "Server",
+    "Users",
 ]
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
@@ -176,7 +177,7 @@ class Options(Table):
     )
 
     auth: AuthSource = Field(
-        "http", description="who is asked about a login: http (implied by auth_http) or passthrough"
+        "http", description="who is asked about a login: http (implied by auth_http), users or passthrough"
     )
     auth_http: AuthHttpUrl | None = Field(
         None, description="URL of the auth service, in nginx's auth_http protocol"
@@ -266,9 +267,18 @@ class Passthrough(Table):
     users: dict[str, str] = Field(default_factory=dict, description="backends by the exact user name")
 
 
+class Users(Table):
+    """The table ``[auth.users]``: a file of users, whose passwords geomail verifies."""
+
+    file: File | None = Field(None, description="file of users and password hashes, one in a line")
+    default: str | None = Field(None, description="backend of users for whom nothing else names one")
+    domains: Domains = Field(default_factory=dict, description="backends by the domain of the user name")
+
+
 class Auth(Table):
     """The table ``[auth]``: the auth sources' own tables."""
 
+    users: Users = Field(Users(), description="the users of auth = users")
     passthrough: Passthrough = Field(Passthrough(), description="routes of auth = passthrough")
 
 
@@ -364,6 +374,7 @@ class Config(Process):
     control: Control = Control()
     backends: dict[str, Backend] = Field(default_factory=dict)
     passthrough: Passthrough = Passthrough()
+    users: Users = Users()
 
 
 def keys_of(table: type[Table]) -> list[str]:
@@ -380,5 +391,6 @@ TABLES: dict[str, type[Table]] = {
     "[[mail.server]]": Server,
     "[auth]": Auth,
     "[auth.passthrough]": Passthrough,
+    "[auth.users]": Users,
     "[backends.NAME]": Backend,
 }

@@ -9,9 +9,11 @@ in a value is a space. Empty lines and those that start with ``#`` say nothing.
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,7 +30,7 @@ MOST_PROBLEMS = 100
 
 _PROTOCOLS = frozenset(get_args(ProtocolName))
 _OTHER_FIELDS = re.compile(r"\d*:\d*:")
-_ESCAPE = re.compile(rb"%(..)?", re.DOTALL)
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def key_of(user: bytes) -> bytes:
 
 
 def read_users(options: Users, backends: Collection[str]) -> UsersFile:
-    """Read the users file; ``backends`` are the names of those that exist. Raises ConfigError with all its problems."""
+    """Read the users file; ``backends`` names those that exist. Raises ConfigError with all its problems."""
     assert options.file is not None, "auth = users without a file"
     try:
         lines = Path(options.file).read_bytes().split(b"\n")
@@ -140,14 +142,14 @@ def _fields(line: str) -> tuple[str, str, str]:
     if not name or name != name.strip() or not name.isprintable():
         raise ValueError("a name without spaces around it and without control characters is wanted")
     hashed, _, words = rest.partition(":")
-    if _OTHER_FIELDS.match(words):
-        raise ValueError("of Dovecot's fields only the first two are understood, name and hash")
     return name, hashed, words
 
 
 def _words(text: str) -> dict[str, Any]:
     """What the words behind the hash say, by the fields of :class:`Entry`, and ``backend``."""
     found: dict[str, Any] = {}
+    if _OTHER_FIELDS.match(text):
+        raise ValueError("of Dovecot's fields only the first two are understood, name and hash")
     for number, word in enumerate(text.split(), 1):
         key, equals, value = word.partition("=")
         if key not in _READERS or bool(equals) != (key != "disabled"):
@@ -179,16 +181,12 @@ def _value(text: str) -> bytes:
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
-    try:
-        return bytes.fromhex((match[1] or b"").decode()) or _no_escape()
-    except ValueError:
-        return _no_escape()
+    if match[1] is None:
+        raise ValueError("% and two hexadecimal digits are wanted; % itself is %25")
+    return bytes.fromhex(match[1].decode())
 
 
-def _no_escape() -> bytes:
-    raise ValueError("% and two hexadecimal digits are wanted; % itself is %25")
-
-
+@cache
 def _protocols(text: str) -> frozenset[str]:
     names = frozenset(text.split(","))
     if not names <= _PROTOCOLS:
@@ -197,7 +195,7 @@ def _protocols(text: str) -> frozenset[str]:
 
 
 _READERS: dict[str, Callable[[str], Any]] = {
-    "backend": lambda text: _value(text).decode(),
+    "backend": lambda text: sys.intern(_value(text).decode("utf-8", "replace")),
     "user": _value,
     "password": _value,
     "protocols": _protocols,

@@ -301,7 +301,7 @@ SslProtocols = Annotated[
     BeforeValidator(_ssl_protocols),
 ]
 ProtocolName = Literal["smtp", "imap", "pop3"]
-AuthSource = Annotated[Literal["http", "passthrough"], _CHOICE]
+AuthSource = Annotated[Literal["http", "users", "passthrough"], _CHOICE]
 VerifyClient = Annotated[Literal["off", "on", "optional", "optional_no_ca"], _CHOICE]
 StartTls = Annotated[Literal["off", "on", "only"], _CHOICE]
 Xclient = Annotated[Literal["on", "off", "auto"], _CHOICE]

@@ -21,6 +21,7 @@ address = "127.0.0.1:1143"
 """
 PASSTHROUGH = SOUND.replace('auth_http = "http://127.0.0.1:9000"', 'auth = "passthrough"')
 ROUTED = PASSTHROUGH + '[auth.passthrough]\ndefault = "b"\n'
+USERS = PASSTHROUGH.replace("passthrough", "users") + '[auth.users]\nfile = "users"\ndefault = "b"\n'
 
 
 def said(found: Inspection) -> list[str]:
@@ -28,7 +29,7 @@ def said(found: Inspection) -> list[str]:
     return [f"{problem.severity} {problem.key}: {problem.text}" for problem in found.problems]
 
 
-@pytest.mark.parametrize("text", [SOUND, ROUTED])
+@pytest.mark.parametrize("text", [SOUND, ROUTED, USERS])
 def test_what_is_sound_is_left_alone(inspect_text: Inspect, text: str) -> None:
     found = inspect_text(text)
 
@@ -95,7 +96,7 @@ CONTRADICTIONS = {
     ),
     "nobody asked": (
         SOUND.replace('auth_http = "http://127.0.0.1:9000"', ""),
-        'mail.server[0]: nobody is asked about logins: add auth_http = "http://…" or auth = "passthrough"',
+        'mail.server[0]: nobody is asked about logins: add auth_http = "http://…", or auth = "passthrough"',
     ),
     "http without URL": (
         SOUND.replace('auth_http = "http://127.0.0.1:9000"', 'auth = "http"'),
@@ -128,6 +129,26 @@ CONTRADICTIONS = {
         PASSTHROUGH.partition("[backends.b]")[0] + '[auth.passthrough.users]\njoe = "b"\n',
         'auth.passthrough.users.joe: "b" is no backend; add [backends.b]',
     ),
+    "users and an auth service": (
+        USERS.replace("[mail]", '[mail]\nauth_http = "127.0.0.1:9000"'),
+        'mail.auth: auth = "users" and auth_http contradict each other: only one can be asked',
+    ),
+    "users without a file": (
+        USERS.replace('file = "users"\n', ""),
+        'mail.auth: auth = "users" needs a file of users: file = "…" in [auth.users]',
+    ),
+    "users' default to nowhere": (
+        USERS.replace('default = "b"', 'default = "dovecot"'),
+        'auth.users.default: "dovecot" is no backend; defined: b',
+    ),
+    "users' domain to nowhere": (
+        USERS + '[auth.users.domains]\n"example.org" = "c"\n',
+        'auth.users.domains."example.org": "c" is no backend; defined: b',
+    ),
+    "users who do not log in": (
+        USERS.replace("listen", 'protocol = "smtp"\nsmtp_auth = "plain none"\nlisten'),
+        'mail.server[0].smtp_auth: none: who does not log in is no user; it cannot go with auth = "users"',
+    ),
     "client key without certificate": (
         SOUND + 'tls = "implicit"\ntls_certificate_key = "k"\n',
         "backends.b.tls_certificate_key: a key without tls_certificate",
@@ -149,6 +170,9 @@ def test_contradictions(inspect_text: Inspect, text: str, expected: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("text", "use"), [(ROUTED, "a backend could be shown"), (USERS, "a hash could verify")]
+)
+@pytest.mark.parametrize(
     ("protocol", "methods", "stuck"),
     [
         ("smtp", "plain cram-md5 external", "cram-md5, external"),
@@ -156,15 +180,16 @@ def test_contradictions(inspect_text: Inspect, text: str, expected: str) -> None
         ("pop3", "plain apop", "apop"),
     ],
 )
-def test_methods_that_cannot_be_passed_through(
-    inspect_text: Inspect, protocol: str, methods: str, stuck: str
+def test_methods_without_a_password(
+    inspect_text: Inspect, protocol: str, methods: str, stuck: str, text: str, use: str
 ) -> None:
     found = inspect_text(
-        ROUTED.replace("listen", f'protocol = "{protocol}"\n{protocol}_auth = "{methods}"\nlisten')
+        text.replace("listen", f'protocol = "{protocol}"\n{protocol}_auth = "{methods}"\nlisten')
     )
 
     (only,) = said(found)
-    assert only.startswith(f"error mail.server[0].{protocol}_auth: {stuck}: needs an auth service")
+    needs = f"{stuck}: needs an auth service, as it gives no password that {use}"
+    assert only.startswith(f"error mail.server[0].{protocol}_auth: {needs}")
 
 
 def test_methods_of_another_protocol_do_not_matter(inspect_text: Inspect) -> None:
@@ -292,6 +317,10 @@ UNWISE = {
     "capability given twice": (
         listening('listen = "127.0.0.1:143"', 'imap_capabilities = ["IDLE", "UIDPLUS", "idle"]'),
         'mail.server[0].imap_capabilities: "idle" is given twice; once is enough',
+    ),
+    "users who are not asked for": (
+        SOUND + '[auth.users]\nfile = "users"\n',
+        'auth.users: has no effect: no server has auth = "users"',
     ),
     "routes that nobody takes": (
         SOUND + '[auth.passthrough]\ndefault = "b"\n',

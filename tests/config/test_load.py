@@ -358,7 +358,7 @@ def test_load_raises_everything_that_was_found(tmp_path: Path) -> None:
         ("[mail]\nstarttls = 'yes'", "allowed: off, on, only"),
         ("[mail]\nproxy_timeout = 0", "more than zero"),
         ("[mail]\nproxy_buffer = 0", "more than zero"),
-        ("[mail]\nauth = 'ldap'", "allowed: http, passthrough"),
+        ("[mail]\nauth = 'ldap'", "allowed: http, users, passthrough"),
         ("[mail]\nauth_http_header = 'X-Key secret'", "a table of names and values"),
         ("[mail]\nauth_http_header = { X-Key = 3 }", "both text"),
         ("[mail]\nauth_http_header = [['X-Key']]", "both text"),
@@ -434,6 +434,35 @@ def test_values_that_are_taken(inspect_text: Inspect, text: str, key: str, value
     (server,) = servers(inspect_text(f'[mail]\n{AUTH}{text}\n[[mail.server]]\nlisten = "127.0.0.1:143"'))
 
     assert getattr(server, key) == value
+
+
+def test_users(inspect_text: Inspect, tmp_path: Path) -> None:
+    found = inspect_text(
+        """\
+        [mail]
+        auth = "users"
+        [[mail.server]]
+        listen = "127.0.0.1:143"
+        [[mail.server]]
+        listen = "127.0.0.1:110"
+        auth_http = "127.0.0.1:9000"
+        [auth.users]
+        file = "etc/users"
+        default = "b"
+        domains = { "Example.ORG" = "b" }
+        [backends.b]
+        address = "127.0.0.1:1143"
+        """
+    )
+
+    assert found.config is not None, found.problems
+    users = found.config.users
+    assert (users.file, users.default) == (str(tmp_path / "etc/users"), "b")
+    assert users.domains == {"example.org": "b"}
+    assert [(server.auth, server.auth_http is None) for server in found.config.servers] == [
+        ("users", True),
+        ("http", False),
+    ]
 
 
 def test_routes(inspect_text: Inspect) -> None:

@@ -1,3 +1,5 @@
+import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -5,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from geomail.config.load import Inspection
+from geomail.config.load import Inspection, in_order
 from geomail.config.probe import probe, probe_files
 from tests.servers.certificates import Certificates
 from tests.servers.support import program
@@ -196,3 +198,106 @@ def test_a_name_that_no_resolver_can_ask_for(inspect_text: Inspect) -> None:
     )
 
     assert "cannot be resolved now" in only
+
+
+USERS = """\
+[mail]
+auth = "users"
+[[mail.server]]
+listen = "127.0.0.1:143"
+[backends.b]
+address = "127.0.0.1:1143"
+[auth.users]
+file = "users"
+"""
+ANN = "ann:$2y$05$uZG.IlXfHUgW2xp5isOtr.40.2HsMNPQkMV9MUNwXOiADoIXkvp7K:backend=b\n"
+
+
+def users_file(folder: Path, text: str, mode: int) -> Path:
+    file = folder / "users"
+    file.write_text(text)
+    file.chmod(mode)
+    return file
+
+
+def test_users_who_can_be_read(inspect_text: Inspect, tmp_path: Path) -> None:
+    users_file(tmp_path, ANN, 0o640)
+
+    assert said(inspect_text(USERS)) == []
+
+
+def test_no_users_file(inspect_text: Inspect, tmp_path: Path) -> None:
+    assert said(inspect_text(USERS)) == [
+        f'8 error auth.users.file: "{tmp_path}/users" cannot be read: No such file or directory'
+    ]
+
+
+def test_a_users_file_that_nobody_asks_for(inspect_text: Inspect) -> None:
+    found = inspect_text(USERS.replace('auth = "users"', 'auth_http = "127.0.0.1:9000"'))
+
+    assert probe(found) == []
+
+
+def test_users_are_told_by_their_lines_in_their_file(inspect_text: Inspect, tmp_path: Path) -> None:
+    file = users_file(tmp_path, f"{ANN}bob:s3cret\n{ANN}", 0o640)
+
+    problems = [*inspect_text(USERS).problems, *probe(inspect_text(USERS))]
+    assert [str(problem) for problem in problems] == [
+        f"{file}:2: error: bob: this is no password hash that geomail can verify, or not a whole one",
+        f"{file}:3: error: ann: is given twice; the first is in line 1",
+    ]
+
+
+def test_problems_of_two_files_do_not_mix(inspect_text: Inspect, tmp_path: Path) -> None:
+    file = users_file(tmp_path, f"bob:x\n{ANN}", 0o644)
+    found = inspect_text(USERS.replace("[mail]", "[mail]\nmax_errors = 0"))
+
+    problems = in_order([*found.problems, *probe(found)])
+    assert [(problem.file, problem.line) for problem in problems] == [
+        (found.source.file, 2),
+        (found.source.file, 9),
+        (str(file), 1),
+    ]
+
+
+def test_a_backend_that_is_wrong_is_no_fault_of_users(inspect_text: Inspect, tmp_path: Path) -> None:
+    users_file(tmp_path, ANN, 0o640)
+
+    assert probe(inspect_text(USERS.replace("127.0.0.1:1143", "127.0.0.1"))) == []
+
+
+def test_hashes_that_everybody_can_read(inspect_text: Inspect, tmp_path: Path) -> None:
+    file = users_file(tmp_path, ANN, 0o644)
+
+    assert said(inspect_text(USERS)) == [
+        f'8 warning auth.users.file: "{file}" can be read by everybody on this machine; '
+        "its hashes are half a secret"
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs workers as somebody else")
+@pytest.mark.parametrize(
+    ("user", "owner", "group", "mode", "closed"),
+    [
+        ("nobody", "root", "root", 0o640, True),
+        ("nobody", "root", "root", 0o600, True),
+        ("nobody", "root", "nogroup", 0o640, False),
+        ("nobody", "root", "nogroup", 0o600, True),
+        ("nobody", "nobody", "root", 0o600, False),
+        ("nobody", "nobody", "root", 0o040, True),
+        ("nobody:mail", "root", "mail", 0o640, False),
+        ("nobody:mail", "root", "nogroup", 0o640, True),
+        ("nobody:nosuchgroup", "root", "root", 0o600, False),
+        ("nosuchuser", "root", "root", 0o600, False),
+        ("root", "nobody", "nogroup", 0o000, False),
+    ],
+)
+def test_whom_workers_run_as_must_be_able_to_read(
+    inspect_text: Inspect, tmp_path: Path, user: str, owner: str, group: str, mode: int, closed: bool
+) -> None:
+    file = users_file(tmp_path, ANN, mode)
+    shutil.chown(file, owner, group)
+
+    told = said(inspect_text(f'user = "{user}"\n{USERS}'))
+    text = f'"{file}" cannot be read by {user}, as whom workers run (user), by its mode'
+    assert told == ([f"9 warning auth.users.file: {text}"] if closed else [])
