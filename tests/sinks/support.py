@@ -1,0 +1,67 @@
+"""Events as sessions emit them, with names and reasons of a test's choice."""
+
+from geomail.events import Event, LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
+
+WHEN = 1_700_000_000.5
+STAMP = "2023-11-14T22:13:20.500Z"
+SESSION, SERVER, CLIENT, BACKEND = "c0ffee-1", "0.0.0.0:143", "192.0.2.7", "192.0.2.1:143 (main)"
+COMMON = (WHEN, SESSION, SERVER, "imap", CLIENT)
+
+
+def opened() -> SessionOpened:
+    return SessionOpened(*COMMON)
+
+
+def started(user: str) -> RelayStarted:
+    return RelayStarted(*COMMON, user, "plain", BACKEND)
+
+
+def refused(user: str, reason: str = "no such user", by: str = "auth") -> LoginRefused:
+    return LoginRefused(*COMMON, user, "plain", BACKEND if by == "backend" else "", reason, by)
+
+
+def remarked(user: str, text: str = "no PTR record") -> Remark:
+    return Remark(*COMMON, user, text)
+
+
+def closed(user: str = "", reason: str = "", **differing: object) -> SessionClosed:
+    """A session that did all there is to do, unless told otherwise."""
+    event = SessionClosed(
+        *COMMON,
+        client_port=40000,
+        local="198.51.100.1",
+        local_port=143,
+        tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
+        user=user,
+        method="plain",
+        backend=BACKEND,
+        outcome="done",
+        side="client",
+        reason=reason,
+        step="",
+        relayed=True,
+        refusals=0,
+        duration=12.3456,
+        auth_time=0.0011,
+        connect_time=0.0022,
+        login_time=0.0033,
+        bytes_in=100,
+        bytes_out=2000,
+    )
+    for name, value in differing.items():
+        setattr(event, name, value)
+    return event
+
+
+def every_kind(user: str, text: str) -> dict[str, Event]:
+    """One event of each kind and shape, in which ``user`` and ``text`` are the client's."""
+    return {
+        "opened": opened(),
+        "started": started(user),
+        "refused": refused(user, text),
+        "refused by the backend": refused(user, text, "backend"),
+        "remark": remarked(user, text),
+        "closed": closed(user, text),
+        "closed, refused": closed(user, text, relayed=False, refusals=3, outcome="refused"),
+        "closed, failed": closed(user, text, relayed=False, outcome="auth_error", side="auth"),
+    }

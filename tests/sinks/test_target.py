@@ -1,0 +1,232 @@
+"""Files, pipes and syslog sockets, as a log writes to them."""
+
+import os
+import re
+import resource
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from gevent import socket
+
+from geomail.sinks.target import File, Line, LinesLost, Syslog, open_target
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+
+
+def lines(*texts: str) -> list[Line]:
+    return [("info", f"{text}\n".encode()) for text in texts]
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond ``size``, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_is_appended_to_and_not_for_everybody(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    for text in ("first", "second"):
+        target = open_target(str(path))
+        target.write(lines(text))
+        target.close()
+    assert path.read_bytes() == b"first\nsecond\n"
+    assert stat.S_IMODE(path.stat().st_mode) & 0o137 == 0
+
+
+def test_a_file_that_was_moved_away_is_opened_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    target = File(str(path), None)
+    target.write(lines("old"))
+    path.rename(tmp_path / "log.1")
+    target.write(lines("still old"))
+    target.reopen()
+    target.write(lines("new"))
+    target.close()
+    assert (tmp_path / "log.1").read_bytes() == b"old\nstill old\n"
+    assert path.read_bytes() == b"new\n"
+
+
+def test_what_was_open_stays_open_when_it_cannot_be_opened_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    target = File(str(folder / "log"), None)
+    folder.rename(tmp_path / "moved")
+    with pytest.raises(FileNotFoundError):
+        target.reopen()
+    target.write(lines("kept"))
+    assert (tmp_path / "moved" / "log").read_bytes() == b"kept\n"
+    target.close()
+
+
+@as_root
+def test_a_file_is_given_to_its_owner_whenever_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    target = File(str(path), 65534)
+    assert path.stat().st_uid == 65534
+    path.unlink()
+    target.reopen()
+    assert path.stat().st_uid == 65534
+    target.close()
+
+
+@as_root
+def test_no_file_is_given_away_through_a_link(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("root's")
+    (tmp_path / "log").symlink_to(precious)
+    with pytest.raises(OSError, match="symbolic links"):
+        File(str(tmp_path / "log"), 65534)
+    assert precious.stat().st_uid == os.geteuid()
+
+
+def test_lines_that_a_full_disk_does_not_take_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    target = File(str(path), None)
+    with files_limited_to(25), pytest.raises(LinesLost, match="File too large") as lost:
+        target.write(lines("a" * 9, "b" * 9, "c" * 9, "d" * 9))
+    assert path.read_bytes() == b"aaaaaaaaa\nbbbbbbbbb\nccccc"
+    assert lost.value.count == 2
+    target.write(lines("after"))
+    target.close()
+    assert path.read_bytes().splitlines()[2:] == [b"ccccc", b"after"]
+
+
+def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
+    del tmp_path
+    target = File("/dev/full", None)
+    with pytest.raises(LinesLost, match="No space left on device") as lost:
+        target.write(lines(*"abc"))
+    assert lost.value.count == 3
+    target.close()
+
+
+def test_a_named_pipe_opens_without_a_reader_and_tells_when_it_is_full(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    target = File(str(path), None)
+    written = 0
+    while target.is_ready():
+        target.write(lines("x" * 999))
+        written += 1
+    assert 16 <= written <= 1024
+    with path.open("rb") as reader:
+        assert [reader.readline() for _ in range(written)] == [b"x" * 999 + b"\n"] * written
+    assert target.is_ready()
+    target.close()
+
+
+WRITES = """
+import sys
+from geomail.sinks.target import StandardError
+StandardError().write([("info", (sys.argv[1] * int(size)).encode() + b"\\n") for size in sys.argv[2:]])
+"""
+
+
+def written_by(writers: str, sizes: list[str], blocking: bool = True) -> list[bytes]:
+    """What comes out of a pipe that processes write such lines to, each of its own letter."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as end:
+        os.set_blocking(writing, blocking)
+        started = [
+            subprocess.Popen([sys.executable, "-c", WRITES, letter, *sizes], stderr=end) for letter in writers
+        ]
+    with os.fdopen(reading, "rb") as reader:
+        received = reader.read().splitlines()
+    assert [writer.wait() for writer in started] == [0] * len(writers)
+    return received
+
+
+def test_lines_of_two_processes_are_not_mixed_in_a_pipe() -> None:
+    sizes = ["10", "3000", "4000", "1", "2000"] * 40
+    received = written_by("ab", sizes)
+    for letter in (b"a", b"b"):
+        assert [str(len(line)) for line in received if line == letter * len(line)] == sizes
+
+
+def test_a_standard_error_that_does_not_block_is_waited_for() -> None:
+    assert written_by("a", ["4000"] * 100, blocking=False) == [b"a" * 4000] * 100
+
+
+class Daemon:
+    """A syslog daemon: its socket, and what comes."""
+
+    def __init__(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sock.bind(str(path))
+
+    def read(self) -> str:
+        return self._sock.recv(65536).decode()
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+@pytest.fixture
+def socket_path() -> Iterator[Path]:
+    """Short: the name of a socket has 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="geomail-") as folder:
+        yield Path(folder, "log")
+
+
+MESSAGE = r"<(\d+)>[A-Z][a-z]{2} [ 1-3]\d \d\d:\d\d:\d\d "
+
+
+@pytest.mark.parametrize(
+    ("facility", "level", "priority"),
+    [("mail", "info", 22), ("mail", "error", 19), ("local7", "debug", 191), ("daemon", "warning", 28)],
+)
+def test_syslog_messages_are_those_of_libc(
+    socket_path: Path, facility: str, level: str, priority: int
+) -> None:
+    daemon = Daemon(socket_path)
+    target = open_target(f"syslog:{socket_path}", facility)
+    target.write([(level, b"a line\n")])
+    match = re.fullmatch(MESSAGE + rf"geomail\[{os.getpid()}\]: a line", daemon.read())
+    assert match
+    assert int(match[1]) == priority
+    target.close()
+    daemon.close()
+
+
+def test_a_syslog_daemon_that_was_restarted_is_found_again(socket_path: Path) -> None:
+    daemon = Daemon(socket_path)
+    target = Syslog(str(socket_path), 2, "dovecot")
+    daemon.close()
+    with pytest.raises(LinesLost) as lost:
+        target.write(lines(*"abc"))
+    assert lost.value.count == 3
+    daemon = Daemon(socket_path)
+    target.write(lines(*"de"))
+    assert [daemon.read()[-10:] for _ in "de"] == ["dovecot: d", "dovecot: e"]
+    target.close()
+    daemon.close()
+
+
+def test_a_syslog_daemon_that_does_not_read_is_not_waited_for(socket_path: Path) -> None:
+    daemon = Daemon(socket_path)
+    target = Syslog(str(socket_path), 2, "")
+    for _ in range(100_000):
+        if not target.is_ready():
+            break
+        target.write(lines("x"))
+    else:
+        pytest.fail("it is never full")
+    target.close()
+    daemon.close()
+
+
+def test_without_a_syslog_daemon_it_cannot_be_opened(socket_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        open_target(f"syslog:{socket_path}")
