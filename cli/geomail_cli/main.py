@@ -11,6 +11,7 @@ import typer
 from geomail import __version__
 from geomail_cli.check_auth import check_auth
 from geomail_cli.check_config import check_config
+from geomail_cli.import_nginx import import_nginx
 from geomail_cli.preview_handshake import preview_handshake
 from geomail_cli.serve import serve
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve)
 app.command("check-config")(check_config)
+app.command("import-nginx")(import_nginx)
 app.command("check-auth")(check_auth)
 app.command("preview-handshake")(preview_handshake)
 

@@ -32,6 +32,10 @@ _ENCODER.dump_funcs[str] = _basic_string
 _ENCODER.dump_funcs[list] = _array
 
 
+def toml_value(value: object) -> str:
+    """A value as TOML writes it."""
+    return str(_ENCODER.dump_value(value))
+
 def dump(config: Config, source: Source) -> str:
     """The effective configuration, as a file that means the same but for its secrets.
 

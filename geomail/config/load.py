@@ -78,6 +78,11 @@ def inspect(path: Path) -> Inspection:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         return _failed(path, *_unreadable(error))
+    return inspect_text(text, path)
+
+
+def inspect_text(text: str, path: Path) -> Inspection:
+    """Check a text as if the file at ``path`` held it."""
     try:
         source = Source(str(path), tomllib.loads(text), scan(text))
     except (ValueError, RecursionError) as error:

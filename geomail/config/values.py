@@ -186,7 +186,7 @@ def _session_cache(value: object) -> object:
     text = " ".join(value) if isinstance(value, list | tuple) and all(map(_is_text, value)) else value
     if not isinstance(text, str) or not _SESSION_CACHE.fullmatch(text):
         raise ValueError(f'{shown(value)}: allowed: off, none, builtin, "builtin:1000", "shared:NAME:10m"')
-    size = re.search(r"shared:.*:(\d+\w?)", text)
+    size = re.search(r"shared:[^:\s]+:(\d+\w?)", text)
     if size and parse_size(size[1]) < _SMALLEST_CACHE:
         raise ValueError(f"{shown(text)}: the cache is too small; {_SMALLEST_CACHE // 1024}k is the least")
     return text

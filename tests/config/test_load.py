@@ -415,6 +415,7 @@ def test_values_that_are_refused(inspect_text: Inspect, text: str, said: str) ->
         ("ssl_session_timeout = '1d'", "ssl_session_timeout", 86400),
         ("ssl_session_cache = 'off'", "ssl_session_cache", "off"),
         ("ssl_session_cache = 'shared:m:4m'", "ssl_session_cache", "shared:m:4m"),
+        ("ssl_session_cache = 'shared:m:4m builtin:9'", "ssl_session_cache", "shared:m:4m builtin:9"),
         (
             "ssl_session_cache = ['builtin:9', 'shared:m:32K']",
             "ssl_session_cache",
