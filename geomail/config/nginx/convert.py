@@ -1,0 +1,252 @@
+"""From the statements of an nginx.conf to a geomail.toml, with all that is wrong or left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from geomail.config.load import inspect_text
+from geomail.config.nginx.directives import GONE, MAIL, Directive
+from geomail.config.nginx.logs import log_entries
+from geomail.config.nginx.statements import NginxError, Statement, read
+from geomail.config.nginx.write import Entry, Item, Table, write
+from geomail.config.units import shown
+from geomail.errors import Problem
+
+#: What geomail limits and nginx does not.
+_UNLIMITED = ("max_commands", "max_login_attempts")
+_SKIPPED = ("http", "stream")
+_NO_COUNTERPART = "has no counterpart in geomail, and is left out"
+_LEFT_OUT = {
+    "daemon": "is dropped: geomail stays in the foreground, a service manager does the rest",
+    "load_module": "is left out: geomail's protocols are built in",
+    "worker_rlimit_nofile": "is left out: geomail opens as many files as the system lets it (LimitNOFILE)",
+    "http": "is skipped: only mail {} is taken over",
+    "stream": "is skipped: only mail {} is taken over",
+}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What came of an nginx.conf: a geomail.toml, None if something is wrong.
+
+    ``problems`` holds errors and warnings, ``notes`` what was left behind
+    (problems too, to be shown as notes); all by file and line of the nginx.conf.
+    """
+
+    toml: str | None
+    problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...]
+
+
+def convert(path: Path, *, prefix: Path | None = None, lenient: bool = False) -> Conversion:
+    """Convert an nginx.conf with its includes.
+
+    ``prefix`` is where relative names of logs start, nginx's ``-p``; default: the
+    file's folder, where all other names start. ``lenient`` leaves out, with a
+    warning, what is unknown in ``mail {}``, which else is an error.
+    """
+    path = path.absolute()
+    converter = _Converter(path, (prefix or path.parent).absolute(), lenient)
+    try:
+        statements = read(path)
+    except NginxError as error:
+        problem = Problem(error.file, error.line, "", str(error))
+        return Conversion(None, (problem,), ())
+    return converter.convert(statements)
+
+
+@dataclass
+class _Converter:
+    """Collects tables, problems and notes."""
+
+    path: Path
+    prefix: Path
+    lenient: bool
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
+    logs: list[Statement] = field(default_factory=list)
+
+    def convert(self, statements: Sequence[Statement]) -> Conversion:
+        top, mail = Table(""), Table("[mail]")
+        tables = [mail]
+        self._main(statements, top, tables)
+        log = Table("[log]", entries=log_entries(self.logs, self.prefix, self._error, self._note))
+        self._defaults(top, mail)
+        text, origins = write(self.path, [top, log, *tables])
+        self._check(text, origins)
+        failed = any(problem.severity == "error" for problem in self.problems)
+        return Conversion(None if failed else text, tuple(self.problems), tuple(self.notes))
+
+    # -- levels -----------------------------------------------------------------------------------
+
+    def _main(self, statements: Iterable[Statement], top: Table, tables: list[Table]) -> None:
+        seen: set[str] = set()
+        for statement in statements:
+            name = statement.name
+            if name in _ONLY_ONCE and name in seen:
+                self._error(statement, f'"{name}" directive is duplicate')
+            seen.add(name)
+            if name == "mail" and self._is_block(statement):
+                tables[0].origin = statement
+                self._mail(statement, tables)
+            elif name == "events" and self._is_block(statement):
+                self._events(statement, top)
+            elif name in MAIL:
+                self._error(statement, f'"{name}" directive is not allowed here, outside of mail {{}}')
+            else:
+                self._process(statement, top)
+        if "mail" not in seen:
+            self.problems.append(Problem(str(self.path), 0, "", "there is no mail {} in this file"))
+
+    def _process(self, statement: Statement, top: Table) -> None:
+        """A directive of the main context that is about processes and their log."""
+        convert = _PROCESS.get(statement.name)
+        if statement.name == "error_log":
+            self.logs.append(statement)
+        elif convert is not None:
+            key, items = convert(statement)
+            if not items:
+                self._error(statement, f'invalid number of arguments in "{statement.name}" directive')
+            elif items != [None]:
+                top.entries[key] = Entry([Item(value, statement) for value in items])
+        elif statement.name == "pid":
+            place = self.prefix / (statement.args[0] if statement.args else "")
+            self._note(statement, f"is not taken over: geomail writes no {place}")
+        else:
+            self._note(statement, _LEFT_OUT.get(statement.name, _NO_COUNTERPART))
+
+    def _events(self, events: Statement, top: Table) -> None:
+        for statement in events.block or ():
+            if statement.name == "worker_connections":
+                self._take(statement, _CONNECTIONS, top)
+            else:
+                self._note(statement, _NO_COUNTERPART)
+
+    def _mail(self, mail: Statement, tables: list[Table]) -> None:
+        for statement in mail.block or ():
+            if statement.name == "server" and self._is_block(statement):
+                table = Table("[[mail.server]]", statement)
+                tables.append(table)
+                for inner in statement.block or ():
+                    self._option(inner, "server", table)
+            elif statement.name != "server":
+                self._option(statement, "mail", tables[0])
+
+    def _option(self, statement: Statement, context: str, table: Table) -> None:
+        name = statement.name
+        directive = MAIL.get(name)
+        if name == "error_log":
+            if context == "mail":
+                self.logs.insert(0, statement)
+            else:
+                self._note(statement, "is left out: geomail has one log for all servers")
+        elif directive is None:
+            self._unknown(statement, table)
+        elif context not in directive.contexts:
+            self._error(statement, f'"{name}" directive is not allowed here')
+        elif statement.block is not None:
+            self._error(statement, f'directive "{name}" is not terminated by ";"')
+        else:
+            self._take(statement, directive, table)
+
+    def _take(self, statement: Statement, directive: Directive, table: Table) -> None:
+        """Give the table the values of a directive."""
+        name = statement.name
+        if len(statement.args) not in directive.arguments:
+            self._error(statement, f'invalid number of arguments in "{name}" directive')
+            return
+        if directive.repeat == "once" and name in table.entries:
+            self._error(statement, f'"{name}" directive is duplicate')
+            return
+        if any("\udc80" <= character <= "\udcff" for arg in statement.args for character in arg):
+            self._error(statement, "is not valid UTF-8, which geomail.toml has to be")
+            return
+        try:
+            items = [Item(value, statement) for value in directive.read(statement.args, self.path.parent)]
+        except ValueError as error:
+            self._error(statement, str(error))
+            return
+        before = table.entries[name].items if directive.repeat == "all" and name in table.entries else []
+        table.entries[name] = Entry([*before, *items], directive.listed)
+
+    def _unknown(self, statement: Statement, table: Table) -> None:
+        text = f"unknown directive {shown(statement.name)}"
+        if statement.name in GONE:
+            text += f": {GONE[statement.name]}"
+        if self.lenient:
+            table.left_out.append(statement)
+            self._problem(statement, f"{text}; left out", "warning")
+        else:
+            self._error(statement, text)
+
+    # -- the whole --------------------------------------------------------------------------------
+
+    def _defaults(self, top: Table, mail: Table) -> None:
+        """Write down nginx's defaults where geomail's are others."""
+        for key, value in (("user", "nobody"), ("workers", 1), ("worker_connections", 512)):
+            top.entries.setdefault(key, Entry([Item(value, "nginx's default")]))
+        limits = {key: Entry([Item(0, "nginx has no such limit")]) for key in _UNLIMITED}
+        mail.entries = {**limits, **mail.entries}
+
+    def _check(self, text: str, origins: dict[int, Statement]) -> None:
+        """Find what the options themselves have to say of their values."""
+        for problem in inspect_text(text, self.path).problems:
+            origin = origins.get(problem.line)
+            if origin is not None:
+                self._problem(origin, problem.text, problem.severity)
+            elif not any(found.severity == "error" for found in self.problems):
+                self.problems.append(Problem(str(self.path), 0, problem.key, problem.text, problem.severity))
+
+    def _is_block(self, statement: Statement) -> bool:
+        if statement.block is None:
+            self._error(statement, f'directive "{statement.name}" has no opening "{{"')
+        elif statement.args:
+            self._error(statement, f'invalid number of arguments in "{statement.name}" directive')
+        return statement.block is not None
+
+    def _error(self, statement: Statement, text: str) -> None:
+        self._problem(statement, text, "error")
+
+    def _note(self, statement: Statement, text: str) -> None:
+        self.notes.append(Problem(statement.file, statement.line, statement.name, text, "warning"))
+
+    def _problem(self, statement: Statement, text: str, severity: str) -> None:
+        self.problems.append(
+            Problem(
+                statement.file,
+                statement.line,
+                statement.name,
+                text,
+                "error" if severity == "error" else "warning",
+            )
+        )
+
+
+def _user(statement: Statement) -> tuple[str, list[object]]:
+    """In nginx the group's default is the one that has the user's name."""
+    args = statement.args
+    return "user", [f"{args[0]}:{args[-1]}"] if len(args) in (1, 2) else []
+
+
+def _workers(statement: Statement) -> tuple[str, list[object]]:
+    return "workers", list(statement.args) if len(statement.args) == 1 else []
+
+
+def _shutdown(statement: Statement) -> tuple[str, list[object]]:
+    """In nginx 0 is no limit, as is no directive."""
+    if len(statement.args) != 1:
+        return "worker_shutdown_timeout", []
+    return "worker_shutdown_timeout", [
+        None if statement.args[0].strip("0") in ("", "s") else statement.args[0]
+    ]
+
+
+_PROCESS: dict[str, Callable[[Statement], tuple[str, list[object]]]] = {
+    "user": _user,
+    "worker_processes": _workers,
+    "worker_shutdown_timeout": _shutdown,
+}
+_ONLY_ONCE = frozenset({"mail", "events", "pid", "daemon", "worker_rlimit_nofile", *_PROCESS})
+_CONNECTIONS = MAIL["max_errors"]

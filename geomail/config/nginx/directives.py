@@ -1,0 +1,154 @@
+"""What each directive of nginx's mail modules becomes in a geomail.toml.
+
+Values are taken as they stand: their own rules are those of the option that
+has the directive's name. Here is only what nginx checks and the option cannot.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from geomail.config.units import shown
+
+#: How often a directive may stand on one level: once; the last one counts; all of them count.
+Repeat = Literal["once", "last", "all"]
+#: What may be done with the arguments: raises ValueError with the message.
+Reader = Callable[[tuple[str, ...], Path], list[Any]]
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+@dataclass(frozen=True)
+class Directive:
+    """A directive: how many arguments it has, where it may stand, and the values that they give."""
+
+    read: Reader
+    arguments: range = range(1, 2)
+    repeat: Repeat = "once"
+    contexts: frozenset[str] = frozenset({"mail", "server"})
+    listed: bool = False
+
+
+def _text(args: tuple[str, ...], _folder: Path) -> list[Any]:
+    return [args[0]]
+
+
+def _words(args: tuple[str, ...], _folder: Path) -> list[Any]:
+    return list(args)
+
+
+def _joined(args: tuple[str, ...], _folder: Path) -> list[Any]:
+    return [" ".join(args)]
+
+
+def _pair(args: tuple[str, ...], _folder: Path) -> list[Any]:
+    return [list(args)]
+
+
+def _flag(args: tuple[str, ...], _folder: Path) -> list[Any]:
+    word = args[0].lower()
+    if word not in ("on", "off"):
+        raise ValueError(f'{shown(args[0])} is unknown; allowed: "on", "off"')
+    return [word == "on"]
+
+
+def _number(args: tuple[str, ...], _folder: Path) -> list[Any]:
+    return [int(args[0]) if args[0].isascii() and args[0].isdecimal() and len(args[0]) < 19 else args[0]]
+
+
+def _file(args: tuple[str, ...], folder: Path) -> list[Any]:
+    name = args[0]
+    return [name if name.startswith(("data:", "engine:", "store:")) or not name else str(folder / name)]
+
+
+def _listen(args: tuple[str, ...], folder: Path) -> list[Any]:
+    address, *words = args
+    if address.startswith("unix:"):
+        address = f"unix:{folder / address.removeprefix('unix:')}"
+    elif not address.replace("-", "").isdecimal() and ":" not in address.rpartition("]")[2]:
+        address += ":0"  # nginx, too, lets the system choose a port
+    for word in (address, *words):
+        if len(word.split()) != 1:
+            raise ValueError(f"{shown(word)}: invalid parameter")
+    return [" ".join((address, *words))]
+
+
+def _auth_http(args: tuple[str, ...], folder: Path) -> list[Any]:
+    url = args[0].removeprefix("http://")
+    if _SCHEME.match(url):
+        raise ValueError(
+            f"{shown(args[0])}: invalid port in auth_http: nginx knows http:// alone, in lower case"
+        )
+    if url.startswith("unix:"):
+        path, colon, target = url.removeprefix("unix:").partition(":")
+        url = f"unix:{folder / path if path else ''}{colon}{target}"
+    return [f"http://{url}"]
+
+
+_ONE_OR_MORE = range(1, 10_000)
+_ONCE = Directive(_text)
+_FLAG = Directive(_flag)
+_NUMBER = Directive(_number)
+_FILE = Directive(_file)
+_FILES = Directive(_file, repeat="all")
+_WORDS = Directive(_words, _ONE_OR_MORE, "all", listed=True)
+_PAIRS = Directive(_pair, range(2, 3), "all", listed=True)
+_IN_SERVER = frozenset({"server"})
+
+#: The directives of ``mail {}`` and ``server {}`` that become options of the same name.
+MAIL: Mapping[str, Directive] = {
+    "listen": Directive(_listen, _ONE_OR_MORE, "all", _IN_SERVER),
+    "protocol": Directive(_text, repeat="last", contexts=_IN_SERVER),
+    "server_name": _ONCE,
+    "timeout": _ONCE,
+    "max_errors": _NUMBER,
+    "resolver": Directive(_joined, _ONE_OR_MORE),
+    "resolver_timeout": _ONCE,
+    "auth_http": Directive(_auth_http, repeat="last"),
+    "auth_http_header": _PAIRS,
+    "auth_http_timeout": _ONCE,
+    "auth_http_pass_client_cert": _FLAG,
+    "proxy": _FLAG,
+    "proxy_buffer": _ONCE,
+    "proxy_timeout": _ONCE,
+    "proxy_pass_error_message": _FLAG,
+    "xclient": _FLAG,
+    "proxy_smtp_auth": _FLAG,
+    "proxy_protocol": _ONCE,
+    "imap_auth": _WORDS,
+    "imap_capabilities": _WORDS,
+    "imap_client_buffer": _ONCE,
+    "pop3_auth": _WORDS,
+    "pop3_capabilities": _WORDS,
+    "smtp_auth": _WORDS,
+    "smtp_capabilities": _WORDS,
+    "smtp_client_buffer": _ONCE,
+    "smtp_greeting_delay": _ONCE,
+    "set_real_ip_from": Directive(_text, repeat="all"),
+    "starttls": _ONCE,
+    "ssl_certificate": _FILES,
+    "ssl_certificate_key": _FILES,
+    "ssl_password_file": _FILE,
+    "ssl_certificate_compression": _FLAG,
+    "ssl_dhparam": _FILE,
+    "ssl_ecdh_curve": _ONCE,
+    "ssl_protocols": _WORDS,
+    "ssl_ciphers": _ONCE,
+    "ssl_prefer_server_ciphers": _FLAG,
+    "ssl_session_cache": Directive(_joined, range(1, 3)),
+    "ssl_session_tickets": _FLAG,
+    "ssl_session_ticket_key": _FILES,
+    "ssl_session_timeout": _ONCE,
+    "ssl_verify_client": _ONCE,
+    "ssl_verify_depth": _NUMBER,
+    "ssl_client_certificate": _FILE,
+    "ssl_trusted_certificate": _FILE,
+    "ssl_crl": _FILE,
+    "ssl_conf_command": _PAIRS,
+}
+
+#: What nginx had once, and what to write today.
+GONE = {"ssl": "nginx itself has dropped it; ssl stands behind the address: listen 993 ssl"}

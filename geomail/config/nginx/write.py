@@ -1,0 +1,96 @@
+"""The text of a geomail.toml whose every line says where it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from os.path import relpath
+from pathlib import Path
+from typing import Any
+
+from geomail.config.dump import toml_value
+from geomail.config.nginx.statements import Statement
+
+_COLUMN = 48
+
+
+@dataclass(frozen=True)
+class Item:
+    """A value, and the statement that gave it, or the reason for it."""
+
+    value: Any
+    origin: Statement | str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The values of one key; ``listed`` writes an array even for a single one."""
+
+    items: Sequence[Item]
+    listed: bool = False
+
+
+@dataclass
+class Table:
+    """A table of the file: its entries by key, and what was left out of it."""
+
+    header: str
+    origin: Statement | None = None
+    entries: dict[str, Entry] = field(default_factory=dict)
+    left_out: list[Statement] = field(default_factory=list)
+
+
+def write(source: Path, tables: Sequence[Table]) -> tuple[str, dict[int, Statement]]:
+    """The text, and for each of its lines the statement behind it."""
+    lines: list[str] = []
+    origins: dict[int, Statement] = {}
+    for text, origin in _lines(source, tables):
+        comment = origin if isinstance(origin, str) else _place(source, origin) if origin else ""
+        lines.append(f"{text:<{_COLUMN}}  # {comment}" if comment else text)
+        if isinstance(origin, Statement):
+            origins[len(lines)] = origin
+    return "\n".join(lines) + "\n", origins
+
+
+def _lines(source: Path, tables: Sequence[Table]) -> Iterator[tuple[str, Statement | str | None]]:
+    yield f"# Made by geomail import-nginx from {json.dumps(str(source))[1:-1]}", None
+    yield "# Behind each value stands where it comes from.", None
+    for table in tables:
+        if not (table.entries or table.origin or table.left_out):
+            continue
+        yield "", None
+        if table.header:
+            yield table.header, table.origin
+        for key, entry in table.entries.items():
+            yield from _entry(key, entry)
+        for statement in table.left_out:
+            yield f"# {_words(statement)}", statement
+
+
+def _entry(key: str, entry: Entry) -> Iterator[tuple[str, Statement | str | None]]:
+    items = entry.items
+    if all(item.origin is items[0].origin for item in items):
+        values = [item.value for item in items]
+        whole = values if entry.listed or len(values) > 1 else values[0]
+        yield f"{key} = {toml_value(whole)}", items[0].origin
+        return
+    yield f"{key} = [", items[0].origin
+    for item in items:
+        yield f"  {toml_value(item.value)},", item.origin
+    yield "]", None
+
+
+def _place(source: Path, origin: Statement) -> str:
+    return f"{json.dumps(relpath(origin.file, source.parent), ensure_ascii=False)[1:-1]}:{origin.line}"
+
+
+def _words(statement: Statement) -> str:
+    words = " ".join([statement.name, *map(_shown, statement.args)])
+    return f"{words} {'{ … }' if statement.block is not None else ''}".rstrip() + ";" * (
+        statement.block is None
+    )
+
+
+def _shown(arg: str) -> str:
+    return arg if arg.isprintable() and arg.split() == [arg] else json.dumps(arg)
