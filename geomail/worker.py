@@ -196,7 +196,6 @@ def _peer(sock: RawSocket, address: Any) -> Peer:
 
 
 def _services(config: Config, events: EventStream, crew: Crew) -> dict[int, Service]:
-    backends = Backends(config.backends)
     resolvers: dict[Any, Resolver] = {}
     services = {}
     pipes = Pipes()
@@ -206,7 +205,7 @@ def _services(config: Config, events: EventStream, crew: Crew) -> dict[int, Serv
         services[id(server)] = Service(
             server=server,
             protocol=PROTOCOLS[server.protocol](server),
-            source=source_for(server, config, backends, resolver),
+            source=source_for(server, config, Backends(config.backends, server.protocol), resolver),
             resolver=resolver,
             events=events,
             crew=crew,

@@ -32,7 +32,8 @@ class PassthroughSource(Source):
     def __init__(self, routes: Passthrough, backends: Backends) -> None:
         self._users = _endpoints(routes.users, backends)
         self._domains = _endpoints(routes.domains, backends)
-        self._default = None if routes.default is None else backends.named(routes.default)
+        named = _endpoints({"": routes.default} if routes.default else {}, backends)
+        self._default = named.get(b"")
 
     def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
         if login.method == "none":
@@ -46,7 +47,7 @@ class PassthroughSource(Source):
 
 
 def _endpoints(routes: dict[str, str], backends: Backends) -> dict[bytes, Endpoint]:
-    return {key.encode(): backends.named(name) for key, name in routes.items()}
+    return {key.encode(): backends.named(name) for key, name in routes.items() if backends.speaks(name)}
 
 
 def domain_of(address: bytes) -> bytes:

@@ -10,7 +10,8 @@ from geomail.net.resolver import canonical_host
 from geomail.net.tls import TlsSide, client_context
 
 if TYPE_CHECKING:
-    from geomail.config.schema import Backend
+    from geomail.config.schema import Address, Backend
+    from geomail.config.values import ProtocolName
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +43,35 @@ class Endpoint:
 
 
 class Backends:
-    """The configured backends, by name and by address."""
+    """The configured backends as one protocol sees them, by name and by address."""
 
-    def __init__(self, configured: Mapping[str, Backend]) -> None:
-        self._by_name = {name: _endpoint(backend) for name, backend in configured.items()}
+    def __init__(self, configured: Mapping[str, Backend], protocol: ProtocolName) -> None:
+        self._by_name = {
+            name: _endpoint(backend, address)
+            for name, backend in configured.items()
+            if (address := backend.address_for(protocol))
+        }
         self._by_address = {
-            (canonical_host(endpoint.host), endpoint.port): endpoint
-            for endpoint in self._by_name.values()
-            if not endpoint.path
+            (canonical_host(address.host), address.port): _endpoint(backend, address)
+            for backend in configured.values()
+            for address in backend.addresses().values()
+            if not address.path
         }
 
     def named(self, name: str) -> Endpoint:
-        """The backend of the table ``[backends.NAME]``. Raises KeyError."""
+        """The backend of the table ``[backends.NAME]``; KeyError without one that speaks the protocol."""
         return self._by_name[name]
+
+    def speaks(self, name: str) -> bool:
+        """Whether this backend has an address for the protocol."""
+        return name in self._by_name
 
     def at(self, host: str, port: int) -> Endpoint:
         """The backend configured at this address; any other address is plaintext, as in nginx."""
         return self._by_address.get((canonical_host(host), port)) or Endpoint("", host, port)
 
 
-def _endpoint(backend: Backend) -> Endpoint:
+def _endpoint(backend: Backend, address: Address) -> Endpoint:
     side = None
     if backend.tls != "off":
         context = client_context(
@@ -70,5 +80,5 @@ def _endpoint(backend: Backend) -> Endpoint:
             certificate=backend.tls_certificate,
             key=backend.tls_certificate_key,
         )
-        side = TlsSide(context, server=False, server_name=backend.tls_name or backend.host or None)
-    return Endpoint(backend.name, backend.host, backend.port, backend.path, backend.tls, side)
+        side = TlsSide(context, server=False, server_name=backend.tls_name or address.host or None)
+    return Endpoint(backend.name, address.host, address.port, address.path, backend.tls, side)

@@ -357,9 +357,22 @@ def _routes(config: Config, source: Source) -> Iterator[Problem]:
         for path, name in taken:
             if isinstance(backends, dict) and name not in backends:
                 yield source.problem(path, no_such_backend(name, backends))
+            elif name in config.backends:
+                yield from _unspoken(path, config.backends[name], config, kind, source)
         given = taken or (kind == "users" and config.users.file)
         if given and auth_is_sound and all(server.auth != kind for server in config.servers):
             yield source.problem(("auth", kind), f'has no effect: no server has auth = "{kind}"', "warning")
+
+
+def _unspoken(
+    path: KeyPath, backend: Backend, config: Config, asked: str, source: Source
+) -> Iterator[Problem]:
+    """Protocols that users can log in with here, but not at the backend they are led to."""
+    spoken = sorted({server.protocol for server in config.servers if server.auth == asked})
+    missing = [protocol for protocol in spoken if backend.addresses() and not backend.address_for(protocol)]
+    if missing:
+        text = f"[backends.{backend.name}] has no address for {', '.join(missing)}: refused there"
+        yield source.problem(path, text, "warning")
 
 
 def _routes_of(base: KeyPath, routes: Passthrough | Users) -> Iterator[tuple[KeyPath, str]]:
@@ -384,15 +397,18 @@ def _backend(name: str, backend: Backend, source: Source) -> Iterator[Problem]:
             "its certificate is not verified: anyone in between can read passwords",
             "warning",
         )
-    if backend.port in _IMPLICIT_TLS_PORTS and backend.tls != "implicit":
-        text = (
-            f'port {backend.port} is spoken with TLS from the start; this backend has tls = "{backend.tls}"'
-        )
-        yield source.problem((*base, "address"), f'{text}, not "implicit"', "warning")
-    elif backend.tls == "off" and is_literal(backend.host) and is_public(backend.host):
-        yield source.problem(
-            (*base, "address"), f"passwords go to {backend.host} in clear; see tls", "warning"
-        )
+    if not backend.addresses():
+        yield source.problem(base, 'it has no address: add address = "host:port", or smtp, imap, pop3')
+    for key, address in backend.addresses().items():
+        yield from _backend_address((*base, key), address, backend, source)
+
+
+def _backend_address(path: KeyPath, address: Address, backend: Backend, source: Source) -> Iterator[Problem]:
+    if address.port in _IMPLICIT_TLS_PORTS and backend.tls != "implicit":
+        text = f'port {address.port} is spoken with TLS from the start; here tls is "{backend.tls}"'
+        yield source.problem(path, f'{text}, not "implicit"', "warning")
+    elif backend.tls == "off" and is_literal(address.host) and is_public(address.host):
+        yield source.problem(path, f"passwords go to {address.host} in clear; see tls", "warning")
 
 
 def _backend_tls_keys(base: KeyPath, backend: Backend, source: Source) -> Iterator[Problem]:
@@ -403,7 +419,7 @@ def _backend_tls_keys(base: KeyPath, backend: Backend, source: Source) -> Iterat
                 yield source.problem((*base, key), "has no effect: tls is off", "warning")
     elif backend.tls_certificate_key and not backend.tls_certificate:
         yield source.problem((*base, "tls_certificate_key"), "a key without tls_certificate")
-    elif backend.tls_verify and backend.path and not backend.tls_name:
+    elif backend.tls_verify and not backend.tls_name and any(a.path for a in backend.addresses().values()):
         yield source.problem(
             base, "a unix socket has no name that a certificate could be verified by; add tls_name"
         )

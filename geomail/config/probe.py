@@ -57,7 +57,8 @@ def probe_names(found: Inspection) -> list[Problem]:
             for position, listen in enumerate(server.listen):
                 names.setdefault(listen.host, ("mail", "server", index, "listen", position))
         for name, backend in found.draft.backends.items():
-            names.setdefault(backend.host, ("backends", name, "address"))
+            for key, address in backend.addresses().items():
+                names.setdefault(address.host, ("backends", name, key))
     return list(_unresolved(names, found.source))
 
 

@@ -286,7 +286,12 @@ class Backend(Table):
     """One ``[backends.NAME]``: a mail server behind geomail."""
 
     name: str = Field("", exclude=True, description="the NAME of its table")
-    address: BackendAddress = Field(description="host:port, [v6]:port or unix:path")
+    address: BackendAddress | None = Field(
+        None, description="host:port, [v6]:port or unix:path, for each protocol that has none of its own"
+    )
+    smtp: BackendAddress | None = Field(None, description="address for SMTP")
+    imap: BackendAddress | None = Field(None, description="address for IMAP")
+    pop3: BackendAddress | None = Field(None, description="address for POP3")
     tls: BackendTls = Field("off", description="TLS to it: off, implicit, or starttls (STARTTLS, STLS)")
     tls_ca: File | None = Field(None, description="CA file that verifies it; default: the system's")
     tls_name: ServerName | None = Field(
@@ -298,20 +303,15 @@ class Backend(Table):
         None, description="key of tls_certificate; default: in the same file"
     )
 
-    @property
-    def host(self) -> str:
-        """Host name or IP address; empty for a unix socket."""
-        return self.address.host
+    def address_for(self, protocol: ProtocolName) -> Address | None:
+        """Where it speaks this protocol; None: it does not."""
+        own: Address | None = getattr(self, protocol)
+        return own or self.address
 
-    @property
-    def port(self) -> int:
-        """TCP port; 0 for a unix socket."""
-        return self.address.port
-
-    @property
-    def path(self) -> str:
-        """Path of a unix socket, else empty."""
-        return self.address.path
+    def addresses(self) -> dict[str, Address]:
+        """Every address that is given, by its key."""
+        given = {key: getattr(self, key) for key in ("address", "smtp", "imap", "pop3")}
+        return {key: address for key, address in given.items() if address is not None}
 
 
 class Process(Table):

@@ -101,7 +101,7 @@ class Stage:
         self.server = server
         self.protocol = PROTOCOLS[server.protocol](server)
         self.resolver = resolver_for(server)
-        self.backends = Backends(config.backends)
+        self.backends = Backends(config.backends, server.protocol)
         self.source = source_for(server, config, self.backends, self.resolver)
 
     @property

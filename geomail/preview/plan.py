@@ -110,9 +110,13 @@ class Preview:
         recorder = Recorder(watch, self._mask(scene.login.password))
         if self.asked.live:
             return self.stage.perform(scene, recorder)
+        return self.stage.run(self.imagined(scene), scene, recorder)
+
+    def imagined(self, scene: Scene) -> Rehearsal:
+        """A fresh backend that is none."""
         tls = scene.endpoint.tls if scene.endpoint else "off"
         willing = script(self.server.protocol, tls, self._offers)
-        return self.stage.run(Rehearsal(willing.greeting, answers=willing), scene, recorder)
+        return Rehearsal(willing.greeting, answers=willing)
 
     def _mask(self, told: bytes = b"") -> Mask:
         """Masks the password as it was given, and as the auth source replaced it."""

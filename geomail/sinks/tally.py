@@ -28,7 +28,9 @@ class Tally:
     def __init__(self, events: EventStream, config: Config) -> None:
         self.servers = {server.name: _server_row() for server in config.servers}
         self.backends = {
-            f"{backend.address.label} ({name})": _backend_row() for name, backend in config.backends.items()
+            f"{address.label} ({name})": _backend_row()
+            for name, backend in config.backends.items()
+            for address in backend.addresses().values()
         }
         self._changed_servers = set(self.servers)
         self._changed_backends = set(self.backends)

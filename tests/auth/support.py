@@ -28,4 +28,4 @@ def source(protocol: str, *, routes: dict[str, Any] | None = None, **options: An
         servers=(configured,), backends=BACKENDS, passthrough=Passthrough.model_validate(routes or {})
     )
     resolver = resolver_for(configured)
-    return source_for(configured, config, Backends(config.backends), resolver)
+    return source_for(configured, config, Backends(config.backends, configured.protocol), resolver)

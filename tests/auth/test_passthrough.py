@@ -3,7 +3,10 @@
 import pytest
 
 from geomail.auth.base import Accepted, Refused, Verdict
-from geomail.auth.passthrough import domain_of, recipient
+from geomail.auth.passthrough import PassthroughSource, domain_of, recipient
+from geomail.backends import Backends
+from geomail.config.schema import Backend, Passthrough
+from geomail.config.values import ProtocolName
 from geomail.protocols.base import Login, Refusal
 from tests.auth.support import source
 from tests.protocols.support import peer
@@ -114,3 +117,17 @@ def test_the_address_in_a_command(command: bytes, address: bytes) -> None:
 )
 def test_the_domain_of_an_address(address: bytes, domain: bytes) -> None:
     assert domain_of(address) == domain
+
+
+@pytest.mark.parametrize(("protocol", "port"), [("imap", 143), ("smtp", 587), ("pop3", None)])
+def test_a_backend_has_an_address_for_each_protocol_or_none(protocol: ProtocolName, port: int | None) -> None:
+    backend = Backend.model_validate({"name": "b", "imap": "10.0.0.1:143", "smtp": "10.0.0.1:587"})
+    asked = PassthroughSource(Passthrough(default="b"), Backends({"b": backend}, protocol))
+
+    given = asked.check(Login("plain", b"u", b"p"), peer(), protocol, 1)
+
+    if port is None:
+        assert given == Refused(Refusal(neutral=True), wait=0.0, close=False)
+    else:
+        assert isinstance(given, Accepted)
+        assert (given.backend.port, given.backend.name) == (port, "b")

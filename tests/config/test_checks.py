@@ -43,6 +43,10 @@ def listening(*words: str) -> str:
 
 
 CONTRADICTIONS = {
+    "a backend without an address": (
+        SOUND.replace('address = "127.0.0.1:1143"', 'tls = "off"'),
+        'backends.b: it has no address: add address = "host:port", or smtp, imap, pop3',
+    ),
     "no server": ("[mail]", ": no [[mail.server]] is defined: there is nothing to serve"),
     "no listen": (
         listening('protocol = "imap"'),
@@ -402,3 +406,11 @@ def test_what_two_servers_inherit_is_told_once(inspect_text: Inspect) -> None:
     )
 
     assert len(found.problems) == 1
+
+
+def test_users_who_are_led_where_their_protocol_is_not_spoken(inspect_text: Inspect) -> None:
+    found = inspect_text(ROUTED.replace("address =", "smtp ="))
+
+    assert said(found) == [
+        "warning auth.passthrough.default: [backends.b] has no address for imap: refused there"
+    ]

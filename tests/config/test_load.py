@@ -148,8 +148,9 @@ def test_paths_start_in_the_folder_of_the_file(inspect_text: Inspect, tmp_path: 
     assert server.listen[0].path == f"{tmp_path}/imap.sock"
     assert found.config is not None
     backend = found.config.backends["b"]
-    assert (backend.name, backend.host, backend.port) == ("b", "", 0)
-    assert (backend.path, backend.tls_ca) == (f"{tmp_path}/dovecot.sock", f"{tmp_path}/backend-ca.pem")
+    assert backend.name == "b"
+    assert backend.address == Address(path=f"{tmp_path}/dovecot.sock")
+    assert backend.tls_ca == f"{tmp_path}/backend-ca.pem"
 
 
 def test_a_relative_file_is_found_from_where_it_is_said(
@@ -309,7 +310,7 @@ def test_load_raises_everything_that_was_found(tmp_path: Path) -> None:
         ("[backends]\nb = 3", "3: a table is wanted"),
         ("[backends.'a b']\naddress = '127.0.0.1:1'", "is no name of a backend"),
         ("[backends.b]\naddress = '127.0.0.1:1'\nname = 'c'", "a backend's name is that of its table"),
-        ("[backends.b]\n", "is missing"),
+        ("[backends.b]\n", "it has no address"),
         ("[backends.b]\naddress = 143", "143: an address is wanted"),
         ("[backends.b]\naddress = '127.0.0.1'", "the port is missing"),
         ("[auth]\nfoo = 1", "unknown key; allowed: passthrough"),

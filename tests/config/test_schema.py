@@ -3,7 +3,7 @@ from typing import get_args
 
 import pytest
 
-from geomail.config.schema import TABLES, Backend, Document, Mail, NameServers, Options, Server, keys_of
+from geomail.config.schema import TABLES, Address, Backend, Document, Mail, NameServers, Options, Server, keys_of
 from geomail.config.values import ProtocolName
 
 # nginx's documentation of its mail modules: directive, default.
@@ -82,9 +82,13 @@ def test_dialogues_can_be_had_without_a_listener() -> None:
         assert Server(protocol=protocol, server_name="mx.test").name == f"{protocol} server"
 
 
-def test_a_backend_knows_its_address() -> None:
+def test_a_backend_has_an_address_for_all_protocols_or_for_each() -> None:
     tcp = Backend.model_validate({"name": "b", "address": "[::1]:143"})
-    unix = Backend.model_validate({"name": "b", "address": "unix:/x"})
+    parted = Backend.model_validate({"name": "b", "imap": "unix:/x", "smtp": "10.0.0.1:587"})
+    both = Backend.model_validate({"name": "b", "address": "10.0.0.1:143", "smtp": "10.0.0.1:587"})
 
-    assert (tcp.host, tcp.port, tcp.path) == ("::1", 143, "")
-    assert (unix.host, unix.port, unix.path) == ("", 0, "/x")
+    assert tcp.address_for("smtp") == tcp.address_for("pop3") == Address("::1", 143)
+    assert parted.address_for("imap") == Address(path="/x")
+    assert parted.address_for("pop3") is None
+    assert both.address_for("smtp") == Address("10.0.0.1", 587)
+    assert list(both.addresses()) == ["address", "smtp"]
