@@ -3,7 +3,17 @@ from typing import get_args
 
 import pytest
 
-from geomail.config.schema import TABLES, Address, Backend, Document, Mail, NameServers, Options, Server, keys_of
+from geomail.config.schema import (
+    TABLES,
+    Address,
+    Backend,
+    Document,
+    Mail,
+    NameServers,
+    Options,
+    Server,
+    keys_of,
+)
 from geomail.config.values import ProtocolName
 
 # nginx's documentation of its mail modules: directive, default.
