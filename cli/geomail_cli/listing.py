@@ -21,13 +21,15 @@ _SPEAKERS = {"geomail": "cyan", "backend": "magenta", "service": "magenta"}
 
 
 class Listing:
-    """Prints rows as they come; what repeats from one row to the next is left out on a terminal.
+    """Prints rows as they come; a speaker that goes on is named once on a terminal.
 
-    A context manager: what is still held back at its end is printed.
+    ``merges``: so is a reason that goes on. A context manager: what is still
+    held back at its end is printed.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, merges: bool = False) -> None:
         self._console = console
+        self._merges = merges
         self._width = console.width if console.is_terminal else 0
         self._last = ("", "")
         self._held = Text()
@@ -45,11 +47,15 @@ class Listing:
             return
         last, self._last = self._last, (who, why)
         speaker = Text.assemble(("" if who == last[0] else who, _SPEAKERS.get(who, "")))
-        reason = Text("" if (who, why) == last else why, style)
-        if self._width < _NARROW:
-            self._stacked(speaker, what, reason)
-        else:
+        goes_on = self._merges and (who, why) == last
+        reason = Text("" if goes_on else why, style)
+        if self._width >= _NARROW:
             self._side_by_side(speaker, what, reason)
+            return
+        if not goes_on:
+            self._release()
+            self._held = reason
+        self._stacked(speaker, what)
 
     def _side_by_side(self, who: Text, what: str, why: Text) -> None:
         why_width = min(44, max(30, self._width * 3 // 8))
@@ -59,11 +65,8 @@ class Listing:
             self._print(_padded(who, _WHO + _GAP) + _padded(left, what_width + _GAP) + right)
             who = Text()
 
-    def _stacked(self, who: Text, what: str, why: Text) -> None:
-        """The reason comes below the last line that it is the reason of."""
-        if why or who:
-            self._release()
-            self._held = why
+    def _stacked(self, who: Text, what: str) -> None:
+        """Print a row whose reason comes later, below the last line that it is the reason of."""
         for line in self._indented(what, self._width - _WHO - _GAP):
             self._print(_padded(who, _WHO + _GAP) + line)
             who = Text()

@@ -153,7 +153,7 @@ def _on_screen(preview: Preview) -> Ending:
     else:
         for note in preview.notes(scene):
             render.show_note(console, note)
-        with Listing(console) as listing:
+        with Listing(console, merges=True) as listing:
             ending = preview.run(scene, lambda step: listing.row(step.sender, step.line, step.because))
     for note in ending.notes:
         render.show_note(console, note)
