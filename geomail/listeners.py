@@ -135,4 +135,4 @@ def tls_side(server: Server) -> TlsSide | None:
         )
     except (OSError, TlsSettingError) as error:
         raise CannotListen(f"TLS of server {server.name}: {error}") from None
-    return TlsSide(context, server=True)
+    return TlsSide(context, server=True, verify_client=server.ssl_verify_client)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from geomail.net.crew import Crew, Job
     from geomail.net.pipes import Pipes
     from geomail.net.resolver import Resolver
+    from geomail.net.tls import TlsChannel
     from geomail.net.wire import Wire
     from geomail.protocols.base import Frontend, Protocol
 
@@ -56,6 +57,7 @@ class Service:
     protocol: Protocol
     source: Source
     resolver: Resolver
+    trusted: proxy_header.Senders
     events: EventStream
     crew: Crew
     pipes: Pipes
@@ -171,7 +173,7 @@ class Session:
     def _preface(self, listen: Listen) -> None:
         with TimeLimit(self._server.timeout, blame="client", private="client timed out before the greeting"):
             if listen.proxy_protocol:
-                self._peer.proxy = proxy_header.read(self._client)
+                proxy_header.introduce(self._client, self._peer, self._service.trusted)
             if listen.ssl:
                 self._client.begin_tls()
         if self._service.protocol.name == "smtp":
@@ -221,7 +223,8 @@ class Session:
     def _admit(self, login: Login, attempt: int) -> tuple[bytes, ...] | Refused:
         """Ask who the client is and bring the backend to where it is: its answer, or the refusal."""
         source = self._service.source
-        self._peer.tls = self._client.tls_described
+        if self._client.channel is not None and self._peer.tls is None:
+            self._describe_tls(self._client.channel)
         began = time.monotonic()
         verdict = source.check(login, self._peer, self._service.protocol.name, attempt)
         self._auth_time = time.monotonic() - began
@@ -237,6 +240,14 @@ class Session:
             self._refused(str(refused), "backend")
             refusal = passed_on(refused, self._server.proxy_pass_error_message)
             return Refused(refusal, wait=0.0, close=False)
+
+    def _describe_tls(self, channel: TlsChannel) -> None:
+        peer = self._peer
+        peer.tls = channel.described
+        if self._server.ssl_verify_client != "off":
+            peer.certificate = channel.client_certificate
+        if self._server.proxy_protocol == "v2":
+            peer.tls_details = channel.details
 
     def _refuse(self, frontend: Frontend, refused: Refused, attempt: int) -> Login | None:
         """Tell the client of the refusal and let it try again; None: it said goodbye."""

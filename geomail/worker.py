@@ -27,7 +27,7 @@ from geomail.net.pipes import Pipes
 from geomail.net.resolver import Resolver
 from geomail.net.tls import TlsSide
 from geomail.net.wire import Wire
-from geomail.protocols import PROTOCOLS
+from geomail.protocols import PROTOCOLS, proxy_header
 from geomail.protocols.base import Peer
 from geomail.session import Service, Session
 from geomail.sessions import Sessions
@@ -207,6 +207,7 @@ def _services(config: Config, events: EventStream, crew: Crew) -> dict[int, Serv
             protocol=PROTOCOLS[server.protocol](server),
             source=source_for(server, config, Backends(config.backends, server.protocol), resolver),
             resolver=resolver,
+            trusted=proxy_header.Senders(server.set_real_ip_from),
             events=events,
             crew=crew,
             pipes=pipes,

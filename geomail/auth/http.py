@@ -23,6 +23,7 @@ from geomail.protocols.base import Refusal
 
 if TYPE_CHECKING:
     from geomail.backends import Backends, Endpoint
+    from geomail.certificates import ClientCertificate
     from geomail.config.schema import AuthHttp, Server
     from geomail.net.resolver import Resolver
     from geomail.protocols.base import Login, Peer, ProxyAddresses
@@ -58,6 +59,7 @@ class HttpSource(Source):
             f"GET {url.target} HTTP/1.1".encode(),
             f"Host: {'localhost' if url.path else _authority(url)}".encode(),
         )
+        self._shows_certificate = server.auth_http_pass_client_cert
         headers = [f"{name}: {value}".encode() for name, value in server.auth_http_header]
         self._last_lines = (*headers, b"", b"")
         self.client = HttpClient(
@@ -110,6 +112,8 @@ class HttpSource(Source):
             )
         if peer.tls is not None:
             lines += _tls_lines(peer.tls)
+            if peer.certificate is not None:
+                lines += _certificate_lines(peer.certificate, self._shows_certificate)
         lines += self._last_lines
         return self._sealed(lines)
 
@@ -220,6 +224,20 @@ def _tls_lines(tls: tuple[str, str]) -> tuple[bytes, ...]:
         b"Auth-SSL-Protocol: " + tls[0].encode(),
         b"Auth-SSL-Cipher: " + tls[1].encode(),
     )
+
+
+def _certificate_lines(certificate: ClientCertificate, whole: bool) -> list[bytes]:
+    lines = [b"Auth-SSL-Verify: " + certificate.verify.encode()]
+    if certificate.der:
+        lines += (
+            b"Auth-SSL-Subject: " + certificate.subject.encode(),
+            b"Auth-SSL-Issuer: " + certificate.issuer.encode(),
+            b"Auth-SSL-Serial: " + certificate.serial.encode(),
+            b"Auth-SSL-Fingerprint: " + certificate.fingerprint.encode(),
+        )
+        if whole:
+            lines.append(b"Auth-SSL-Cert: " + escaped(certificate.pem.encode()))
+    return lines
 
 
 def _refused(answer: Answer, text: bytes, protocol: str) -> Refused:

@@ -165,11 +165,16 @@ def _no_password() -> str:
 
 @dataclass(frozen=True, slots=True)
 class TlsSide:
-    """Which side of TLS a connection is on: ``server_name`` is verified on the client's side."""
+    """Which side of TLS a connection is on.
+
+    ``server_name`` is verified on the client's side, the client's certificate,
+    by the mode of ``verify_client``, on the server's.
+    """
 
     context: ssl.SSLContext
     server: bool
     server_name: str | None = None
+    verify_client: VerifyClient = "off"
 
     def channel(self, peer: Side) -> TlsChannel:
         """A fresh channel, before its handshake."""

@@ -17,8 +17,18 @@ from typing import TYPE_CHECKING
 
 from gevent import get_hub, getcurrent
 
+from geomail.certificates import VerifyClient, verdict
 from geomail.conversation import Conversation
-from geomail.errors import LineTooLong, PeerGone, ProtocolViolation, SessionError, Side, TlsFailed
+from geomail.errors import (
+    CertificateError,
+    LineTooLong,
+    NoCertificate,
+    PeerGone,
+    ProtocolViolation,
+    SessionError,
+    Side,
+    TlsFailed,
+)
 from geomail.net.tls import RECORD, TlsChannel, TlsSide
 
 if TYPE_CHECKING:
@@ -245,6 +255,8 @@ class Wire(Conversation):
             self._send_all(channel.drain())
         self._channel = channel
         self.half_said = False
+        if self._tls.verify_client != "off":
+            _judge(channel, self._tls.verify_client)
 
     def _write(self, data: bytes) -> None:
         self.send(data)
@@ -358,6 +370,18 @@ class Wire(Conversation):
     def _gone(self, error: OSError) -> PeerGone:
         text = os.strerror(error.errno) if error.errno else str(error)
         return PeerGone(f"{text} ({errno.errorcode.get(error.errno or 0, '?')})", blame=self.peer)
+
+
+def _judge(channel: TlsChannel, mode: VerifyClient) -> None:
+    """Raise CertificateError or NoCertificate where ``ssl_verify_client`` rejects a client."""
+    certificate = channel.client_certificate
+    judgement = verdict(mode, certificate)
+    if judgement is None:
+        return
+    channel.forget_session()
+    if judgement == "no certificate":
+        raise NoCertificate
+    raise CertificateError(certificate.error, certificate.reason)
 
 
 def _end_of_head(data: bytes, limit: int) -> int:

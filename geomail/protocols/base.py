@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
+    from geomail.certificates import ClientCertificate, TlsDetails
     from geomail.config.schema import Server
     from geomail.conversation import Conversation
     from geomail.errors import BackendRefused, SessionError
@@ -36,7 +37,9 @@ class Peer:
     ``::ffff:192.0.2.1`` for a mapped one) or ``unix:``; ``local_address`` is
     geomail's end of the connection. ``name`` is the verified host name,
     ``[UNAVAILABLE]`` or ``[TEMPUNAVAIL]`` (SMTP only).
-    ``tls`` holds protocol and cipher name while TLS is active.
+    ``tls`` holds protocol and cipher name while TLS is active; ``certificate``
+    is what the client showed, None where it was not asked for one;
+    ``tls_details`` is for a backend that is told of them in a PROXY header.
     """
 
     address: str
@@ -46,6 +49,8 @@ class Peer:
     name: bytes = UNAVAILABLE
     proxy: ProxyAddresses | None = None
     tls: tuple[str, str] | None = None
+    certificate: ClientCertificate | None = None
+    tls_details: TlsDetails | None = None
 
 
 @dataclass(slots=True)

@@ -6,12 +6,16 @@ for UNKNOWN in place of two addresses that no version 1 header can hold together
 
 from __future__ import annotations
 
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
-from typing import Literal
+from collections.abc import Collection
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Literal
 
 from geomail.conversation import Conversation
 from geomail.errors import ProxyHeaderError
 from geomail.protocols.base import Peer, ProxyAddresses
+
+if TYPE_CHECKING:
+    from geomail.certificates import TlsDetails
 
 V1_SIZE = 107
 V2_SIZE = 4096
@@ -27,6 +31,11 @@ _ADDRESS_SIZE = {_TCP4: 4, _TCP6: 16}
 _CRC32C = 0x03
 _CRC32C_POLYNOMIAL = 0x82F63B78
 _TLV_FIXED = 3
+_ALPN, _AUTHORITY, _SSL = 0x01, 0x02, 0x20
+_SSL_VERSION, _SSL_CN, _SSL_CIPHER, _SSL_SIGNATURE, _SSL_KEY = 0x21, 0x22, 0x23, 0x24, 0x25
+#: TLS is used; a certificate was shown in this connection, or in the session that it resumes.
+_SSL_CLIENT = {"none": 0x01, "connection": 0x07, "session": 0x05}
+_LONGEST_NAME = 256
 
 Address = IPv4Address | IPv6Address
 
@@ -66,13 +75,15 @@ def _told(peer: Peer, source: Address, destination: Address) -> bytes:
 
 
 def _written_v2(peer: Peer, addresses: tuple[Address, Address] | None) -> tuple[bytes, bytes]:
+    tls = b"" if peer.tls_details is None else _tls_tlvs(peer.tls_details)
     if addresses is None:
-        return _framed(_LOCAL, _UNSPECIFIED, b""), b"PROXY v2 LOCAL"
+        return _framed(_LOCAL, _UNSPECIFIED, tls), b"PROXY v2 LOCAL"
     source, destination = _one_family(*addresses)
     block = source.packed + destination.packed
     block += peer.port.to_bytes(2, "big") + peer.local_port.to_bytes(2, "big")
     family = _TCP4 if source.version == 4 else _TCP6
-    return _framed(_PROXY, family, block), _told(peer, source, destination).replace(b"PROXY", b"PROXY v2", 1)
+    shown = _told(peer, source, destination).replace(b"PROXY", b"PROXY v2", 1)
+    return _framed(_PROXY, family, block + tls), shown
 
 
 def _one_family(source: Address, destination: Address) -> tuple[Address, Address]:
@@ -96,6 +107,24 @@ def _framed(command: int, family: int, block: bytes) -> bytes:
     head = SIGNATURE + bytes((command, family)) + size.to_bytes(2, "big") + block
     tlv = bytes((_CRC32C, 0, 4))
     return head + tlv + crc32c(head + tlv + bytes(4)).to_bytes(4, "big")
+
+
+def _tls_tlvs(details: TlsDetails) -> bytes:
+    """What the specification's sections 2.2.1 to 2.2.6 tell of a client's TLS, in nginx's order."""
+    inner = _tlvs(
+        (_SSL_VERSION, details.version.encode()),
+        (_SSL_CN, details.common_name[:_LONGEST_NAME]),
+        (_SSL_CIPHER, details.cipher.encode()),
+        (_SSL_SIGNATURE, details.signature.encode()),
+        (_SSL_KEY, details.key.encode()),
+    )
+    ssl = bytes((_SSL_CLIENT[details.certificate],)) + details.verify.to_bytes(4, "big") + inner
+    return _tlvs((_AUTHORITY, details.server_name or b""), (_ALPN, details.alpn or b""), (_SSL, ssl))
+
+
+def _tlvs(*parts: tuple[int, bytes]) -> bytes:
+    """Types and values as they are sent; what has no value is left out."""
+    return b"".join(bytes((kind,)) + len(value).to_bytes(2, "big") + value for kind, value in parts if value)
 
 
 def _text(address: Address) -> str:
@@ -214,6 +243,35 @@ def _check_crc32c(fixed: bytes, block: bytes, position: int) -> None:
             if crc32c(fixed + block[:value] + bytes(4) + block[value + 4 :]) != told:
                 raise _broken("version 2, wrong CRC32c")
         position = value + size
+
+
+# -- who is believed ------------------------------------------------------------------------------
+
+
+def introduce(client: Conversation, peer: Peer, trusted: Senders) -> None:
+    """Read the header of a client's connection; its address counts where its sender is trusted."""
+    peer.proxy = proxy = read(client)
+    if proxy is not None and trusted.include(peer.address):
+        peer.address, peer.port = proxy.source, proxy.source_port
+
+
+class Senders:
+    """Who is trusted to name the client: IP addresses, networks, and ``unix:`` for all Unix sockets."""
+
+    __slots__ = ("_networks", "_unix")
+
+    def __init__(self, words: Collection[str]) -> None:
+        self._networks = [ip_network(word, strict=False) for word in words if word != "unix:"]
+        self._unix = "unix:" in words
+
+    def include(self, address: str) -> bool:
+        """Whether a peer's address is among them; a mapped one counts as IPv4."""
+        if address.startswith("unix:"):
+            return self._unix
+        if not self._networks:
+            return False
+        sender = _unmapped(ip_address(without_zone(address)))
+        return any(sender in network for network in self._networks)
 
 
 # -- CRC32c (RFC 3720, appendix B.4) ----------------------------------------------------------------
