@@ -142,8 +142,7 @@ class Relay:
         limit, size, short = self._limit, self._smallest, 0
         while data := source.receive(size):
             limit.moved = time.monotonic()
-            sink.send(data)
-            limit.moved = time.monotonic()
+            sink.send(data)  # where it has to wait, it sets ``resumed``
             sink.at_line_end = data[-1] == _LF
             if len(data) >= size:
                 size, short = min(size * 2, self._largest), 0

@@ -55,9 +55,7 @@ class Legs:
 
     def relay(self, buffer: int | None = None, idle: float = 30.0) -> None:
         """Relay between them, and close both wires at the end, as a session does."""
-        relay = Relay(
-            self.client_wire, self.backend_wire, self.crew, self.pipes, buffer=buffer, idle=idle
-        )
+        relay = Relay(self.client_wire, self.backend_wire, self.crew, self.pipes, buffer=buffer, idle=idle)
         self._session = gevent.spawn(self._run, relay)
 
     def _run(self, relay: Relay) -> str:

@@ -175,10 +175,10 @@ def test_a_hanging_address_and_then_a_refusal(
 def test_the_callers_limit_is_for_all_of_it(
     number: int, hanging: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ATTEMPT", 0.2)
+    monkeypatch.setattr(module, "ATTEMPT", 0.05)
     with (
         pytest.raises(PeerTimeout, match="too late"),
-        TimeLimit(0.1 * number + 0.1 * (number - 1), blame="backend", private="too late"),
+        TimeLimit(0.2, blame="backend", private="too late"),
     ):
         connect([hanging] * number, peer="backend")
 

@@ -118,6 +118,22 @@ def test_a_client_that_vanishes_in_the_middle_of_an_upload(legs: Legs) -> None:
     assert legs.ended_by() == "client"
 
 
+def test_what_a_client_sent_before_it_vanished_is_still_delivered(legs: Legs) -> None:
+    legs.relay()
+    uploading = gevent.spawn(_send_until_it_fails, legs.client)
+    gevent.sleep(0.1)  # now the relay holds bytes that the backend has no room for
+    uploading.kill()
+    legs.client.reset()
+    for _ in range(2):  # the client cannot be written to, and the relay hears of it
+        legs.backend.sendall(b"x")
+        gevent.sleep(0.05)
+
+    read = within(2, lambda: read_all(legs.backend))
+    assert len(read) == legs.client_wire.received
+    legs.backend.close()
+    assert legs.ended_by() == "client"
+
+
 def test_a_client_that_vanishes_while_nothing_moves(legs: Legs) -> None:
     legs.relay()
     gevent.sleep(0.01)

@@ -338,6 +338,17 @@ def test_verification_that_was_turned_off(shown: str, certificates: Certificates
     peer.close()
 
 
+def test_the_systems_authorities(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca.certificate))
+    side = TlsSide(client_context(ca=None, verify=True), False, "localhost")
+    wire, peer = secured_pair(side, certificates.server.server_context(), "backend")
+
+    assert wire.secured
+
+    wire.close()
+    peer.close()
+
+
 def test_the_systems_authorities_do_not_know_ours(certificates: Certificates) -> None:
     side = TlsSide(client_context(ca=None, verify=True), False, "localhost")
     wire, sock = wire_pair("backend", side)
