@@ -115,7 +115,7 @@ class _Check:
         if not isinstance(self._stage.source, HttpSource):
             raise Unusable(f"{self.server.name} asks no auth service: {self._stage.asked}")
         self._source = self._stage.source
-        self._peer = make_peer(listens, client, client_name)
+        self._peer = make_peer(self.server, listens, client, client_name)
         if client_name is None and self.server.protocol == "smtp":
             self._stage.name_client(self._peer)
 

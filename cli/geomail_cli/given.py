@@ -55,12 +55,16 @@ def configuration(file: Path | None) -> Config:
 @contextmanager
 def usage() -> Iterator[None]:
     """What cannot be shown as asked is wrong usage; a file that cannot be used is an error."""
+    from geomail.errors import GeomailError
     from geomail.preview.client import Unusable
 
     try:
         yield
     except Unusable as error:
         raise typer.BadParameter(str(error)) from None
+    except GeomailError as error:
+        render.show_verdict(render.stderr(), str(error), failed=True)
+        raise typer.Exit(1) from None
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         render.show_verdict(render.stderr(), f"{name}{error.strerror or error}", failed=True)

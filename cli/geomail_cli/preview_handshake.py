@@ -151,6 +151,9 @@ def _on_screen(preview: Preview) -> Ending:
     if isinstance(scene, Ending):
         ending = scene
     else:
+        if scene.endpoint:
+            how = "live" if preview.asked.live else "rehearsed"
+            render.show_heading(console, f"backend {scene.endpoint.described}, {how}")
         for note in preview.notes(scene):
             render.show_note(console, note)
         with Listing(console, merges=True) as listing:
@@ -166,6 +169,6 @@ def _on_screen(preview: Preview) -> Ending:
 def _verdict(ending: Ending, live: bool) -> str:
     if ending.outcome == "ok":
         verb = "succeeds" if live else "would succeed"
-        return f"the handshake {verb}; the client gets {ending.answer[-1]}"
+        return f"the handshake {verb}; the client would get {ending.answer[-1]}"
     step = f" at {ending.step}" if ending.step else ""
     return f"the handshake {'fails' if live else 'would fail'}{step}: {ending.reason}"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from geomail.certificates import ClientCertificate
 from geomail.config.address import canonical, is_literal, parse_address
 from geomail.config.listen import Listen, parse_listen
 from geomail.errors import GeomailError
@@ -24,6 +25,7 @@ CLIENT_V4, CLIENT_V6, CLIENT_PORT = "192.0.2.1", "2001:db8::1", 50000
 #: What stands for the address that a client connected to, where a server listens on all of them.
 LOCAL_V4, LOCAL_V6 = "192.0.2.2", "2001:db8::2"
 USER, PASSWORD = "user@example.org", b"password"
+TLS = ("TLSv1.3", "TLS_AES_256_GCM_SHA384")
 #: The tag of an IMAP client's LOGIN.
 TAG = b"a1"
 
@@ -100,10 +102,11 @@ def _matching(server: Server, wanted: str) -> Sequence[Listen]:
 # -- where the client comes from ------------------------------------------------------------------
 
 
-def make_peer(listens: Sequence[Listen], client: str | None, name: str | None) -> Peer:
+def make_peer(server: Server, listens: Sequence[Listen], client: str | None, name: str | None) -> Peer:
     """The client at ``IP``, ``IP:port``, ``[v6]:port`` or ``unix:``, at the first address that fits.
 
-    ``name`` is the one its address resolves to, verified. Raises Unusable.
+    ``name`` is the one its address resolves to, verified. The client has TLS
+    where it must, and shows no certificate. Raises Unusable.
     """
     if client is None:
         client = _usual_client(listens)
@@ -115,6 +118,9 @@ def make_peer(listens: Sequence[Listen], client: str | None, name: str | None) -
         peer = Peer(host, port, _reached(listen.host), listen.port)
     if name is not None:
         peer.name = _verified_name(name)
+    if listen.ssl or server.starttls == "only":
+        peer.tls = TLS
+        peer.certificate = None if server.ssl_verify_client == "off" else ClientCertificate()
     return peer
 
 
@@ -144,7 +150,8 @@ def _client_address(text: str) -> tuple[str, int]:
 
 
 def _reached(host: str) -> str:
-    return {"0.0.0.0": LOCAL_V4, "::": LOCAL_V6}.get(host, host)
+    """The address that a client has connected to; a name is not resolved."""
+    return {"0.0.0.0": LOCAL_V4, "::": LOCAL_V6}.get(host, host if is_literal(host) else LOCAL_V4)
 
 
 def _verified_name(text: str) -> bytes:

@@ -54,7 +54,7 @@ class Preview:
         self.asked = asked
         self.server, listens = find_server(config, asked.protocol, asked.server)
         self.stage = Stage(config, self.server)
-        self.peer = make_peer(listens, asked.client, asked.client_name)
+        self.peer = make_peer(self.server, listens, asked.client, asked.client_name)
         self.login = make_login(self.server, asked.words, self.peer)
         self._endpoint = None if asked.backend is None else self.stage.backend(asked.backend)
         self._offers = self._checked_offers()

@@ -1,4 +1,4 @@
-"""A backend that is real, for all geomail can tell: it answers as the imagined one, and keeps what it heard."""
+"""A backend that is real, to geomail: it answers as the imagined one, and keeps what it hears."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -189,11 +189,12 @@ def preview(rig: Rig, server: str, backend: Recording, client: str, port: int, w
     assert shown == [masked(line) for line in backend.heard[backend.proxy == "v2" :]]
 
 
-SECRETS = {
+#: As they are said; what holds another one comes before it.
+SECRETS = (
     base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()),
     base64.b64encode(PASSWORD.encode()),
     PASSWORD.encode(),
-}
+)
 
 
 def masked(line: bytes) -> str:
