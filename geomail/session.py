@@ -229,7 +229,7 @@ class Session:
         verdict = source.check(login, self._peer, self._service.protocol.name, attempt)
         self._auth_time = time.monotonic() - began
         if isinstance(verdict, Refused):
-            self._refused(verdict.refusal.text.decode("utf-8", "replace"), "auth")
+            self._refused(verdict.reason or verdict.refusal.text.decode("utf-8", "replace"), "auth")
             return verdict
         try:
             return self._log_in(login, verdict)

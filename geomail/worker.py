@@ -16,7 +16,7 @@ import gevent
 from gevent import monkey
 from gevent.event import Event
 
-from geomail.auth import source_for
+from geomail.auth import directory_for, source_for
 from geomail.backends import Backends
 from geomail.backends.connect import resolver_for
 from geomail.errors import GeomailError, ShuttingDown
@@ -100,7 +100,7 @@ class Worker:
         events = EventStream()
         log.subscribe(events)
         self._feed = self._open_feed(console, events, generation) if console is not None else None
-        services = _services(config, events, self._crew)
+        services = _services(config, events, self._crew, log)
         self._acceptors = [Acceptor(listener.sock) for listener in listeners]
         self._accepting = [
             gevent.spawn(self._accept, acceptor, listener, services)
@@ -195,7 +195,8 @@ def _peer(sock: RawSocket, address: Any) -> Peer:
     return Peer(address[0], address[1], local[0], local[1])
 
 
-def _services(config: Config, events: EventStream, crew: Crew) -> dict[int, Service]:
+def _services(config: Config, events: EventStream, crew: Crew, log: Log) -> dict[int, Service]:
+    directory = directory_for(config, log.say)
     resolvers: dict[Any, Resolver] = {}
     services = {}
     pipes = Pipes()
@@ -205,7 +206,9 @@ def _services(config: Config, events: EventStream, crew: Crew) -> dict[int, Serv
         services[id(server)] = Service(
             server=server,
             protocol=PROTOCOLS[server.protocol](server),
-            source=source_for(server, config, Backends(config.backends, server.protocol), resolver),
+            source=source_for(
+                server, config, Backends(config.backends, server.protocol), resolver, directory
+            ),
             resolver=resolver,
             trusted=proxy_header.Senders(server.set_real_ip_from),
             events=events,

@@ -38,6 +38,7 @@ ASKED = Rule(
     may=(
         "net",
         "config.schema",
+        "config.routes",
         "errors",
         "certificates",
         "conversation",
@@ -69,6 +70,7 @@ RULES: dict[str, Rule] = {
     ),
     "net": Rule(may=("errors", "certificates", "conversation", "net"), outside=("gevent", "greenlet", "dns")),
     "auth": ASKED,
+    "auth.users": Rule(may=(*ASKED.may, "config.users", "hashes"), outside=("gevent",)),
     "backends": ASKED,
     "session": Rule(may=ALL_BELOW_SESSION, outside=("gevent",)),
     "mask": Rule(may=("conversation", "config.units"), never=frozenset(INPUT_OUTPUT)),

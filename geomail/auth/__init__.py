@@ -9,13 +9,29 @@ from geomail.auth.passthrough import PassthroughSource
 
 if TYPE_CHECKING:
     from geomail.auth.base import Source
+    from geomail.auth.users import Directory, Tell
     from geomail.backends import Backends
     from geomail.config.schema import Config, Server
     from geomail.net.resolver import Resolver
 
 
-def source_for(server: Server, config: Config, backends: Backends, resolver: Resolver) -> Source:
-    """The source that a server's ``auth`` names."""
+def directory_for(config: Config, tell: Tell) -> Directory | None:
+    """The users file that the servers of a process share; None if none of them has ``auth = "users"``."""
+    if all(server.auth != "users" for server in config.servers):
+        return None
+    from geomail.auth.users import Directory  # brings the libraries that hash, which few need
+
+    return Directory(config.users, config.backends, tell)
+
+
+def source_for(
+    server: Server, config: Config, backends: Backends, resolver: Resolver, directory: Directory | None = None
+) -> Source:
+    """The source that a server's ``auth`` names; ``directory`` is the users file, where it is shared."""
     if server.auth == "passthrough":
         return PassthroughSource(config.passthrough, backends)
+    if server.auth == "users":
+        from geomail.auth.users import Directory, UsersSource
+
+        return UsersSource(directory or Directory(config.users, config.backends, lambda *_: None), backends)
     return HttpSource(server, backends, resolver)

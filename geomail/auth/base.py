@@ -30,12 +30,14 @@ class Refused:
     """The client is told no, after ``wait`` seconds; ``close`` ends the session with it.
 
     ``user`` is the login as the source names it, for the log; empty: as the client gave it.
+    ``reason`` is the log's too; empty: the words of the refusal.
     """
 
     refusal: Refusal
     wait: float
     close: bool
     user: bytes = b""
+    reason: str = ""
 
 
 Verdict = Accepted | Refused

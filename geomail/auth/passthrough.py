@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 
 from geomail.auth.base import Accepted, Refused, Source, Verdict
+from geomail.config.routes import domain_of
 from geomail.protocols.base import Refusal
 
 if TYPE_CHECKING:

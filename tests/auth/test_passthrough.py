@@ -3,8 +3,9 @@
 import pytest
 
 from geomail.auth.base import Accepted, Refused, Verdict
-from geomail.auth.passthrough import PassthroughSource, domain_of, recipient
+from geomail.auth.passthrough import PassthroughSource, recipient
 from geomail.backends import Backends
+from geomail.config.routes import domain_of
 from geomail.config.schema import Backend, Passthrough
 from geomail.config.values import ProtocolName
 from geomail.protocols.base import Login, Refusal

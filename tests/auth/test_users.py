@@ -1,0 +1,403 @@
+"""Users from a file: who gets in, what it costs to be refused, and what happens while the file changes."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+from gevent import monkey
+
+from geomail import hashes
+from geomail.auth import directory_for, source_for
+from geomail.auth.base import Accepted, Refused, Source
+from geomail.auth.users import Busy, Directory, UsersSource, Verifier
+from geomail.backends import Backends
+from geomail.backends.connect import resolver_for
+from geomail.config.schema import Backend, Config, Users
+from geomail.hashes import Hash, recognise
+from geomail.protocols.base import Login, Method, Refusal
+from tests.auth.support import BACKENDS
+from tests.protocols.support import peer, server
+
+#: Of "pass word"; cheap, all of one kind.
+BCRYPT = "$2y$05$uZG.IlXfHUgW2xp5isOtr.40.2HsMNPQkMV9MUNwXOiADoIXkvp7K"
+SSHA = "{SSHA}ye4E2MtP42QBr7OMwxPuEde3AKfa2N5f"
+RIGHT = b"pass word"
+USERS = f"""\
+ann@example.org:{BCRYPT}
+bob@example.org:{BCRYPT}:user=robert password=s3cret%20word
+carl@example.net:{BCRYPT}:backend=six protocols=imap,pop3
+dora@example.net:{BCRYPT}:disabled
+eve@example.net:{BCRYPT}:backend=mailless
+"""
+WRONG = Refusal(neutral=True)
+LATER = Refusal(neutral=True, temporary=True)
+
+MAILLESS = Backend.model_validate({"name": "mailless", "imap": "192.0.2.20:143"})
+
+
+class Setup:
+    """A users file, the source that reads it, and what it tells."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.file = folder / "users"
+        self.told: list[str] = []
+        self.file.write_text(text)
+        self.options = Users(file=str(self.file), default="one", domains={"example.org": "two"})
+        backends = {**BACKENDS, "mailless": MAILLESS}
+        self.directory = Directory(
+            self.options, backends, lambda level, text: self.told.append(f"{level} {text}")
+        )
+        self.sources: dict[str, Source] = {
+            protocol: UsersSource(self.directory, Backends(backends, protocol))
+            for protocol in ("smtp", "imap", "pop3")
+        }
+
+    def check(
+        self, user: bytes, password: bytes = RIGHT, protocol: str = "imap", method: Method = "plain"
+    ) -> Accepted | Refused:
+        return self.sources[protocol].check(Login(method, user, password), peer(), protocol, 1)
+
+    def replace(self, text: str) -> None:
+        """Put another file in its place, as editors do, and let the next login look at it."""
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(self.file)
+        self.look()
+
+    def look(self) -> None:
+        self.directory._next_look = 0.0
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return Setup(tmp_path, USERS)
+
+
+@pytest.mark.parametrize("protocol", ["smtp", "imap", "pop3"])
+@pytest.mark.parametrize(
+    ("user", "backend", "name", "password"),
+    [
+        (b"ann@example.org", "two", b"ann@example.org", RIGHT),
+        (b"Ann@EXAMPLE.org", "two", b"Ann@EXAMPLE.org", RIGHT),
+        (b"bob@example.org", "two", b"robert", b"s3cret word"),
+    ],
+)
+def test_who_gets_in(
+    setup: Setup, protocol: str, user: bytes, backend: str, name: bytes, password: bytes
+) -> None:
+    verdict = setup.check(user, protocol=protocol)
+
+    assert isinstance(verdict, Accepted)
+    assert (verdict.backend.name, verdict.user, verdict.password) == (backend, name, password)
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "protocol", "reason"),
+    [
+        (b"ann@example.org", b"Pass word", "imap", "wrong password"),
+        (b"ann@example.org", b"", "imap", "wrong password"),
+        (b"ann@example.org", b"x" * 5000, "smtp", "wrong password"),
+        (b"ann", RIGHT, "imap", "unknown user"),
+        (b"", RIGHT, "imap", "unknown user"),
+        (b"\xff", RIGHT, "imap", "unknown user"),
+        (b"carl@example.net", RIGHT, "smtp", "the user is not allowed to use smtp"),
+        (b"carl@example.net", b"x", "smtp", "wrong password"),
+        (b"dora@example.net", RIGHT, "imap", "the user is disabled"),
+        (b"dora@example.net", b"x", "imap", "wrong password"),
+        (b"eve@example.net", RIGHT, "pop3", "the user's backend mailless has no address for pop3"),
+    ],
+)
+def test_who_does_not(setup: Setup, user: bytes, password: bytes, protocol: str, reason: str) -> None:
+    assert setup.check(user, password, protocol) == Refused(WRONG, wait=0.0, close=False, reason=reason)
+
+
+def test_the_protocols_that_are_allowed(setup: Setup) -> None:
+    assert isinstance(setup.check(b"carl@example.net", protocol="imap"), Accepted)
+    assert isinstance(setup.check(b"carl@example.net", protocol="pop3"), Accepted)
+    assert isinstance(setup.check(b"eve@example.net", protocol="imap"), Accepted)
+
+
+@pytest.mark.parametrize("method", ["cram-md5", "apop", "external", "none"])
+def test_a_method_without_a_password_gets_nobody_in(setup: Setup, method: Method) -> None:
+    assert isinstance(setup.check(b"ann@example.org", b"", method=method), Refused)
+    assert isinstance(setup.check(b"", b"", method=method), Refused)
+
+
+def test_the_client_is_judged_here_and_not_by_the_backend(setup: Setup) -> None:
+    assert not setup.sources["smtp"].passthrough
+
+
+# -- what a refusal costs -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def verified(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """The hashes that are verified, and whether that happens in a thread of the main greenlets."""
+    seen = []
+    thread: Callable[[], int] = monkey.get_original("threading", "get_ident")
+    verify, main = hashes.verify, thread()
+
+    def watched(known: Hash, password: bytes) -> bool:
+        seen.append((f"{known.scheme} {known.cost}", thread() == main))
+        return verify(known, password)
+
+    monkeypatch.setattr(hashes, "verify", watched)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "protocol"),
+    [
+        (b"ann@example.org", RIGHT, "imap"),
+        (b"ann@example.org", b"x", "imap"),
+        (b"ann@example.org", b"x" * 100, "imap"),
+        (b"nobody@example.org", RIGHT, "imap"),
+        (b"", b"", "imap"),
+        (b"carl@example.net", RIGHT, "smtp"),
+        (b"dora@example.net", RIGHT, "imap"),
+        (b"dora@example.net", b"x", "imap"),
+        (b"eve@example.net", RIGHT, "smtp"),
+    ],
+)
+def test_every_login_costs_one_verification_of_the_same_kind(
+    setup: Setup, verified: list[tuple[str, bool]], user: bytes, password: bytes, protocol: str
+) -> None:
+    setup.check(user, password, protocol)
+
+    assert verified == [("BLF-CRYPT 05", False)]
+
+
+def test_the_hash_that_is_verified_in_vain_lets_nobody_in(setup: Setup) -> None:
+    assert setup.directory.users().decoy == recognise(BCRYPT)
+    assert isinstance(setup.check(b"nobody", RIGHT), Refused)
+
+
+def test_nobody_at_all(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, "# nobody yet\n")
+
+    assert setup.check(b"ann") == Refused(WRONG, wait=0.0, close=False, reason="unknown user")
+
+
+def test_the_others_go_on_while_hashes_are_verified(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, f"ann:{hashes.make_argon2id(RIGHT)}\n")
+    setup.directory.users()
+    logins = [gevent.spawn(setup.check, b"ann") for _ in range(8)]
+    turns = 0
+    while not all(login.ready() for login in logins):
+        gevent.sleep(0)
+        turns += 1
+
+    assert all(isinstance(login.value, Accepted) for login in logins)
+    assert turns > 100
+
+
+# -- too many, too dear ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
+    """Lets no verification end before it is called."""
+    ends = os.pipe()
+
+    def waits(known: Hash, password: bytes) -> bool:
+        os.read(ends[0], 1)
+        return True
+
+    monkeypatch.setattr(hashes, "verify", waits)
+    yield lambda: os.write(ends[1], b"." * 100)
+    for end in ends:
+        os.close(end)
+
+
+def test_no_more_wait_than_have_room(held: Callable[[], int]) -> None:
+    verifier = Verifier(threads=2, most_waiting=3)
+    known = recognise(SSHA)
+    waiting = [gevent.spawn(verifier.verify, known, RIGHT) for _ in range(5)]
+    gevent.sleep(0.05)
+
+    with pytest.raises(Busy):
+        verifier.verify(known, RIGHT)
+    held()
+    assert [login.get(timeout=5) for login in waiting] == [True] * 5
+    assert verifier.verify(known, RIGHT)
+
+
+def test_those_who_leave_make_room(held: Callable[[], int]) -> None:
+    verifier = Verifier(threads=1, most_waiting=0)
+    known = recognise(SSHA)
+    impatient = gevent.spawn(verifier.verify, known, RIGHT)
+    gevent.sleep(0.05)
+    impatient.kill()
+    patient = gevent.spawn(verifier.verify, known, RIGHT)
+    gevent.sleep(0.05)
+    held()
+
+    assert patient.get(timeout=5)
+
+
+def test_one_login_too_many_may_try_later(setup: Setup, held: Callable[[], int]) -> None:
+    setup.directory.verifier = Verifier(threads=1, most_waiting=1)
+    setup.directory.users()
+    waiting = [gevent.spawn(setup.check, b"ann@example.org") for _ in range(2)]
+    gevent.sleep(0.05)
+
+    verdict = setup.check(b"ann@example.org")
+    held()
+    gevent.joinall(waiting, timeout=5)
+
+    reason = "too many logins wait for their passwords to be verified"
+    assert verdict == Refused(LATER, wait=0.0, close=False, reason=reason)
+    assert all(isinstance(login.value, Accepted) for login in waiting)
+
+
+def test_a_hash_that_needs_more_memory_than_there_is(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dear = hashes.make_argon2id(RIGHT).replace("m=19456", "m=4294967295")
+    verdict = Setup(tmp_path, f"ann:{dear}\n").check(b"ann")
+
+    assert verdict == Refused(LATER, wait=0.0, close=False, reason="argon2id: Memory allocation error")
+    assert capfd.readouterr().err == ""
+
+
+# -- the file changes -----------------------------------------------------------------------------
+
+
+def test_a_new_file_is_read(setup: Setup) -> None:
+    assert isinstance(setup.check(b"ann@example.org"), Accepted)
+    assert setup.told == []
+    setup.replace(f"newcomer:{SSHA}\n")
+
+    assert isinstance(setup.check(b"newcomer"), Accepted)
+    assert isinstance(setup.check(b"ann@example.org"), Refused)
+    assert setup.told == [f"notice users file {setup.file} was read anew: 1 users"]
+
+
+def test_a_change_in_place_is_read(setup: Setup) -> None:
+    setup.check(b"ann@example.org")
+    with setup.file.open("a") as file:
+        file.write(f"newcomer:{SSHA}\n")
+    setup.look()
+
+    assert isinstance(setup.check(b"newcomer"), Accepted)
+
+
+def test_a_file_of_the_same_size_and_time_is_read(setup: Setup) -> None:
+    setup.check(b"ann@example.org")
+    status = setup.file.stat()
+    fresh = setup.file.with_suffix(".new")
+    fresh.write_text(USERS.replace("ann@", "amy@"))
+    os.utime(fresh, ns=(status.st_atime_ns, status.st_mtime_ns))
+    fresh.replace(setup.file)
+    setup.look()
+
+    assert isinstance(setup.check(b"amy@example.org"), Accepted)
+
+
+def test_a_broken_file_leaves_the_users_in_force_and_is_told_once(setup: Setup) -> None:
+    setup.check(b"ann@example.org")
+    setup.replace(f"{USERS}frank:s3cret\nann@example.org:{SSHA}\n")
+    for _ in range(3):
+        assert isinstance(setup.check(b"ann@example.org"), Accepted)
+        setup.look()
+
+    assert setup.told == [
+        f"error users file {setup.file}:6: error: frank: this is no password hash that geomail can verify, "
+        "or not a whole one and 1 more; the users read before stay in force"
+    ]
+    setup.replace(USERS)
+    assert isinstance(setup.check(b"ann@example.org"), Accepted)
+    assert setup.told[1:] == [f"notice users file {setup.file} was read anew: 5 users"]
+
+
+def test_a_file_that_is_gone_leaves_the_users_in_force_and_is_told_once(setup: Setup) -> None:
+    setup.check(b"ann@example.org")
+    setup.file.rename(setup.file.with_suffix(".old"))
+    for _ in range(3):
+        setup.look()
+        assert isinstance(setup.check(b"ann@example.org"), Accepted)
+
+    assert setup.told == [
+        f"error users file {setup.file} cannot be read: No such file or directory; "
+        "the users read before stay in force"
+    ]
+
+
+def test_a_file_that_was_never_good(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, "ann\n")
+    reason = f"users file {setup.file}:1: error: name:hash is wanted, and there is no colon"
+
+    assert setup.check(b"ann") == Refused(LATER, wait=0.0, close=False, reason=reason)
+    assert setup.told == [f"error {reason}; nobody can log in"]
+    setup.replace(f"ann:{SSHA}\n")
+    assert isinstance(setup.check(b"ann"), Accepted)
+    assert setup.told[1:] == [f"notice users file {setup.file} was read anew: 1 users"]
+
+
+def test_the_file_is_looked_at_once_in_a_while(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    stat = Path.stat
+
+    def watched(path: Path) -> os.stat_result:
+        looks.append(path)
+        return stat(path)
+
+    monkeypatch.setattr(Path, "stat", watched)
+    for _ in range(5):
+        setup.check(b"ann@example.org")
+
+    assert looks == [setup.file]
+
+
+def test_while_one_login_reads_the_file_the_others_go_on(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, f"ann:{SSHA}\n")
+    setup.check(b"ann")
+    setup.replace("".join(f"user{number}:{SSHA}\n" for number in range(20_000)) + f"ann:{SSHA}\n")
+    reader = gevent.spawn(setup.check, b"user1")
+    gevent.sleep(0.001)
+
+    assert isinstance(setup.check(b"ann"), Accepted)
+    assert not reader.ready()
+    assert isinstance(reader.get(timeout=20), Accepted)
+
+
+def test_who_comes_while_the_file_is_first_read_waits(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, "".join(f"user{number}:{SSHA}\n" for number in range(5_000)))
+    logins = [gevent.spawn(setup.check, f"user{number}".encode()) for number in range(10)]
+    gevent.joinall(logins, timeout=20)
+
+    assert all(isinstance(login.value, Accepted) for login in logins)
+
+
+# -- as serve makes it ----------------------------------------------------------------------------
+
+
+def test_servers_share_one_directory(setup: Setup) -> None:
+    servers = tuple(server(protocol, auth="users") for protocol in ("imap", "pop3"))
+    config = Config(servers=servers, backends=BACKENDS, users=setup.options)
+    directory = directory_for(config, lambda *_: None)
+
+    for configured in servers:
+        backends = Backends(BACKENDS, configured.protocol)
+        source = source_for(configured, config, backends, resolver_for(configured), directory)
+        assert isinstance(source, UsersSource)
+        assert source._directory is directory
+
+
+def test_no_users_no_directory(setup: Setup) -> None:
+    config = Config(servers=(server("imap", auth_http="127.0.0.1:9000"),), users=setup.options)
+
+    assert directory_for(config, lambda *_: None) is None
+
+
+def test_a_source_alone_has_a_directory_of_its_own(setup: Setup) -> None:
+    configured = server("imap", auth="users")
+    config = Config(
+        servers=(configured,), backends=BACKENDS, users=Users(file=str(setup.file), default="one")
+    )
+    setup.file.write_text(f"ann:{SSHA}\n")
+    source = source_for(configured, config, Backends(BACKENDS, "imap"), resolver_for(configured))
+
+    assert isinstance(source.check(Login("plain", b"ann", RIGHT), peer(), "imap", 1), Accepted)
