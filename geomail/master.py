@@ -224,7 +224,7 @@ class Master:
         assert self._current is not None
         code = os.waitstatus_to_exitcode(status)
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        if self._keeper.buried(pid, how):
+        if self._keeper.buried(pid, how if code else None):
             return
         self._draining.pop(pid, None)
         born = self._current.workers.pop(pid, None)

@@ -12,8 +12,13 @@ from geomail import __version__
 from geomail_cli.check_auth import check_auth
 from geomail_cli.check_config import check_config
 from geomail_cli.import_nginx import import_nginx
+from geomail_cli.kick import kick
 from geomail_cli.preview_handshake import preview_handshake
+from geomail_cli.reload import reload
 from geomail_cli.serve import serve
+from geomail_cli.status import status
+from geomail_cli.tail import tail
+from geomail_cli.who import who
 
 app = typer.Typer(
     name="geomail",
@@ -29,6 +34,11 @@ app.command("check-config")(check_config)
 app.command("import-nginx")(import_nginx)
 app.command("check-auth")(check_auth)
 app.command("preview-handshake")(preview_handshake)
+app.command("tail")(tail)
+app.command("who")(who)
+app.command("kick")(kick)
+app.command("status")(status)
+app.command("reload")(reload)
 
 
 def _print_version(wanted: bool) -> None:

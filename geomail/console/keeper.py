@@ -177,8 +177,11 @@ class Keeper:
             except OSError:
                 return  # nothing more, or it has died
 
-    def buried(self, pid: int, how: str) -> bool:
-        """Whether that was the console; it is started again, the sooner the longer it lived."""
+    def buried(self, pid: int, how: str | None) -> bool:
+        """Whether that was the console; ``how`` it died, None if it ended as it was told to.
+
+        It is started again where it is wanted, after a delay if it had lived for a short time only.
+        """
         if pid != self._pid:
             return False
         self._pid = 0
@@ -189,7 +192,7 @@ class Keeper:
         young = now - self._born < _HEALTHY_AGE
         self._start_at = now + (self._delay if young else 0.0)
         self._delay = min(self._delay * 2, _LONGEST_DELAY) if young else _FIRST_DELAY
-        if self._control is not None:
+        if how is not None:
             self._log.say("error", f"console {pid} died ({how}); mail goes on")
         return True
 

@@ -1,0 +1,107 @@
+"""Events as lines for people: one line each, in columns, in colour where that is wanted."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.cells import cell_len
+from rich.color import ColorSystem
+from rich.style import Style
+
+from geomail.config.units import printable
+from geomail_cli import units
+
+Record = dict[str, Any]
+
+_WORDS = {
+    "session.opened": "opened",
+    "relay.started": "login",
+    "login.refused": "refused",
+    "remark": "remark",
+    "server.reloaded": "reloaded",
+    "server.reload_refused": "not reloaded",
+    "server.worker_died": "worker died",
+    "server.ending": "ending",
+}
+_STYLES = {
+    "opened": Style(dim=True),
+    "login": Style(color="green"),
+    "refused": Style(color="yellow"),
+    "remark": Style(color="yellow"),
+    "done": Style(),
+    "quit": Style(),
+    "gone": Style(dim=True),
+    "shutdown": Style(dim=True),
+    "reloaded": Style(color="cyan", bold=True),
+}
+_TROUBLE = Style(color="red")
+_DIM = Style(dim=True)
+_WORD_WIDTH = 8
+#: Columns start as wide as this, and grow with what they hold up to the second number.
+_WIDTHS = {"session": (13, 20), "user": (20, 36), "client": (15, 39), "backend": (18, 40)}
+
+
+class EventLines:
+    """Makes lines; columns grow with what they hold, so that they stay in line."""
+
+    def __init__(self, *, colour: bool, dated: bool) -> None:
+        self._colour = colour
+        self._clock = "%Y-%m-%dT%H:%M:%S" if dated else "%H:%M:%S"
+        self._widths = {field: least for field, (least, _) in _WIDTHS.items()}
+
+    def line(self, record: Record) -> str:
+        """One event."""
+        word = printable(str(record["outcome"])) if "outcome" in record else _word(record)
+        style = _STYLES.get(word, _TROUBLE)
+        parts = [
+            self._styled(self._time(record), _DIM),
+            self._styled(self._column(record, "session"), _DIM),
+            f"{printable(str(record.get('protocol', '')))[:4]:<4}",
+            self._styled(f"{word:<{_WORD_WIDTH}}", style),
+            self._column(record, "user"),
+            self._column(record, "client"),
+            self._column(record, "backend"),
+            _details(record),
+        ]
+        return "  ".join(parts).rstrip()
+
+    def note(self, text: str) -> str:
+        """Something about the stream itself."""
+        return self._styled(f"-- {printable(text)}", Style(color="yellow", bold=True))
+
+    def _time(self, record: Record) -> str:
+        when = float(record["time"])
+        return f"{time.strftime(self._clock, time.localtime(when))}.{int(when * 1000) % 1000:03d}"
+
+    def _column(self, record: Record, field: str) -> str:
+        text = printable(str(record.get(field) or "-"))
+        length = cell_len(text)
+        if length > self._widths[field]:
+            self._widths[field] = min(length, _WIDTHS[field][1])
+        return text + " " * (self._widths[field] - length)
+
+    def _styled(self, text: str, style: Style) -> str:
+        return style.render(text, color_system=ColorSystem.STANDARD) if self._colour else text
+
+
+def _word(record: Record) -> str:
+    return _WORDS.get(record["event"]) or printable(str(record["event"]))
+
+
+def _details(record: Record) -> str:
+    """What kinds of events have of their own."""
+    parts = []
+    if "outcome" in record:
+        parts += [f"in {units.size(record['bytes_in'])}", f"out {units.size(record['bytes_out'])}"]
+        parts.append(units.duration(record["duration"]))
+    elif record.get("method"):
+        parts.append(printable(str(record["method"])))
+    if reason := record.get("reason") or record.get("text"):
+        side = record.get("by") or record.get("side")
+        parts.append(printable(f"{side}: {reason}" if side else str(reason)))
+    if "generation" in record:
+        parts.append(f"generation {record['generation']}")
+    if "worker" in record:
+        parts.append(f"worker {record['worker']}")
+    return "  ".join(parts)

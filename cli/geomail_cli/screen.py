@@ -1,0 +1,81 @@
+"""A full terminal screen: drawn in one piece, so that it does not flicker, and left as it was found."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Sequence
+from types import FrameType, TracebackType
+
+from rich.cells import cell_len, set_cell_size
+from rich.color import ColorSystem
+from rich.style import Style
+
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+_LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
+# Terminals that know it hold the picture until it is whole; the others ignore it.
+_BEGIN, _END = "\x1b[?2026h\x1b[H", "\x1b[J\x1b[?2026l"
+_TO_THE_RIGHT = "\x1b[K"
+
+
+class Screen:
+    """The terminal, for a context: the alternate screen, keys unseen and at once."""
+
+    def __init__(self, *, colour: bool) -> None:
+        self._colour = colour
+        self._settings: list[object] = []
+
+    def __enter__(self) -> Screen:
+        self._settings = termios.tcgetattr(sys.stdin)
+        signal.signal(signal.SIGTERM, _end)
+        tty.setcbreak(sys.stdin)
+        self._write(_ENTER)
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._write(_LEAVE)
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)  # type: ignore[arg-type]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and lines, now."""
+        size = shutil.get_terminal_size()
+        return size.columns, size.lines
+
+    def draw(self, lines: Sequence[tuple[str, Style]]) -> None:
+        """Show these lines, from the top; what does not fit is left out."""
+        columns, height = self.size
+        shown = [self._styled(text, style, columns) for text, style in lines[:height]]
+        self._write(_BEGIN + "\r\n".join(shown) + _END)
+
+    def key(self, seconds: float) -> str:
+        """The key that is pressed within this time; empty if none is."""
+        if not select.select([sys.stdin], [], [], max(0.0, seconds))[0]:
+            return ""
+        return os.read(sys.stdin.fileno(), 1).decode("ascii", "replace")
+
+    def _styled(self, text: str, style: Style, columns: int) -> str:
+        if cell_len(text) > columns:
+            text = set_cell_size(text, columns)
+        if style.reverse:
+            return style.render(set_cell_size(text, columns), color_system=self._system)
+        return style.render(text, color_system=self._system) + _TO_THE_RIGHT
+
+    @property
+    def _system(self) -> ColorSystem | None:
+        return ColorSystem.STANDARD if self._colour else None
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)

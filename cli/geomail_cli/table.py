@@ -1,0 +1,104 @@
+"""Lists for people and for programs: columns that line up, JSON, or fields between tabs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from rich.cells import cell_len, set_cell_size
+
+from geomail.config.units import printable
+from geomail_cli import units
+from geomail_cli.chosen import Format
+
+Row = dict[str, Any]
+
+_GAP = "  "
+#: Below this a column is not made narrower.
+_NARROWEST = 8
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name for programs, its head for people, and how a value is shown to those.
+
+    ``flexible`` columns give way where the whole is wider than the terminal.
+    """
+
+    name: str
+    head: str
+    shown: Callable[[Any], str] = str
+    right: bool = False
+    flexible: bool = False
+
+    def cell(self, row: Row) -> str:
+        """What people see of a row here."""
+        value = row[self.name]
+        return "-" if value is None or value == "" else printable(self.shown(value))
+
+
+SESSION_COLUMNS = (
+    Column("session", "ID"),
+    Column("protocol", "PROTO"),
+    Column("user", "USER", flexible=True),
+    Column("client", "CLIENT", flexible=True),
+    Column("backend", "BACKEND", flexible=True),
+    Column("state", "STATE"),
+    Column("age", "AGE", units.duration, right=True),
+    Column("idle", "IDLE", units.duration, right=True),
+    Column("bytes_in", "IN", units.size, right=True),
+    Column("bytes_out", "OUT", units.size, right=True),
+)
+
+
+def lines(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -> Iterator[str]:
+    """The head and the rows, lined up; within ``width`` cells where that is given."""
+    cells = [[column.cell(row) for column in columns] for row in rows]
+    heads = [column.head for column in columns]
+    widths = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
+    if width is not None:
+        _shrink(widths, columns, width)
+    for row in (heads, *cells):
+        line = _GAP.join(map(_fit, row, widths, columns)).rstrip()
+        yield line if width is None or cell_len(line) <= width else set_cell_size(line, width)
+
+
+def print_list(form: Format, columns: Sequence[Column], rows: Sequence[Row], names: Sequence[str]) -> None:
+    """Print rows to standard output; ``names`` are the fields that programs get, in their order."""
+    if form is Format.JSON:
+        typer.echo(json.dumps([{name: row.get(name) for name in names} for row in rows], indent=2))
+    elif form is Format.TAB:
+        typer.echo("\t".join(names))
+        for row in rows:
+            typer.echo("\t".join(_field(row.get(name)) for name in names))
+    elif rows:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        typer.echo("\n".join(lines(columns, rows, width)))
+
+
+def _field(value: object) -> str:
+    return "" if value is None else printable(str(value))
+
+
+def _shrink(widths: list[int], columns: Sequence[Column], width: int) -> None:
+    """Take from the widest flexible column until all fit, or no flexible one is left that is wide enough."""
+    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    flexible = [index for index, column in enumerate(columns) if column.flexible]
+    while excess > 0:
+        widest = max(flexible, key=lambda index: widths[index])
+        if widths[widest] <= _NARROWEST:
+            return
+        widths[widest] -= 1
+        excess -= 1
+
+
+def _fit(text: str, width: int, column: Column) -> str:
+    length = cell_len(text)
+    if length > width:
+        return set_cell_size(text, width - 1) + "…"
+    return " " * (width - length) + text if column.right else text + " " * (width - length)
