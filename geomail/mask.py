@@ -19,6 +19,8 @@ _BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 _BASE64_WORD = re.compile(rb"[A-Za-z0-9+/_-]{2,}={0,2}")
 #: How one byte may be escaped: URLs, xtext, quoted-printable, C and Python, HTML, hexadecimal.
 _ESCAPES = ("%%%02x", r"\+%02x", "=%02x", r"\\x%02x", r"\\0*%o", "&#0*%d;", "&#x0*%x;", "%02x")
+#: Those with a letter of their own behind a backslash.
+_LETTERS = {0: b"0", 7: b"a", 8: b"b", 9: b"t", 10: b"n", 11: b"v", 12: b"f", 13: b"r", 27: b"e"}
 
 
 def as_text(line: bytes) -> str:
@@ -75,6 +77,8 @@ def _character(character: str) -> bytes:
 
 def _byte(code: int) -> bytes:
     escapes = [(escape % code).encode() for escape in (*_ESCAPES, r"\\u%04x")]
+    if code in _LETTERS:
+        escapes.append(rb"\\" + _LETTERS[code])
     return b"(?:%b)" % b"|".join((rb"\\?" + re.escape(bytes((code,))), *escapes))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -128,10 +129,11 @@ class _Check:
         login = make_login(self.server, words, self._peer)
         if method is not None and method.value != login.method:
             login = by_method(self.server, login, method.value)
-        self._trial = put_to(
-            *(self._source, login, self._peer, self.server.protocol, self._stage.backends),
-            needs_password=self._stage.tells_password,
-        )
+        with closing(self._source):
+            self._trial = put_to(
+                *(self._source, login, self._peer, self.server.protocol, self._stage.backends),
+                needs_password=self._stage.tells_password,
+            )
         self._mask = self._masking(words)
 
     def _masking(self, words: Words) -> Mask:

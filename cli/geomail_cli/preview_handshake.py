@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,7 +107,8 @@ def preview_handshake(
         preview = Preview(given.configuration(config), asked)
         if preview.lacks_password:
             preview.give_password(given.password_prompted(user or ""))
-    ending = _as_json(preview) if as_json else _on_screen(preview)
+    with closing(preview):
+        ending = _as_json(preview) if as_json else _on_screen(preview)
     if ending.outcome != "ok":
         raise typer.Exit(1)
 

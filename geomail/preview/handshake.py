@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: What ends a session that goes no further; ``%b`` is the client's tag.
 _GOODBYES = {"smtp": b"QUIT", "imap": b"%b LOGOUT", "pop3": b"QUIT"}
 #: Lines and seconds that a backend may take to say goodbye.
-_LAST_LINES, _LAST_SECONDS = 10, 5.0
+_LAST_LINES, _LAST_SECONDS = 10, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,10 @@ class Stage:
         self.backends = Backends(config.backends, server.protocol)
         self.source = source_for(server, config, self.backends, self.resolver)
 
+    def close(self) -> None:
+        """Give up what is held between logins."""
+        self.source.close()
+
     @property
     def asked(self) -> str:
         """Who decides about logins."""
@@ -151,7 +155,7 @@ class Stage:
             answer = self.protocol.handshake(backend, scene.login, scene.peer, options)
         except SessionError as error:
             recorder.settle("stops")
-            return failed(error, recorder, backend)
+            return failed(error, recorder, backend, self._hints(error, backend))
         recorder.settle()
         notes = list(backend.remarks)
         if scene.login.method == "none" and not answer[0].startswith(b"2"):
@@ -172,10 +176,27 @@ class Stage:
             return ending
         except SessionError as error:  # it cannot be reached, or there was no time left
             recorder.settle("stops")
-            return failed(error, recorder, wire)
+            return failed(error, recorder, wire, self._hints(error, wire))
         finally:
             if wire is not None:
                 wire.close()
+
+    def _hints(self, error: SessionError, backend: Conversation | None) -> Iterator[str]:
+        """What the operator may do about an error."""
+        if isinstance(error, BackendRefused) and error.step == "XCLIENT":
+            yield from self._xclient_hints(getattr(backend, "local_address", ""))
+        elif isinstance(error, TlsFailed):
+            yield "tls_ca and tls_name of its [backends] table say whom to trust, and by which name"
+        elif isinstance(error, (BackendGarbage, PeerGone)) and error.step == "greeting":
+            yield 'perhaps it expects TLS from the start (tls = "implicit"), or a PROXY header'
+
+    def _xclient_hints(self, own_address: str) -> Iterator[str]:
+        if self.server.proxy_protocol != "off":
+            yield 'the PROXY header tells the backend who the client is: with it, xclient = "off" will do'
+        else:
+            address = own_address or "the address that geomail connects from"
+            yield f"the backend must allow it: in Postfix, smtpd_authorized_xclient_hosts names {address}"
+        yield 'a backend that does not know XCLIENT wants xclient = "off"; "auto" uses it where it is offered'
 
     def _part(self, wire: Wire, scene: Scene, recorder: Recorder) -> None:
         goodbye = _GOODBYES[self.server.protocol].replace(b"%b", scene.login.tag)
@@ -183,13 +204,20 @@ class Stage:
             with TimeLimit(_LAST_SECONDS, blame="backend", private="no goodbye"):
                 wire.send_line(goodbye, because="the preview ends here")
                 for _ in range(_LAST_LINES):
-                    wire.read_line(REPLY_LINE)
+                    line = wire.read_line(REPLY_LINE)
+                    if not (line.startswith(b"* ") or line[3:4] == b"-"):
+                        break
         except SessionError:
             pass  # it has said what it had to say
         recorder.settle()
 
 
-def failed(error: SessionError, recorder: Recorder, backend: Conversation | None = None) -> Ending:
+def failed(
+    error: SessionError,
+    recorder: Recorder,
+    backend: Conversation | None = None,
+    hints: Iterable[str] = (),
+) -> Ending:
     """The ending that an error makes; nothing that a peer said is in it unmasked."""
     if isinstance(error, BackendRefused) and error.reply:
         reason = "the backend refuses it"
@@ -197,22 +225,5 @@ def failed(error: SessionError, recorder: Recorder, backend: Conversation | None
         reason = "the backend's answer is not understood"
     else:
         reason = recorder.shown(str(error).encode())
-    return Ending(
-        error.outcome,
-        step=error.step,
-        reason=reason,
-        notes=() if backend is None else backend.remarks,
-        hints=tuple(_hints(error, getattr(backend, "local_address", ""))),
-    )
-
-
-def _hints(error: SessionError, own_address: str) -> Iterator[str]:
-    """What the operator may do about an error."""
-    if isinstance(error, BackendRefused) and error.step == "XCLIENT":
-        address = own_address or "the address that geomail connects from"
-        yield f"the backend must allow it: in Postfix, smtpd_authorized_xclient_hosts names {address}"
-        yield 'a backend that does not know XCLIENT wants xclient = "off"; "auto" uses it where it is offered'
-    elif isinstance(error, TlsFailed):
-        yield "tls_ca and tls_name of its [backends] table say whom to trust, and by which name"
-    elif isinstance(error, (BackendGarbage, PeerGone)) and error.step == "greeting":
-        yield 'perhaps it expects TLS from the start (tls = "implicit"), or a PROXY header (proxy_protocol)'
+    notes = () if backend is None else backend.remarks
+    return Ending(error.outcome, error.step, reason, notes=notes, hints=tuple(hints))

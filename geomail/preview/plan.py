@@ -83,6 +83,10 @@ class Preview:
             return False
         return self.asks or self.stage.tells_password
 
+    def close(self) -> None:
+        """Give up what is held between logins."""
+        self.stage.close()
+
     def give_password(self, password: bytes) -> None:
         """Log in with this password."""
         words = replace(self.asked.words, password=password)
