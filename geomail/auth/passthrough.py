@@ -51,11 +51,6 @@ def _endpoints(routes: dict[str, str], backends: Backends) -> dict[bytes, Endpoi
     return {key.encode(): backends.named(name) for key, name in routes.items() if backends.speaks(name)}
 
 
-def domain_of(address: bytes) -> bytes:
-    """What follows the last ``@``, lower-cased, without a trailing dot; empty if there is no ``@``."""
-    return address.rpartition(b"@")[2].lower().removesuffix(b".") if b"@" in address else b""
-
-
 def recipient(command: bytes) -> bytes:
     """The address in ``RCPT TO:<address> …``, read leniently (no brackets, spaces before it).
 
