@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from geomail.config.schema import Listen, Server
     from geomail.events import EventStream
     from geomail.net.crew import Crew, Job
+    from geomail.net.parking import Parking
     from geomail.net.pipes import Pipes
     from geomail.net.resolver import Resolver
     from geomail.net.tls import TlsChannel
@@ -61,10 +63,15 @@ class Service:
     events: EventStream
     crew: Crew
     pipes: Pipes
+    parking: Parking[tuple[int, Session]]
 
 
 class Session:
-    """One client's session; :meth:`run` is its whole life, in one greenlet (two while it relays)."""
+    """One client's session; :meth:`run` is its whole life, in one greenlet (two while it relays).
+
+    ``job`` is what runs it, set by whoever started that; ``is_parked`` tells,
+    when that has ended, that the session has not.
+    """
 
     __slots__ = (
         "_auth_time",
@@ -73,20 +80,23 @@ class Session:
         "_client",
         "_connect_time",
         "_ending",
-        "_login",
+        "_frontend",
         "_login_time",
         "_method",
         "_outcome",
         "_peer",
         "_reason",
         "_refusals",
-        "_relay",
         "_server",
         "_service",
         "_side",
         "_started",
         "_step",
+        "_user",
         "id",
+        "is_parked",
+        "job",
+        "relay",
     )
 
     def __init__(self, session_id: str, service: Service, client: Wire, peer: Peer) -> None:
@@ -97,10 +107,13 @@ class Session:
         self._peer = peer
         self._backend: Wire | None = None
         self._backend_label = ""
-        self._login: Login | None = None
+        self._user = ""
         self._method = ""
         self._refusals = 0
-        self._relay: Relay | None = None
+        self._frontend: Frontend | None = None
+        self.job: Job | None = None
+        self.relay: Relay | None = None
+        self.is_parked = False
         self._ending = False
         self._started = time.monotonic()
         self._auth_time: float | None = None
@@ -109,38 +122,60 @@ class Session:
         self._outcome, self._side, self._reason, self._step = "shutdown", "geomail", "", ""
 
     def run(self, listen: Listen) -> None:
-        """Serve the client until the end: both connections are closed, and that is told, whatever happens."""
-        frontend: Frontend | None = None
+        """Serve the client until the end: both connections are closed, and that is told, whatever happens.
+
+        If ``relay`` is parked then, it has not ended: :meth:`resume` goes on.
+        """
         self._opened()
+        self._live(lambda: self._begin(listen))
+
+    def resume(self, error: BaseException | None) -> None:
+        """Go on after it was parked; with ``error``, towards its end."""
+        self._live(lambda: self._go_on(error))
+
+    def _live(self, act: Callable[[], None]) -> None:
+        self.is_parked = False
         try:
-            self._preface(listen)
-            frontend = self._service.protocol.frontend(self._client, self._peer)
-            self._converse(frontend)
+            act()
         except SessionError as error:
             self._failed(error)
-            self._say_farewell(frontend, error)
+            self._say_farewell(error)
         except Interruption as interruption:
             self._failed(interruption.error)
-            if frontend is not None and self._may_speak():
-                self._say_farewell(frontend, interruption.error)
+            if self._may_speak():
+                self._say_farewell(interruption.error)
         except Exception as bug:
             self._outcome, self._reason = "bug", f"{type(bug).__name__}: {bug}"
             raise
         finally:
-            self._client.close()
-            if self._backend is not None:
-                self._backend.close()
-            self._closed()
+            if not self.is_parked:
+                self._client.close()
+                if self._backend is not None:
+                    self._backend.close()
+                self._closed()
 
-    def end(self, job: Job, error: SessionError) -> None:
-        """End it soon, from another greenlet; ``job`` runs it. Once is enough.
+    def _begin(self, listen: Listen) -> None:
+        self._preface(listen)
+        self._frontend = self._service.protocol.frontend(self._client, self._peer)
+        self._converse(self._frontend)
+
+    def _go_on(self, error: BaseException | None) -> None:
+        if error is not None:
+            raise error
+        self._relay_on()
+
+    def end(self, error: SessionError) -> None:
+        """End it soon, from another greenlet. Once is enough.
 
         The client hears of it only where that cannot be taken for something
         else: before the relay, or in a silence between two lines.
         """
-        if not self._ending:
-            self._ending = True
-            job.stop(Interruption(error))
+        if self._ending or self.job is None:
+            return
+        self._ending = True
+        interruption = Interruption(error)
+        if self.relay is None or not self._service.parking.release(self.relay, interruption):
+            self.job.stop(interruption)
 
     def described(self) -> dict[str, Any]:
         """What there is to tell of it now; names are those of SessionClosed where both have them.
@@ -148,7 +183,7 @@ class Session:
         ``state`` is login, backend (logging in there) or relay; ``started``
         is of time.time(), ``idle`` the seconds since bytes were relayed.
         """
-        peer, login, relay = self._peer, self._login, self._relay
+        peer, relay = self._peer, self.relay
         return {
             "session": self.id,
             "server": self._server.name,
@@ -159,7 +194,7 @@ class Session:
             "local": peer.local_address,
             "local_port": peer.local_port,
             "tls": " ".join(self._client.tls_described or ()),
-            "user": _text(login.user) if login else "",
+            "user": self._user,
             "method": self._method,
             "backend": self._backend_label,
             "started": time.time() - (time.monotonic() - self._started),
@@ -207,7 +242,7 @@ class Session:
         attempt = 0
         while login is not None:
             attempt += 1
-            self._login, self._method = login, login.method
+            self._user, self._method = _text(login.user), login.method
             admitted = self._admit(login, attempt)
             if not isinstance(admitted, Refused):
                 frontend.accept(admitted)
@@ -267,7 +302,8 @@ class Session:
     def _log_in(self, login: Login, verdict: Accepted) -> tuple[bytes, ...]:
         endpoint = verdict.backend
         self._backend_label = endpoint.described
-        login = self._login = login.rewritten(verdict.user, verdict.password)
+        login = login.rewritten(verdict.user, verdict.password)
+        self._user = _text(login.user)
         seconds = self._server.timeout
         began = time.monotonic()
         with TimeLimit(seconds, blame="backend", private=f"backend did not answer within {seconds:g} s"):
@@ -287,7 +323,7 @@ class Session:
             self._backend = None
 
     def _copy_both_ways(self) -> None:
-        assert self._backend is not None and self._login is not None
+        assert self._backend is not None
         events = self._service.events
         if events.wants(RelayStarted):
             events.emit(
@@ -297,21 +333,29 @@ class Session:
                     self._server.name,
                     self._service.protocol.name,
                     self._peer.address,
-                    _text(self._login.user),
+                    self._user,
                     self._method,
                     self._backend_label,
                 )
             )
-        relay = self._relay = Relay(
+        self.relay = Relay(
             self._client,
             self._backend,
             self._service.crew,
             self._service.pipes,
+            self._service.parking,
             buffer=self._server.proxy_buffer,
             idle=self._server.proxy_timeout,
         )
-        self._side = relay.run()
-        self._outcome = "done"
+        self._frontend = None  # it has no more to say, and a session is mostly this from here on
+        self._relay_on()
+
+    def _relay_on(self) -> None:
+        assert self.relay is not None
+        ended_by = self.relay.run()
+        self.is_parked = ended_by is None and not self._ending
+        if ended_by is not None:
+            self._outcome, self._side = "done", ended_by
 
     # -- the end, and what is told of it ----------------------------------------------------------
 
@@ -319,9 +363,8 @@ class Session:
         self._outcome, self._side = error.outcome, error.blame
         self._reason, self._step = str(error), error.step
 
-    def _say_farewell(self, frontend: Frontend | None, error: SessionError) -> None:
-        if frontend is None:
-            frontend = self._service.protocol.frontend(self._client, self._peer)
+    def _say_farewell(self, error: SessionError) -> None:
+        frontend = self._frontend or self._service.protocol.frontend(self._client, self._peer)
         try:
             with TimeLimit(_FAREWELL, blame="client", private="client does not read"):
                 if self._passes_on(error):
@@ -333,7 +376,7 @@ class Session:
 
     def _may_speak(self) -> bool:
         """Whether the client takes words of geomail's own for what they are, wherever it was interrupted."""
-        return not self._client.half_said and (self._relay is None or self._relay.is_quiet)
+        return not self._client.half_said and (self.relay is None or self.relay.is_quiet)
 
     def _passes_on(self, error: SessionError) -> TypeGuard[BackendRefused]:
         """Whether the client gets the backend's own words, as ``proxy_pass_error_message`` wants."""
@@ -350,14 +393,13 @@ class Session:
             service.events.emit(opened)
 
     def _remark(self, text: str) -> None:
-        user = _text(self._login.user) if self._login else ""
+        user = self._user
         protocol = self._service.protocol.name
         self._service.events.emit(
             Remark(time.time(), self.id, self._server.name, protocol, self._peer.address, user, text)
         )
 
     def _refused(self, reason: str, by: str) -> None:
-        assert self._login is not None
         self._refusals += 1
         self._service.events.emit(
             LoginRefused(
@@ -366,7 +408,7 @@ class Session:
                 self._server.name,
                 self._service.protocol.name,
                 self._peer.address,
-                _text(self._login.user),
+                self._user,
                 self._method,
                 self._backend_label if by == "backend" else "",
                 reason,
@@ -375,7 +417,7 @@ class Session:
         )
 
     def _closed(self) -> None:
-        peer, login = self._peer, self._login
+        peer = self._peer
         self._service.events.emit(
             SessionClosed(
                 time=time.time(),
@@ -387,14 +429,14 @@ class Session:
                 local=peer.local_address,
                 local_port=peer.local_port,
                 tls=" ".join(self._client.tls_described or ()),
-                user=_text(login.user) if login else "",
+                user=self._user,
                 method=self._method,
                 backend=self._backend_label,
                 outcome=self._outcome,
                 side=self._side,
                 reason=self._reason,
                 step=self._step,
-                relayed=self._relay is not None,
+                relayed=self.relay is not None,
                 refusals=self._refusals,
                 duration=time.monotonic() - self._started,
                 auth_time=self._auth_time,

@@ -14,7 +14,6 @@ from geomail.errors import Kicked, SessionError
 from geomail.selection import selection_from
 
 if TYPE_CHECKING:
-    from geomail.net.crew import Job
     from geomail.session import Session
 
 #: Sessions of one page, and those looked at for it: mail waits no longer than that takes.
@@ -26,7 +25,7 @@ class Sessions:
     """Live sessions by their number, in the order in which they began."""
 
     def __init__(self) -> None:
-        self._live: dict[int, tuple[Session, Job]] = {}
+        self._live: dict[int, Session] = {}
         self._numbers = itertools.count(1)
         self._prefix = secrets.token_hex(5)
         self._left = Event()
@@ -43,9 +42,9 @@ class Sessions:
         number = next(self._numbers)
         return number, f"{self._prefix}-{number:x}"
 
-    def add(self, number: int, session: Session, job: Job) -> None:
-        """Note that the session lives, and is run by this job."""
-        self._live[number] = session, job
+    def add(self, number: int, session: Session) -> None:
+        """Note that the session lives."""
+        self._live[number] = session
 
     def remove(self, number: int) -> None:
         """Note that the session has ended."""
@@ -59,13 +58,14 @@ class Sessions:
 
     def end_all(self, error: SessionError, seconds: float) -> None:
         """End every session, with a goodbye where one can be said; that has ``seconds`` for all."""
-        for session, job in self._live.values():
-            session.end(job, error)
+        for session in tuple(self._live.values()):
+            session.end(error)
         deadline = time.monotonic() + seconds
         while self._live and (left := deadline - time.monotonic()) > 0:
             self.await_leaving(left)
-        for _, job in tuple(self._live.values()):
-            job.kill()
+        for session in tuple(self._live.values()):
+            if session.job is not None:
+                session.job.kill()
 
     # -- what the console asks for ----------------------------------------------------------------
 
@@ -84,18 +84,18 @@ class Sessions:
     def _page(self, asked: dict[str, Any], kick: bool = False) -> dict[str, Any]:
         selection, last = selection_from(asked["select"]), asked["after"]
         found: list[dict[str, Any]] = []
-        for scanned, (number, session, job) in enumerate(self._behind(last)):
+        for scanned, (number, session) in enumerate(self._behind(last)):
             if scanned == SCANNED or len(found) == PAGE:
                 return {"sessions": found, "after": last}
             described = session.described()
             if selection.matches(described):
                 found.append(described)
                 if kick:
-                    session.end(job, Kicked("kicked by an operator"))
+                    session.end(Kicked("kicked by an operator"))
             last = number
         return {"sessions": found, "after": None}
 
-    def _behind(self, number: int) -> Iterator[tuple[int, Session, Job]]:
-        for at, (session, job) in self._live.items():
+    def _behind(self, number: int) -> Iterator[tuple[int, Session]]:
+        for at, session in self._live.items():
             if at > number:
-                yield at, session, job
+                yield at, session

@@ -8,7 +8,7 @@ import signal
 import time
 from _socket import AF_UNIX
 from _socket import socket as RawSocket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from geomail.errors import GeomailError, ShuttingDown
 from geomail.events import EventStream
 from geomail.net.crew import Crew
 from geomail.net.listen import Acceptor
+from geomail.net.parking import Parking
 from geomail.net.pipes import Pipes
 from geomail.net.resolver import Resolver
 from geomail.net.tls import TlsSide
@@ -93,6 +94,7 @@ class Worker:
         self._log = log
         log.into_background()
         self._crew = Crew()
+        self._parking = Parking(self._resume)
         self._sessions = Sessions()
         self._stop = Event()
         self._graceful = False
@@ -100,7 +102,7 @@ class Worker:
         events = EventStream()
         log.subscribe(events)
         self._feed = self._open_feed(console, events, generation) if console is not None else None
-        services = _services(config, events, self._crew, log)
+        services = _services(config, events, self._crew, self._parking, log)
         self._acceptors = [Acceptor(listener.sock) for listener in listeners]
         self._accepting = [
             gevent.spawn(self._accept, acceptor, listener, services)
@@ -179,13 +181,21 @@ class Worker:
         service = services[id(listener.server)]
         number, session_id = self._sessions.new_id()
         session = Session(session_id, service, Wire(sock, "client", listener.side), peer)
-        self._sessions.add(number, session, self._crew.start(self._serve, number, session, listener.listen))
+        self._sessions.add(number, session)
+        session.job = self._crew.start(self._serve, number, session, session.run, listener.listen)
 
-    def _serve(self, number: int, session: Session, listen: Listen) -> None:
+    def _resume(self, parked: tuple[int, Session], error: BaseException | None) -> None:
+        number, session = parked
+        session.job = self._crew.start(self._serve, number, session, session.resume, error)
+
+    def _serve(self, number: int, session: Session, act: Callable[[Any], None], argument: Any) -> None:
         try:
-            session.run(listen)
+            act(argument)
         finally:
-            self._sessions.remove(number)
+            if session.is_parked and session.relay is not None:
+                self._parking.hold(session.relay, (number, session))
+            else:
+                self._sessions.remove(number)
 
 
 def _peer(sock: RawSocket, address: Any) -> Peer:
@@ -195,7 +205,9 @@ def _peer(sock: RawSocket, address: Any) -> Peer:
     return Peer(address[0], address[1], local[0], local[1])
 
 
-def _services(config: Config, events: EventStream, crew: Crew, log: Log) -> dict[int, Service]:
+def _services(
+    config: Config, events: EventStream, crew: Crew, parking: Parking[tuple[int, Session]], log: Log
+) -> dict[int, Service]:
     directory = directory_for(config, log.say)
     resolvers: dict[Any, Resolver] = {}
     services = {}
@@ -214,5 +226,6 @@ def _services(config: Config, events: EventStream, crew: Crew, log: Log) -> dict
             events=events,
             crew=crew,
             pipes=pipes,
+            parking=parking,
         )
     return services

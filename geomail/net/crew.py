@@ -12,7 +12,7 @@ from greenlet import greenlet as RawGreenlet
 from geomail.net.timing import Clock
 
 #: Idle greenlets that are kept; each holds some 7 KiB.
-_SPARE = 256
+_SPARE = 128
 
 
 class Job:
@@ -37,6 +37,10 @@ class Job:
         if not self.finished:
             get_hub().loop.run_callback(self._throw, error)
 
+    def throw(self, error: BaseException) -> None:
+        """Throw ``error`` into it now; only in the hub, and nothing may leave it."""
+        self._throw(error)
+
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended, ``timeout`` seconds at most."""
         if not self.finished:
@@ -52,6 +56,7 @@ class Job:
         except BaseException as bug:  # noqa: BLE001
             get_hub().handle_error(self._call, type(bug), bug, bug.__traceback__)
         self.finished = True
+        del self._hand, self._call, self._arguments  # whoever keeps the job keeps nothing else
         if self._ended is not None:
             self._ended.set()
 
@@ -93,3 +98,4 @@ class _Hand(RawGreenlet):
                 self._idle.append(self)
                 self._hub.switch()
         self.clock.close()
+        del self.clock  # it refers back, and only the garbage collector would notice

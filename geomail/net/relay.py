@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from gevent import getcurrent
 
 from geomail.errors import PeerGone, PeerTimeout, TlsFailed
 from geomail.net.crew import Crew, Job
 from geomail.net.pipes import CAPACITY, Pipes
 from geomail.net.timing import TimeLimit
 from geomail.net.wire import Wire
+
+if TYPE_CHECKING:
+    from geomail.net.parking import Parking
 
 #: nginx's default ``proxy_buffer``: one memory page.
 DEFAULT_BUFFER = 4096
@@ -57,7 +63,12 @@ class IdleLimit(TimeLimit):
         """From now on the block has ``seconds``, whatever moves; later calls change nothing."""
         if self.deadline == math.inf:
             self.deadline = time.monotonic() + seconds
-            self._clock.wake_by(self.deadline)
+            if self._clock is not None:
+                self._clock.wake_by(self.deadline)
+
+
+class Park(BaseException):
+    """Thrown into the greenlets of a relay in which nothing moves, where both wait for bytes."""
 
 
 class Relay:
@@ -72,34 +83,87 @@ class Relay:
     """
 
     def __init__(
-        self, client: Wire, backend: Wire, crew: Crew, pipes: Pipes, *, buffer: int | None, idle: float
+        self,
+        client: Wire,
+        backend: Wire,
+        crew: Crew,
+        pipes: Pipes,
+        parking: Parking[Any],
+        *,
+        buffer: int | None,
+        idle: float,
     ) -> None:
         self._client = client
         self._backend = backend
         self._crew = crew
         self._pipes = pipes
+        self._parking = parking
+        self._up_job: Job | None = None
+        self._down_greenlet: Any = None
         self._smallest = buffer or DEFAULT_BUFFER
         self._largest = buffer or LARGEST_BUFFER
         self._limit = IdleLimit(idle, client, backend)
         self._ended_by: Literal["client", "backend"] | None = None
 
-    def run(self) -> Literal["client", "backend"]:
+    def run(self) -> Literal["client", "backend"] | None:
         """Copy until the end, in the calling greenlet and one of ``crew``; returns who ended it.
+
+        None: nothing moved for a while, so both greenlets were given up. Its
+        caller leaves both connections open and gives it to ``parking``; run it
+        again when that wakes it.
 
         What either side sent before its end is delivered, and the backend
         hears of the client's end at once; the rest has LINGER seconds.
         Raises PeerTimeout when nothing moved for ``idle`` seconds.
         """
-        up = self._crew.start(self._up)
+        up = self._up_job = self._crew.start(self._up)
+        self._down_greenlet = getcurrent()
+        self._parking.enter(self)
         try:
             with self._limit:
                 self._down(up)
+        except Park:
+            return None
         except PeerTimeout:
             if self._ended_by is None:
                 raise
         finally:
+            self._parking.leave(self)
+            self._down_greenlet = self._up_job = None
             up.kill()
         return self._ended_by or "backend"
+
+    # -- parking, from the hub --------------------------------------------------------------------
+
+    def may_park(self, since: float) -> bool:
+        """Whether nothing has moved after ``since``, and both directions wait for bytes."""
+        return (
+            self._limit.moved <= since
+            and self._ended_by is None
+            and self._client.is_waiting
+            and self._backend.is_waiting
+        )
+
+    def park(self) -> None:
+        """Give up both greenlets; :meth:`run` returns None."""
+        assert self._up_job is not None
+        self._up_job.throw(Park())
+        self._down_greenlet.throw(Park())
+
+    @property
+    def expires(self) -> float:
+        """When it has been idle for too long, as ``time.monotonic()`` counts."""
+        return self._limit.expires()
+
+    def watch(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Have ``callback`` called when there are bytes, or an end, on either side."""
+        self._client.watch(callback, *arguments)
+        self._backend.watch(callback, *arguments)
+
+    def stop_watching(self) -> None:
+        """Undo :meth:`watch`."""
+        self._client.stop_watching()
+        self._backend.stop_watching()
 
     @property
     def idle(self) -> float:
@@ -119,10 +183,14 @@ class Relay:
         try:
             self._copy(self._client, self._backend)
             self._end("client")
+        except Park:
+            return
         except (PeerGone, TlsFailed) as error:
             self._end("client" if error.blame == "client" else "backend")
-        finally:
+        except BaseException:
             self._limit.finish_within(LINGER)
+            raise
+        self._limit.finish_within(LINGER)
         self._backend.end_sending()
 
     def _down(self, up: Job) -> None:

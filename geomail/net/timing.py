@@ -88,6 +88,7 @@ class TimeLimit:
         self._blame: Side = blame
         self._private = private
         self._seconds = seconds
+        self._clock: Clock | None = None
         self.deadline = math.inf
 
     def start(self) -> None:
@@ -102,15 +103,17 @@ class TimeLimit:
         self.start()
         greenlet: Any = getcurrent()
         try:
-            self._clock: Clock = greenlet.clock
+            clock: Clock = greenlet.clock
         except AttributeError:
-            self._clock = greenlet.clock = Clock(greenlet)
-        self._clock.enter(self)
+            clock = greenlet.clock = Clock(greenlet)
+        self._clock = clock
+        clock.enter(self)
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        clock = self._clock
+        clock, self._clock = self._clock, None
+        assert clock is not None
         clock.leave(self)
         if error is clock and clock.fired is self:
             clock.fired = clock.__traceback__ = None

@@ -13,7 +13,8 @@ import os
 import time
 from _socket import SHUT_WR
 from _socket import socket as RawSocket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub, getcurrent
 
@@ -110,6 +111,19 @@ class Wire(Conversation):
     def can_splice(self) -> bool:
         """Whether bytes can go past this process: no TLS, nothing read ahead."""
         return self._channel is None and not self._buffer
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a greenlet waits for bytes here, and none for room."""
+        return self._reader.active and (self._writer is None or not self._writer.active)
+
+    def watch(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Have ``callback`` called in the hub while there are bytes, or an end; nobody may read meanwhile."""
+        self._reader.start(callback, *arguments)
+
+    def stop_watching(self) -> None:
+        """Undo :meth:`watch`."""
+        self._reader.stop()
 
     def wait_for_bytes(self) -> None:
         """Wait until there is something to read, or the end of the stream."""

@@ -1,0 +1,102 @@
+"""Where relays wait in which nothing moves, without a greenlet each.
+
+A suspended greenlet costs some 7 KiB, and a relay has two; most sessions of a
+mail server are idle most of the time. So a relay that has been silent for a
+while gives up its greenlets, and its two connections are watched from here. The
+first byte, or whoever wants the session to end, brings it back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from gevent import get_hub
+
+from geomail.errors import PeerTimeout
+
+if TYPE_CHECKING:
+    from geomail.net.relay import Relay
+
+#: Seconds of silence after which a relay is parked.
+PARK_AFTER = 0.5
+#: Seconds between two looks at the relays that are awake.
+_SWEEP = 0.25
+#: Relays parked since, after which the memory of their greenlets is given back to the system.
+_TRIM_EVERY = 1000
+
+Ticket = TypeVar("Ticket")
+
+
+class Parking(Generic[Ticket]):
+    """The relays of one process, awake and parked.
+
+    ``wake(ticket, error)`` is called, in the hub, when a parked relay has to go
+    on: because there are bytes, or else with the error to raise in its session.
+    """
+
+    def __init__(self, wake: Callable[[Ticket, BaseException | None], object]) -> None:
+        self._wake = wake
+        self._has_bytes = self._release  # one for all watchers
+        self._awake: dict[Relay, None] = {}
+        self._parked: dict[Relay, Ticket] = {}
+        self._first_expiry = math.inf
+        self._untrimmed = 0
+        self._timer = get_hub().loop.timer(_SWEEP, _SWEEP, ref=False)
+        self._timer.start(self._sweep)
+
+    def __len__(self) -> int:
+        return len(self._parked)
+
+    def enter(self, relay: Relay) -> None:
+        """The relay runs: it is looked at from now on."""
+        self._awake[relay] = None
+
+    def leave(self, relay: Relay) -> None:
+        """The relay runs no more."""
+        del self._awake[relay]
+
+    def hold(self, relay: Relay, ticket: Ticket) -> None:
+        """Watch the connections of a relay that gave up its greenlets."""
+        self._parked[relay] = ticket
+        self._first_expiry = min(self._first_expiry, relay.expires)
+        relay.watch(self._has_bytes, relay)
+
+    def release(self, relay: Relay, error: BaseException) -> bool:
+        """Wake a relay to raise ``error`` in its session; False if it is not parked."""
+        if relay not in self._parked:
+            return False
+        self._release(relay, error)
+        return True
+
+    def close(self) -> None:
+        """Look at nothing any more."""
+        self._timer.close()
+
+    def _release(self, relay: Relay, error: BaseException | None = None) -> None:
+        ticket = self._parked.pop(relay)
+        relay.stop_watching()
+        self._wake(ticket, error)
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for relay in [relay for relay in self._awake if relay.may_park(now - PARK_AFTER)]:
+            relay.park()
+            self._untrimmed += 1
+        if self._untrimmed >= _TRIM_EVERY:
+            self._untrimmed = 0
+            _trim()
+        if self._first_expiry <= now:
+            for relay in [relay for relay in self._parked if relay.expires <= now]:
+                self._release(relay, PeerTimeout("nothing moved for proxy_timeout", blame="client"))
+            self._first_expiry = min((relay.expires for relay in self._parked), default=math.inf)
+
+
+def _trim() -> None:
+    """Have the C library return freed memory: it keeps whatever lies below something still in use."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
+    if trim is not None:
+        trim(0)
