@@ -114,7 +114,7 @@ class Session:
         self.job: Job | None = None
         self.relay: Relay | None = None
         self.is_parked = False
-        self._ending = False
+        self._ending: Interruption | None = None
         self._started = time.monotonic()
         self._auth_time: float | None = None
         self._connect_time: float | None = None
@@ -170,12 +170,11 @@ class Session:
         The client hears of it only where that cannot be taken for something
         else: before the relay, or in a silence between two lines.
         """
-        if self._ending or self.job is None:
+        if self._ending is not None or self.job is None:
             return
-        self._ending = True
-        interruption = Interruption(error)
-        if self.relay is None or not self._service.parking.release(self.relay, interruption):
-            self.job.stop(interruption)
+        self._ending = Interruption(error)
+        if self.relay is None or not self._service.parking.release(self.relay, self._ending):
+            self.job.stop(self._ending)
 
     def described(self) -> dict[str, Any]:
         """What there is to tell of it now; names are those of SessionClosed where both have them.
@@ -353,7 +352,9 @@ class Session:
     def _relay_on(self) -> None:
         assert self.relay is not None
         ended_by = self.relay.run()
-        self.is_parked = ended_by is None and not self._ending
+        if ended_by is None and self._ending is not None:
+            raise self._ending  # which came when nobody could be told any more
+        self.is_parked = ended_by is None
         if ended_by is not None:
             self._outcome, self._side = "done", ended_by
 

@@ -115,7 +115,9 @@ class Wire(Conversation):
     @property
     def is_waiting(self) -> bool:
         """Whether a greenlet waits for bytes here, and none for room."""
-        return self._reader.active and (self._writer is None or not self._writer.active)
+        reader: Any = self._reader  # gevent's types leave "active" out
+        writer: Any = self._writer
+        return bool(reader.active and not (writer is not None and writer.active))
 
     def watch(self, callback: Callable[..., object], *arguments: Any) -> None:
         """Have ``callback`` called in the hub while there are bytes, or an end; nobody may read meanwhile."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import gevent
+from gevent.event import AsyncResult
 
 from geomail.errors import Side
 from geomail.net.crew import Crew
+from geomail.net.parking import Parking
 from geomail.net.pipes import Pipes
 from geomail.net.relay import Relay
 from geomail.net.tls import TlsSide
@@ -51,17 +53,34 @@ class Legs:
         self.backend, self.backend_wire, self.backend_asked = backend.peer, backend.wire, backend.asked
         self.crew = Crew()
         self.pipes = Pipes()
+        self.parking: Parking[AsyncResult[BaseException | None]] = Parking(AsyncResult.set)
+        self.times_parked = 0
         self._session: gevent.Greenlet[..., str] | None = None
 
     def relay(self, buffer: int | None = None, idle: float = 30.0) -> None:
         """Relay between them, and close both wires at the end, as a session does."""
-        relay = Relay(self.client_wire, self.backend_wire, self.crew, self.pipes, buffer=buffer, idle=idle)
+        relay = self.relaying = Relay(
+            self.client_wire,
+            self.backend_wire,
+            self.crew,
+            self.pipes,
+            self.parking,
+            buffer=buffer,
+            idle=idle,
+        )
         self._session = gevent.spawn(self._run, relay)
 
     def _run(self, relay: Relay) -> str:
         try:
-            return relay.run()
+            while (ended_by := relay.run()) is None:
+                self.times_parked += 1
+                woken: AsyncResult[BaseException | None] = AsyncResult()
+                self.parking.hold(relay, woken)
+                if (error := woken.get()) is not None:
+                    raise error
+            return ended_by
         finally:
+            self.parking.close()
             self.client_wire.close()
             self.backend_wire.close()
             self.pipes.close()
