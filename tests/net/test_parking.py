@@ -119,7 +119,8 @@ def test_nothing_is_lost_by_coming_and_going(legs: Legs) -> None:
         gevent.spawn(read_exactly, receiver, sum(len(part) for part, _ in words))
         for _, receiver, words in pairs
     ]
-    gevent.joinall([*talking, *heard], timeout=20, raise_error=True)
+    jobs: list[gevent.Greenlet[..., object]] = [*talking, *heard]  # type: ignore[list-item]
+    gevent.joinall(jobs, timeout=20, raise_error=True)
     assert [job.value for job in heard] == [b"".join(part for part, _ in words) for _, _, words in pairs]
     assert legs.times_parked > 20
     legs.leave()
