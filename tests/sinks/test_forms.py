@@ -128,8 +128,13 @@ def test_a_name_has_no_marks_of_dovecot_lines(tmp_path: Path, name: str) -> None
 
 
 NOTHING_KNOWN: dict[str, Any] = {
-    **{"method": "", "tls": "", "backend": "", "client_port": 0},
-    **{"auth_time": None, "connect_time": None, "login_time": None},
+    "method": "",
+    "tls": "",
+    "backend": "",
+    "client_port": 0,
+    "auth_time": None,
+    "connect_time": None,
+    "login_time": None,
 }
 LINES = {
     "text": [
