@@ -65,14 +65,18 @@ def _spelling(secret: bytes) -> bytes:
 
 
 def _character(character: str) -> bytes:
+    if character.isascii():
+        return _byte(ord(character))
+    cases = {one for one in (character, character.lower(), character.upper()) if len(one) == 1}
+    return b"(?:%b)" % b"|".join(spelling for one in sorted(cases) for spelling in _beyond_ascii(one))
+
+
+def _beyond_ascii(character: str) -> Iterator[bytes]:
     code = ord(character)
-    if code < 0x80:
-        return _byte(code)
-    spellings = [b"".join(map(_byte, character.encode())), rb"\\u%04x" % code, rb"\\U%08x" % code]
-    spellings += [b"&#0*%d;" % code, b"&#x0*%x;" % code]
+    yield b"".join(map(_byte, character.encode()))
+    yield from (rb"\\u%04x" % code, rb"\\U%08x" % code, b"&#0*%d;" % code, b"&#x0*%x;" % code)
     if code < 0x100:
-        spellings.append(_byte(code))
-    return b"(?:%b)" % b"|".join(spellings)
+        yield _byte(code)
 
 
 def _byte(code: int) -> bytes:

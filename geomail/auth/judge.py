@@ -139,10 +139,7 @@ class Judge:
         elif value == b"WAIT":
             yield "ok", "the question is put again after Auth-Wait"
         elif value.strip(b"\t .").upper() in _STATUSES:
-            yield (
-                "error",
-                f"not {' or '.join(s.decode() for s in _STATUSES)} letter by letter: this is a refusal",
-            )
+            yield "error", "not OK or WAIT, letter by letter: this is a refusal in these words"
         elif not value:
             yield "warning", "a refusal without words, which nginx takes for success in SMTP"
         else:

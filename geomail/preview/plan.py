@@ -105,8 +105,8 @@ class Preview:
         except SessionError as error:
             return failed(error, recorder)
         if isinstance(admitted, Refused):
-            text = recorder.shown(admitted.refusal.text) or "no such user"
-            return Ending("refused", reason=f"{self.stage.asked} refuses the login: {text}")
+            words = admitted.reason.encode() or admitted.refusal.text or b"no such user"
+            return Ending("refused", reason=f"{self.stage.asked} refuses the login: {recorder.shown(words)}")
         return admitted
 
     def run(self, scene: Scene, watch: Callable[[Step], None]) -> Ending:

@@ -1,0 +1,226 @@
+"""What is said about an auth service's answers, line by line and as a whole."""
+
+from typing import Literal
+
+import pytest
+
+from geomail.auth.http import HttpSource
+from geomail.auth.trial import Trial, put_to
+from geomail.backends import Backends
+from geomail.protocols.base import Login
+from tests.auth.support import BACKENDS, source
+from tests.net.raw_service import CLOSE, Action, RawService, closed_port
+from tests.protocols.support import peer
+
+PLAIN = Login("plain", b"u", b"p")
+DIGEST = Login("cram-md5", b"u", b"d" * 32, salt=b"<s>")
+OK = ("Auth-Status: OK", "Auth-Server: 192.0.2.11", "Auth-Port: 143")
+NO = ("Auth-Status: no", "Auth-Wait: 1")
+END = "Content-Length: 0"
+UNKNOWN = "warning: neither geomail nor nginx knows this header"
+Protocol = Literal["smtp", "imap", "pop3"]
+
+
+def tried(*answer: Action, protocol: Protocol = "imap", login: Login = PLAIN, needs: bool = True) -> Trial:
+    """What comes of these bytes as an answer."""
+    with RawService(answer) as service:
+        asking = source(protocol, auth_http=f"http://127.0.0.1:{service.port}/", auth_http_timeout=1)
+        assert isinstance(asking, HttpSource)
+        try:
+            return put_to(asking, login, peer(), protocol, Backends(BACKENDS, protocol), needs_password=needs)
+        finally:
+            asking.close()
+
+
+def answer(*headers: str, status: str = "HTTP/1.1 200 OK") -> bytes:
+    return "\r\n".join((status, *headers, END, "", "")).encode("latin-1")
+
+
+def said(trial: Trial) -> dict[str, list[str]]:
+    """By the header it is about ("" for the whole), what is said: severity, and text if it is of weight."""
+    found: dict[str, list[str]] = {}
+    for finding in trial.findings:
+        header = "" if finding.line is None else trial.head[finding.line].decode("latin-1").partition(":")[0]
+        if finding.severity != "ok":
+            found.setdefault(header, []).append(f"{finding.severity}: {finding.text}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        OK,
+        ("auth-status: OK", "AUTH-SERVER: 2001:db8::1", "Auth-Port: 993"),
+        (*OK, "Auth-User: other", "Auth-Pass: other"),
+        NO,
+        ("Auth-Status: WAIT", "Auth-Wait: 5"),
+    ],
+)
+def test_nothing_is_said_against_an_answer_that_works_everywhere(headers: tuple[str, ...]) -> None:
+    trial = tried(answer(*headers))
+
+    assert said(trial) == {}
+    assert trial.problem == ""
+
+
+@pytest.mark.parametrize(
+    ("headers", "header", "start"),
+    [
+        # what lets a login fail that was to succeed
+        (("Auth-Status: OK", "Auth-Server: 192.0.2.1"), "", "error: Auth-Port is missing"),
+        (("Auth-Status: OK", "Auth-Port: 1"), "", "error: Auth-Server is missing"),
+        (("Auth-Status: ok", *OK[1:]), "Auth-Status", "error: not OK or WAIT, letter by letter"),
+        (("Auth-Status:\tOK", *OK[1:]), "Auth-Status", "warning: the tab is part of the value"),
+        ((*OK[:2], "Auth-Port: 0"), "Auth-Port", "error: no port"),
+        ((*OK[:2], "Auth-Port: 70000"), "Auth-Port", "error: no port"),
+        ((*OK[:2], "Auth-Port: 25 "), "", ""),
+        (("Auth-Status: OK", "Auth-Server: unix:/x", "Auth-Port: 1"), "Auth-Server", "error: neither an IP"),
+        ((*OK, "Auth-Backend: nothing"), "Auth-Backend", "error: there is no such table"),
+        ((*OK, "Auth_User: u"), "Auth_User", "error: the name of a header has letters"),
+        ((*OK, " folded"), " folded", "error: a header does not go on"),
+        # what nginx takes differently
+        (("Auth-Status: OK", "Auth-Server: mx.test", "Auth-Port: 1"), "Auth-Server", "warning: a name"),
+        (("Auth-Status: OK", "Auth-Server: [::1]", "Auth-Port: 1"), "Auth-Server", "warning: nginx wants an"),
+        (("Auth-Status: OK", "Auth-Backend: one"), "Auth-Backend", "note: geomail's own"),
+        ((*OK, f"X-Long: {'x' * 1000}"), "", "warning: 1106 bytes of headers: nginx takes 1024"),
+        (("Auth-Status: WAIT",), "", "warning: WAIT without Auth-Wait"),
+        (("Auth-Status: ", "Auth-Wait: 1"), "Auth-Status", "warning: a refusal without words"),
+        # what has no effect, or another one than meant
+        (OK[1:], "", "warning: Auth-Status is missing"),
+        ((*OK, "Auth-Wait: 3"), "Auth-Wait", "note: no effect"),
+        ((*NO, "Auth-Server: 192.0.2.1"), "Auth-Server", "note: no effect"),
+        ((*NO, "Auth-Port: 1"), "Auth-Port", "note: no effect"),
+        ((*NO, "Auth-Backend: one"), "Auth-Backend", "note: no effect"),
+        ((*NO, "Auth-Pass: x"), "Auth-Pass", "note: no effect"),
+        ((*NO, "Auth-Error-Code: 535"), "Auth-Error-Code", "note: no effect: it counts in SMTP alone"),
+        (("Auth-Status: no", "Auth-Wait: soon"), "Auth-Wait", "warning: no number of seconds"),
+        (("Auth-Status: no", "Auth-Wait: 9999"), "Auth-Wait", "warning: geomail waits 3600 seconds at most"),
+        (("Auth-Status: no",), "", "note: without Auth-Wait the session is closed"),
+        (("Auth-Status: no", "Auth-Wait: 0"), "", "note: without Auth-Wait the session is closed"),
+        (
+            (f"Auth-Status: {'x' * 500}", "Auth-Wait: 1"),
+            "Auth-Status",
+            "warning: geomail cuts them after 480",
+        ),
+        (("Auth-Status: n\xf6", "Auth-Wait: 1"), "Auth-Status", "note: not ASCII"),
+        ((*OK, "Auth-User: a%40b"), "Auth-User", "note: taken as it stands"),
+        ((*OK, "Auth-Pass: a%40b"), "Auth-Pass", "note: taken as it stands"),
+        (
+            (*OK, "Auth-Prot: 1"),
+            "Auth-Prot",
+            f"{UNKNOWN}: is Auth-Port",
+        ),
+        ((*OK, "Auth-Zzzzzzzz: 1"), "Auth-Zzzzzzzz", UNKNOWN),
+        ((*OK, "X-Trace: 1"), "X-Trace", "note: neither geomail nor nginx looks at it"),
+        ((*OK, "Auth-Port"), "Auth-Port", "note: given before"),
+        ((*OK, "X-Nothing"), "X-Nothing", "warning: no colon"),
+    ],
+)
+def test_what_is_said(headers: tuple[str, ...], header: str, start: str) -> None:
+    found = said(tried(answer(*headers)))
+
+    if not start:
+        assert found == {}
+    else:
+        assert any(text.startswith(start) for text in found[header]), found
+
+
+@pytest.mark.parametrize(
+    ("headers", "start"),
+    [
+        (("Auth-Status: no", "Auth-Error-Code: 454 4.7.0"), None),
+        (("Auth-Status: no", "Auth-Error-Code: soon"), "warning: no such code"),
+        ((*OK, "Auth-Error-Code: 535"), "note: no effect: it counts where the login is refused"),
+    ],
+)
+def test_error_codes_in_smtp(headers: tuple[str, ...], start: str | None) -> None:
+    found = said(tried(answer(*headers), protocol="smtp")).get("Auth-Error-Code", [])
+
+    assert found == [] if start is None else found[0].startswith(start)
+
+
+def test_a_code_in_the_words_of_a_refusal_comes_twice() -> None:
+    [text] = said(tried(answer("Auth-Status: 535 5.7.8 no", "Auth-Wait: 1"), protocol="smtp"))["Auth-Status"]
+
+    assert text.startswith("warning: a reply code is put before it")
+
+
+@pytest.mark.parametrize(
+    ("status", "start"),
+    [
+        ("HTTP/1.1 403 Forbidden", "warning: the status counts for nothing"),
+        ("HTTP/1.0 200 OK", "note: the connection is not kept"),
+        ("Auth-User: u", "note: no status line"),
+    ],
+)
+def test_status_lines(status: str, start: str) -> None:
+    trial = tried(answer(*OK, status=status))
+
+    assert trial.verdict is not None
+    assert any(text.startswith(start) for texts in said(trial).values() for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("end", "start"),
+    [
+        (("Connection: close", "Content-Length: 0", "", ""), "note: Connection: close"),
+        (("", "body"), "warning: the body has no end"),
+        (("Content-Length: 9", "", "body"), "warning: the body did not come in time"),
+        (("Content-Length: 999999", "", "body"), "warning: the body did not come in time"),
+        (("Transfer-Encoding: chunked", "", "4", "body", "0", "", ""), None),
+        (("Content-Length: 4", "", "body"), None),
+    ],
+)
+def test_bodies(end: tuple[str, ...], start: str | None) -> None:
+    text = "\r\n".join(("HTTP/1.1 200 OK", *OK, *end)).encode()
+    found = said(tried(text, 1.2 if start else 0.0)).get("", [])
+
+    assert found == [] if start is None else found[0].startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("login", "protocol", "needs", "missing"),
+    [(DIGEST, "imap", True, True), (DIGEST, "smtp", True, True), (DIGEST, "smtp", False, False)],
+)
+def test_a_digest_is_no_password(login: Login, protocol: Protocol, needs: bool, missing: bool) -> None:
+    found = said(tried(answer(*OK), login=login, protocol=protocol, needs=needs))
+    assert ("" in found) == missing
+
+    with_password = tried(answer(*OK, "Auth-Pass: p"), login=login, protocol=protocol, needs=needs)
+    assert said(with_password) == {}
+
+
+@pytest.mark.parametrize(
+    ("actions", "problem", "lines"),
+    [
+        ((b"HTTP/1.1 200 OK\r\nAuth-Status: O", CLOSE), "gave no complete answer", 2),
+        ((CLOSE,), "gave no complete answer", 0),
+        ((b"HTTP/1.1 200 OK\r\n", 3.0), "timed out", 1),
+        ((b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20000,), "sent more than 16384 bytes", 2),
+        ((b"\x16\x03\x01\x02\r\n\r\n",), "sent invalid header", 1),
+    ],
+)
+def test_what_came_is_kept_where_it_is_no_answer(
+    actions: tuple[Action, ...], problem: str, lines: int
+) -> None:
+    trial = tried(*actions)
+
+    assert problem in trial.problem
+    assert trial.verdict is None
+    assert len(trial.head) == lines
+
+
+def test_interim_answers_are_no_answers() -> None:
+    trial = tried(b"HTTP/1.1 100 Continue\r\n\r\n" + answer(*OK))
+
+    assert trial.head[0] == b"HTTP/1.1 200 OK"
+
+
+def test_a_service_that_is_down() -> None:
+    asking = source("imap", auth_http=f"http://127.0.0.1:{closed_port()}/")
+    assert isinstance(asking, HttpSource)
+
+    trial = put_to(asking, PLAIN, peer(), "imap", Backends(BACKENDS, "imap"), needs_password=True)
+
+    assert "cannot be reached" in trial.problem
+    assert (trial.head, trial.findings) == ((), ())
