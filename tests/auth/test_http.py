@@ -12,6 +12,7 @@ import pytest
 from geomail.auth import http
 from geomail.auth.base import Accepted, Refused, Source
 from geomail.auth.http import escaped
+from geomail.certificates import ClientCertificate
 from geomail.errors import AuthUnavailable, Farewell, PeerTimeout
 from geomail.protocols.base import Login, Peer, ProxyAddresses, Refusal
 from tests.auth.support import source
@@ -74,6 +75,23 @@ SMTP_END = (
 IMAP_END = ("Auth-Protocol: imap", "Auth-Login-Attempt: 1", "Client-IP: 192.0.2.7")
 V6 = Peer("2001:db8::7", 1, "2001:db8::1", 993)
 SALT = "<1.2@mx.test>"
+
+TLS = ("TLSv1.3", "TLS_AES_256_GCM_SHA384")
+TLS_LINES = ("Auth-SSL: on", "Auth-SSL-Protocol: TLSv1.3", "Auth-SSL-Cipher: TLS_AES_256_GCM_SHA384")
+CERTIFICATE = ClientCertificate(
+    der=b"certificate, in DER",
+    subject="CN=cli ent.test,O=Ac me,C=US",
+    issuer="CN=ca",
+    serial="41735EF5697821E377A5BD72F8725E3FBA2C4A57",
+    fingerprint="968edc86557d0ce5edde8d5d3ee9bdf43b8564ce",
+)
+CERTIFICATE_LINES = (
+    "Auth-SSL-Subject: CN=cli ent.test,O=Ac me,C=US",
+    "Auth-SSL-Issuer: CN=ca",
+    "Auth-SSL-Serial: 41735EF5697821E377A5BD72F8725E3FBA2C4A57",
+    "Auth-SSL-Fingerprint: 968edc86557d0ce5edde8d5d3ee9bdf43b8564ce",
+)
+LOGGED_IN = ("Auth-Method: plain", "Auth-User: u", "Auth-Pass: p", *IMAP_END)
 
 QUESTIONS: dict[str, tuple[str, Login, Peer, tuple[str, ...]]] = {
     "smtp": (
@@ -164,6 +182,26 @@ QUESTIONS: dict[str, tuple[str, Login, Peer, tuple[str, ...]]] = {
         Peer("unix:", 0, "unix:/run/imap", 0),
         ("Auth-Method: plain", "Auth-User: u", "Auth-Pass: p", *IMAP_END[:2], "Client-IP: unix:"),
     ),
+    "a client without a certificate": (
+        "imap",
+        PLAIN,
+        replace(peer(), tls=TLS, certificate=ClientCertificate()),
+        (*LOGGED_IN, *TLS_LINES, "Auth-SSL-Verify: NONE"),
+    ),
+    "a client with a certificate": (
+        "imap",
+        PLAIN,
+        replace(peer(), tls=TLS, certificate=CERTIFICATE),
+        (*LOGGED_IN, *TLS_LINES, "Auth-SSL-Verify: SUCCESS", *CERTIFICATE_LINES),
+    ),
+    "a client with an untrusted certificate": (
+        "imap",
+        PLAIN,
+        replace(
+            peer(), tls=TLS, certificate=replace(CERTIFICATE, error=18, reason="self-signed certificate")
+        ),
+        (*LOGGED_IN, *TLS_LINES, "Auth-SSL-Verify: FAILED:self-signed certificate", *CERTIFICATE_LINES),
+    ),
     "everything": (
         "smtp",
         Login("none", helo=b"me", mail=b"MAIL FROM:<a>", rcpt=b"RCPT TO:<b>"),
@@ -206,6 +244,18 @@ def test_the_target_is_sent_as_it_stands_and_the_host_without_its_port(
     url: str, first: tuple[str, str], sources: Sources
 ) -> None:
     assert asked(sources, OK, auth_http=url)[1].startswith("\r\n".join((*first, "Auth-Method:")).encode())
+
+
+def test_the_whole_certificate_is_sent_where_that_is_wanted(sources: Sources) -> None:
+    client = replace(peer(), tls=TLS, certificate=CERTIFICATE)
+    pem = "-----BEGIN%20CERTIFICATE-----%0AY2VydGlmaWNhdGUsIGluIERFUg==%0A-----END%20CERTIFICATE-----%0A"
+
+    _, request = asked(sources, OK, client=client, auth_http_pass_client_cert="on")
+    assert request.endswith(f"{CERTIFICATE_LINES[-1]}\r\nAuth-SSL-Cert: {pem}\r\n\r\n".encode())
+
+    for other in (replace(client, certificate=ClientCertificate()), replace(client, certificate=None)):
+        _, request = asked(sources, OK, client=other, auth_http_pass_client_cert="on")
+        assert b"Auth-SSL-Cert" not in request
 
 
 def test_headers_of_the_configuration_come_last(sources: Sources) -> None:

@@ -11,11 +11,12 @@ from _socket import socket as RawSocket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
 
-from geomail.net.listen import Acceptor, bind
+from geomail.net.listen import IPPROTO_MPTCP, Acceptor, bind, tune
 from tests.net.support import within
 
 
@@ -222,3 +223,74 @@ def test_anybody_who_reaches_a_unix_socket_may_connect(tmp_path: Path) -> None:
         os.umask(mask)
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
+
+
+# -- what can be tuned ----------------------------------------------------------------------------
+
+
+def option(sock: RawSocket, level: int, name: int) -> int:
+    value = sock.getsockopt(level, name)
+    assert isinstance(value, int)
+    return value
+
+
+PLAIN: dict[str, Any] = {"backlog": 8, "rcvbuf": None, "sndbuf": None, "keepalive": True}
+
+
+@pytest.mark.parametrize(
+    ("tuned", "level", "name", "value"),
+    [
+        ({"rcvbuf": 8192}, socket.SOL_SOCKET, socket.SO_RCVBUF, 2 * 8192),
+        ({"sndbuf": 8192}, socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * 8192),
+        ({"keepalive": True}, socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        ({"keepalive": False}, socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0),
+        ({"keepalive": (60, None, None)}, socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        ({"keepalive": (60, None, None)}, socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+        ({"keepalive": (None, 7, None)}, socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 7),
+        ({"keepalive": (None, None, 3)}, socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    ],
+)
+def test_accepted_connections_are_as_the_listener_is_tuned(
+    tuned: dict[str, Any], level: int, name: int, value: int
+) -> None:
+    listener = bind(host="127.0.0.1", port=0, path="")
+    tune(listener, **{**PLAIN, **tuned})
+    with closing(Acceptor(listener)) as acceptor, client_of(listener):
+        sock, _ = within(1, acceptor.accept)
+        with closing(sock):
+            assert option(sock, level, name) == value
+
+
+def test_a_unix_listener_has_only_a_backlog_and_buffers(tmp_path: Path) -> None:
+    with closing(bind(host="", port=0, path=str(tmp_path / "imap"))) as listener:
+        tune(listener, backlog=1, rcvbuf=None, sndbuf=8192, keepalive=(1, 2, 3))
+        assert option(listener, socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 8192
+
+
+def test_the_backlog_bounds_who_may_wait() -> None:
+    with ExitStack() as opened:
+        listener = opened.enter_context(closing(bind(host="127.0.0.1", port=0, path="")))
+        tune(listener, **{**PLAIN, "backlog": 1})
+        connected = 0
+        for _ in range(6):
+            client = opened.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+            gevent.sleep(0.05)
+            connected += client.connect_ex(listener.getsockname()) in (0, errno.EISCONN)
+        assert 1 <= connected <= 2
+
+
+def test_an_ipv6_wildcard_may_take_ipv4_too() -> None:
+    listener = bind(host="::", port=0, path="", ipv6only=False)
+    with closing(Acceptor(listener)) as acceptor, socket.socket() as client:
+        client.settimeout(5)
+        client.connect(("127.0.0.1", listener.getsockname()[1]))
+        sock, address = within(1, acceptor.accept)
+        with closing(sock):
+            assert address[0] == "::ffff:127.0.0.1"
+
+
+def test_multipath_where_the_system_has_it() -> None:
+    with closing(bind(host="127.0.0.1", port=0, path="", multipath=True)) as listener, client_of(listener):
+        assert listener.proto in (0, IPPROTO_MPTCP)

@@ -375,6 +375,26 @@ def test_what_was_kept_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(server.asked) == 6
 
 
+def test_how_long_answers_are_kept_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic
+    with NameServer(FOUND) as server:
+        names = Resolver([server.address], 5, valid=600)
+        names.client_name(ADDRESS)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 590)
+        assert names.client_name(ADDRESS).name == b"client.test"
+        assert len(server.asked) == 3
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 610)
+        names.client_name(ADDRESS)
+        assert len(server.asked) == 6
+
+
+@pytest.mark.parametrize(("families", "asked"), [({"ipv6": False}, [A]), ({"ipv4": False}, [AAAA])])
+def test_only_one_family_is_asked_for(families: dict[str, bool], asked: list[str]) -> None:
+    with NameServer(FOUND) as server:
+        Resolver([server.address], 5, **families).client_name(ADDRESS)
+        assert server.asked == [POINTER, *asked]
+
+
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver, "CACHE_SIZE", 2)
     zone = {f"{name}.test. A": (f"{name}.test. 60 IN A 192.0.2.1",) for name in "abc"}

@@ -1,12 +1,14 @@
 """The PROXY header: written byte for byte as nginx writes it, read whatever the pieces it comes in."""
 
 import contextlib
+from dataclasses import replace
 from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geomail.certificates import TlsDetails
 from geomail.conversation import Conversation, Rehearsal
 from geomail.errors import PeerGone, ProxyHeaderError
 from geomail.protocols import proxy_header
@@ -121,6 +123,66 @@ def test_version_2_promotes_what_is_mixed(source: str, destination: str, told: t
 
     assert header[13] == 0x21
     assert addresses == ProxyAddresses(told[0], 41184, told[1], 587)
+
+
+SHOWN_IN_NGINX = TlsDetails(
+    version="TLSv1.3",
+    cipher="TLS_AES_256_GCM_SHA384",
+    server_name=b"sni.test",
+    alpn=b"smtp",
+    certificate="connection",
+    verify=0,
+    common_name=b"cli ent.test",
+    signature="RSA-SHA256",
+    key="RSA2048",
+)
+
+
+def tlv(kind: int, value: bytes) -> bytes:
+    return bytes((kind,)) + len(value).to_bytes(2, "big") + value
+
+
+def tls_tlvs(details: TlsDetails, client: Peer | None = None) -> bytes:
+    """What stands between the addresses and the checksum."""
+    told = replace(client or peer(V4, local="192.0.2.1"), tls_details=details)
+    header, _ = proxy_header.written("v2", told)
+    assert int.from_bytes(header[14:16], "big") == len(header) - 16
+    if client is None:
+        assert proxy_header.read(Pieces(header)) == V4_TOLD
+    return header[16 + (12 if client is None else 0) : -7]
+
+
+def test_the_tls_of_a_client_is_told_as_nginx_tells_it() -> None:
+    assert tls_tlvs(SHOWN_IN_NGINX) == (
+        tlv(0x02, b"sni.test")
+        + tlv(0x01, b"smtp")
+        + bytes.fromhex("20 004E 07 00000000")
+        + tlv(0x21, b"TLSv1.3")
+        + tlv(0x22, b"cli ent.test")
+        + tlv(0x23, b"TLS_AES_256_GCM_SHA384")
+        + tlv(0x24, b"RSA-SHA256")
+        + tlv(0x25, b"RSA2048")
+    )
+
+
+def test_what_a_client_did_not_say_is_left_out() -> None:
+    silent = replace(
+        SHOWN_IN_NGINX, server_name=None, alpn=None, certificate="none", verify=1, common_name=b""
+    )
+    assert tls_tlvs(silent).startswith(bytes.fromhex("20 003F 01 00000001 21"))
+
+
+def test_a_certificate_of_the_resumed_session_is_told_as_one() -> None:
+    resumed = replace(SHOWN_IN_NGINX, server_name=None, alpn=None, certificate="session", verify=18)
+    assert tls_tlvs(resumed)[3:8] == bytes.fromhex("05 00000012")
+
+
+def test_tls_on_a_unix_socket() -> None:
+    assert tls_tlvs(SHOWN_IN_NGINX, peer("unix:", 0, "unix:/run/x", 0)).startswith(tlv(0x02, b"sni.test"))
+
+
+def test_a_name_without_end_is_cut() -> None:
+    assert len(tls_tlvs(replace(SHOWN_IN_NGINX, common_name=b"x" * 70_000))) < 500
 
 
 def test_crc32c_of_the_standard_vectors() -> None:
@@ -247,3 +309,43 @@ def test_the_header_is_shown_once() -> None:
 def test_anything_else_is_a_session_error(data: bytes, start: bytes) -> None:
     with contextlib.suppress(PeerGone, ProxyHeaderError):
         proxy_header.read(Pieces(start + data))
+
+
+# -- who is believed ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trusted", "sender", "believed"),
+    [
+        ((), "127.0.0.1", False),
+        ((), "unix:", False),
+        (("127.0.0.1",), "127.0.0.1", True),
+        (("127.0.0.1",), "127.0.0.2", False),
+        (("127.0.0.0/8",), "127.3.2.1", True),
+        (("127.0.0.1/8",), "127.3.2.1", True),
+        (("10.0.0.0/8", "127.0.0.0/8"), "127.0.0.1", True),
+        (("0.0.0.0/0",), "192.0.2.1", True),
+        (("0.0.0.0/0",), "2001:db8::1", False),
+        (("0.0.0.0/0", "::/0"), "unix:", False),
+        (("::/0",), "192.0.2.1", False),
+        (("10.0.0.0/8",), "::ffff:10.1.2.3", True),
+        (("2001:db8::/32",), "2001:db8:1::1", True),
+        (("fe80::/10",), "fe80::1%eth0", True),
+        (("unix:",), "unix:", True),
+        (("unix:",), "127.0.0.1", False),
+    ],
+)
+def test_whose_word_counts(trusted: tuple[str, ...], sender: str, believed: bool) -> None:
+    client = peer(sender, 4711)
+    header = Pieces(b"PROXY TCP4 192.0.2.7 192.0.2.1 41184 587\r\n")
+    proxy_header.introduce(header, client, proxy_header.Senders(trusted))
+
+    assert client.proxy == V4_TOLD
+    assert (client.address, client.port) == ((V4, 41184) if believed else (sender, 4711))
+
+
+def test_a_header_without_addresses_changes_nothing() -> None:
+    client = peer("127.0.0.1", 4711)
+    proxy_header.introduce(Pieces(b"PROXY UNKNOWN\r\n"), client, proxy_header.Senders(("127.0.0.1",)))
+
+    assert client == peer("127.0.0.1", 4711)

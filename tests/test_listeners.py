@@ -1,0 +1,89 @@
+"""What a configuration listens on, and what becomes of it when the configuration changes."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geomail.config.schema import Config, Server
+from geomail.listeners import CannotListen, close_vanished, open_listeners, tls_side
+from geomail.worker import Listener
+from tests.servers.support import free_port
+
+
+def config(*servers: dict[str, Any]) -> Config:
+    return Config(servers=tuple(Server.model_validate({"protocol": "imap", **server}) for server in servers))
+
+
+@contextmanager
+def listening(wanted: Config, previous: list[Listener] | None = None) -> Iterator[list[Listener]]:
+    listeners = open_listeners(wanted, previous or [])
+    try:
+        yield listeners
+    finally:
+        close_vanished(listeners, [])
+
+
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as client:
+        client.settimeout(5)
+        return client.connect_ex((host, port)) == 0
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_address_shares_the_socket_of_its_wildcard(order: int) -> None:
+    port = free_port()
+    servers: list[dict[str, Any]] = [
+        {"name": "all", "listen": f"*:{port}"},
+        {"name": "one", "listen": [f"127.0.0.1:{port} bind", f"127.0.0.3:{port} proxy_protocol"]},
+    ]
+    wanted = config(*servers[::order], {"name": "six", "listen": f"[::1]:{port}"})
+    with listening(wanted) as listeners:
+        assert sorted(listener.server.name for listener in listeners) == ["all", "six"]
+        (whole,) = (listener for listener in listeners if listener.server.name == "all")
+        names = {host: whole.at(host).server.name for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
+        assert names == {"127.0.0.1": "one", "127.0.0.2": "all", "127.0.0.3": "one"}
+        assert whole.at("127.0.0.3").listen.proxy_protocol
+        assert accepts(port)
+        assert accepts(port, "::1")
+
+
+def test_an_address_has_one_spelling() -> None:
+    port = free_port()
+    wanted = config({"name": "all", "listen": f"[::]:{port}"}, {"name": "one", "listen": f"[0:0::1]:{port}"})
+    with listening(wanted) as (whole,):
+        assert whole.at("::1").server.name == "one"
+
+
+def test_a_change_keeps_what_stays_closes_what_goes_and_binds_what_is_new(tmp_path: Path) -> None:
+    stays, goes, comes = free_port(), free_port(), free_port()
+    path = tmp_path / "imap"
+    before = config({"listen": [f"127.0.0.1:{stays}", f"127.0.0.1:{goes}", f"unix:{path}"]})
+    after = config({"listen": [f"127.0.0.1:{comes}"]}, {"listen": f"127.0.0.1:{stays} backlog=7"})
+    with listening(before) as old, listening(after, old) as new:
+        close_vanished(old, new)
+        assert old[0].sock is new[1].sock
+        assert (accepts(stays), accepts(goes), accepts(comes)) == (True, False, True)
+        assert not path.exists()
+
+
+def test_all_or_nothing() -> None:
+    kept, taken, fresh = free_port(), free_port(), free_port()
+    with (
+        socket.create_server(("127.0.0.1", taken)),
+        listening(config({"listen": f"127.0.0.1:{kept}"})) as old,
+    ):
+        wanted = config({"listen": [f"127.0.0.1:{port}" for port in (kept, fresh, taken)]})
+        with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1:{taken}: Address already in use"):
+            open_listeners(wanted, old)
+        assert (accepts(kept), accepts(fresh)) == (True, False)
+
+
+def test_tls_settings_that_cannot_be_used(tmp_path: Path) -> None:
+    files = {"ssl_certificate": str(tmp_path / "no.crt"), "ssl_certificate_key": str(tmp_path / "no.key")}
+    wanted = config({"name": "x", "listen": "127.0.0.1:993 ssl", **files})
+    with pytest.raises(CannotListen, match="TLS of server x: ssl_certificate"):
+        tls_side(wanted.servers[0])

@@ -1,0 +1,62 @@
+"""Names in a configuration become addresses, before anything is bound."""
+
+from typing import Any
+
+import pytest
+
+from geomail.config.address import Address
+from geomail.config.schema import Config, Server
+from geomail.names import UnknownName, without_names
+
+
+def resolved(**options: Any) -> Server:
+    server = Server.model_validate({"protocol": "imap", "listen": "127.0.0.1:143", **options})
+    return without_names(Config(servers=(server,))).servers[0]
+
+
+@pytest.mark.parametrize(
+    ("listen", "each"),
+    [
+        ("127.0.0.1:143", ["127.0.0.1:143"]),
+        ("[::1]:143-145 ssl", ["[::1]:143 ssl", "[::1]:144 ssl", "[::1]:145 ssl"]),
+        ("unix:/run/imap", ["unix:/run/imap"]),
+        (["localhost:143", "localhost:993 ssl"], ["127.0.0.1:143", "127.0.0.1:993 ssl"]),
+    ],
+)
+def test_each_listen_is_one_address(listen: object, each: list[str]) -> None:
+    words = [entry.words for entry in resolved(listen=listen).listen]
+
+    # localhost may have an IPv6 address as well
+    assert [text for text in words if text in each or not text.startswith("[::1]")] == each
+
+
+def test_addresses_of_one_name_are_not_taken_twice() -> None:
+    labels = [entry.label for entry in resolved(listen=["localhost:143-144"]).listen]
+
+    assert len(labels) == len(set(labels))
+
+
+def test_who_is_believed_may_be_named() -> None:
+    server = resolved(set_real_ip_from=["10.0.0.0/8", "localhost", "unix:", "::1"])
+
+    assert {"10.0.0.0/8", "127.0.0.1", "unix:", "::1"} <= set(server.set_real_ip_from)
+
+
+def test_name_servers_may_be_named() -> None:
+    server = resolved(resolver="localhost:5353 valid=5s")
+
+    assert Address("127.0.0.1", 5353) in server.resolver.servers
+    assert server.resolver.valid == 5
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("listen", "nowhere.invalid:143"),
+        ("resolver", "nowhere.invalid"),
+        ("set_real_ip_from", "nowhere.invalid"),
+    ],
+)
+def test_a_name_without_an_address(option: str, value: str) -> None:
+    with pytest.raises(UnknownName, match=f"host not found in {option}: 'nowhere.invalid'"):
+        resolved(**{option: value})
