@@ -11,6 +11,7 @@ import typer
 from geomail import __version__
 from geomail_cli.check_auth import check_auth
 from geomail_cli.check_config import check_config
+from geomail_cli.hash_password import hash_password
 from geomail_cli.import_nginx import import_nginx
 from geomail_cli.kick import kick
 from geomail_cli.preview_handshake import preview_handshake
@@ -33,6 +34,7 @@ app.command("serve")(serve)
 app.command("check-config")(check_config)
 app.command("import-nginx")(import_nginx)
 app.command("check-auth")(check_auth)
+app.command("hash-password")(hash_password)
 app.command("preview-handshake")(preview_handshake)
 app.command("tail")(tail)
 app.command("who")(who)

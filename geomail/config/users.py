@@ -30,6 +30,7 @@ MOST_PROBLEMS = 100
 
 _PROTOCOLS = frozenset(get_args(ProtocolName))
 _OTHER_FIELDS = re.compile(r"\d*:\d*:")
+_WORD = re.compile(r"[^\s%]+")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 
 
@@ -78,6 +79,17 @@ def read_users(options: Users, backends: Collection[str]) -> UsersFile:
     if reader.problems:
         raise ConfigError(reader.problems)
     return UsersFile(reader.entries, _decoy(reader.entries.values()))
+
+
+def entry_line(name: str, hashed: str, backend: str | None = None) -> str:
+    """The line of a user. Raises ValueError where name or backend cannot stand in it."""
+    if ":" in name or name.startswith("#"):
+        raise ValueError("a user's name has no colon in it, and no # in front")
+    if backend is not None and not _WORD.fullmatch(backend):
+        raise ValueError("a backend's name has no spaces and no % in it")
+    line = f"{name}:{hashed}" + (f":backend={backend}" if backend is not None else "")
+    _fields(line)
+    return line
 
 
 def _decoy(entries: Collection[Entry]) -> Hash | None:
