@@ -67,7 +67,7 @@ class Listing:
 
     def _stacked(self, who: Text, what: str) -> None:
         """Print a row whose reason comes later, below the last line that it is the reason of."""
-        for line in self._indented(what, self._width - _WHO - _GAP):
+        for line in self._indented(what, self._width - _WHO - _GAP) if what else ():
             self._print(_padded(who, _WHO + _GAP) + line)
             who = Text()
 
