@@ -12,7 +12,7 @@ import tty
 from collections.abc import Sequence
 from types import FrameType, TracebackType
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import set_cell_size
 from rich.color import ColorSystem
 from rich.style import Style
 
@@ -20,7 +20,6 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 # Terminals that know it hold the picture until it is whole; the others ignore it.
 _BEGIN, _END = "\x1b[?2026h\x1b[H", "\x1b[J\x1b[?2026l"
-_TO_THE_RIGHT = "\x1b[K"
 
 
 class Screen:
@@ -62,15 +61,8 @@ class Screen:
         return os.read(sys.stdin.fileno(), 1).decode("ascii", "replace")
 
     def _styled(self, text: str, style: Style, columns: int) -> str:
-        if cell_len(text) > columns:
-            text = set_cell_size(text, columns)
-        if style.reverse:
-            return style.render(set_cell_size(text, columns), color_system=self._system)
-        return style.render(text, color_system=self._system) + _TO_THE_RIGHT
-
-    @property
-    def _system(self) -> ColorSystem | None:
-        return ColorSystem.STANDARD if self._colour else None
+        system = ColorSystem.STANDARD if self._colour else None
+        return style.render(set_cell_size(text, columns), color_system=system)
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text)

@@ -45,7 +45,7 @@ def tail(
     terminal or pipe had no room for are dropped, and their number is shown.
 
     --top: q quits; u c b p a i n o t sort by user, client, backend, protocol,
-    age, idle time, bytes in, bytes out, traffic; r reverses.
+    age, idle time, bytes in, bytes out, rate; r turns the order around.
 
     Exit status: 0 ended by Ctrl-C, or by the end of the pipe; 2 wrong usage, 69
     no server runs there, 77 no permission.

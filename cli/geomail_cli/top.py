@@ -18,13 +18,16 @@ from geomail_cli.screen import Screen
 from geomail_cli.table import Column
 
 #: Seconds between two looks at the server, or so many times as long as one takes.
-_EVERY, _SHARE = 2.0, 5.0
+_EVERY, _SHARE = 1.0, 5.0
 #: Seconds within which a new size of the terminal is noticed.
 _GLANCE = 0.25
 
+#: Columns that are left out where the terminal is narrower than this.
+_WIDE, _DISPENSABLE = 100, ("protocol", "state", "idle")
+
 Row = dict[str, Any]
 
-_COLUMNS = (*table.SESSION_COLUMNS, Column("traffic", "TRAFFIC", units.rate, right=True))
+_COLUMNS = (*table.SESSION_COLUMNS, Column("rate", "RATE", units.rate, right=True))
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,14 @@ _ORDERS = {
     "u": Order("user", "user"),
     "c": Order("client", "client"),
     "b": Order("backend", "backend"),
-    "p": Order("protocol", "protocol"),
+    "p": Order("proto", "protocol"),
     "a": Order("age", "age", largest_first=True),
-    "i": Order("idle time", "idle", largest_first=True),
-    "n": Order("bytes in", "bytes_in", largest_first=True),
-    "o": Order("bytes out", "bytes_out", largest_first=True),
-    "t": Order("traffic", "traffic", largest_first=True),
+    "i": Order("idle", "idle", largest_first=True),
+    "n": Order("in", "bytes_in", largest_first=True),
+    "o": Order("out", "bytes_out", largest_first=True),
+    "t": Order("rate", "rate", largest_first=True),
 }
-_HELP = (
-    " q quit   sort: " + "  ".join(f"{key} {order.name}" for key, order in _ORDERS.items()) + "  r reverse"
-)
+_HELP = " ".join(("q quit r flip", *(f"{key} {order.name}" for key, order in _ORDERS.items())))
 _HEAD, _PLAIN, _BOLD = Style(reverse=True), Style(), Style(bold=True)
 _TROUBLE = Style(color="red", bold=True)
 
@@ -107,7 +108,7 @@ class Top:
         status, sessions = connection.done("status"), connection.sessions("who", self._select)
         for one in sessions:
             bytes_now = one["bytes_in"] + one["bytes_out"]
-            one["traffic"] = (bytes_now - moved.get(one["session"], bytes_now)) / max(now - old.time, 0.1)
+            one["rate"] = (bytes_now - moved.get(one["session"], bytes_now)) / max(now - old.time, 0.1)
             one["age"] = max(0.0, now - one["started"])
         self._picture = Picture(now, status, sessions)
 
@@ -135,7 +136,8 @@ class Top:
         if not picture.status:
             return [(picture.trouble or "waiting for the server …", _TROUBLE)]
         rows = self._sorted(picture.sessions)[: max(0, height - 5)]
-        head, *body = table.lines(_COLUMNS, rows, width)
+        columns = _COLUMNS if width >= _WIDE else [one for one in _COLUMNS if one.name not in _DISPENSABLE]
+        head, *body = table.lines(columns, rows, width)
         lines = [(_server(picture), _BOLD), (_load(picture), _PLAIN)]
         lines.append((picture.trouble, _TROUBLE) if picture.trouble else (self._shown(len(rows)), _PLAIN))
         lines += [(head, _HEAD), *((line, _PLAIN) for line in body)]
@@ -174,5 +176,5 @@ def _load(picture: Picture) -> str:
         f"{name} {units.size(status['totals'].get(name, 0))} ({units.rate(rates.get(name, 0))})"
         for name in ("opened", "logins", "refused")
     )
-    traffic = sum(one["traffic"] for one in picture.sessions)
+    traffic = sum(one["rate"] for one in picture.sessions)
     return f"{counted(status['sessions'], 'session')}  {counts}  traffic {units.rate(traffic)}"

@@ -29,8 +29,8 @@ class Link:
     """One worker: what it has told of itself, and the way to ask it for more.
 
     ``news`` is called with the lines that hold events or losses, without
-    their LF, and ``ready`` when the worker has said hello. ``counters`` are
-    the rows of its tally.
+    their LF, and ``ready`` when the worker has told all of itself. ``counters``
+    are the rows of its tally.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Link:
         self._last_ask = 0
         self._sending = BoundedSemaphore()
         self.hello: dict[str, Any] = {"pid": 0, "generation": 0, "started": 0.0}
+        self._is_known = False
         self.sessions = 0
         self.draining = False
         self.counters: Counters = no_counters()
@@ -124,9 +125,11 @@ class Link:
             self._take_status(word["status"])
         elif "hello" in word:
             self.hello = word["hello"]
-            self._ready(self)
 
     def _take_status(self, status: dict[str, Any]) -> None:
         self.sessions, self.draining = status["sessions"], status["draining"]
         for table, rows in self.counters.items():
             rows.update(status.get(table, {}))
+        if not self._is_known:
+            self._is_known = True
+            self._ready(self)

@@ -131,7 +131,7 @@ class Console:
             del self._reloads[number]
 
     def await_generation(self, generation: int, seconds: float) -> bool:
-        """Wait until all workers of a generation have said hello; whether they have."""
+        """Wait until all workers of a generation are there; whether they are."""
         deadline = time.monotonic() + seconds
         while sum(link.generation == generation for link in self.links) < self.state["expected"]:
             self._changed.clear()
@@ -159,7 +159,7 @@ class Console:
 
     def _welcome(self, link: Link) -> None:
         self.links.append(link)
-        self.totals.revive(link.key)
+        self.totals.welcome(link.key, link.counters)
         self._changed.set()
         gevent.spawn(self._direct, link)
 

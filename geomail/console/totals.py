@@ -45,6 +45,7 @@ class Totals:
     def __init__(self) -> None:
         self._forgotten = no_counters()
         self._ended: dict[Hashable, Counters] = {}
+        self._before: dict[str, int] = {}
         self._samples: deque[tuple[float, dict[str, int]]] = deque(maxlen=RATE_SECONDS + 1)
 
     def retire(self, worker: Hashable, counters: Counters) -> None:
@@ -53,9 +54,11 @@ class Totals:
         if len(self._ended) > _REMEMBERED:
             add(self._forgotten, self._ended.pop(next(iter(self._ended))))
 
-    def revive(self, worker: Hashable) -> None:
-        """The worker is back, and will tell all that it counts."""
-        self._ended.pop(worker, None)
+    def welcome(self, worker: Hashable, counters: Counters) -> None:
+        """A worker has come, or come back; what it had counted before did not happen now."""
+        if self._ended.pop(worker, None) is None:
+            for counter, value in overall(counters["servers"]).items():
+                self._before[counter] = self._before.get(counter, 0) + value
 
     def sums(self, living: Iterable[Counters]) -> Counters:
         """All counters, by server and by backend."""
@@ -65,8 +68,10 @@ class Totals:
         return total
 
     def sample(self, living: Iterable[Counters]) -> None:
-        """Note what the sums are now; called once a second."""
-        self._samples.append((time.monotonic(), overall(self.sums(living)["servers"])))
+        """Note what has been counted by now; called once a second."""
+        sums = overall(self.sums(living)["servers"])
+        counted = {counter: value - self._before.get(counter, 0) for counter, value in sums.items()}
+        self._samples.append((time.monotonic(), counted))
 
     def rates(self) -> dict[str, float]:
         """What happened in a second of late, by counter; empty while too little is known."""
