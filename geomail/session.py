@@ -205,6 +205,7 @@ class Session:
     # -- before the dialogue ----------------------------------------------------------------------
 
     def _preface(self, listen: Listen) -> None:
+        self._client.half_said = listen.ssl  # until its TLS is there, nothing can be said
         with TimeLimit(self._server.timeout, blame="client", private="client timed out before the greeting"):
             if listen.proxy_protocol:
                 proxy_header.introduce(self._client, self._peer, self._service.trusted)
