@@ -113,26 +113,8 @@ def tls_side(server: Server) -> TlsSide | None:
     if not server.has_tls:
         return None
     try:
-        context = server_context(
-            certificates=list(zip(server.ssl_certificate, server.ssl_certificate_key, strict=True)),
-            protocols=server.ssl_protocols,
-            ciphers=server.ssl_ciphers,
-            alpn=server.protocol,
-            password_file=server.ssl_password_file,
-            prefer_server_ciphers=server.ssl_prefer_server_ciphers,
-            dhparam=server.ssl_dhparam,
-            ecdh_curve=server.ssl_ecdh_curve,
-            session_cache=server.ssl_session_cache,
-            session_timeout=server.ssl_session_timeout,
-            session_tickets=server.ssl_session_tickets,
-            session_ticket_key=server.ssl_session_ticket_key,
-            verify_client=server.ssl_verify_client,
-            verify_depth=server.ssl_verify_depth,
-            client_certificate=server.ssl_client_certificate,
-            trusted_certificate=server.ssl_trusted_certificate,
-            crl=server.ssl_crl,
-            conf_command=server.ssl_conf_command,
-        )
+        pairs = zip(server.ssl_certificate, server.ssl_certificate_key, strict=True)
+        context = server_context(certificates=pairs, alpn=server.protocol, **server.tls_settings)
     except (OSError, TlsSettingError) as error:
         raise CannotListen(f"TLS of server {server.name}: {error}") from None
     return TlsSide(context, server=True, verify_client=server.ssl_verify_client)

@@ -10,8 +10,10 @@ import ssl
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any, Literal
 
 from geomail.config.address import is_literal
 from geomail.config.lines import KeyPath
@@ -19,8 +21,12 @@ from geomail.config.load import Inspection
 from geomail.config.schema import Backend, Config, Server
 from geomail.config.source import Source
 from geomail.config.units import quoted, shown
-from geomail.errors import ConfigError, Problem
+from geomail.errors import ConfigError, Problem, TlsSettingError
+from geomail.net.tls import server_context
 
+Severity = Literal["error", "warning"]
+#: Settings that mean nothing one by one.
+_FOR_VERIFYING = ("verify_client", "verify_depth", "client_certificate", "trusted_certificate", "crl")
 #: Seconds for all names together.
 RESOLVE_TIME = 3.0
 
@@ -47,38 +53,75 @@ def probe_files(found: Inspection) -> list[Problem]:
 
 
 def probe_names(found: Inspection) -> list[Problem]:
-    """Which host names do not resolve now (a warning each), within :data:`RESOLVE_TIME`."""
-    names: dict[str, KeyPath] = {}
+    """Which host names do not resolve now, within :data:`RESOLVE_TIME`.
+
+    An error where a name is resolved once, at the start; else a warning.
+    """
+    names: dict[str, tuple[KeyPath, Severity]] = {}
     if found.draft is not None:
         for index, server in enumerate(found.draft.servers):
+            for name, path in _names_at_the_start(server, index, found.source):
+                names.setdefault(name, (path, "error"))
             url = found.source.origin(index, "auth_http")
             if server.auth_http is not None and url is not None:
-                names.setdefault(server.auth_http.host, url)
-            for position, listen in enumerate(server.listen):
-                names.setdefault(listen.host, ("mail", "server", index, "listen", position))
+                names.setdefault(server.auth_http.host, (url, "warning"))
         for name, backend in found.draft.backends.items():
             for key, address in backend.addresses().items():
-                names.setdefault(address.host, ("backends", name, key))
+                names.setdefault(address.host, (("backends", name, key), "warning"))
     return list(_unresolved(names, found.source))
+
+
+def _names_at_the_start(server: Server, index: int, source: Source) -> Iterator[tuple[str, KeyPath]]:
+    for position, listen in enumerate(server.listen):
+        yield listen.host, ("mail", "server", index, "listen", position)
+    if resolver := source.origin(index, "resolver"):
+        yield from ((address.host, resolver) for address in server.resolver.servers)
+    if senders := source.origin(index, "set_real_ip_from"):
+        words = (word for word in server.set_real_ip_from if word != "unix:" and "/" not in word)
+        yield from ((word, senders) for word in words)
 
 
 def _server_files(server: Server, index: int, source: Source) -> Iterator[Problem]:
     def at(key: str) -> KeyPath:
         return source.origin(index, key) or ("mail", "server", index)
 
-    if server.starttls != "off" or any(listen.ssl for listen in server.listen):
-        for position, certificate in enumerate(server.ssl_certificate):
-            key = server.ssl_certificate_key[position] if position < len(server.ssl_certificate_key) else None
-            yield from _pair(certificate, key, at("ssl_certificate"), at("ssl_certificate_key"), source)
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(server.ssl_ciphers)
-        except ssl.SSLError:
-            text = (
-                f"{shown(server.ssl_ciphers)}: OpenSSL knows no cipher of this list; see openssl-ciphers(1)"
-            )
-            yield source.problem(at("ssl_ciphers"), text)
+    if server.has_tls:
+        broken = list(_server_certificates(server, at, source))
+        yield from broken
+        for directive, text in _tls_settings(server, certificates=not broken):
+            yield source.problem(at(directive), text)
     if server.auth_http_ca is not None:
         yield from _ca(server.auth_http_ca, at("auth_http_ca"), source)
+
+
+def _server_certificates(
+    server: Server, at: Callable[[str], KeyPath], source: Source
+) -> Iterator[Problem]:
+    """Which certificates and keys are none, each as a file."""
+    keys = server.ssl_certificate_key
+    for certificate, key in zip_longest(server.ssl_certificate, keys[: len(server.ssl_certificate)]):
+        if not certificate.startswith("data:"):
+            yield from _ca(certificate, at("ssl_certificate"), source)
+        if key is not None and not key.startswith("data:") and (text := _unreadable(key)):
+            yield source.problem(at("ssl_certificate_key"), text)
+
+
+def _tls_settings(server: Server, certificates: bool) -> Iterator[tuple[str, str]]:
+    """Directives that OpenSSL refuses, each tried alone, and why; ``certificates``: these are tried too."""
+    alone: dict[str, Any] = {
+        "certificates": (), "protocols": ("TLSv1.2", "TLSv1.3"), "ciphers": "HIGH", "alpn": server.protocol,
+    }  # fmt: skip
+    settings = server.tls_settings
+    trials = [alone | {key: value} for key, value in settings.items() if key not in _FOR_VERIFYING]
+    trials.append(alone | {key: settings[key] for key in _FOR_VERIFYING})
+    if certificates:
+        pairs = zip(server.ssl_certificate, server.ssl_certificate_key, strict=False)
+        trials += [alone | {"certificates": [pair], "password_file": server.ssl_password_file} for pair in pairs]
+    for trial in trials:
+        try:
+            server_context(**trial)
+        except TlsSettingError as error:
+            yield error.directive, error.text
 
 
 def _backend_files(backend: Backend, base: KeyPath, source: Source) -> Iterator[Problem]:
@@ -188,7 +231,7 @@ def _reason(error: ssl.SSLError) -> str:
     return f" ({error.reason.lower().replace('_', ' ')})" if error.reason else ""
 
 
-def _unresolved(names: dict[str, KeyPath], source: Source) -> Iterator[Problem]:
+def _unresolved(names: dict[str, tuple[KeyPath, Severity]], source: Source) -> Iterator[Problem]:
     """Host names that do not resolve now; all are asked at once."""
     failures: dict[str, str] = {}
     asking = {
@@ -203,7 +246,8 @@ def _unresolved(names: dict[str, KeyPath], source: Source) -> Iterator[Problem]:
         thread.join(max(0.0, end - time.monotonic()))
         reason = f"no answer within {RESOLVE_TIME:g} seconds" if thread.is_alive() else failures.get(name)
         if reason:
-            yield source.problem(names[name], f"{shown(name)} cannot be resolved now: {reason}", "warning")
+            path, severity = names[name]
+            yield source.problem(path, f"{shown(name)} cannot be resolved now: {reason}", severity)
 
 
 def _resolve(name: str, failures: dict[str, str]) -> None:

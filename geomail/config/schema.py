@@ -230,6 +230,13 @@ def _name_by_listen(valid: dict[str, Any]) -> str:
     return valid["listen"][0].label if valid.get("listen") else f"{valid.get('protocol')} server"
 
 
+_TLS_SETTINGS = (
+    *("protocols", "ciphers", "prefer_server_ciphers", "dhparam", "ecdh_curve", "conf_command"),
+    *("session_cache", "session_timeout", "session_tickets", "session_ticket_key", "password_file"),
+    *("verify_client", "verify_depth", "client_certificate", "trusted_certificate", "crl"),
+)
+
+
 class Server(Options):
     """One ``[[mail.server]]``; complete in a :class:`Config`."""
 
@@ -249,6 +256,11 @@ class Server(Options):
     def has_tls(self) -> bool:
         """Whether any of its clients may use TLS."""
         return self.starttls != "off" or any(listen.ssl for listen in self.listen)
+
+    @property
+    def tls_settings(self) -> dict[str, Any]:
+        """The directives of TLS, without their ``ssl_``; certificates and their keys are apart."""
+        return {key: getattr(self, f"ssl_{key}") for key in _TLS_SETTINGS}
 
 
 class Mail(Options):

@@ -69,7 +69,7 @@ def test_a_key_of_another_certificate(inspect_text: Inspect, certificates: Certi
 
     assert said(inspect_text(tls(certificate, key))) == [
         "6 error mail.server[0].ssl_certificate_key: "
-        f'the key "{key}" does not belong to the certificate "{certificate}"'
+        f"the key '{key}' does not belong to the certificate '{certificate}' (key values mismatch)"
     ]
 
 
@@ -92,9 +92,9 @@ def test_a_certificate_that_is_none(
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
-        ("missing", "cannot be read: No such file or directory"),
-        ("text", "is not a private key in PEM"),
-        ("encrypted", "is protected by a password"),
+        ("missing", '"{}" cannot be read: No such file or directory'),
+        ("text", "cannot load key '{}'"),
+        ("encrypted", "'{}': the private key is encrypted, and no ssl_password_file is given for it"),
     ],
 )
 def test_a_key_that_is_none(
@@ -102,7 +102,7 @@ def test_a_key_that_is_none(
 ) -> None:
     (only,) = said(inspect_text(tls(certificates.server.certificate, unusable[file])))
 
-    assert only.startswith(f'6 error mail.server[0].ssl_certificate_key: "{unusable[file]}" {reason}')
+    assert only.startswith(f"6 error mail.server[0].ssl_certificate_key: {reason.format(unusable[file])}")
 
 
 def test_files_of_a_server_without_tls_are_not_looked_at(inspect_text: Inspect) -> None:
@@ -113,7 +113,98 @@ def test_ciphers_that_openssl_does_not_know(inspect_text: Inspect, certificates:
     server = certificates.server
     (only,) = said(inspect_text(tls(server.certificate, server.key, 'ssl_ciphers = "BEST"')))
 
-    assert only.startswith('7 error mail.server[0].ssl_ciphers: "BEST": OpenSSL knows no cipher of this list')
+    assert only == "7 error mail.server[0].ssl_ciphers: 'BEST': no cipher can be selected"
+
+
+@pytest.mark.parametrize(
+    ("directive", "value", "reason"),
+    [
+        ("ssl_dhparam", "{missing}", "'{missing}' cannot be read: No such file or directory"),
+        ("ssl_dhparam", "{text}", "'{text}' holds no usable DH parameters in PEM"),
+        ("ssl_ecdh_curve", "X25519:nonsense", "'X25519:nonsense' is refused"),
+        ("ssl_session_ticket_key", "{missing}", "'{missing}' cannot be read"),
+        ("ssl_session_ticket_key", "{text}", "'{text}' must be 48 or 80 bytes"),
+        ("ssl_password_file", "{missing}", "'{missing}' cannot be read"),
+        ("ssl_crl", "{text}", "'{text}' holds no revocation list in PEM"),
+        ("ssl_trusted_certificate", "{text}", "'{text}' holds no certificate in PEM"),
+        ("ssl_trusted_certificate", "{missing}", "'{missing}' cannot be read"),
+    ],
+)
+def test_settings_that_openssl_refuses(
+    inspect_text: Inspect,
+    certificates: Certificates,
+    unusable: dict[str, Path],
+    directive: str,
+    value: str,
+    reason: str,
+) -> None:
+    server = certificates.server
+    more = f'{directive} = "{value.format(**unusable)}"'
+    lines = said(inspect_text(tls(server.certificate, server.key, more)))
+
+    assert lines
+    assert lines[0].startswith(f"7 error mail.server[0].{directive}: {reason.format(**unusable)}")
+
+
+def test_a_command_that_openssl_does_not_know(inspect_text: Inspect, certificates: Certificates) -> None:
+    server = certificates.server
+    (only,) = said(inspect_text(tls(server.certificate, server.key, 'ssl_conf_command = { Nonsense = "x" }')))
+
+    assert only.startswith("7 error mail.server[0].ssl_conf_command: 'Nonsense', 'x' is refused")
+
+
+def test_everything_that_is_wrong_with_tls_is_told_at_once(
+    inspect_text: Inspect, certificates: Certificates, unusable: dict[str, Path]
+) -> None:
+    found = inspect_text(
+        tls(
+            unusable["missing"],
+            certificates.server.key,
+            f"""
+            ssl_client_certificate = "{unusable["missing"]}"
+            ssl_verify_client = "optional"
+            ssl_ciphers = "BEST"
+            ssl_ecdh_curve = "nonsense"
+            ssl_session_ticket_key = "{unusable["text"]}"
+            """,
+        )
+    )
+    keys = {problem.key.rpartition(".")[2] for problem in probe(found)}
+
+    assert keys == {
+        "ssl_certificate",
+        "ssl_client_certificate",
+        "ssl_ciphers",
+        "ssl_ecdh_curve",
+        "ssl_session_ticket_key",
+    }
+
+
+def test_a_key_that_the_password_file_opens(
+    inspect_text: Inspect, certificates: Certificates, unusable: dict[str, Path], tmp_path: Path
+) -> None:
+    passwords = tmp_path / "passwords"
+    configuration = tls(
+        certificates.server.certificate, unusable["encrypted"], f'ssl_password_file = "{passwords}"'
+    )
+    passwords.write_text("wrong\nsecret\n")
+    assert said(inspect_text(configuration)) == []
+
+    passwords.write_text("wrong\n")
+    (only,) = said(inspect_text(configuration))
+    assert only.startswith("6 error mail.server[0].ssl_certificate_key: no line of ssl_password_file opens")
+
+
+def test_certificates_that_stand_in_the_configuration(
+    inspect_text: Inspect, certificates: Certificates
+) -> None:
+    certificate, key = certificates.server.certificate.read_text(), certificates.server.key.read_text()
+    files = f"ssl_certificate = '''data:{certificate}'''\nssl_certificate_key = '''data:{key}'''\n"
+
+    assert said(inspect_text(SERVER + files)) == []
+    (only,) = said(inspect_text(SERVER + files.replace("PRIVATE", "PUBLIC")))
+    assert "data:…" in only
+    assert key.splitlines()[1] not in only
 
 
 def test_ca_files(inspect_text: Inspect, unusable: dict[str, Path]) -> None:
@@ -149,6 +240,26 @@ def test_what_is_wrong_otherwise_does_not_stop_it(inspect_text: Inspect) -> None
         "mail.server[0].ssl_certificate_key",
     ]
     assert probe(inspect_text("not TOML")) == []
+
+
+def test_names_that_are_needed_at_the_start(inspect_text: Inspect) -> None:
+    found = inspect_text(
+        """\
+[mail]
+auth_http = "127.0.0.1:9000"
+resolver = "dns.invalid"
+set_real_ip_from = ["10.0.0.0/8", "proxy.invalid", "unix:"]
+[[mail.server]]
+listen = "mail.invalid:143"
+"""
+    )
+
+    lines = [f"{problem.line} {problem.severity} {problem.key}: {problem.text}" for problem in probe(found)]
+    assert [line.partition(" now: ")[0] for line in lines] == [
+        '6 error mail.server[0].listen[0]: "mail.invalid" cannot be resolved',
+        '3 error mail.resolver: "dns.invalid" cannot be resolved',
+        '4 error mail.set_real_ip_from: "proxy.invalid" cannot be resolved',
+    ]
 
 
 NAMES = """\
