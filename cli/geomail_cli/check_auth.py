@@ -6,13 +6,12 @@ import json
 from collections.abc import Collection
 from contextlib import closing
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from geomail_cli import given, render
-from geomail_cli.given import MethodName, ProtocolName
+from geomail_cli.given import MethodName
 from geomail_cli.render import counted
 
 if TYPE_CHECKING:
@@ -25,63 +24,35 @@ _STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "error": "red"}
 
 
 def check_auth(
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", metavar="FILE", help="Configuration file.")
-    ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|ADDRESS", help="Server of the configuration, if there are several."),
-    ] = None,
-    protocol: Annotated[
-        ProtocolName | None, typer.Option(help="Its protocol; default: smtp, if there is such a server.")
-    ] = None,
-    client: Annotated[
-        str | None,
-        typer.Option(metavar="IP[:PORT]", help="Where the client comes from; default: 192.0.2.1."),
-    ] = None,
-    client_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Host name that the client's address resolves to.")
-    ] = None,
-    user: Annotated[str | None, typer.Option(help="The user who logs in.")] = None,
-    password_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="File with the password; - is standard input. Else it is asked."),
-    ] = None,
+    config: given.ConfigFile = None,
+    server: given.ServerChoice = None,
+    protocol: given.ProtocolChoice = None,
+    client: given.Client = None,
+    client_name: given.ClientName = None,
+    user: given.User = None,
+    password_file: given.PasswordFile = None,
     method: Annotated[
         MethodName | None, typer.Option(help="How the client logs in; default: plain, or none with --from.")
     ] = None,
-    ehlo: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The client says EHLO with this name; default: with its address."),
-    ] = None,
-    helo: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The client says HELO with this name instead.")
-    ] = None,
-    sender: Annotated[
-        str | None,
-        typer.Option("--from", metavar="ADDRESS", help="Sender of a mail without login (smtp_auth none)."),
-    ] = None,
-    recipient: Annotated[
-        str | None, typer.Option("--to", metavar="ADDRESS", help="Recipient of that mail.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    ehlo: given.Ehlo = None,
+    helo: given.Helo = None,
+    sender: given.Sender = None,
+    recipient: given.Recipient = None,
+    as_json: given.AsJson = False,
 ) -> None:
     """Ask the auth service about a login as geomail does, and judge its answer.
 
     Request and answer are printed, passwords masked, with what is to be said
     about each line, for geomail and for nginx. Nothing is said to a backend.
+    The password is asked for if there is no --password-file.
 
     Exit status: 0 the answer can be used, 1 it cannot, 2 wrong usage.
     """
-    if helo is not None and ehlo is not None:
-        raise typer.BadParameter("--helo and --ehlo exclude each other")
-    from geomail.preview.client import Words
-
-    words = Words(
-        hello=ehlo if helo is None else helo,
-        esmtp=helo is None,
+    words = given.words(
+        ehlo=ehlo,
+        helo=helo,
         user=user,
-        password=given.password_in(password_file),
+        password_file=password_file,
         sender=sender,
         recipient=recipient,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from geomail_cli import render
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config
+    from geomail.preview.client import Words
 
 
 class ProtocolName(StrEnum):
@@ -34,6 +35,50 @@ class MethodName(StrEnum):
     EXTERNAL = "external"
     NONE = "none"
 
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("-c", "--config", metavar="FILE", help="Configuration file.")
+]
+ServerChoice = Annotated[
+    str | None,
+    typer.Option("--server", metavar="NAME|ADDRESS", help="Server of the configuration, if it has several."),
+]
+ProtocolChoice = Annotated[
+    ProtocolName | None,
+    typer.Option("--protocol", help="Its protocol; default: smtp, if there is such a server."),
+]
+Client = Annotated[
+    str | None,
+    typer.Option(
+        "--client", metavar="IP[:PORT]", help="Where the client comes from; default: 192.0.2.1 or its like."
+    ),
+]
+ClientName = Annotated[
+    str | None,
+    typer.Option("--client-name", metavar="NAME", help="Host name that the client's address resolves to."),
+]
+Ehlo = Annotated[
+    str | None,
+    typer.Option(
+        "--ehlo", metavar="NAME", help="The client says EHLO with this name; default: with its address."
+    ),
+]
+Helo = Annotated[
+    str | None, typer.Option("--helo", metavar="NAME", help="The client says HELO with this name instead.")
+]
+User = Annotated[str | None, typer.Option("--user", metavar="NAME", help="The user who logs in.")]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option("--password-file", metavar="FILE", help="File with the password; - is standard input."),
+]
+Sender = Annotated[
+    str | None,
+    typer.Option("--from", metavar="ADDRESS", help="Sender of a mail without a login (smtp_auth none)."),
+]
+Recipient = Annotated[
+    str | None, typer.Option("--to", metavar="ADDRESS", help="Recipient of a mail without a login.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 #: Bytes that a password may have, and then some.
 _LONGEST_PASSWORD = 65536
@@ -69,6 +114,30 @@ def usage() -> Iterator[None]:
         name = f"{error.filename}: " if error.filename else ""
         render.show_verdict(render.stderr(), f"{name}{error.strerror or error}", failed=True)
         raise typer.Exit(1) from None
+
+
+def words(
+    *,
+    ehlo: str | None,
+    helo: str | None,
+    user: str | None,
+    password_file: Path | None,
+    sender: str | None,
+    recipient: str | None,
+) -> Words:
+    """What the client says, from the options about it."""
+    from geomail.preview.client import Words
+
+    if helo is not None and ehlo is not None:
+        raise typer.BadParameter("--helo and --ehlo exclude each other")
+    return Words(
+        hello=ehlo if helo is None else helo,
+        esmtp=helo is None,
+        user=user,
+        password=password_in(password_file),
+        sender=sender,
+        recipient=recipient,
+    )
 
 
 def password_in(file: Path | None) -> bytes | None:

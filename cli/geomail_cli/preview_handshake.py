@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geomail_cli import given, render
-from geomail_cli.given import ProtocolName
 
 if TYPE_CHECKING:
     from geomail.preview.handshake import Ending, Step
@@ -18,42 +16,17 @@ if TYPE_CHECKING:
 
 
 def preview_handshake(
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", metavar="FILE", help="Configuration file.")
-    ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|ADDRESS", help="Server of the configuration, if there are several."),
-    ] = None,
-    protocol: Annotated[
-        ProtocolName | None, typer.Option(help="Its protocol; default: smtp, if there is such a server.")
-    ] = None,
-    client: Annotated[
-        str | None,
-        typer.Option(metavar="IP[:PORT]", help="Where the client comes from; default: 192.0.2.1."),
-    ] = None,
-    client_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Host name that the client's address resolves to.")
-    ] = None,
-    ehlo: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The client says EHLO with this name; default: with its address."),
-    ] = None,
-    helo: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The client says HELO with this name instead.")
-    ] = None,
-    user: Annotated[str | None, typer.Option(help="The user who logs in.")] = None,
-    password_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="File with the password; - is standard input. --live asks else."),
-    ] = None,
-    sender: Annotated[
-        str | None,
-        typer.Option("--from", metavar="ADDRESS", help="Sender of a mail without login (smtp_auth none)."),
-    ] = None,
-    recipient: Annotated[
-        str | None, typer.Option("--to", metavar="ADDRESS", help="Recipient of that mail.")
-    ] = None,
+    config: given.ConfigFile = None,
+    server: given.ServerChoice = None,
+    protocol: given.ProtocolChoice = None,
+    client: given.Client = None,
+    client_name: given.ClientName = None,
+    ehlo: given.Ehlo = None,
+    helo: given.Helo = None,
+    user: given.User = None,
+    password_file: given.PasswordFile = None,
+    sender: given.Sender = None,
+    recipient: given.Recipient = None,
     backend: Annotated[
         str | None,
         typer.Option(metavar="NAME|ADDRESS", help="The backend, so that nobody is asked for it."),
@@ -69,26 +42,23 @@ def preview_handshake(
     live: Annotated[
         bool, typer.Option("--live", help="Speak to the real auth source and backend, then say goodbye.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: given.AsJson = False,
 ) -> None:
     """Show what geomail says to a backend for a client, and what it expects back.
 
     Nobody is spoken to: the backend is imagined, and willing. With --live it
-    is the real one, up to the last step before it would accept mail.
-    Passwords are masked.
+    is the real one, up to the last step before it would accept mail; the
+    password is asked for if there is no --password-file. Passwords are masked.
 
     Exit status: 0 the handshake succeeds, 1 it fails, 2 wrong usage.
     """
-    if helo is not None and ehlo is not None:
-        raise typer.BadParameter("--helo and --ehlo exclude each other")
-    from geomail.preview.client import Words
     from geomail.preview.plan import Asked, Preview
 
-    words = Words(
-        hello=ehlo if helo is None else helo,
-        esmtp=helo is None,
+    words = given.words(
+        ehlo=ehlo,
+        helo=helo,
         user=user,
-        password=given.password_in(password_file),
+        password_file=password_file,
         sender=sender,
         recipient=recipient,
     )

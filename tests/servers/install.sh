@@ -13,6 +13,7 @@ wanted swaks swaks
 perl -MNet::SSLeay -e 1 2>/dev/null || missing="$missing libnet-ssleay-perl"
 wanted curl curl
 wanted openssl openssl
+wanted mandoc mandoc
 wanted fail2ban-regex fail2ban
 [ -n "$missing" ] || exit 0
 
