@@ -52,8 +52,9 @@ class IdleLimit(TimeLimit):
         super().__init__(seconds, blame="client", private="nothing moved for proxy_timeout")
         self._wires = wires
 
-    def start(self) -> None:
+    def start(self) -> float:
         self.moved = time.monotonic()
+        return self.moved + self._seconds
 
     def expires(self) -> float:
         moved = max(self.moved, *(wire.resumed for wire in self._wires))

@@ -30,44 +30,30 @@ class Clock(Timeout):
         super().__init__(None)
         self.lasting = lasting
         self.fired: TimeLimit | None = None
+        self.armed = math.inf
+        self.limits: list[TimeLimit] = []
         self._greenlet = greenlet
-        self._limits: list[TimeLimit] = []
-        self._armed = math.inf
         self._alarm: Any = None
-
-    def enter(self, limit: TimeLimit) -> None:
-        """Watch this limit too, inside those that are watched already."""
-        self._limits.append(limit)
-        self.wake_by(limit.expires())
-
-    def leave(self, limit: TimeLimit) -> None:
-        """Watch this limit no more."""
-        self._limits.remove(limit)
-        if not self._limits and not self.lasting:
-            self.close()
-            del self._greenlet.clock
 
     def wake_by(self, deadline: float) -> None:
         """Look at the limits at ``deadline`` (of ``time.monotonic()``) at the latest."""
-        if deadline < self._armed:
-            self._stop()
-            self._armed = deadline
+        if deadline < self.armed:
+            self.close()
+            self.armed = deadline
             self._alarm = get_hub().loop.timer(max(0.0, deadline - time.monotonic()), ref=False)
             self._alarm.start(self._ring, update=True)
 
     def close(self) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
+        """Look at nothing any more."""
         if self._alarm is not None:
             self._alarm.close()
-        self._alarm, self._armed = None, math.inf
+        self._alarm, self.armed = None, math.inf
 
     def _ring(self) -> None:
-        self._stop()
+        self.close()
         now = time.monotonic()
-        over = next((limit for limit in self._limits if limit.expires() <= now), None)
-        for limit in self._limits:
+        over = next((limit for limit in self.limits if limit.expires() <= now), None)
+        for limit in self.limits:
             if limit is not over:
                 self.wake_by(limit.expires())
         if over is not None:
@@ -91,30 +77,36 @@ class TimeLimit:
         self._clock: Clock | None = None
         self.deadline = math.inf
 
-    def start(self) -> None:
-        """Note when the time of the block began."""
+    def start(self) -> float:
+        """Note when the time of the block began; returns when it will be over, if nothing changes that."""
         self.deadline = time.monotonic() + self._seconds
+        return self.deadline
 
     def expires(self) -> float:
         """When the block is over its time, as ``time.monotonic()`` counts."""
         return self.deadline
 
     def __enter__(self) -> None:
-        self.start()
         greenlet: Any = getcurrent()
         try:
             clock: Clock = greenlet.clock
         except AttributeError:
             clock = greenlet.clock = Clock(greenlet)
         self._clock = clock
-        clock.enter(self)
+        clock.limits.append(self)
+        over = self.start()
+        if over < clock.armed:
+            clock.wake_by(over)
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         clock, self._clock = self._clock, None
         assert clock is not None
-        clock.leave(self)
+        clock.limits.pop()  # itself: limits nest
+        if not (clock.limits or clock.lasting):
+            clock.close()
+            del getcurrent().clock  # type: ignore[attr-defined]
         if error is clock and clock.fired is self:
             clock.fired = clock.__traceback__ = None
             raise PeerTimeout(self._private, blame=self._blame) from None

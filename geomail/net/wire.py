@@ -274,8 +274,7 @@ class Wire(Conversation):
         if self._tls.verify_client != "off":
             _judge(channel, self._tls.verify_client)
 
-    def _write(self, data: bytes) -> None:
-        self.send(data)
+    _write = send
 
     def _read_line(self, limit: int) -> bytes:
         while True:
@@ -295,8 +294,10 @@ class Wire(Conversation):
         return data
 
     def _fill(self) -> None:
-        read = self._receive_plain if self._channel is None else self._receive_secured
-        data = read(DIALOGUE_READ)
+        if self._channel is None:
+            data = self._receive_plain(DIALOGUE_READ)
+        else:
+            data = self._receive_secured(DIALOGUE_READ)
         if not data:
             raise PeerGone("closed the connection", blame=self.peer)
         self.received += len(data)
@@ -305,8 +306,13 @@ class Wire(Conversation):
     # -- the socket -------------------------------------------------------------------------------
 
     def _receive_plain(self, size: int) -> bytes:
+        reader = self._reader
         while True:
-            self._wait(self._reader)
+            reader.start(getcurrent().switch)  # as _wait, without the call: all that is read comes by here
+            try:
+                self._hub.switch()
+            finally:
+                reader.stop()
             try:
                 return self._sock.recv(size)
             except BlockingIOError:
