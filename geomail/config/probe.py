@@ -55,25 +55,24 @@ def probe_files(found: Inspection) -> list[Problem]:
 def probe_names(found: Inspection) -> list[Problem]:
     """Which host names do not resolve now, within :data:`RESOLVE_TIME`.
 
-    An error where a name is resolved once, at the start; else a warning.
+    An error where nginx would not start; for backends a warning.
     """
     names: dict[str, tuple[KeyPath, Severity]] = {}
     if found.draft is not None:
         for index, server in enumerate(found.draft.servers):
-            for name, path in _names_at_the_start(server, index, found.source):
+            for name, path in _names_that_nginx_needs(server, index, found.source):
                 names.setdefault(name, (path, "error"))
-            url = found.source.origin(index, "auth_http")
-            if server.auth_http is not None and url is not None:
-                names.setdefault(server.auth_http.host, (url, "warning"))
         for name, backend in found.draft.backends.items():
             for key, address in backend.addresses().items():
                 names.setdefault(address.host, (("backends", name, key), "warning"))
     return list(_unresolved(names, found.source))
 
 
-def _names_at_the_start(server: Server, index: int, source: Source) -> Iterator[tuple[str, KeyPath]]:
+def _names_that_nginx_needs(server: Server, index: int, source: Source) -> Iterator[tuple[str, KeyPath]]:
     for position, listen in enumerate(server.listen):
         yield listen.host, ("mail", "server", index, "listen", position)
+    if server.auth_http is not None and (url := source.origin(index, "auth_http")):
+        yield server.auth_http.host, url
     if resolver := source.origin(index, "resolver"):
         yield from ((address.host, resolver) for address in server.resolver.servers)
     if senders := source.origin(index, "set_real_ip_from"):
@@ -94,9 +93,7 @@ def _server_files(server: Server, index: int, source: Source) -> Iterator[Proble
         yield from _ca(server.auth_http_ca, at("auth_http_ca"), source)
 
 
-def _server_certificates(
-    server: Server, at: Callable[[str], KeyPath], source: Source
-) -> Iterator[Problem]:
+def _server_certificates(server: Server, at: Callable[[str], KeyPath], source: Source) -> Iterator[Problem]:
     """Which certificates and keys are none, each as a file."""
     keys = server.ssl_certificate_key
     for certificate, key in zip_longest(server.ssl_certificate, keys[: len(server.ssl_certificate)]):
@@ -116,7 +113,9 @@ def _tls_settings(server: Server, certificates: bool) -> Iterator[tuple[str, str
     trials.append(alone | {key: settings[key] for key in _FOR_VERIFYING})
     if certificates:
         pairs = zip(server.ssl_certificate, server.ssl_certificate_key, strict=False)
-        trials += [alone | {"certificates": [pair], "password_file": server.ssl_password_file} for pair in pairs]
+        trials += [
+            alone | {"certificates": [pair], "password_file": server.ssl_password_file} for pair in pairs
+        ]
     for trial in trials:
         try:
             server_context(**trial)

@@ -242,7 +242,7 @@ def test_what_is_wrong_otherwise_does_not_stop_it(inspect_text: Inspect) -> None
     assert probe(inspect_text("not TOML")) == []
 
 
-def test_names_that_are_needed_at_the_start(inspect_text: Inspect) -> None:
+def test_names_that_nginx_needs(inspect_text: Inspect) -> None:
     found = inspect_text(
         """\
 [mail]
@@ -281,7 +281,7 @@ def test_names_that_do_not_resolve(inspect_text: Inspect) -> None:
 
     lines = [line.partition(" now: ")[0] for line in said(found)]
     assert lines == [
-        '2 warning mail.auth_http: "auth.invalid" cannot be resolved',
+        '2 error mail.auth_http: "auth.invalid" cannot be resolved',
         '6 warning backends.b.address: "imap.invalid" cannot be resolved',
     ]
     assert probe_files(found) == []
