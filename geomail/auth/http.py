@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from gevent import sleep
 
 from geomail.auth.base import Accepted, Refused, Source, Verdict
+from geomail.auth.cache import AnswerCache
 from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
 from geomail.net.http import Answer, BadAnswer, HttpClient
 from geomail.net.resolver import canonical_host, literal_family
@@ -59,6 +60,7 @@ class HttpSource(Source):
             f"GET {url.target} HTTP/1.1".encode(),
             f"Host: {'localhost' if url.path else _authority(url)}".encode(),
         )
+        self._cache = AnswerCache(server.auth_http_cache) if server.auth_http_cache else None
         self._shows_certificate = server.auth_http_pass_client_cert
         headers = [f"{name}: {value}".encode() for name, value in server.auth_http_header]
         self._last_lines = (*headers, b"", b"")
@@ -71,6 +73,18 @@ class HttpSource(Source):
         )
 
     def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
+        key = self._cache.key(login, peer, protocol) if self._cache is not None else None
+        if self._cache is None or key is None:
+            return self._asked(login, peer, protocol, attempt)
+        kept = self._cache.get(key)
+        if kept is not None:
+            return kept
+        verdict = self._asked(login, peer, protocol, attempt)
+        if isinstance(verdict, Accepted):
+            self._cache.put(key, verdict)
+        return verdict
+
+    def _asked(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
         request = self.question(login, peer, protocol, attempt)
         for _ in range(1 + MOST_WAITS):
             answer = self.ask(request)

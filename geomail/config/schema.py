@@ -185,6 +185,11 @@ class Options(Table):
     auth_http_timeout: Timeout = Field(
         60.0, description="time for one request to the auth service, as a whole"
     )
+    auth_http_cache: Time = Field(
+        0.0,
+        description="how long a good answer of the auth service is kept for the same user, password and "
+        "client; refusals never are; 0: it is asked about each login",
+    )
     auth_http_header: Headers = Field(
         (), repr=False, description="headers added to each request to the auth service, a shared secret say"
     )

@@ -675,3 +675,25 @@ def test_over_https_with_a_wrong_certificate(
             one.check(PLAIN, peer(), "imap", 1)
 
         assert service.requests == []
+
+
+# -- auth_http_cache ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "cached", "questions"),
+    [
+        (OK, "10s", 1),
+        (OK, "0", 2),
+        (answer(b"Auth-Status: no", b"Auth-Wait: 1"), "10s", 2),
+    ],
+)
+def test_good_answers_are_kept_where_that_is_wanted(
+    sources: Sources, said: bytes, cached: str, questions: int
+) -> None:
+    with RawService([said] * 2) as service:
+        asked_twice = sources("imap", service.port, auth_http_cache=cached)
+        verdicts = [asked_twice.check(PLAIN, peer(), "imap", attempt) for attempt in (1, 2)]
+
+        assert verdicts[0] == verdicts[1]
+        assert len(service.requests) == questions
