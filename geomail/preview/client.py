@@ -90,13 +90,14 @@ def _matching(server: Server, wanted: str) -> Sequence[Listen]:
     """The addresses of a server that go by this name, address or port."""
     if server.name == wanted:
         return server.listen
+    singles = [single for listen in server.listen for single in listen.each()]
     if wanted.isdecimal():
-        return [listen for listen in server.listen if not listen.path and listen.port == int(wanted)]
+        return [single for single in singles if not single.path and single.port == int(wanted)]
     try:
         address = canonical(parse_listen(wanted))
     except ValueError:
         return ()
-    return [listen for listen in server.listen if canonical(listen) == address]
+    return [single for single in singles if canonical(single) == address]
 
 
 # -- where the client comes from ------------------------------------------------------------------

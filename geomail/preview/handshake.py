@@ -99,6 +99,7 @@ class Stage:
 
     def __init__(self, config: Config, server: Server) -> None:
         self.server = server
+        self._users_file = config.users.file
         self.protocol = PROTOCOLS[server.protocol](server)
         self.resolver = resolver_for(server)
         self.backends = Backends(config.backends, server.protocol)
@@ -111,8 +112,11 @@ class Stage:
     @property
     def asked(self) -> str:
         """Who decides about logins."""
-        url = self.server.auth_http
-        return f"the auth service {url.label}" if url else f'auth = "{self.server.auth}"'
+        if self.server.auth_http is not None:
+            return f"the auth service {self.server.auth_http.label}"
+        if self.server.auth == "users":
+            return f"the users file {self._users_file}"
+        return f'auth = "{self.server.auth}"'
 
     @property
     def tells_password(self) -> bool:

@@ -255,6 +255,25 @@ def test_wrong_usage(file: Path, options: tuple[str, ...], complaint: str) -> No
     assert result.stdout == ""
 
 
+def test_a_port_of_a_range_is_an_address_too(file: Path) -> None:
+    text = ONE.replace("127.0.0.1:2525", "127.0.0.1:2525-2527").replace(
+        "[mail]", '[mail]\nproxy_protocol = "on"'
+    )
+
+    found = shown(file, text, "--server", "127.0.0.1:2526")
+    assert said(found)[0] == "PROXY TCP4 192.0.2.1 127.0.0.1 50000 2526"
+
+
+def test_a_users_file_is_not_opened(file: Path) -> None:
+    text = ONE.replace('auth_http = "http://127.0.0.1:9000/auth"', 'auth = "users"')
+    text = text.replace("plain none", "plain") + '[auth.users]\nfile = "people"\ndefault = "postfix"\n'
+
+    found = shown(file, text)
+    assert found["notes"] == [
+        f"the users file {file.parent / 'people'} is asked for the backend; give --backend to see one"
+    ]
+
+
 def test_a_server_for_mail_alone_says_what_is_missing(file: Path) -> None:
     result = run(file, ONE.replace("plain none", "none"))
 
