@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from geomail.config.load import inspect_text
 from geomail.config.nginx.directives import GONE, MAIL, Directive
-from geomail.config.nginx.logs import log_entries
+from geomail.config.nginx.logs import level_of, log_entries
 from geomail.config.nginx.statements import NginxError, Statement, read
 from geomail.config.nginx.write import Entry, Item, Table, write
-from geomail.config.units import shown
+from geomail.config.units import printable, shown
 from geomail.errors import Problem
 
 #: What geomail limits and nginx does not.
@@ -140,7 +141,7 @@ class _Converter:
         if name == "error_log":
             if context == "mail":
                 self.logs.insert(0, statement)
-            else:
+            elif level_of(statement, self._error):
                 self._note(statement, "is left out: geomail has one log for all servers")
         elif directive is None:
             self._unknown(statement, table)
@@ -210,18 +211,11 @@ class _Converter:
         self._problem(statement, text, "error")
 
     def _note(self, statement: Statement, text: str) -> None:
-        self.notes.append(Problem(statement.file, statement.line, statement.name, text, "warning"))
+        self.notes.append(Problem(statement.file, statement.line, printable(statement.name), text, "warning"))
 
-    def _problem(self, statement: Statement, text: str, severity: str) -> None:
-        self.problems.append(
-            Problem(
-                statement.file,
-                statement.line,
-                statement.name,
-                text,
-                "error" if severity == "error" else "warning",
-            )
-        )
+    def _problem(self, statement: Statement, text: str, severity: Literal["error", "warning"]) -> None:
+        name = printable(statement.name)
+        self.problems.append(Problem(statement.file, statement.line, name, text, severity))
 
 
 def _user(statement: Statement) -> tuple[str, list[object]]:

@@ -67,13 +67,18 @@ def _file(args: tuple[str, ...], folder: Path) -> list[Any]:
 def _listen(args: tuple[str, ...], folder: Path) -> list[Any]:
     address, *words = args
     if address.startswith("unix:"):
-        address = f"unix:{folder / address.removeprefix('unix:')}"
+        address = _unix(address, folder)
     elif not address.replace("-", "").isdecimal() and ":" not in address.rpartition("]")[2]:
         address += ":0"  # nginx, too, lets the system choose a port
     for word in (address, *words):
         if len(word.split()) != 1:
             raise ValueError(f"{shown(word)}: invalid parameter")
     return [" ".join((address, *words))]
+
+
+def _unix(address: str, folder: Path) -> str:
+    path = address.removeprefix("unix:")
+    return f"unix:{folder / path}" if path else address
 
 
 def _auth_http(args: tuple[str, ...], folder: Path) -> list[Any]:
@@ -84,7 +89,7 @@ def _auth_http(args: tuple[str, ...], folder: Path) -> list[Any]:
         )
     if url.startswith("unix:"):
         path, colon, target = url.removeprefix("unix:").partition(":")
-        url = f"unix:{folder / path if path else ''}{colon}{target}"
+        url = _unix(f"unix:{path}", folder) + colon + target
     return [f"http://{url}"]
 
 

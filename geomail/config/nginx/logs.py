@@ -23,10 +23,9 @@ def log_entries(statements: Sequence[Statement], prefix: Path, error: Tell, note
     """The entries of ``[log]``: the first ``error_log`` that has a counterpart; the others are noted."""
     entries: dict[str, Entry] = {}
     for statement in statements:
-        if not statement.args:
-            error(statement, 'invalid number of arguments in "error_log" directive')
+        level = level_of(statement, error)
+        if not level:
             continue
-        level = _level(statement, error)
         target, settings = _target(statement.args[0], prefix)
         if entries:
             note(statement, "is left out: geomail has one log")
@@ -38,17 +37,19 @@ def log_entries(statements: Sequence[Statement], prefix: Path, error: Tell, note
     return entries
 
 
-def _level(statement: Statement, error: Tell) -> str:
-    level = ""
-    for word in statement.args[1:]:
-        if word.startswith("debug_"):
-            continue
+def level_of(statement: Statement, error: Tell) -> str:
+    """The level of an ``error_log``, in geomail's words; empty if it could not be read."""
+    if not statement.args:
+        error(statement, 'invalid number of arguments in "error_log" directive')
+        return ""
+    words = [word for word in statement.args[1:] if not word.startswith("debug_")]
+    for word in words:
         if word not in _LEVELS:
             error(statement, f"invalid log level {shown(word)}")
-        elif level:
-            error(statement, f"duplicate log level {shown(word)}")
-        level = _LEVELS.get(word, "error")
-    return level or "error"
+            return ""
+    if len(words) > 1:
+        error(statement, f"duplicate log level {shown(words[1])}")
+    return _LEVELS[words[0]] if words else "error"
 
 
 def _target(word: str, prefix: Path) -> tuple[str, dict[str, str]]:

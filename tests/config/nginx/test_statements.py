@@ -1,0 +1,115 @@
+"""An nginx.conf is read as nginx reads it."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from geomail.config.nginx.statements import NginxError, Statement, read
+
+
+def statements(text: str, folder: Path) -> tuple[Statement, ...]:
+    file = folder / "nginx.conf"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    return read(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a b c;", ["a", "b", "c"]),
+        ("a\tb\r\n  c ;", ["a", "b", "c"]),
+        ("# b;\na c; # d", ["a", "c"]),
+        ("a b#c;", ["a", "b#c"]),
+        ("a b}c;", ["a", "b}c"]),
+        ("a ${b}{c;", None),
+        ("a ${b}c;", ["a", "${b}c"]),
+        ("a $b;", ["a", "$b"]),
+        ('a "b c" "d;{}#";', ["a", "b c", "d;{}#"]),
+        ('a \'b "c"\' "it\'s";', ["a", 'b "c"', "it's"]),
+        ('a "";', ["a", ""]),
+        ('a b"c"d;', ["a", 'b"c"d']),
+        (r'a "b\"c" d\ e \; "f\\";', ["a", 'b"c', r"d\ e", r"\;", "f\\"]),
+        (r'a "b\tc\n\r" d\te;', ["a", "b\tc\n\r", "d\te"]),
+        (r"a ^\d+$;", ["a", r"^\d+$"]),
+        ('a "b\nc" d;', ["a", "b\nc", "d"]),
+        ('"a" b;', ["a", "b"]),
+        ("a ä;", ["a", "ä"]),
+    ],
+)
+def test_words(text: str, words: list[str] | None, tmp_path: Path) -> None:
+    if words is None:
+        with pytest.raises(NginxError):
+            statements(text, tmp_path)
+        return
+    (only,) = statements(text, tmp_path)
+
+    assert [only.name, *only.args] == words
+    assert only.block is None
+
+
+def test_blocks_and_their_lines(tmp_path: Path) -> None:
+    text = 'a;\nb "x\ny" {\n  c {\n    d 1; e\n2;\n  }\n}\n\nf;\n'
+    a, b, f = statements(text, tmp_path)
+
+    assert [(s.name, s.line) for s in (a, b, f)] == [("a", 1), ("b", 2), ("f", 10)]
+    assert b.block is not None
+    (c,) = b.block
+    assert c.block is not None
+    assert [(s.name, s.args, s.line) for s in c.block] == [("d", ("1",), 5), ("e", ("2",), 5)]
+
+
+def test_includes_stand_in_their_place(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "2.conf").write_text("two;\n")
+    (tmp_path / "d" / "1.conf").write_text("\none;\ninclude d/more;")
+    (tmp_path / "d" / "more").write_text("more;")
+    (outer,) = statements("a { include d/*.conf; last; include none/*.conf; }", tmp_path)
+
+    assert outer.block is not None
+    found = [(s.name, str(Path(s.file).relative_to(tmp_path)), s.line) for s in outer.block]
+    assert found == [
+        ("one", "d/1.conf", 2),
+        ("more", "d/more", 1),
+        ("two", "d/2.conf", 1),
+        ("last", "nginx.conf", 1),
+    ]
+
+
+def test_an_include_may_be_absolute(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("other;")
+
+    assert [s.name for s in statements(f"include {tmp_path}/oth*r;", tmp_path)] == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "line", "said"),
+    [
+        ("a;\ninclude nginx.conf;\n", "nginx.conf", 2, "more than 16 includes within each other"),
+        ("\ninclude gone;", "nginx.conf", 2, "cannot be read: No such file or directory"),
+        ("\ninclude .;", "nginx.conf", 2, "cannot be read: Is a directory"),
+        ("include broken;", "broken", 2, 'unexpected "}"'),
+        ("a {\n b;\n", "nginx.conf", 1, 'expecting "}" to the "{" in line 1'),
+        ("a;\nb 'c\n", "nginx.conf", 2, "a quote is missing"),
+        ("a;\nb 'c'd;\n", "nginx.conf", 2, 'unexpected "d"'),
+        ("a;\n\nb", "nginx.conf", 3, '"b" is not terminated by ";"'),
+        ("a {\n b }\n", "nginx.conf", 2, '"b" is not terminated by ";"'),
+        ("{ }", "nginx.conf", 1, 'unexpected "{"'),
+    ],
+)
+def test_what_cannot_be_read(text: str, file: str, line: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "broken").write_text("a;\n}\n")
+    with pytest.raises(NginxError) as refused:
+        statements(text, tmp_path)
+
+    assert said in str(refused.value)
+    assert (Path(refused.value.file).name, refused.value.line) == (file, line)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.sampled_from("ab {};#\"'\\\n$")))
+def test_anything_is_read_or_refused(text: str, tmp_path: Path) -> None:
+    with contextlib.suppress(NginxError):
+        statements(text, tmp_path)
