@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from geomail.auth.judge import Finding, Judge
@@ -25,8 +25,8 @@ class Trial:
     ``verdict`` is None for WAIT, and where ``problem`` says why there is none.
     """
 
-    request: tuple[bytes, ...]
-    head: tuple[bytes, ...]
+    request: tuple[bytes, ...] = field(repr=False)
+    head: tuple[bytes, ...] = field(repr=False)
     verdict: Verdict | None
     problem: str
     findings: tuple[Finding, ...]
