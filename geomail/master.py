@@ -157,8 +157,9 @@ class Master:
         error = None
         try:
             fresh = self._open(self._current)
-        except GeomailError as failure:
-            error = str(failure)[:_LONGEST_REASON]
+        except Exception as failure:  # noqa: BLE001  # even a bug in what reads the file must not end the mail
+            error = str(failure) if isinstance(failure, GeomailError) else f"a bug: {failure!r}"
+            error = error[:_LONGEST_REASON]
             self._refused = {"time": time.time(), "error": error}
             self._log.say("error", f"reload failed, the old configuration stays in force: {error}")
         else:

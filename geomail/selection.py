@@ -99,7 +99,7 @@ def _within(client: str, network: IPv4Network | IPv6Network) -> bool:
         address = ip_address(client)
     except ValueError:
         return False
-    return address in network or getattr(address, "ipv4_mapped", None) in network
+    return (getattr(address, "ipv4_mapped", None) or address) in network
 
 
 def _names_of(label: str) -> tuple[str, ...]:

@@ -82,8 +82,8 @@ RULES: dict[str, Rule] = {
     "names": Rule(may=("errors", "config"), never=frozenset({"gevent", "socket"})),
     "listeners": Rule(may=("",)),
     "console": Rule(
-        may=("events", "errors", "jsonlines", "selection", "config.schema", "console", "net.listen"),
-        for_types=("sinks.log",),
+        may=("events", "errors", "jsonlines", "selection", "console", "net.listen", "sinks.tally"),
+        for_types=("config.schema", "sinks.log"),
         outside=("gevent",),
     ),
     "worker": Rule(may=("",), outside=("gevent",)),

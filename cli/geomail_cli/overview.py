@@ -58,7 +58,7 @@ def _facts(known: dict[str, Any]) -> list[tuple[str, str]]:
     state = "ending, " * known["ending"]
     loaded = units.duration(now - configuration["loaded"])
     counts = [
-        f"{units.size(totals.get(counter, 0))} {word} ({units.rate(rates.get(counter, 0))})"
+        f"{units.size(totals[counter])} {word} ({units.rate(rates[counter])})"
         for counter, word in (("opened", "opened"), ("logins", "logins"), ("refused", "refused"))
     ]
     return [

@@ -173,7 +173,7 @@ def _server(picture: Picture) -> str:
 def _load(picture: Picture) -> str:
     status, rates = picture.status, picture.status["rates"]
     counts = "  ".join(
-        f"{name} {units.size(status['totals'].get(name, 0))} ({units.rate(rates.get(name, 0))})"
+        f"{name} {units.size(status['totals'][name])} ({units.rate(rates[name])})"
         for name in ("opened", "logins", "refused")
     )
     traffic = sum(one["rate"] for one in picture.sessions)

@@ -368,7 +368,8 @@ def _unspoken(
     path: KeyPath, backend: Backend, config: Config, asked: str, source: Source
 ) -> Iterator[Problem]:
     """Protocols that users can log in with here, but not at the backend they are led to."""
-    spoken = sorted({server.protocol for server in config.servers if server.auth == asked})
+    asking = {server.protocol for server in config.servers if server.auth == asked}
+    spoken = [protocol for protocol in get_args(ProtocolName) if protocol in asking]
     missing = [protocol for protocol in spoken if backend.addresses() and not backend.address_for(protocol)]
     if missing:
         text = f"[backends.{backend.name}] has no address for {', '.join(missing)}: refused there"

@@ -130,16 +130,19 @@ class Console:
         finally:
             del self._reloads[number]
 
-    def await_generation(self, generation: int, seconds: float) -> bool:
-        """Wait until all workers of a generation are there; whether they are."""
+    def await_workers(self, seconds: float) -> bool:
+        """Wait until all workers of the configuration in force are there; whether they are."""
         deadline = time.monotonic() + seconds
-        while sum(link.generation == generation for link in self.links) < self.state["expected"]:
+        while self._present() < self.state["expected"]:
             self._changed.clear()
             if not self._changed.wait(max(0.0, deadline - time.monotonic())):
                 return False
         return True
 
     # -- workers ----------------------------------------------------------------------------------
+
+    def _present(self) -> int:
+        return sum(link.generation == self.state["generation"] for link in self.links)
 
     def _living(self) -> list[Counters]:
         return [link.counters for link in self.links]

@@ -92,11 +92,9 @@ class Requests:
         outcome = self._console.ask_for_reload()
         if outcome["error"] is not None:
             raise RequestError("refused", outcome["error"])
-        generation = outcome["state"]["generation"]
-        if not self._console.await_generation(generation, _START_PATIENCE):
-            text = f"the workers of generation {generation} did not start within {_START_PATIENCE:g} s"
-            raise RequestError("not-started", text, generation=generation)
-        links = self._console.links
+        if not self._console.await_workers(_START_PATIENCE):
+            raise RequestError("not-started", f"the new workers did not start within {_START_PATIENCE:g} s")
+        generation, links = self._console.state["generation"], self._console.links
         yield {
             "done": {
                 "generation": generation,
@@ -123,6 +121,8 @@ def _pages_of(link: Link, do: str, select: Any) -> Iterator[list[dict[str, Any]]
     after = 0
     while after is not None:
         answer = link.ask(do, select=select, after=after)
+        if "error" in answer:
+            raise WorkerGone(answer["error"])
         after = answer["after"]
         if answer["sessions"]:
             yield answer["sessions"]
@@ -152,5 +152,5 @@ def _worker(link: Link, answers: bool) -> dict[str, Any]:
         "draining": link.draining,
         "answers": answers,
         "sessions": link.sessions,
-        **{key: counters.get(key, 0) for key in ("logins", "refused", "bytes_in", "bytes_out")},
+        **{key: counters[key] for key in ("logins", "refused", "bytes_in", "bytes_out")},
     }

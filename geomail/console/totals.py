@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 
+from geomail.sinks.tally import SERVER_COUNTERS
+
 #: Seconds that rates are taken over.
 RATE_SECONDS = 10
 #: Ended workers that are remembered one by one: such a one may only have lost its connection.
@@ -30,13 +32,9 @@ def add(total: Counters, counters: Mapping[str, Table]) -> None:
                 sums[counter] += value
 
 
-def overall(table: Table) -> dict[str, int]:
-    """One row, of all rows together."""
-    sums: dict[str, int] = {}
-    for row in table.values():
-        for counter, value in row.items():
-            sums[counter] = sums.get(counter, 0) + value
-    return sums
+def overall(servers: Table) -> dict[str, int]:
+    """One row, of the rows of all servers together."""
+    return {counter: sum(row[counter] for row in servers.values()) for counter in SERVER_COUNTERS}
 
 
 class Totals:
@@ -45,7 +43,7 @@ class Totals:
     def __init__(self) -> None:
         self._forgotten = no_counters()
         self._ended: dict[Hashable, Counters] = {}
-        self._before: dict[str, int] = {}
+        self._before = overall({})
         self._samples: deque[tuple[float, dict[str, int]]] = deque(maxlen=RATE_SECONDS + 1)
 
     def retire(self, worker: Hashable, counters: Counters) -> None:
@@ -58,7 +56,7 @@ class Totals:
         """A worker has come, or come back; what it had counted before did not happen now."""
         if self._ended.pop(worker, None) is None:
             for counter, value in overall(counters["servers"]).items():
-                self._before[counter] = self._before.get(counter, 0) + value
+                self._before[counter] += value
 
     def sums(self, living: Iterable[Counters]) -> Counters:
         """All counters, by server and by backend."""
@@ -70,12 +68,12 @@ class Totals:
     def sample(self, living: Iterable[Counters]) -> None:
         """Note what has been counted by now; called once a second."""
         sums = overall(self.sums(living)["servers"])
-        counted = {counter: value - self._before.get(counter, 0) for counter, value in sums.items()}
+        counted = {counter: value - self._before[counter] for counter, value in sums.items()}
         self._samples.append((time.monotonic(), counted))
 
     def rates(self) -> dict[str, float]:
-        """What happened in a second of late, by counter; empty while too little is known."""
+        """What happened in a second of late, by counter; nothing while too little is known."""
         if len(self._samples) < 2:
-            return {}
+            return dict.fromkeys(SERVER_COUNTERS, 0.0)
         (began, first), (ended, last) = self._samples[0], self._samples[-1]
-        return {name: max(0, last[name] - first.get(name, 0)) / (ended - began) for name in last}
+        return {name: max(0, last[name] - first[name]) / (ended - began) for name in last}

@@ -110,6 +110,9 @@ class Feed:
             answer = order(asked) if order else {"error": "unknown order"}
         except GeomailError as error:
             answer = {"error": str(error)}
+        except Exception as bug:  # noqa: BLE001  # told, and no reason to tell the console nothing more
+            gevent.get_hub().handle_error(order, type(bug), bug, bug.__traceback__)
+            answer = {"error": "a bug"}
         self._answers.append(encode({"answer": asked.get("ask"), **answer}))
         self._wake.set()
 

@@ -14,15 +14,19 @@ MOST_BACKENDS = 1000
 #: What those beyond are counted under.
 OTHERS = "others"
 
+#: What a row of a server and one of a backend hold.
+SERVER_COUNTERS = ("opened", "logins", "refused", "closed", "bytes_in", "bytes_out")
+BACKEND_COUNTERS = ("logins", "refused", "ended", "failed", "bytes_in", "bytes_out")
+
 Row = dict[str, int]
 
 
 class Tally:
-    """Counters that only grow.
+    """Counters that only grow, in a row for each server and each backend.
 
-    A server's: ``opened``, ``logins``, ``refused``, ``closed``, ``bytes_in``,
-    ``bytes_out``. A backend's: ``logins``, ``refused`` (by it), ``ended`` (of
-    those logged in), ``failed`` (before that, by its fault), and bytes.
+    Of a backend's sessions, ``refused`` counts logins that it refused,
+    ``ended`` those that were logged in, ``failed`` those that never were, by
+    its fault.
     """
 
     def __init__(self, events: EventStream, config: Config) -> None:
@@ -92,8 +96,8 @@ class Tally:
 
 
 def _server_row() -> Row:
-    return dict.fromkeys(("opened", "logins", "refused", "closed", "bytes_in", "bytes_out"), 0)
+    return dict.fromkeys(SERVER_COUNTERS, 0)
 
 
 def _backend_row() -> Row:
-    return dict.fromkeys(("logins", "refused", "ended", "failed", "bytes_in", "bytes_out"), 0)
+    return dict.fromkeys(BACKEND_COUNTERS, 0)

@@ -1,0 +1,36 @@
+"""Servers with a control socket."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.console.support import Asker, Running, running
+
+
+@pytest.fixture(scope="session")
+def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A geomail with two workers, whatever others do there."""
+    with running(tmp_path_factory.mktemp("shared")) as server:
+        yield server
+
+
+@pytest.fixture
+def shared(running_server: Running) -> Iterator[Running]:
+    """A geomail with two workers that is only asked and used, never hurt."""
+    yield running_server
+    running_server.leave()
+
+
+@pytest.fixture
+def asker(shared: Running) -> Iterator[Asker]:
+    """A connection to its control socket."""
+    with shared.asker() as asker:
+        yield asker
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Running]:
+    """A geomail with two workers that a test has for itself."""
+    with running(tmp_path) as server:
+        yield server

@@ -1,0 +1,179 @@
+"""``kick``: ends just the sessions that are meant, with a goodbye where that disturbs nothing."""
+
+import base64
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.console.support import PROTOCOLS, Asker, Running, eventually
+
+GOODBYES = {"imap": b"* BYE ", "pop3": b"-ERR ", "smtp": b"421 4.3.2 "}
+#: More than the silence after which a relay is spoken into.
+SILENCE = 1.2
+
+
+def rest(sock: socket.socket) -> bytes:
+    """Everything until the end of the connection."""
+    pieces = []
+    while piece := sock.recv(65536):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def own_session(asker: Asker, sock: socket.socket) -> str:
+    """The id of the session that is served over this connection."""
+    port = sock.getsockname()[1]
+    [session] = [one for one in asker.sessions() if one["client_port"] == port]
+    return str(session["session"])
+
+
+def talking(shared: Running, user: str) -> socket.socket:
+    """An IMAP client that has logged in, and read the answer."""
+    sock = shared.connect("imap")
+    sock.sendall(b"a LOGIN %b secret\r\n" % user.encode())
+    assert sock.recv(1000) == b"a OK in\r\n"
+    return sock
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_before_the_login_there_is_a_goodbye(protocol: str, shared: Running, asker: Asker) -> None:
+    sock = shared.connect(protocol)
+    [kicked] = asker.sessions("kick", session=own_session(asker, sock))
+    assert kicked["client_port"] == sock.getsockname()[1]
+    said = rest(sock)
+    assert said.startswith(GOODBYES[protocol])
+    assert said.count(b"\r\n") == 1
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_silent_relay_is_spoken_into(protocol: str, shared: Running, asker: Asker) -> None:
+    client = shared.client(protocol, f"silent-{protocol}@example.test")
+    assert client.sock is not None
+    time.sleep(SILENCE)
+    assert len(asker.sessions("kick", user=f"silent-{protocol}@*")) == 1
+    said = rest(client.sock)
+    assert said.startswith(GOODBYES[protocol])
+    assert said.count(b"\r\n") == 1
+
+
+def half_a_line_down(sock: socket.socket) -> bytes:
+    sock.sendall(b"b SAY %b\r\n" % base64.b64encode(b"* half"))
+    return sock.recv(1000)
+
+
+def half_a_line_up(sock: socket.socket) -> bytes:
+    sock.sendall(b"b NOO")
+    return b""
+
+
+def a_line_just_now(sock: socket.socket) -> bytes:
+    time.sleep(SILENCE)
+    sock.sendall(b"b HEAR\r\n")
+    time.sleep(0.2)
+    return b""
+
+
+def a_line_just_now_down(sock: socket.socket) -> bytes:
+    time.sleep(SILENCE)
+    sock.sendall(b"b NOOP\r\n")
+    return sock.recv(1000)
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "silence"),
+    [
+        (half_a_line_down, SILENCE),
+        (half_a_line_up, SILENCE),
+        (a_line_just_now, 0),
+        (a_line_just_now_down, 0),
+    ],
+)
+def test_a_relay_that_is_not_at_rest_is_just_closed(
+    disturbed: Callable[[socket.socket], bytes], silence: float, shared: Running, asker: Asker
+) -> None:
+    sock = talking(shared, "busy@example.test")
+    disturbed(sock)
+    time.sleep(silence)
+    assert len(asker.sessions("kick", user="busy@example.test")) == 1
+    assert rest(sock) == b""
+
+
+def test_a_relay_whose_client_does_not_read_is_just_closed(shared: Running, asker: Asker) -> None:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(("127.0.0.1", shared.ports["imap"]))
+    sock.sendall(b"a LOGIN deaf@example.test secret\r\n")
+    line = b"x" * 50 + b"\r\n"
+    said = b"b SAY %b\r\n" % base64.b64encode(line * 1000)
+    eventually(lambda: asker.sessions(user="deaf@*", protocol="imap"))
+    for _ in range(200):
+        sock.sendall(said)
+    time.sleep(SILENCE)
+    assert len(asker.sessions("kick", user="deaf@*")) == 1
+    eventually(lambda: not asker.sessions(user="deaf@*"), 2)
+    sock.settimeout(5)
+    heard = b""
+    try:
+        heard = rest(sock)
+    except ConnectionResetError:
+        pass  # which is one way to be closed
+    sock.close()
+    assert b"BYE" not in heard
+
+
+def test_only_those_who_are_meant_end_and_their_backends_hear_it(shared: Running, asker: Asker) -> None:
+    meant = [talking(shared, f"kick{number}@example.test") for number in range(5)]
+    others = [talking(shared, f"stay{number}@example.test") for number in range(5)]
+    asker.tail(events=["session.closed"])
+    with shared.asker() as kicker:
+        kicked = kicker.sessions("kick", user="kick?@example.test")
+    assert {session["user"] for session in kicked} == {f"kick{number}@example.test" for number in range(5)}
+    for sock in meant:
+        assert rest(sock) == b""
+    closed = [asker.next() for _ in meant]
+    assert {record["user"] for record in closed} == {session["user"] for session in kicked}
+    assert {(record["outcome"], record["side"]) for record in closed} == {("kicked", "geomail")}
+    for sock in others:
+        sock.sendall(b"c NOOP\r\n")
+        assert sock.recv(100) == b"c OK done\r\n"
+
+
+def test_everybody_is_meant_only_by_an_empty_selection(own: Running) -> None:
+    with own.asker() as asker:
+        socks = [own.connect("imap"), talking(own, "all@example.test")]
+        assert len(asker.sessions("kick", user="nobody@*")) == 0
+        assert len(asker.sessions()) == 2
+        assert len(asker.sessions("kick")) == 2
+        assert [rest(sock)[:6] for sock in socks] == [b"* BYE ", b""]
+
+
+def test_to_kick_twice_is_not_an_error(shared: Running, asker: Asker) -> None:
+    sock = shared.connect("smtp")
+    one = own_session(asker, sock)
+    with shared.asker() as other:
+        asker.send("kick", select={"session": one})
+        other.send("kick", select={"session": one})
+        assert "Traceback" not in shared.server.log.text
+    assert rest(sock).count(b"421 ") == 1
+
+
+def test_the_log_tells_who_was_kicked(shared: Running, asker: Asker) -> None:
+    talking(shared, "logged@example.test")
+    asker.sessions("kick", user="logged@*")
+    line = shared.server.log.wait_for(r".* session kicked .*user=logged@example.test.*")
+    assert "kicked by an operator" in line[0]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_when_the_server_stops_clients_are_told_goodbye_in_the_same_way(protocol: str, own: Running) -> None:
+    before, at_rest = own.connect(protocol), own.client(protocol, "rest@example.test").sock
+    busy = talking(own, "busy@example.test")
+    half_a_line_down(busy)
+    time.sleep(SILENCE)
+    assert at_rest is not None
+    own.server.process.terminate()
+    assert rest(before).startswith(GOODBYES[protocol])
+    assert rest(at_rest).startswith(GOODBYES[protocol])
+    assert rest(busy) == b""
