@@ -51,6 +51,10 @@ class CannotStart(GeomailError):
     """A user or the log's file could not be had; the text says which and why."""
 
 
+class Abandoned(GeomailError):
+    """The companion has ended, so everything did."""
+
+
 @dataclass(slots=True)
 class Generation:
     """One configuration in force, its listeners, and the workers that serve it."""
@@ -68,13 +72,18 @@ class Master:
     """Runs the workers of one configuration file until it is told to stop, and their console.
 
     ``load`` reads and checks the file (raises GeomailError), for the start and
-    for every reload.
+    for every reload. ``companion`` is a process that its work makes no sense
+    without: it is started already, and when it ends, so does everything.
     """
 
-    def __init__(self, file: Path, load: Callable[[Path], Config], log: Log) -> None:
+    def __init__(
+        self, file: Path, load: Callable[[Path], Config], log: Log, companion: int | None = None
+    ) -> None:
         self._file = file
         self._load = load
         self._log = log
+        self._companion = companion
+        self._abandoned = ""
         self._current: Generation | None = None
         self._draining: dict[int, float] = {}
         self._respawn_at = 0.0
@@ -85,7 +94,10 @@ class Master:
         self._died: deque[int] = deque(maxlen=_REMEMBERED)
 
     def run(self) -> None:
-        """Start, and stay until all workers have ended. Raises CannotStart, ConfigError (at the start)."""
+        """Start, and stay until all workers have ended.
+
+        Raises CannotStart and ConfigError at the start, Abandoned at the end.
+        """
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         self._current = self._open(None)
         self._keeper.use(self._current.control)
@@ -103,6 +115,8 @@ class Master:
                 self._fill(self._current)
             self._keeper.tell_again(self._state())
         self._end_console()
+        if self._abandoned:
+            raise Abandoned(self._abandoned)
 
     # -- signals ----------------------------------------------------------------------------------
 
@@ -226,6 +240,10 @@ class Master:
         code = os.waitstatus_to_exitcode(status)
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         if self._keeper.buried(pid, how if code else None):
+            return
+        if pid == self._companion and not self._ending:
+            self._abandoned = f"the process that this one was started with has ended ({how})"
+            self._end(signal.SIGTERM)
             return
         self._draining.pop(pid, None)
         born = self._current.workers.pop(pid, None)

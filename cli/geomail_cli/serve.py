@@ -15,6 +15,9 @@ def serve(
     config: Annotated[
         Path | None, typer.Option("-c", "--config", metavar="FILE", help="Configuration file.")
     ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Serve in front of a sandbox mail server, to try geomail out.")
+    ] = False,
 ) -> None:
     """Run the proxy in the foreground.
 
@@ -22,19 +25,37 @@ def serve(
     /etc/geomail/geomail.toml. What listens where, and then one line for each
     finished session, goes to standard error.
 
+    With --demo nothing needs to be set up: a sandbox mail server, two users, a
+    certificate and a configuration are made for it, and removed at the end.
+
     Signals: TERM and INT end it at once, QUIT lets the sessions end first, HUP
     reads the configuration again. Exit status: 0 ended by a signal, 1 it could
     not start.
     """
-    from geomail.config.load import find_config
+    if not demo:
+        from geomail.config.load import find_config
+
+        _run(find_config(config))
+        return
+    if config is not None:
+        raise typer.BadParameter("--demo has a configuration of its own: it does not go with -c")
+    from geomail_cli.demo import set_up, show
+
+    with set_up() as running:
+        show(running)
+        _run(running.file, running.sandbox)
+
+
+def _run(file: Path, companion: int | None = None) -> None:
+    """Run the master until it is told to stop, and say why if it cannot."""
     from geomail.errors import ConfigError, GeomailError
     from geomail.master import Master
     from geomail.sinks.log import Log
     from geomail_cli import render
 
-    path, log = find_config(config), Log()
+    log = Log()
     try:
-        Master(path, _checked, log).run()
+        Master(file, _checked, log, companion).run()
     except ConfigError as error:
         for problem in error.problems:
             render.show_problem(render.stderr(), problem)

@@ -1,0 +1,283 @@
+"""``geomail serve --demo``: a proxy in front of a sandbox mail server, with nothing to set up before."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+from _socket import AF_INET, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET
+from _socket import socket as RawSocket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import FileIO
+from ipaddress import ip_address
+from pathlib import Path
+
+import typer
+from gevent import monkey
+
+from geomail_cli import render
+
+HOST = "127.0.0.1"
+USERS = ("ann@demo.test", "bob@demo.test")
+#: Where the proxy listens, unless somebody does already.
+PORTS = {"smtp": 2525, "smtps": 2465, "imap": 1143, "imaps": 1993, "pop3": 1110, "pop3s": 1995}
+
+_CONFIGURATION = """\
+# The configuration of a demo: users in a file, and a sandbox behind.
+workers = 1
+
+[mail]
+server_name = "geomail.demo.test"
+auth = "users"
+starttls = "on"
+ssl_certificate = "cert.pem"
+ssl_certificate_key = "key.pem"
+
+[[mail.server]]
+name = "smtp"
+protocol = "smtp"
+listen = ["{host}:{smtp}", "{host}:{smtps} ssl"]
+xclient = "auto"
+
+[[mail.server]]
+name = "imap"
+protocol = "imap"
+listen = ["{host}:{imap}", "{host}:{imaps} ssl"]
+
+[[mail.server]]
+name = "pop3"
+protocol = "pop3"
+listen = ["{host}:{pop3}", "{host}:{pop3s} ssl"]
+
+[auth.users]
+file = "users"
+default = "sandbox"
+
+[backends.sandbox]
+smtp = "{host}:{sandbox_smtp}"
+imap = "{host}:{sandbox_imap}"
+pop3 = "{host}:{sandbox_pop3}"
+
+[control]
+socket = "control.sock"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What a demo consists of; ``ports`` are the proxy's, ``users`` addresses and passwords."""
+
+    folder: Path
+    ports: Mapping[str, int]
+    users: Mapping[str, str]
+    sandbox: int
+
+    @property
+    def file(self) -> Path:
+        """The configuration."""
+        return self.folder / "geomail.toml"
+
+
+@contextmanager
+def set_up() -> Iterator[Demo]:
+    """Set everything up, and take it away again. Ends the command where the demo's packages are missing."""
+    _need_packages()
+    folder = Path(tempfile.mkdtemp(prefix="geomail-demo-"))
+    try:
+        users = {user: secrets.token_hex(5) for user in USERS}
+        with _sandbox(folder, users) as (process, sandbox_ports):
+            ports = _free_ports()
+            _write_files(folder, users, ports, sandbox_ports)
+            yield Demo(folder, ports, users, process)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _need_packages() -> None:
+    try:
+        import cryptography  # noqa: F401
+        import twisted  # noqa: F401
+    except ImportError as error:
+        text = f"the demo needs {error.name}, which is not installed: pip install 'geomail[demo]'"
+        raise _failed(text) from None
+
+
+@contextmanager
+def _sandbox(folder: Path, users: Mapping[str, str]) -> Iterator[tuple[int, Mapping[str, int]]]:
+    """Run the sandbox; its process id and its ports."""
+    hears, tells = _pipe(), _pipe()
+    # Not gevent's Popen: that makes a hub, and the master must fork without one.
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-P", "-m", "geomail_cli.demo_server"],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, hears[0].fileno(), 0),
+            (os.POSIX_SPAWN_DUP2, tells[1].fileno(), 1),
+        ],
+    )
+    try:
+        hears[0].close()
+        tells[1].close()
+        hears[1].write(json.dumps({"folder": str(folder), "users": dict(users)}).encode() + b"\n")
+        answer = tells[0].readline()
+        if not answer:
+            raise _failed("the sandbox mail server does not start")
+        yield pid, json.loads(answer)
+    finally:
+        _end(pid)
+
+
+def _pipe() -> tuple[FileIO, FileIO]:
+    reads, writes = os.pipe()
+    return FileIO(reads, "r"), FileIO(writes, "w")
+
+
+def _end(pid: int) -> None:
+    """End the sandbox, unless it has ended already and the master has seen that."""
+    waitpid = monkey.get_original("os", "waitpid")
+    try:
+        if waitpid(pid, os.WNOHANG) == (0, 0):
+            os.kill(pid, signal.SIGKILL)
+            waitpid(pid, 0)
+    except ChildProcessError:
+        pass
+
+
+def _free_ports() -> dict[str, int]:
+    """A port for each listener of the proxy: the usual one, else any that is free."""
+    held = {name: _bound(port) or _bound(0) for name, port in PORTS.items()}
+    ports = {name: sock.getsockname()[1] for name, sock in held.items() if sock is not None}
+    if len(ports) < len(held):
+        raise _failed(f"there are no free ports on {HOST}")
+    for sock in held.values():
+        assert sock is not None
+        sock.close()
+    return ports
+
+
+def _bound(port: int) -> RawSocket | None:
+    sock = RawSocket(AF_INET, SOCK_STREAM)
+    sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+    try:
+        sock.bind((HOST, port))
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
+def _write_files(
+    folder: Path, users: Mapping[str, str], ports: Mapping[str, int], sandbox: Mapping[str, int]
+) -> None:
+    from geomail.config.users import entry_line
+    from geomail.hashes import make_argon2id
+
+    lines = [entry_line(user, make_argon2id(password.encode())) for user, password in users.items()]
+    (folder / "users").write_text("\n".join((*lines, "")))
+    _write_certificate(folder)
+    behind = {f"sandbox_{name}": port for name, port in sandbox.items()}
+    (folder / "geomail.toml").write_text(_CONFIGURATION.format(host=HOST, **ports, **behind))
+
+
+def _write_certificate(folder: Path) -> None:
+    """A key, and a certificate that it signed itself, good for this machine and some days."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "geomail demo")])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address(HOST))])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=30))
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "key.pem").write_bytes(private)
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _failed(text: str) -> typer.Exit:
+    """Say why there is no demo, and the exit to raise."""
+    render.show_verdict(render.stderr(), text, failed=True)
+    return typer.Exit(1)
+
+
+# -- what the user sees ---------------------------------------------------------------------------
+
+
+def show(running: Demo) -> None:
+    """Print where the demo listens, who its users are, and what to try."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in _lines(running):
+        style = "bold" if line and not line.startswith(" ") else "dim" if line.startswith("  #") else ""
+        console.print(Text(line, style))
+
+
+def _lines(running: Demo) -> Iterator[str]:
+    yield "geomail's demo: the proxy, and a sandbox mail server behind it"
+    yield ""
+    yield "Ports, on this machine alone"
+    for name in ("smtp", "imap", "pop3"):
+        plain, implicit = (f"{HOST}:{running.ports[port]}" for port in (name, f"{name}s"))
+        yield f"  {name.upper()}   {plain:<15}   with TLS   {implicit}"
+    yield ""
+    yield "Users and their passwords"
+    for user, password in running.users.items():
+        yield f"  {user}   {password}"
+    yield ""
+    yield "Try it in another terminal"
+    for what, *command in _attempts(running):
+        yield f"  # {what}"
+        yield from (f"  {line}" for line in command)
+    yield ""
+    yield f"Ctrl-C ends it all, and removes {running.folder}. What follows is geomail's log."
+    yield ""
+
+
+def _attempts(running: Demo) -> Iterator[tuple[str, ...]]:
+    """What to try: what it does, and the lines of a command for a shell."""
+    (ann, her), (bob, his) = running.users.items()
+    at = {name: f"{HOST}:{port}" for name, port in running.ports.items()}
+    yield (
+        "send a mail",
+        r"printf 'Subject: Hello\n\nThis came through geomail.\n' |",
+        f"  curl -sS --crlf -T - smtp://{at['smtp']} -u {ann}:{her} \\",
+        f"    --mail-from {ann} --mail-rcpt {bob}",
+    )
+    yield "read it by IMAP", f"curl -sS 'imap://{at['imap']}/INBOX;MAILINDEX=1' -u {bob}:{his}"
+    yield "read it by POP3", f"curl -sS pop3://{at['pop3']}/1 -u {bob}:{his}"
+    certificate = shlex.quote(str(running.folder / "cert.pem"))
+    yield (
+        "the same with TLS",
+        f"curl -sS --cacert {certificate} \\",
+        f"  'imaps://{at['imaps']}/INBOX;MAILINDEX=1' -u {bob}:{his}",
+    )
+    if shutil.which("swaks"):
+        yield (
+            "another mail, and all that is said",
+            f"swaks --server {at['smtp']} --auth-user {ann} --auth-password {her} \\",
+            f"  --from {ann} --to {bob}",
+        )
+    geomail = "geomail" if shutil.which("geomail") else shlex.quote(sys.argv[0])
+    file = shlex.quote(str(running.file))
+    yield "what geomail says to the sandbox", f"{geomail} preview-handshake -c {file} \\", f"  --user {ann}"
+    yield "what happens, as it happens", f"{geomail} tail -c {file}"
