@@ -88,6 +88,7 @@ def check(config: Config, source: Source) -> Iterator[Problem]:
                 yield from function(subject)
     yield from _taken_addresses(config, source)
     yield from _repeated_words(config, source)
+    yield from _metrics(config, source)
     yield from _routes(config, source)
     for name, backend in config.backends.items():
         yield from _backend(name, backend, source)
@@ -346,6 +347,13 @@ def _repeated_words(config: Config, source: Source) -> Iterator[Problem]:
             words = [word.lower() for word in (value.split() if isinstance(value, str) else value)]
             for word in sorted({word for word in words if words.count(word) > 1}):
                 yield source.problem(path, f"{shown(word)} is given twice; once is enough", "warning")
+
+
+def _metrics(config: Config, source: Source) -> Iterator[Problem]:
+    listen = config.metrics.listen
+    if listen is not None and not listen.path and is_public(listen.host):
+        text = f"{listen.label} is reached from outside: whoever can, reads how busy which servers are"
+        yield source.problem(("metrics", "listen"), text, "warning")
 
 
 def _routes(config: Config, source: Source) -> Iterator[Problem]:

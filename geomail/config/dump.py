@@ -50,7 +50,7 @@ def _lines(config: Config, source: Source) -> Iterator[str]:
     yield "# behind a value: the line it comes from, in that file; nothing: it is the default"
     yield ""
     yield from _table(config, keys_of(Process), source, _origin_in(source, ()))
-    for name, table in (("log", config.log), ("control", config.control)):
+    for name, table in (("log", config.log), ("control", config.control), ("metrics", config.metrics)):
         yield f"\n[{name}]"
         yield from _table(table, keys_of(type(table)), source, _origin_in(source, (name,)))
     for index, server in enumerate(config.servers):

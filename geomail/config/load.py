@@ -178,6 +178,7 @@ def _complete(document: Document) -> Config:
         servers=servers,
         log=document.log,
         control=document.control,
+        metrics=document.metrics,
         backends=document.backends,
         passthrough=document.auth.passthrough,
         users=document.auth.users,

@@ -35,6 +35,7 @@ from geomail.config.values import (
     LogFormat,
     LogLevel,
     LogTarget,
+    MetricsListen,
     Name,
     OwnName,
     PemFiles,
@@ -370,11 +371,21 @@ class Control(Table):
     group: str | None = Field(None, description="group of its file; default: that of the process")
 
 
+class Metrics(Table):
+    """The table ``[metrics]``: what Prometheus reads."""
+
+    listen: MetricsListen = Field(
+        None,
+        description="where /metrics, /livez and /readyz are served: off, on (127.0.0.1:9197), or an address",
+    )
+
+
 class Document(Process):
     """The whole file, as it is written."""
 
     log: Logging = Field(Logging(), description="the log")
     control: Control = Field(Control(), description="the control socket")
+    metrics: Metrics = Field(Metrics(), description="metrics")
 
     mail: Mail = Field(Mail(), description="the mail proxy")
     auth: Auth = Field(Auth(), description="auth sources beside auth_http")
@@ -389,6 +400,7 @@ class Config(Process):
     servers: tuple[Server, ...]
     log: Logging = Logging()
     control: Control = Control()
+    metrics: Metrics = Metrics()
     backends: dict[str, Backend] = Field(default_factory=dict)
     passthrough: Passthrough = Passthrough()
     users: Users = Users()
@@ -404,6 +416,7 @@ TABLES: dict[str, type[Table]] = {
     "": Document,
     "[log]": Logging,
     "[control]": Control,
+    "[metrics]": Metrics,
     "[mail]": Mail,
     "[[mail.server]]": Server,
     "[auth]": Auth,

@@ -22,6 +22,7 @@ from geomail.config.address import (
     Address,
     AuthHttp,
     NameServers,
+    is_literal,
     parse_address,
     parse_auth_http,
     parse_resolver,
@@ -37,6 +38,8 @@ from geomail.config.units import (
 )
 
 MASK = "********"
+#: Where metrics are served if they are simply switched on.
+METRICS_ADDRESS = ("127.0.0.1", 9197)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _BACKEND_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 _SSL_PROTOCOLS = ("SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
@@ -128,6 +131,24 @@ def _socket_path(value: str, info: ValidationInfo) -> str:
             f"{shown(path)} is too long: a socket's path has at most {LONGEST_SOCKET_PATH} bytes"
         )
     return path
+
+
+def _metrics_listen(value: object, info: ValidationInfo) -> Address | None:
+    if isinstance(value, Address) or value is None:
+        return value
+    choice = parse_choice(value)
+    if choice in ("off", "on"):
+        return Address(*METRICS_ADDRESS) if choice == "on" else None
+    if not isinstance(value, str):
+        raise ValueError(f'{shown(value)}: on, off, or an address is wanted, such as "127.0.0.1:9197"')
+    address = parse_address(value, _folder(info))
+    if not address.path and not is_literal(address.host):
+        raise ValueError(f"{shown(value)}: an IP address is wanted, with a port")
+    return address
+
+
+def _metrics_label(address: Address | None) -> str:
+    return "off" if address is None else address.label
 
 
 def _file_mode(value: object) -> object:
@@ -264,6 +285,7 @@ _LABEL = PlainSerializer(_label)
 File = Annotated[str, AfterValidator(_file)]
 SocketPath = Annotated[str, AfterValidator(_socket_path)]
 FileMode = Annotated[int, BeforeValidator(_file_mode), PlainSerializer(_octal)]
+MetricsListen = Annotated[Address | None, BeforeValidator(_metrics_listen), PlainSerializer(_metrics_label)]
 LogTarget = Annotated[str, AfterValidator(_log_target)]
 LogFormat = Annotated[Literal["text", "json", "dovecot"], BeforeValidator(parse_choice)]
 LogLevel = Annotated[Literal["debug", "info", "notice", "warning", "error"], BeforeValidator(parse_choice)]
