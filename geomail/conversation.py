@@ -32,13 +32,17 @@ def hidden(_line: bytes) -> bytes:
 
 
 class Conversation(ABC):
-    """One connection, as the dialogues see it."""
+    """One connection, as the dialogues see it.
 
-    __slots__ = ("peer", "remarks", "tracer")
+    ``step`` is what its dialogue is at, for whoever has to tell how it ended.
+    """
+
+    __slots__ = ("peer", "remarks", "step", "tracer")
 
     def __init__(self, peer: Side) -> None:
         self.peer: Side = peer
         self.tracer: Tracer | None = None
+        self.step = ""
         self.remarks: tuple[str, ...] = ()
 
     def remark(self, text: str) -> None:

@@ -306,13 +306,17 @@ class Session:
         self._user = _text(login.user)
         seconds = self._server.timeout
         began = time.monotonic()
-        with TimeLimit(seconds, blame="backend", private=f"backend did not answer within {seconds:g} s"):
-            backend = self._backend = connect(endpoint, self._service.resolver)
-            connected = time.monotonic()
-            self._connect_time = connected - began
-            options = HandshakeOptions.of(self._server, endpoint.tls, self._service.source.passthrough)
-            answer = self._service.protocol.handshake(backend, login, self._peer, options)
-            self._login_time = time.monotonic() - connected
+        try:
+            with TimeLimit(seconds, blame="backend", private=f"backend did not answer within {seconds:g} s"):
+                backend = self._backend = connect(endpoint, self._service.resolver)
+                connected = time.monotonic()
+                self._connect_time = connected - began
+                options = HandshakeOptions.of(self._server, endpoint.tls, self._service.source.passthrough)
+                answer = self._service.protocol.handshake(backend, login, self._peer, options)
+                self._login_time = time.monotonic() - connected
+        except PeerTimeout as silence:
+            silence.step = self._backend.step if self._backend else "connect"
+            raise
         for remark in backend.remarks:
             self._remark(remark)
         return answer

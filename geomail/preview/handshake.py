@@ -179,6 +179,7 @@ class Stage:
                 self._part(wire, scene, recorder)
             return ending
         except SessionError as error:  # it cannot be reached, or there was no time left
+            error.step = error.step or (wire.step if wire else "connect")
             recorder.settle("stops")
             return failed(error, recorder, wire, self._hints(error, wire))
         finally:

@@ -55,7 +55,7 @@ def is_http(line: bytes) -> bool:
 
 def quoted(line: bytes) -> str:
     """A peer's line in a private text, shortened."""
-    return f'"{line[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")}"'
+    return f"'{line[:_SHOWN_BYTES].decode('utf-8', 'backslashreplace')}'"
 
 
 class ClientDialogue(Frontend):
@@ -146,11 +146,15 @@ class BackendDialogue:
     As a context manager it names the step in whatever error ends it.
     """
 
-    __slots__ = ("backend", "step")
+    __slots__ = ("backend",)
 
     def __init__(self, backend: Conversation) -> None:
         self.backend = backend
-        self.step = ""
+
+    @property
+    def step(self) -> str:
+        """What is being done; the conversation keeps it."""
+        return self.backend.step
 
     def __enter__(self) -> BackendDialogue:
         return self
@@ -164,17 +168,17 @@ class BackendDialogue:
     def open(self, peer: Peer, options: HandshakeOptions) -> None:
         """Say what comes before the greeting: the PROXY header, and TLS if it is implicit."""
         if options.proxy_protocol != "off":
-            self.step = "PROXY"
+            self.backend.step = "PROXY"
             header, shown = proxy_header.written(options.proxy_protocol, peer)
             self.backend.send_bytes(header, shown, f"proxy_protocol = {options.proxy_protocol}")
         if options.tls == "implicit":
-            self.step = "TLS"
+            self.backend.step = "TLS"
             self.backend.start_tls("backend tls = implicit")
-        self.step = "greeting"
+        self.backend.step = "greeting"
 
     def say(self, step: str, line: bytes, because: str, shown: bytes | None = None) -> None:
         """Send one line, in this step."""
-        self.step = step
+        self.backend.step = step
         self.backend.send_line(line, shown, because)
 
     def hear(self, reply: list[bytes], wanted: str) -> bytes:

@@ -30,8 +30,8 @@ LEVELS = ("debug", "info", "notice", "warning", "error")
 _RANKS = {level: rank for rank, level in enumerate(LEVELS)}
 #: Characters of one line about the process itself.
 _LONGEST_SAID = 1000
-#: Outcomes that are the client's own business, not trouble.
-_QUIET = frozenset({"done", "quit", "gone", "refused", "shutdown", "kicked"})
+#: Outcomes that are no trouble.
+_QUIET = frozenset({"done", "quit", "refused", "shutdown", "kicked"})
 
 
 class Form(Protocol):
@@ -53,7 +53,7 @@ _FORMS: dict[str, Form] = {"text": text_lines, "json": json_lines, "dovecot": do
 
 def level_of(closed: SessionClosed) -> str:
     """How much a finished session matters to the operator."""
-    if closed.outcome in _QUIET:
+    if closed.outcome in _QUIET or (closed.outcome == "gone" and closed.side == "client"):
         return "info"
     return "warning" if closed.side == "client" else "error"
 

@@ -260,6 +260,7 @@ def test_the_record_of_a_session_in_json(tmp_path: Path) -> None:
         ("kicked", "geomail", "info"),
         ("timeout", "client", "warning"),
         ("violation", "client", "warning"),
+        ("gone", "backend", "error"),
         ("timeout", "backend", "error"),
         ("auth_error", "auth", "error"),
         ("bug", "geomail", "error"),
