@@ -1,4 +1,4 @@
-"""What fails behind geomail: the client hears its protocol's own error, the log says who, where and at what."""
+"""What fails behind geomail: clients hear their protocol's own error, the log says who, where and what."""
 
 import re
 import socket
