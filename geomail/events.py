@@ -63,7 +63,7 @@ class LoginRefused(Event):
 
 @event
 class RelayStarted(Event):
-    """The client is logged in at its backend; bytes are copied from here on."""
+    """The client is logged in at its backend; from here on bytes are copied. Times: see SessionClosed."""
 
     kind = "relay.started"
 
@@ -73,6 +73,9 @@ class RelayStarted(Event):
     user: str
     method: str
     backend: str
+    auth_time: float | None
+    connect_time: float | None
+    login_time: float | None
 
 
 @event

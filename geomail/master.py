@@ -67,6 +67,17 @@ class Generation:
     workers: dict[int, float] = field(default_factory=dict)
     delay: float = _FIRST_DELAY
 
+    @property
+    def measures(self) -> bool:
+        """Whether metrics are wanted."""
+        return self.config.metrics.listen is not None
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """Where they are."""
+        at = self.config.metrics.listen
+        return {"host": at.host, "port": at.port, "path": at.path} if at is not None else None
+
 
 class Master:
     """Runs the workers of one configuration file until it is told to stop, and their console.
@@ -100,7 +111,7 @@ class Master:
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         self._current = self._open(None)
-        self._keeper.use(self._current.control)
+        self._keeper.use(self._current.control, self._current.measures)
         self._announce(self._current)
         gc.collect()
         gc.freeze()
@@ -180,7 +191,7 @@ class Master:
             old, self._current = self._current, fresh
             self._refused = None
             close_vanished(old.listeners, fresh.listeners)
-            self._keeper.use(fresh.control)
+            self._keeper.use(fresh.control, fresh.measures)
             self._fill(fresh)
             now = time.monotonic()
             self._draining.update(dict.fromkeys(old.workers, now))
@@ -200,6 +211,7 @@ class Master:
             "loaded": self._current.loaded,
             "refused": self._refused,
             "expected": self._current.config.workers,
+            "metrics": self._current.metrics,
             "died": list(self._died),
             "ending": self._ending,
         }

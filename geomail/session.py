@@ -340,6 +340,9 @@ class Session:
                     self._user,
                     self._method,
                     self._backend_label,
+                    self._auth_time,
+                    self._connect_time,
+                    self._login_time,
                 )
             )
         self.relay = Relay(

@@ -33,6 +33,7 @@ from geomail.protocols.base import Peer
 from geomail.session import Service, Session
 from geomail.sessions import Sessions
 from geomail.sinks.feed import Feed
+from geomail.sinks.meters import Meters
 from geomail.sinks.tally import Tally
 
 if TYPE_CHECKING:
@@ -143,19 +144,28 @@ class Worker:
             self._sessions.await_leaving(0.2)
 
     def _open_feed(self, console: bytes, events: EventStream, generation: int) -> Feed:
-        hello = {"pid": os.getpid(), "generation": generation, "started": time.time()}
-        tally = Tally(events, self._config)
+        hello = {
+            "pid": os.getpid(),
+            "generation": generation,
+            "started": time.time(),
+            "protocols": {server.name: server.protocol for server in self._config.servers},
+        }
+        tally, meters = Tally(events, self._config), Meters(events, lambda: {"log": self._log.lost})
         orders = {"list": self._sessions.listed, "kick": self._sessions.kicked}
-        return Feed(console, events, hello, lambda everything: self._status(tally, everything), orders)
 
-    def _status(self, tally: Tally, everything: bool) -> dict[str, Any]:
+        def status(everything: bool) -> dict[str, Any]:
+            return self._status(everything, tally, meters)
+
+        return Feed(console, events, hello, status, orders)
+
+    def _status(self, everything: bool, *counting: Tally | Meters) -> dict[str, Any]:
         """What the console should know now; empty if nothing has changed since it was told."""
         state = {"sessions": len(self._sessions), "draining": self._graceful}
-        changes = tally.changes(everything)
-        if state == self._told and not changes:
+        changed = [counters.changes(everything) for counters in counting]
+        if state == self._told and not any(changed):
             return {}
         self._told = state
-        return {**state, **changes}
+        return {**state, **{table: rows for tables in changed for table, rows in tables.items()}}
 
     def _accept(self, acceptor: Acceptor, listener: Listener, services: Mapping[int, Service]) -> None:
         while True:

@@ -82,9 +82,9 @@ RULES: dict[str, Rule] = {
     "names": Rule(may=("errors", "config"), never=frozenset({"gevent", "socket"})),
     "listeners": Rule(may=("",)),
     "console": Rule(
-        may=("events", "errors", "jsonlines", "selection", "console", "net.listen", "sinks.tally"),
+        may=("events", "errors", "jsonlines", "selection", "console", "net.listen", "sinks.tally", "sinks.meters"),
         for_types=("config.schema", "sinks.log"),
-        outside=("gevent",),
+        outside=("gevent", "prometheus_client"),
     ),
     "worker": Rule(may=("",), outside=("gevent",)),
     "master": Rule(may=("",), outside=("gevent",)),

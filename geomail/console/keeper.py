@@ -86,11 +86,12 @@ def _bound(settings: Control, previous: ControlSocket | None) -> ControlSocket:
 
 
 class Keeper:
-    """Keeps one console running for the control socket in use; none without one."""
+    """Keeps one console running for the control socket and for metrics; none where neither is wanted."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._control: ControlSocket | None = None
+        self._measures = False
         self._feed = _private_listener()
         self._line: RawSocket | None = None
         self._pid = 0
@@ -108,7 +109,11 @@ class Keeper:
     def feed(self) -> bytes | None:
         """Where workers reach the console; None if there is to be none."""
         address: bytes = self._feed.getsockname()
-        return address if self._control is not None else None
+        return address if self._is_wanted else None
+
+    @property
+    def _is_wanted(self) -> bool:
+        return self._control is not None or self._measures
 
     @property
     def is_running(self) -> bool:
@@ -118,25 +123,27 @@ class Keeper:
     @property
     def due(self) -> float | None:
         """When it is to be started (time.monotonic()); None: it runs, or is not wanted."""
-        return None if self.is_running or self._control is None else self._start_at
+        return None if self.is_running or not self._is_wanted else self._start_at
 
-    def use(self, control: ControlSocket | None) -> None:
-        """Serve this control socket from now on, and close the one before."""
+    def use(self, control: ControlSocket | None, measures: bool) -> None:
+        """Serve this control socket, and metrics if ``measures``, from now on; close the socket before."""
         before, self._control = self._control, control
+        self._measures = measures
+        if not self._is_wanted:
+            self.signal(signal.SIGTERM)
         if before is control:
             return
         if control is None:
-            self.signal(signal.SIGTERM)
-        elif self._line is not None:
+            self._send(encode({"control": None}))
+        else:
             self._send(encode({"control": control.path}), control.sock)
         if before is not None:
             before.close()
 
     def start(self, spawn: Callable[[Callable[[], None]], int], state: dict[str, Any]) -> None:
         """Start the console; ``spawn`` runs what it is given in a child, and returns its process id."""
-        assert self._control is not None
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-        sockets = Sockets(self._control.sock, self._feed, theirs)
+        sockets = Sockets(self._control.sock if self._control else None, self._feed, theirs)
 
         def run() -> None:
             ours.close()

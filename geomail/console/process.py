@@ -24,9 +24,10 @@ from geomail.console.requests import STREAMS, Requests
 from geomail.console.totals import Counters, Table, Totals
 from geomail.console.viewer import News, Viewer
 from geomail.jsonlines import decode, encode
-from geomail.net.listen import Acceptor
+from geomail.net.listen import Acceptor, bind
 
 if TYPE_CHECKING:
+    from geomail.console.pages import Pages
     from geomail.sinks.log import Log
 
 #: Clients of the control socket that are served at a time.
@@ -46,13 +47,16 @@ _SPANS = {"servers": ("opened", "closed"), "backends": ("logins", "ended")}
 class Sockets:
     """What the master has made for the console: two listeners, and a line to itself."""
 
-    control: RawSocket
+    control: RawSocket | None
     feed: RawSocket
     master: RawSocket
 
 
 class Console:
-    """The console of one master, whose ``state`` was this when the process began."""
+    """The console of one master, whose ``state`` was this when the process began.
+
+    ``protocols`` are those of the servers, by name; ``deaths`` counts workers that died.
+    """
 
     def __init__(self, sockets: Sockets, state: dict[str, Any], log: Log) -> None:
         self.state = state
@@ -65,8 +69,14 @@ class Console:
         self._last_reload = 0
         self._changed = Signal()
         self._clients = 0
+        self._lost_before = 0
+        self.protocols: dict[str, str] = {}
+        self.deaths = 0
         self._requests = Requests(self)
-        self._control = self._listen(sockets.control, self._serve_client)
+        self._control = self._listen(sockets.control, self._serve_client) if sockets.control else None
+        self._metrics: gevent.Greenlet[..., None] | None = None
+        self._metrics_at: dict[str, Any] | None = None
+        self._use_metrics(state["metrics"])
         self._listen(sockets.feed, self._serve_worker)
 
     def run(self) -> None:
@@ -111,8 +121,19 @@ class Console:
     def unwatch(self, viewer: Viewer) -> None:
         """Show the viewer nothing more."""
         self._viewers.remove(viewer)
+        self._lost_before += viewer.lost_ever
         for link in self.links:
             gevent.spawn(self._direct, link)
+
+    @property
+    def events_lost(self) -> int:
+        """Events that viewers wanted and did not get."""
+        return self._lost_before + sum(viewer.lost_ever for viewer in self._viewers)
+
+    @property
+    def log_lines_lost(self) -> int:
+        """Lines of this process's own that the log did not take."""
+        return self._log.lost
 
     def ask_for_reload(self) -> dict[str, Any]:
         """Have the master read the configuration again, and return what it says. Raises RequestError."""
@@ -162,6 +183,7 @@ class Console:
 
     def _welcome(self, link: Link) -> None:
         self.links.append(link)
+        self.protocols.update(link.hello["protocols"])
         self.totals.welcome(link.key, link.counters)
         self._changed.set()
         gevent.spawn(self._direct, link)
@@ -195,6 +217,27 @@ class Console:
         finally:
             self._clients -= 1
 
+    def _use_metrics(self, at: dict[str, Any] | None) -> None:
+        """Serve metrics at this address from now on, and at no other one; None: nowhere."""
+        if at == self._metrics_at:
+            return
+        if self._metrics is not None:
+            self._metrics.kill()
+            self._metrics = None
+        self._metrics_at = at
+        if at is not None:
+            try:
+                self._metrics = self._listen(bind(**at), self._pages().serve)
+            except OSError as error:
+                self._metrics_at = None  # to be tried again, at a reload
+                place = at["path"] or f"{at['host']} port {at['port']}"
+                self._log.say("error", f"cannot serve metrics at {place}: {error.strerror}")
+
+    def _pages(self) -> Pages:
+        from geomail.console.metrics import Metrics  # which is large, and that only where it is wanted
+
+        return Metrics(self).pages()
+
     def _listen(self, sock: RawSocket, serve: Callable[[socket.socket], None]) -> gevent.Greenlet[..., None]:
         return gevent.spawn(self._accept, Acceptor(sock), serve)
 
@@ -222,14 +265,17 @@ class Console:
             self._heed(decode(data), descriptors)
 
     def _heed(self, word: dict[str, Any], descriptors: list[int]) -> None:
-        for descriptor in descriptors:
+        if "control" in word and self._control is not None:
             self._control.kill()
+            self._control = None
+        for descriptor in descriptors:
             sock = RawSocket(AF_UNIX, SOCK_STREAM, 0, fileno=descriptor)
             sock.setblocking(False)
             self._control = self._listen(sock, self._serve_client)
         if "state" in word:
             self._compare(self.state, word["state"])
             self.state = word["state"]
+            self._use_metrics(self.state["metrics"])
             self._changed.set()
         if (said := self._reloads.get(word.get("reload", 0))) is not None:
             said.set(word)
@@ -241,6 +287,7 @@ class Console:
         if new["refused"] is not None and new["refused"] != old["refused"]:
             self._announce("server.reload_refused", reason=new["refused"]["error"])
         for pid in set(new["died"]) - set(old["died"]):
+            self.deaths += 1
             self._announce("server.worker_died", worker=pid)
         if new["ending"] and not old["ending"]:
             self._announce("server.ending")

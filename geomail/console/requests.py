@@ -148,7 +148,7 @@ def _configuration(state: dict[str, Any]) -> dict[str, Any]:
 def _worker(link: Link, answers: bool) -> dict[str, Any]:
     counters = overall(link.counters["servers"])
     return {
-        **link.hello,
+        **{key: link.hello[key] for key in ("pid", "generation", "started")},
         "draining": link.draining,
         "answers": answers,
         "sessions": link.sessions,

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 
+from geomail.sinks.meters import BOUNDS, COUNTS
 from geomail.sinks.tally import SERVER_COUNTERS
 
 #: Seconds that rates are taken over.
@@ -18,18 +19,22 @@ Table = dict[str, dict[str, int]]
 Counters = dict[str, Table]
 
 
+#: Those of a tally, and those of meters.
+TABLES = ("servers", "backends", *BOUNDS, *COUNTS)
+
+
 def no_counters() -> Counters:
     """The counters of nobody."""
-    return {"servers": {}, "backends": {}}
+    return {table: {} for table in TABLES}
 
 
 def add(total: Counters, counters: Mapping[str, Table]) -> None:
     """Add to the rows of the same names."""
     for table, rows in counters.items():
         for name, row in rows.items():
-            sums = total[table].setdefault(name, dict.fromkeys(row, 0))
+            sums = total[table].setdefault(name, {})
             for counter, value in row.items():
-                sums[counter] += value
+                sums[counter] = sums.get(counter, 0) + value
 
 
 def overall(servers: Table) -> dict[str, int]:
@@ -59,15 +64,21 @@ class Totals:
                 self._before[counter] += value
 
     def sums(self, living: Iterable[Counters]) -> Counters:
-        """All counters, by server and by backend."""
+        """All counters."""
         total = no_counters()
-        for counters in (self._forgotten, *self._ended.values(), *living):
+        for counters in self._all(living):
             add(total, counters)
         return total
 
+    def _all(self, living: Iterable[Counters]) -> Iterable[Counters]:
+        return (self._forgotten, *self._ended.values(), *living)
+
     def sample(self, living: Iterable[Counters]) -> None:
         """Note what has been counted by now; called once a second."""
-        sums = overall(self.sums(living)["servers"])
+        total = no_counters()
+        for counters in self._all(living):
+            add(total, {"servers": counters["servers"]})
+        sums = overall(total["servers"])
         counted = {counter: value - self._before[counter] for counter, value in sums.items()}
         self._samples.append((time.monotonic(), counted))
 

@@ -27,7 +27,7 @@ class Viewer:
     """A stream of events of the given kinds to one client, answering its request ``request``.
 
     Nobody waits for it: what its client does not read in time is dropped, and
-    the client is told how many events that were.
+    the client is told how many events that were; ``lost_ever`` counts them.
     """
 
     def __init__(self, outbox: Outbox, request: object, kinds: Sequence[str], selection: Selection) -> None:
@@ -38,6 +38,7 @@ class Viewer:
         self._head = encode({"id": request})[:-2] + b","
         self._starts = tuple(encode({"event": kind})[:-2] for kind in kinds)
         self._lost = 0
+        self.lost_ever = 0
 
     def show(self, news: News) -> None:
         """Send what it asked for of this."""
@@ -56,6 +57,7 @@ class Viewer:
     def lose(self, number: int) -> None:
         """Note that a worker dropped events; some of them may have been for this viewer."""
         self._lost += number
+        self.lost_ever += number
 
     def tell_losses(self) -> None:
         """Say how many events were dropped, if any were and the client reads again."""
@@ -65,4 +67,4 @@ class Viewer:
     def _send(self, lines: list[bytes]) -> None:
         self.tell_losses()
         if not self._outbox.offer(b"".join([self._head + line[1:] + b"\n" for line in lines])):
-            self._lost += len(lines)
+            self.lose(len(lines))

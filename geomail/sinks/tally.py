@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from geomail.config.schema import Config
 
 #: Backends that are counted apart; an auth service can name any number of them.
-MOST_BACKENDS = 1000
+MOST_BACKENDS = 250
 #: What those beyond are counted under.
 OTHERS = "others"
 

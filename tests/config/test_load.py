@@ -195,7 +195,7 @@ tls = "startls"
         (1, "wrokers", "unknown key; did you mean workers?"),
         (4, "mail.timeuot", "unknown key; did you mean timeout?"),
         (5, "mail.xclient", '"maybe" is unknown; allowed: on, off, auto'),
-        (6, "mail.listen", "does not belong in [mail]; it belongs in [[mail.server]]"),
+        (6, "mail.listen", "does not belong in [mail]; it belongs in [metrics] or in [[mail.server]]"),
         (7, "mail.max_errors", "-1 is no number; allowed: 0, 1, 2, …"),
         (8, "mail.proxy_pass_error_message", '"yes" is unknown; allowed: true, false, "on", "off"'),
         (10, "mail.server[0].protocol", '"smpt" is unknown; allowed: smtp, imap, pop3; did you mean smtp?'),

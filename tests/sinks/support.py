@@ -13,7 +13,7 @@ def opened() -> SessionOpened:
 
 
 def started(user: str) -> RelayStarted:
-    return RelayStarted(*COMMON, user, "plain", BACKEND)
+    return RelayStarted(*COMMON, user, "plain", BACKEND, 0.0011, 0.0022, 0.0033)
 
 
 def refused(user: str, reason: str = "no such user", by: str = "auth") -> LoginRefused:
