@@ -72,8 +72,9 @@ RULES: dict[str, Rule] = {
     "auth": ASKED,
     "auth.users": Rule(may=(*ASKED.may, "config.users", "hashes"), outside=("gevent",)),
     "backends": ASKED,
-    "session": Rule(may=ALL_BELOW_SESSION, outside=("gevent",)),
+    "session": Rule(may=(*ALL_BELOW_SESSION, "tracing"), outside=("gevent",)),
     "mask": Rule(may=("conversation", "config.units"), never=frozenset(INPUT_OUTPUT)),
+    "tracing": Rule(may=("conversation", "errors", "events", "mask", "selection")),
     "preview": Rule(may=(*ALL_BELOW_SESSION, "mask", "preview")),
     "jsonlines": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
     "selection": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
@@ -82,7 +83,9 @@ RULES: dict[str, Rule] = {
     "names": Rule(may=("errors", "config"), never=frozenset({"gevent", "socket"})),
     "listeners": Rule(may=("",)),
     "console": Rule(
-        may=("events", "errors", "jsonlines", "selection", "console", "net.listen", "sinks.tally", "sinks.meters"),
+        may=(
+            "events", "errors", "jsonlines", "selection", "console", "net.listen", "sinks.tally", "sinks.meters",
+        ),  # fmt: skip
         for_types=("config.schema", "sinks.log"),
         outside=("gevent", "prometheus_client"),
     ),

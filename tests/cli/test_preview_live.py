@@ -304,7 +304,7 @@ def test_a_backend_that_is_down(live: Live) -> None:
 @pytest.mark.parametrize(
     ("greeting", "outcome", "step"),
     [
-        (None, "timeout", ""),
+        (None, "timeout", "greeting"),
         (b"", "gone", "greeting"),
         (b"SSH-2.0-OpenSSH_9\r\n", "backend_garbage", "greeting"),
         (b"554 go away\r\n", "backend_refused", "greeting"),
