@@ -275,6 +275,14 @@ def test_a_new_file_is_read(setup: Setup) -> None:
     assert setup.told == [f"notice users file {setup.file} was read anew: 1 users"]
 
 
+def test_a_file_that_has_not_changed_is_not_read_again(setup: Setup) -> None:
+    setup.check(b"ann@example.org")
+    setup.look()
+    setup.check(b"ann@example.org")
+
+    assert setup.told == []
+
+
 def test_a_change_in_place_is_read(setup: Setup) -> None:
     setup.check(b"ann@example.org")
     with setup.file.open("a") as file:
