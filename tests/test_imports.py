@@ -84,8 +84,15 @@ RULES: dict[str, Rule] = {
     "listeners": Rule(may=("",)),
     "console": Rule(
         may=(
-            "events", "errors", "jsonlines", "selection", "console", "net.listen", "sinks.tally", "sinks.meters",
-        ),  # fmt: skip
+            "events",
+            "errors",
+            "jsonlines",
+            "selection",
+            "console",
+            "net.listen",
+            "sinks.tally",
+            "sinks.meters",
+        ),
         for_types=("config.schema", "sinks.log"),
         outside=("gevent", "prometheus_client"),
     ),
