@@ -147,8 +147,13 @@ class Master:
             self._keeper.signal(signal.SIGUSR1)
 
     def _end(self, number: signal.Signals) -> None:
+        """Listen no more, so that no client waits for an answer that never comes; then end the workers."""
+        assert self._current is not None
         notify("STOPPING=1")
+        patient = number == signal.SIGQUIT
+        self._log.say("notice", "stopping when the last session has ended" if patient else "stopping")
         self._ending = True
+        close_vanished(self._current.listeners, ())
         self._keeper.tell(self._state())
         self._signal(self._children(), number)
         if number == signal.SIGTERM:

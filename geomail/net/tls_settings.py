@@ -206,7 +206,8 @@ def _refused(error: ssl.SSLError, certificate: str, labels: tuple[str, str]) -> 
         return _no_certificate(closer, labels)
     if any(word in (error.reason or "") for word in _ABOUT_CERTIFICATES):
         return _no_certificate(error, labels)
-    return TlsSettingError("ssl_certificate_key", f"cannot load key {labels[1]}: {_reason(error)}")
+    reason = _reason(error) if error.reason else "it holds no private key in PEM"  # OpenSSL: "PEM lib"
+    return TlsSettingError("ssl_certificate_key", f"cannot load key {labels[1]}: {reason}")
 
 
 def _no_certificate(error: ssl.SSLError, labels: tuple[str, str]) -> TlsSettingError:
