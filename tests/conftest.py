@@ -4,4 +4,4 @@ from gevent import monkey
 
 monkey.patch_all()
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["tests.servers.fixtures", "tests.console.fixtures"]

@@ -91,16 +91,17 @@ class Top:
 
     def _keep_looking(self, connection: Connection | None) -> None:
         while True:
-            began = time.monotonic()
+            pause, began = _EVERY, time.monotonic()
             try:
                 connection = connection or self._place.connect()
                 self._look(connection)
+                took = time.monotonic() - began
+                pause = max(_EVERY - took, took * _SHARE)
             except Failed as failed:
                 connection = None
                 self._picture.trouble = str(failed)
             self._new.set()
-            took = time.monotonic() - began
-            gevent.sleep(max(_EVERY - took, took * _SHARE))
+            gevent.sleep(pause)
 
     def _look(self, connection: Connection) -> None:
         old, now = self._picture, time.time()

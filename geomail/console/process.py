@@ -62,7 +62,7 @@ class Console:
         self.state = state
         self.links: list[Link] = []
         self.totals = Totals()
-        self._viewers: list[Viewer] = []
+        self.viewers: list[Viewer] = []
         self._log = log
         self._master = _cooperative(sockets.master)
         self._reloads: dict[int, AsyncResult[dict[str, Any]]] = {}
@@ -115,12 +115,12 @@ class Console:
 
     def watch(self, viewer: Viewer) -> None:
         """Show the viewer what happens, from now on in every worker that answers."""
-        self._viewers.append(viewer)
+        self.viewers.append(viewer)
         gevent.joinall([gevent.spawn(self._direct, link) for link in self.links], _WATCH_PATIENCE)
 
     def unwatch(self, viewer: Viewer) -> None:
         """Show the viewer nothing more."""
-        self._viewers.remove(viewer)
+        self.viewers.remove(viewer)
         self._lost_before += viewer.lost_ever
         for link in self.links:
             gevent.spawn(self._direct, link)
@@ -128,7 +128,7 @@ class Console:
     @property
     def events_lost(self) -> int:
         """Events that viewers wanted and did not get."""
-        return self._lost_before + sum(viewer.lost_ever for viewer in self._viewers)
+        return self._lost_before + sum(viewer.lost_ever for viewer in self.viewers)
 
     @property
     def log_lines_lost(self) -> int:
@@ -190,7 +190,7 @@ class Console:
 
     def _direct(self, link: Link) -> None:
         """Tell the worker which events somebody wants to see."""
-        kinds = {kind for viewer in self._viewers for kind in viewer.kinds}
+        kinds = {kind for viewer in self.viewers for kind in viewer.kinds}
         try:
             link.ask("watch", kinds=sorted(kinds))
         except WorkerGone:
@@ -200,7 +200,7 @@ class Console:
         events = [line for line in lines if line.startswith(b'{"event"')]
         lost = sum(decode(line)["lost"] for line in lines if not line.startswith(b'{"event"'))
         news = News(events)
-        for viewer in self._viewers:
+        for viewer in self.viewers:
             viewer.lose(lost)
             viewer.show(news)
 
@@ -294,13 +294,13 @@ class Console:
 
     def _announce(self, event: str, **fields: Any) -> None:
         line = encode({"event": event, "time": time.time(), **fields})[:-1]
-        for viewer in self._viewers:
+        for viewer in self.viewers:
             viewer.announce(line)
 
     def _keep_time(self) -> None:
         while True:
             self.totals.sample(self._living())
-            for viewer in self._viewers:
+            for viewer in self.viewers:
                 viewer.tell_losses()
             gevent.sleep(1.0)
 

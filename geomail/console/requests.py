@@ -60,6 +60,7 @@ class Requests:
                 "workers": [_worker(link, link not in silent) for link in console.links],
                 "servers": console.with_active(sums, "servers"),
                 "backends": console.with_active(sums, "backends"),
+                "viewers": len(console.viewers),
             }
         }
 

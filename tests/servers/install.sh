@@ -12,6 +12,7 @@ wanted /usr/lib/dovecot/pop3 dovecot-pop3d
 wanted swaks swaks
 perl -MNet::SSLeay -e 1 2>/dev/null || missing="$missing libnet-ssleay-perl"
 wanted curl curl
+wanted tmux tmux
 wanted openssl openssl
 wanted mandoc mandoc
 wanted fail2ban-regex fail2ban

@@ -52,7 +52,7 @@ def _smtp(sock: socket.socket) -> None:
     for line in sock.makefile("rb"):
         verb = line.split()[0].upper()
         if verb == b"EHLO":
-            sock.sendall(b"250-small\r\n250 AUTH PLAIN LOGIN\r\n")
+            sock.sendall(b"250-small\r\n250-XCLIENT NAME ADDR LOGIN\r\n250 AUTH PLAIN LOGIN\r\n")
         elif verb == b"AUTH":
             sock.sendall(b"235 2.7.0 in\r\n")
         else:

@@ -1,0 +1,80 @@
+"""Running geomail's commands as an operator does."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.servers.geomail import COMMAND
+
+Done = subprocess.CompletedProcess[str]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment without what steers geomail, and with ``more``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GEOMAIL_")}
+    return {**kept, "NO_COLOR": "1", **more}
+
+
+def geomail(*arguments: str | Path, given: str = "", **env: str) -> Done:
+    """What a command printed, and how it ended."""
+    return subprocess.run(
+        [COMMAND, *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environment(**env),
+    )
+
+
+class Following:
+    """A command that goes on, and what it has printed so far."""
+
+    def __init__(self, process: subprocess.Popen[bytes], out: Path, errors: Path) -> None:
+        self.process = process
+        self._out, self._errors = out, errors
+
+    @property
+    def printed(self) -> str:
+        """Standard output."""
+        return self._out.read_text()
+
+    @property
+    def said(self) -> str:
+        """Standard error."""
+        return self._errors.read_text()
+
+    def wait_for(self, text: str, seconds: float = 10) -> str:
+        """The line with this text, printed or said."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for line in (self.printed + self.said).splitlines():
+                if text in line:
+                    return line
+            time.sleep(0.02)
+        pytest.fail(f"{text!r} was not printed:\n{self.printed}\n{self.said}")
+
+    def interrupt(self) -> int:
+        """End it by Ctrl-C, and give its exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(10)
+
+
+@contextmanager
+def following(folder: Path, *arguments: str | Path) -> Iterator[Following]:
+    """Run a command that does not end by itself."""
+    out, errors = folder / "printed", folder / "said"
+    with out.open("wb") as printed, errors.open("wb") as said:
+        process = subprocess.Popen([COMMAND, *arguments], stdout=printed, stderr=said, env=environment())
+    try:
+        yield Following(process, out, errors)
+    finally:
+        process.kill()
+        process.wait()

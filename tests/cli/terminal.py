@@ -1,0 +1,88 @@
+"""A terminal that a test types into and reads from: tmux, with a server of its own."""
+
+import os
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import environment
+from tests.servers.support import program
+
+
+class Terminal:
+    """One window; ``raw`` is all that was ever written to it, as it was written."""
+
+    def __init__(self, command: str, columns: int, lines: int, folder: Path) -> None:
+        self._tmux = [program("tmux"), "-S", str(folder / "tmux"), "-f", os.devnull]
+        self._written = folder / "written"
+        env = environment()
+        del env["NO_COLOR"]
+        size = ("-x", str(columns), "-y", str(lines))
+        script = f"trap : INT; {command}"  # Ctrl-C is for the command, not for its shell
+        self._run("new-session", "-d", *size, f"exec sh -c {shlex.quote(script)}", env=env)
+
+    @property
+    def raw(self) -> bytes:
+        """What was written since :meth:`record`."""
+        return self._written.read_bytes() if self._written.exists() else b""
+
+    @property
+    def lines(self) -> list[str]:
+        """The screen as it is now."""
+        return self._run("capture-pane", "-p").splitlines()
+
+    @property
+    def coloured(self) -> str:
+        """The screen as it is now, with its colours."""
+        return self._run("capture-pane", "-p", "-e")
+
+    def is_full_screen(self) -> bool:
+        """Whether a program has the screen for itself."""
+        return self._run("display-message", "-p", "#{alternate_on}").strip() == "1"
+
+    def record(self) -> None:
+        """Keep what is written from now on."""
+        self._run("pipe-pane", f"cat >> {shlex.quote(str(self._written))}")
+
+    def type(self, *keys: str) -> None:
+        """Press keys."""
+        self._run("send-keys", *keys)
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Change the size of the window."""
+        self._run("resize-window", "-x", str(columns), "-y", str(lines))
+
+    def wait_for(self, pattern: str, seconds: float = 15) -> list[str]:
+        """The screen, once a line of it fits."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            lines = self.lines
+            if any(re.search(pattern, line) for line in lines):
+                return lines
+            time.sleep(0.05)
+        pytest.fail(f"not on the screen: {pattern}\n" + "\n".join(self.lines))
+
+    def close(self) -> None:
+        """End whatever runs in it."""
+        subprocess.run([*self._tmux, "kill-server"], capture_output=True, timeout=10, check=False)
+
+    def _run(self, *arguments: str, env: dict[str, str] | None = None) -> str:
+        return subprocess.run(
+            [*self._tmux, *arguments], capture_output=True, text=True, check=True, timeout=10, env=env
+        ).stdout
+
+
+@contextmanager
+def terminal(folder: Path, command: str, columns: int = 120, lines: int = 20) -> Iterator[Terminal]:
+    """A window in which a shell runs the command."""
+    window = Terminal(command, columns, lines, folder)
+    try:
+        yield window
+    finally:
+        window.close()

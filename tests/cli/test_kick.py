@@ -1,0 +1,101 @@
+"""``geomail kick``: who is asked, who ends, and what is printed."""
+
+import json
+import os
+import pty
+import select
+import subprocess
+import time
+
+import pytest
+
+from tests.cli.commands import environment, geomail
+from tests.console.support import Running, eventually
+from tests.servers.geomail import COMMAND
+
+
+def users(own: Running) -> set[str]:
+    """Those who are logged in."""
+    with own.asker() as asker:
+        return {session["user"] for session in asker.sessions()}
+
+
+def test_one_session_is_ended_without_a_question(own: Running) -> None:
+    own.imap("one@example.test")
+    own.imap("other@example.test")
+    done = geomail("kick", "-c", own.file, "one@example.test")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "1 session ended" in done.stderr
+    eventually(lambda: users(own) == {"other@example.test"})
+
+
+def test_several_are_ended_only_if_that_is_meant(own: Running) -> None:
+    for number in range(3):
+        own.imap(f"many{number}@example.test")
+    own.imap("stay@example.test")
+    done = geomail("kick", "-c", own.file, "many*")
+    assert done.returncode == 1
+    assert "3 sessions would be ended: add --yes" in done.stderr
+    assert len(users(own)) == 4
+    done = geomail("kick", "-c", own.file, "many*", "--yes")
+    assert done.returncode == 0
+    assert "3 sessions ended" in done.stderr
+    eventually(lambda: users(own) == {"stay@example.test"})
+
+
+def test_the_ended_sessions_as_json(own: Running) -> None:
+    own.imap("json@example.test")
+    [session] = json.loads(geomail("kick", "-c", own.file, "--json", "--protocol", "imap").stdout)
+    assert session["user"] == "json@example.test"
+    assert session["session"]
+    done = geomail("kick", "-c", own.file, "--json", "nobody")
+    assert (done.returncode, json.loads(done.stdout)) == (1, [])
+
+
+def test_more_sessions_than_one_request_can_name(own: Running) -> None:
+    for _ in range(620):
+        own.connect("imap")
+    own.imap("stay@example.test")
+    done = geomail("kick", "-c", own.file, "--user", "", "--client", "127.0.0.1", "--yes")
+    assert "620 sessions ended" in done.stderr
+    eventually(lambda: users(own) == {"stay@example.test"})
+
+
+def test_nobody_to_kick(own: Running) -> None:
+    done = geomail("kick", "-c", own.file, "nobody@example.test")
+    assert done.returncode == 1
+    assert "no session fits" in done.stderr
+
+
+def test_everybody_is_not_the_default(own: Running) -> None:
+    own.imap("safe@example.test")
+    done = geomail("kick", "-c", own.file, "--yes")
+    assert done.returncode == 2
+    assert "say whose" in done.stderr
+    assert users(own) == {"safe@example.test"}
+
+
+@pytest.mark.parametrize(("answer", "status", "left"), [("y", 0, set()), ("n", 1, {"a@x.test", "b@x.test"})])
+def test_the_question_on_a_terminal(answer: str, status: int, left: set[str], own: Running) -> None:
+    for user in ("a@x.test", "b@x.test"):
+        own.imap(user)
+    near, far = pty.openpty()
+    process = subprocess.Popen(
+        [COMMAND, "kick", "-c", own.file, "*@x.test"], stdin=far, stdout=far, stderr=far, env=environment()
+    )
+    os.close(far)
+    shown = _read_until(near, "End these 2 sessions? [y/N]")
+    assert "a@x.test" in shown
+    os.write(near, answer.encode() + b"\n")
+    assert process.wait(10) == status
+    os.close(near)
+    eventually(lambda: users(own) == left)
+
+
+def _read_until(terminal: int, text: str) -> str:
+    shown, deadline = "", time.monotonic() + 15
+    while text not in shown and time.monotonic() < deadline:
+        if select.select([terminal], [], [], 0.2)[0]:
+            shown += os.read(terminal, 4096).decode()
+    assert text in shown
+    return shown

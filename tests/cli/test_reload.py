@@ -1,0 +1,52 @@
+"""``geomail reload``: it waits, and says what came of it."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from tests.cli.commands import environment, geomail
+from tests.console.support import Running
+from tests.servers.geomail import COMMAND
+
+
+def test_it_returns_when_the_new_configuration_is_in_force(own: Running) -> None:
+    old = own.workers
+    own.imap("lasting@example.test")
+    done = geomail("reload", "-c", own.file)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "generation 2 is in force, 2 workers" in done.stderr
+    assert len(set(own.workers) - set(old)) == 2
+
+
+def test_a_file_that_is_refused(own: Running) -> None:
+    own.file.write_text(own.file.read_text().replace("workers = 2", "workers = none"))
+    done = geomail("reload", "--socket", own.path)
+    assert done.returncode == 1
+    assert "geomail.toml:1" in done.stderr
+
+
+def test_json(own: Running) -> None:
+    done = geomail("reload", "-c", own.file, "--json")
+    assert json.loads(done.stdout)["generation"] == 2
+    own.file.write_text("nonsense")
+    done = geomail("reload", "--socket", own.path, "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"] == "refused"
+
+
+def test_a_server_that_ends_meanwhile(own: Running) -> None:
+    console = own.console
+    os.kill(own.master, signal.SIGSTOP)
+    command: list[str | Path] = [COMMAND, "reload", "-c", own.file]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
+    try:
+        time.sleep(1.5)  # it has asked, and waits
+        os.kill(console, signal.SIGKILL)
+        _, said = process.communicate(timeout=10)
+    finally:
+        os.kill(own.master, signal.SIGCONT)
+    assert process.returncode == 69
+    assert "closed the connection" in said

@@ -1,0 +1,43 @@
+"""``geomail status``: what an operator reads, and what a program does."""
+
+import json
+
+from tests.cli.commands import geomail
+from tests.console.support import Running
+
+
+def test_everything_is_there(own: Running) -> None:
+    own.imap("one@example.test")
+    own.client("smtp", "two@example.test")
+    done = geomail("status", "-c", own.file)
+    assert done.returncode == 0
+    facts, workers, servers, backends = done.stdout.split("\n\n")
+    assert f"process {own.master}" in facts
+    assert f"{own.file}, generation 1" in facts
+    assert "2 sessions now" in facts
+    assert "2 logins" in facts
+    assert [line.split()[0] for line in workers.splitlines()[1:]] == [str(pid) for pid in own.workers]
+    assert [line.split()[:3] for line in servers.splitlines()[1:]] == [
+        ["imap-in", "1", "1"],
+        ["pop3-in", "0", "0"],
+        ["smtp-in", "1", "1"],
+    ]
+    assert len(backends.splitlines()) == 4
+    assert done.stderr == ""
+
+
+def test_what_asks_for_attention_is_said(own: Running) -> None:
+    own.file.write_text(own.file.read_text() + "nonsense = 1\n")
+    with own.asker() as asker:
+        asker.ask("reload")
+    done = geomail("status", "-c", own.file)
+    assert done.returncode == 0
+    assert "the last reload" in done.stderr
+    assert "nonsense" in done.stderr
+    assert "has changed since" in done.stderr
+
+
+def test_json(own: Running) -> None:
+    status = json.loads(geomail("status", "--socket", own.path, "--json").stdout)
+    assert status["pid"] == own.master
+    assert [worker["pid"] for worker in status["workers"]] == own.workers

@@ -1,0 +1,226 @@
+"""``geomail tail`` on a terminal: colours, and ``--top`` on the whole screen."""
+
+import os
+import re
+import resource
+import shlex
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.terminal import Terminal, terminal
+from tests.console.support import Running, eventually, running
+from tests.servers.geomail import COMMAND
+from tests.servers.support import unavailable
+
+HEAD = ["ID", "PROTO", "USER", "CLIENT", "BACKEND", "STATE", "AGE", "IDLE", "IN", "OUT", "RATE"]
+
+
+@contextmanager
+def top(
+    folder: Path, server: Running, *options: str, columns: int = 120, lines: int = 20
+) -> Iterator[Terminal]:
+    """``geomail tail --top``, between two lines of the shell it is started from."""
+    command = shlex.join([str(COMMAND), "tail", "--top", "-c", str(server.file), *options])
+    script = f"echo before; {command}; echo ended with $?; exec sleep 60"
+    with terminal(folder, script, columns, lines) as window:
+        yield window
+
+
+def users(lines: list[str]) -> list[str]:
+    """The users in the table, from the top."""
+    head = next(number for number, line in enumerate(lines) if line.startswith("ID"))
+    return [line.split()[2] for line in lines[head + 1 : -1] if line]
+
+
+@pytest.fixture
+def busy(own: Running) -> Running:
+    """A server with seven sessions, the names of whose users are in another order than their beginnings."""
+    for name in "dagecfb":
+        own.imap(f"{name}@example.test")
+    return own
+
+
+def test_the_screen(busy: Running, tmp_path: Path) -> None:
+    with top(tmp_path, busy) as window:
+        lines = window.wait_for("a@example.test")
+        assert re.match(r"geomail \S+  up \S+  2 workers  generation 1  \d\d:\d\d:\d\d", lines[0])
+        assert re.match(r"7 sessions  opened \d+ .*logins 7 .*traffic ", lines[1])
+        assert lines[2].startswith("showing 7 of 7, by rate")
+        assert lines[3].split() == HEAD
+        assert sorted(users(lines)) == [f"{name}@example.test" for name in "abcdefg"]
+        assert len(lines) == 20
+        assert lines[-1].startswith("q quit")
+        assert all(line == "" for line in lines[11:-1])
+
+
+def test_keys_sort_and_turn_the_order(busy: Running, tmp_path: Path) -> None:
+    with top(tmp_path, busy) as window:
+        window.wait_for("a@example.test")
+        window.type("u")
+        assert [name[0] for name in users(window.wait_for("by user$"))] == list("abcdefg")
+        window.type("r")
+        assert [name[0] for name in users(window.wait_for("by user, reversed"))] == list("gfedcba")
+        window.type("a")
+        assert users(window.wait_for("by age$"))[0] == "d@example.test", "the oldest"
+        window.type("x", "Up", "Escape")  # which mean nothing
+        window.type("u")
+        window.wait_for("by user$")
+
+
+def test_q_ends_it_and_leaves_the_terminal_as_it_was(busy: Running, tmp_path: Path) -> None:
+    with top(tmp_path, busy) as window:
+        window.wait_for("a@example.test")
+        assert window.is_full_screen()
+        window.type("q")
+        assert [line for line in window.wait_for("ended with") if line] == ["before", "ended with 0"]
+        assert not window.is_full_screen()
+        window.type("typed")
+        window.wait_for("typed")  # it is shown again what is typed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_leave_the_terminal_as_it_was(number: signal.Signals, busy: Running, tmp_path: Path) -> None:
+    with top(tmp_path, busy) as window:
+        window.wait_for("a@example.test")
+        if number == signal.SIGINT:
+            window.type("C-c")
+        else:
+            os.kill(_process_of(busy), number)
+        lines = [line for line in window.wait_for("ended with") if line]
+        assert lines[0] == "before"
+        assert "ended with 0" in lines
+        assert not window.is_full_screen()
+
+
+def _process_of(server: Running) -> int:
+    """The process of the ``--top`` that watches this server."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"--top" in words and str(server.file).encode() in words and words[0] != b"sh":
+                return int(entry.name)
+    raise AssertionError("there is none")
+
+
+def test_it_refreshes(busy: Running, tmp_path: Path) -> None:
+    with top(tmp_path, busy) as window:
+        window.wait_for("7 sessions")
+        busy.imap("new@example.test")
+        assert "new@example.test" in users(window.wait_for("8 sessions"))
+        busy.leave()
+        assert users(window.wait_for("0 sessions")) == []
+
+
+def test_traffic_is_shown_where_it_is(busy: Running, tmp_path: Path) -> None:
+    with top(tmp_path, busy) as window:
+        window.wait_for("a@example.test")
+        client = busy.imap("loud@example.test")
+        for _ in range(30):
+            for _ in range(20):
+                client.noop()
+            lines = window.lines
+            if users(lines)[:1] == ["loud@example.test"] and "0/s" not in lines[4].split()[-1]:
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("\n".join(window.lines))
+
+
+def test_only_what_is_selected(busy: Running, tmp_path: Path) -> None:
+    with top(tmp_path, busy, "--user", "[a]@*", "--user", "b@*") as window:
+        lines = window.wait_for("b@example.test")
+        assert users(lines) == ["b@example.test"]
+        assert "showing 1 of 1, by rate; only user=[a]@* user=b@*" in lines[2]
+
+
+def test_a_small_window_and_one_that_grows(busy: Running, tmp_path: Path) -> None:
+    with top(tmp_path, busy, columns=60, lines=8) as window:
+        lines = window.wait_for("showing 3 of 7")
+        assert all(len(line) <= 60 for line in lines)
+        assert len(users([*lines])) == 3
+        window.resize(120, 30)
+        assert len(users(window.wait_for("showing 7 of 7"))) == 7
+        window.resize(30, 3)
+        window.wait_for("^q quit")
+        window.resize(120, 20)
+        assert window.wait_for("showing 7 of 7")[3].split() == HEAD
+
+
+def test_names_steer_no_terminal(own: Running, tmp_path: Path) -> None:
+    with own.connect("imap") as sock:
+        sock.sendall(b'a LOGIN "evil\x1b[31m\x07\xe2\x80\xae\xe4\xbd\xa0" secret\r\n')
+        sock.recv(1000)
+        with top(tmp_path, own) as window:
+            lines = window.wait_for("evil")
+            assert "evil\\x1b[31m\\x07\\u202e你" in lines[4]
+
+
+def test_a_server_that_is_gone_is_said_and_found_again(busy: Running, tmp_path: Path) -> None:
+    with top(tmp_path, busy) as window:
+        window.wait_for("a@example.test")
+        busy.server.process.send_signal(signal.SIGSTOP)
+        os.kill(busy.console, signal.SIGKILL)
+        window.wait_for("closed the connection|does not answer|no geomail server")
+        assert window.is_full_screen()
+        busy.server.process.send_signal(signal.SIGCONT)
+        window.wait_for("showing 7 of 7")
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Some ten thousand files may be open, here and in what is started here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 12_000:
+        unavailable("12,000 open files are not allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (12_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("many_files")
+def test_five_thousand_sessions_do_not_flicker(tmp_path: Path) -> None:
+    number = 5000
+    with running(tmp_path) as server:
+        socks = [socket.create_connection(("127.0.0.1", server.ports["imap"])) for _ in range(number)]
+        with server.asker() as asker:
+            eventually(lambda: asker.done("status")["sessions"] == number)
+        with top(tmp_path, server, lines=24) as window:
+            window.wait_for(f"showing 19 of {number}")
+            window.record()
+            began = time.monotonic()
+            time.sleep(6)
+            frames = window.raw.split(b"\x1b[?2026h")[1:-1]
+            assert len(frames) >= 2
+            for frame in frames:
+                assert frame.startswith(b"\x1b[H"), "it is drawn over, from the top"
+                assert b"\x1b[2J" not in frame, "nothing is cleared first"
+                assert len(frame) < 24 * 400, "no more is drawn than fits"
+            assert time.monotonic() - began < 10
+            window.type("q")
+            window.wait_for("ended with 0")
+        for sock in socks:
+            sock.close()
+
+
+def test_lines_are_coloured_on_a_terminal(own: Running, tmp_path: Path) -> None:
+    command = shlex.join([str(COMMAND), "tail", "-c", str(own.file)])
+    with terminal(tmp_path, f"{command}; echo ended with $?; exec sleep 60", 150) as window:
+        with own.asker() as asker:
+            eventually(lambda: asker.done("status")["viewers"] == 1)
+        own.imap("colour@example.test").logout()
+        window.wait_for("done .*colour@example.test")
+        assert re.search(r"\x1b\[32mlogin", window.coloured)
+        [login] = [line for line in window.lines if " login " in line]
+        assert re.match(r"\d\d:\d\d:\d\d\.\d{3}  \S+-1 ", login), "no date, as that is known here"
+        window.type("C-c")
+        window.wait_for("ended with 0")
