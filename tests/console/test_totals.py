@@ -1,0 +1,58 @@
+"""Counters of workers that come and go."""
+
+from typing import Any
+
+import pytest
+
+from geomail.console.totals import Totals, no_counters, overall
+from geomail.sinks.tally import SERVER_COUNTERS
+
+ZERO = dict.fromkeys(SERVER_COUNTERS, 0)
+
+
+def counted(**counters: int) -> Any:
+    """The counters of a worker with one server."""
+    return {**no_counters(), "servers": {"imap": {**ZERO, **counters}}}
+
+
+def logins(known: Totals, *living: Any) -> int:
+    return overall(known.sums(living)["servers"])["logins"]
+
+
+def test_what_a_worker_counted_outlives_it() -> None:
+    known = Totals()
+    known.welcome("a", counted())
+    assert logins(known, counted(logins=3), counted(logins=4)) == 7
+    known.retire("a", counted(logins=3))
+    assert logins(known, counted(logins=4)) == 7
+
+
+def test_a_worker_that_comes_back_is_not_counted_twice() -> None:
+    known = Totals()
+    known.retire("a", counted(logins=3))
+    known.welcome("a", counted(logins=5))
+    assert logins(known, counted(logins=5)) == 5
+
+
+def test_any_number_of_workers_may_end() -> None:
+    known = Totals()
+    for number in range(1000):
+        known.retire(number, counted(logins=1))
+    assert logins(known) == 1000
+
+
+def test_rates_are_of_the_last_seconds_and_of_what_happened_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, now = Totals(), 100.0
+    monkeypatch.setattr("geomail.console.totals.time.monotonic", lambda: now)
+    known.sample([])
+    known.welcome("a", counted(logins=5000))  # when this console began, that had long happened
+    assert known.rates()["logins"] == 0
+    for second in range(30):
+        now += 1
+        known.sample([counted(logins=5000 + 2 * second)])
+    assert known.rates()["logins"] == pytest.approx(2)
+    known.retire("a", counted(logins=5058))
+    for _ in range(30):
+        now += 1
+        known.sample([])
+    assert known.rates()["logins"] == 0

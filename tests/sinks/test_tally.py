@@ -1,0 +1,107 @@
+"""What is counted, by server and by backend."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geomail.config.load import inspect_text
+from geomail.events import Event, EventStream
+from geomail.sinks.tally import MOST_BACKENDS, OTHERS, Tally
+from tests.sinks import support
+
+CONFIGURATION = """
+[mail]
+auth = "passthrough"
+[[mail.server]]
+listen = "0.0.0.0:143"
+[auth.passthrough]
+default = "main"
+[backends.main]
+address = "192.0.2.1:143"
+[backends.spare]
+imap = "192.0.2.2:143"
+smtp = "192.0.2.2:25"
+"""
+
+
+@pytest.fixture
+def stream() -> EventStream:
+    return EventStream()
+
+
+@pytest.fixture
+def tally(stream: EventStream) -> Tally:
+    config = inspect_text(CONFIGURATION, Path("geomail.toml")).config
+    assert config is not None
+    return Tally(stream, config)
+
+
+def nonzero(row: dict[str, int]) -> dict[str, int]:
+    return {name: value for name, value in row.items() if value}
+
+
+def test_what_is_configured_has_a_row_from_the_start(tally: Tally) -> None:
+    assert list(tally.servers) == ["0.0.0.0:143"]
+    assert set(tally.backends) == {"192.0.2.1:143 (main)", "192.0.2.2:143 (spare)", "192.0.2.2:25 (spare)"}
+    assert not any(map(nonzero, [*tally.servers.values(), *tally.backends.values()]))
+
+
+def closed(**differing: Any) -> Event:
+    return support.closed("jane", **differing)
+
+
+NEVER_IN = {"relayed": False, "outcome": "timeout", "side": "backend"}
+
+
+@pytest.mark.parametrize(
+    ("events", "server", "backend"),
+    [
+        ([support.opened()], {"opened": 1}, {}),
+        ([support.refused("jane")], {"refused": 1}, {}),
+        ([support.refused("jane", by="backend")], {"refused": 1}, {"refused": 1}),
+        ([support.started("jane")], {"logins": 1}, {"logins": 1}),
+        (
+            [closed()],
+            {"closed": 1, "bytes_in": 100, "bytes_out": 2000},
+            {"ended": 1, "bytes_in": 100, "bytes_out": 2000},
+        ),
+        ([closed(**NEVER_IN)], {"closed": 1, "bytes_in": 100, "bytes_out": 2000}, {"failed": 1}),
+        (
+            [closed(relayed=False, outcome="gone", side="client")],
+            {"closed": 1, "bytes_in": 100, "bytes_out": 2000},
+            {},
+        ),
+        ([support.remarked("jane")], {}, {}),
+    ],
+)
+def test_what_an_event_adds(
+    events: list[Event], server: dict[str, int], backend: dict[str, int], stream: EventStream, tally: Tally
+) -> None:
+    for event in events:
+        stream.emit(event)
+    assert nonzero(tally.servers[support.SERVER]) == server
+    assert nonzero(tally.backends[support.BACKEND]) == backend
+
+
+def test_changes_are_told_once_and_whole(stream: EventStream, tally: Tally) -> None:
+    assert set(tally.changes()) == {"servers", "backends"}
+    assert tally.changes() == {}
+    stream.emit(support.opened())
+    stream.emit(support.opened())
+    [(name, row)] = tally.changes()["servers"].items()
+    assert (name, row["opened"], row["closed"]) == (support.SERVER, 2, 0)
+    assert tally.changes() == {}
+    assert len(tally.changes(everything=True)["backends"]) == 3
+
+
+def test_backends_that_an_auth_service_makes_up_are_bounded_and_counted_together(
+    stream: EventStream, tally: Tally
+) -> None:
+    for number in range(2 * MOST_BACKENDS):
+        started = support.started("jane")
+        started.backend = f"192.0.2.9:{number}"  # type: ignore[misc]
+        stream.emit(started)
+    assert len(tally.backends) == MOST_BACKENDS + 1
+    assert sum(row["logins"] for row in tally.backends.values()) == 2 * MOST_BACKENDS
+    assert tally.backends[OTHERS]["logins"] == MOST_BACKENDS + 3
