@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -70,6 +70,10 @@ class ClientDialogue(Frontend):
 
     #: What stands before a SASL challenge.
     prompt: ClassVar[bytes]
+    #: Verbs that the log may name: anything else may be a password that came at the wrong moment.
+    verbs: ClassVar[Collection[bytes]]
+    #: Which word of a line is its verb.
+    verb_at: ClassVar[int] = 0
 
     def __init__(self, client: Conversation, server: Server, server_name: bytes, limit: int) -> None:
         self.client = client
@@ -108,7 +112,14 @@ class ClientDialogue(Frontend):
         if self._errors + self._commands == 1 and is_http(line):
             raise TooManyErrors("an HTTP request", blame="client")
         if self._errors >= self._server.max_errors:
-            raise TooManyErrors(f"{self._errors} invalid commands", blame="client")
+            last = f"; the last: {self._told(line)}" if line else ""
+            raise TooManyErrors(f"invalid commands: {self._errors}{last}", blame="client")
+
+    def _told(self, line: bytes) -> str:
+        """What the log may say of a refused line: its verb and its length, never its arguments."""
+        words = line.split(None, self.verb_at + 1)
+        verb = words[self.verb_at].upper() if len(words) > self.verb_at else b""
+        return f"{verb.decode() if verb in self.verbs else 'unknown'} ({len(line)} bytes)"
 
     def authenticate(
         self, arguments: Sequence[bytes], mechanisms: dict[bytes, sasl.Mechanism]

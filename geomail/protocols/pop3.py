@@ -187,6 +187,7 @@ class Pop3Frontend(ClientDialogue):
         b"QUIT": _quit,
         b"STLS": _start_tls,
     }
+    verbs = _NAMED | commands.keys()
     #: What may follow USER; anything else takes it back.
     after_user = frozenset((b"PASS", b"CAPA", b"NOOP", b"QUIT"))
 

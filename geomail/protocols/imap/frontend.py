@@ -198,6 +198,8 @@ class ImapFrontend(ClientDialogue):
         b"LOGIN": _log_in,
         b"AUTHENTICATE": _authenticate,
     }
+    verbs = _NAMED | commands.keys()
+    verb_at = 1
 
 
 Command = Callable[[ImapFrontend, list[bytes]], Login | None]

@@ -208,3 +208,4 @@ class SmtpFrontend(ClientDialogue):
         b"EXPN": _decline,
         b"HELP": _decline,
     }
+    verbs = _NAMED | commands.keys()
