@@ -13,7 +13,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email import message_from_bytes
 from email.message import EmailMessage, Message
 from pathlib import Path
@@ -111,7 +111,8 @@ def started(folder: Path) -> Iterator[Demo]:
         yield demo
     finally:
         for pid in running(processes):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         demo.process.wait()
 
 
