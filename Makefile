@@ -14,6 +14,10 @@ lint: environment  ## style and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
 
+.PHONY: demo
+demo: environment  ## the proxy in front of a sandbox mail server, with lines to try
+	$(VENV)/bin/geomail serve --demo
+
 .PHONY: environment
 environment:  ## .venv, from requirements.lock
 	tests/environment.sh "$(PYTHON)" $(VENV)
