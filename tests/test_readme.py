@@ -38,4 +38,5 @@ def test_targets_exist() -> None:
 def _code() -> list[str]:
     """What stands in code: lines of blocks without a language, and words in backquotes."""
     blocks = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    return [*"".join(blocks).splitlines(), *re.findall(r"`(geomail [^`\n]*)`", README)]
+    lines = [line.partition("#")[0] for line in "".join(blocks).splitlines()]
+    return [*lines, *re.findall(r"`(geomail [^`\n]*)`", README)]
