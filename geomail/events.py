@@ -130,6 +130,27 @@ class SessionClosed(Event):
     bytes_out: int
 
 
+@event
+class TraceLine(Event):
+    """A line of a dialogue, for the trace with the number ``trace``; not carried by the stream.
+
+    ``leg`` is client, backend or empty, ``direction`` ``>`` (geomail says it),
+    ``<`` (geomail hears it) or ``*`` (a note), ``because`` why it is said.
+    """
+
+    kind = "trace.line"
+
+    trace: int
+    server: str
+    protocol: str
+    client: str
+    user: str
+    leg: str
+    direction: str
+    line: str
+    because: str
+
+
 #: The kinds of events by their names.
 KINDS: dict[str, type[Event]] = {
     kind.kind: kind for kind in (SessionOpened, LoginRefused, RelayStarted, Remark, SessionClosed)
@@ -138,7 +159,7 @@ KINDS: dict[str, type[Event]] = {
 Sink = Callable[[Event], None]
 
 
-_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in KINDS.values()}
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (*KINDS.values(), TraceLine)}
 _VALUES: dict[type[Event], Callable[[Event], tuple[Any, ...]]] = {
     kind: attrgetter(*names) for kind, names in _FIELDS.items()
 }

@@ -26,6 +26,7 @@ from geomail.net.relay import Relay
 from geomail.net.timing import TimeLimit
 from geomail.protocols import proxy_header
 from geomail.protocols.base import HandshakeOptions, Login, Peer, passed_on, told_name
+from geomail.tracing import Traced
 
 if TYPE_CHECKING:
     from geomail.auth.base import Source
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from geomail.net.tls import TlsChannel
     from geomail.net.wire import Wire
     from geomail.protocols.base import Frontend, Protocol
+    from geomail.tracing import Tracing
 
 #: Seconds for the last words to a client that does not read them.
 _FAREWELL = 5.0
@@ -64,6 +66,7 @@ class Service:
     crew: Crew
     pipes: Pipes
     parking: Parking[tuple[int, Session]]
+    tracing: Tracing
 
 
 class Session:
@@ -92,6 +95,7 @@ class Session:
         "_side",
         "_started",
         "_step",
+        "_traced",
         "_user",
         "id",
         "is_parked",
@@ -115,6 +119,7 @@ class Session:
         self.relay: Relay | None = None
         self.is_parked = False
         self._ending: Interruption | None = None
+        self._traced: Traced | None = None
         self._started = time.monotonic()
         self._auth_time: float | None = None
         self._connect_time: float | None = None
@@ -156,6 +161,8 @@ class Session:
 
     def _begin(self, listen: Listen) -> None:
         self._preface(listen)
+        if self._service.tracing.traces:
+            self.trace()
         self._frontend = self._service.protocol.frontend(self._client, self._peer)
         self._converse(self._frontend)
 
@@ -175,6 +182,22 @@ class Session:
         self._ending = Interruption(error)
         if self.relay is None or not self._service.parking.release(self.relay, self._ending):
             self.job.stop(self._ending)
+
+    def trace(self) -> None:
+        """Show what it says from now on to the traces that mean it."""
+        traced = self._traced or Traced(self._service.tracing, self.described)
+        if self.relay is not None:
+            traced.note(f"in relay to {self._backend_label}: {self._amounts}")
+            self._traced = traced if traced.is_meant else None
+            return
+        self._traced = traced
+        self._client.tracer = self._traced.tracer("client")
+        if self._backend is not None:
+            self._backend.tracer = self._traced.tracer("backend")
+
+    @property
+    def _amounts(self) -> str:
+        return f"{self._client.received} bytes from the client, {self._client.sent} to it"
 
     def described(self) -> dict[str, Any]:
         """What there is to tell of it now; names are those of SessionClosed where both have them.
@@ -243,6 +266,8 @@ class Session:
         while login is not None:
             attempt += 1
             self._user, self._method = _text(login.user), login.method
+            if self._traced is not None:
+                self._traced.learn(login.password)
             admitted = self._admit(login, attempt)
             if not isinstance(admitted, Refused):
                 frontend.accept(admitted)
@@ -264,7 +289,10 @@ class Session:
         verdict = source.check(login, self._peer, self._service.protocol.name, attempt)
         self._auth_time = time.monotonic() - began
         if isinstance(verdict, Refused):
-            self._refused(verdict.reason or verdict.refusal.text.decode("utf-8", "replace"), "auth")
+            reason = verdict.reason or verdict.refusal.text.decode("utf-8", "replace")
+            if self._traced is not None:
+                self._traced.note(f"the auth source refuses: {reason}")
+            self._refused(reason, "auth")
             return verdict
         try:
             return self._log_in(login, verdict)
@@ -304,6 +332,9 @@ class Session:
         self._backend_label = endpoint.described
         login = login.rewritten(verdict.user, verdict.password)
         self._user = _text(login.user)
+        if self._traced is not None:
+            self._traced.learn(login.password)
+            self._traced.note(f"the auth source accepts: to {self._backend_label}")
         seconds = self._server.timeout
         began = time.monotonic()
         try:
@@ -311,6 +342,8 @@ class Session:
                 backend = self._backend = connect(endpoint, self._service.resolver)
                 connected = time.monotonic()
                 self._connect_time = connected - began
+                if self._traced is not None:
+                    backend.tracer = self._traced.tracer("backend")
                 options = HandshakeOptions.of(self._server, endpoint.tls, self._service.source.passthrough)
                 answer = self._service.protocol.handshake(backend, login, self._peer, options)
                 self._login_time = time.monotonic() - connected
@@ -345,6 +378,10 @@ class Session:
                     self._login_time,
                 )
             )
+        if self._traced is not None:
+            self._traced.note("relay begins: what is said from here on is not shown")
+            self._traced = self._traced if self._traced.is_meant else None
+            self._client.tracer = self._backend.tracer = None
         self.relay = Relay(
             self._client,
             self._backend,
@@ -427,6 +464,9 @@ class Session:
 
     def _closed(self) -> None:
         peer = self._peer
+        if self._traced is not None:
+            why = f": {self._reason}" if self._reason else ""
+            self._traced.note(f"session ends, {self._outcome}, by {self._side}{why}; {self._amounts}")
         self._service.events.emit(
             SessionClosed(
                 time=time.time(),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import gevent
 from gevent.event import Event
 
 from geomail.errors import Kicked, SessionError
@@ -66,6 +67,13 @@ class Sessions:
         for session in tuple(self._live.values()):
             if session.job is not None:
                 session.job.kill()
+
+    def trace_all(self) -> None:
+        """Show what the live sessions say from now on to the traces that mean them."""
+        for number, session in enumerate(tuple(self._live.values())):
+            session.trace()
+            if number % PAGE == 0:
+                gevent.sleep(0)
 
     # -- what the console asks for ----------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from geomail.auth import directory_for, source_for
 from geomail.backends import Backends
 from geomail.backends.connect import resolver_for
 from geomail.errors import GeomailError, ShuttingDown
-from geomail.events import EventStream
+from geomail.events import EventStream, TraceLine
 from geomail.net.crew import Crew
 from geomail.net.listen import Acceptor
 from geomail.net.parking import Parking
@@ -35,6 +35,7 @@ from geomail.sessions import Sessions
 from geomail.sinks.feed import Feed
 from geomail.sinks.meters import Meters
 from geomail.sinks.tally import Tally
+from geomail.tracing import Tracing
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config, Listen, Server
@@ -100,10 +101,11 @@ class Worker:
         self._stop = Event()
         self._graceful = False
         self._told: dict[str, Any] = {}
+        self._tracing = Tracing(self._emit_trace)
         events = EventStream()
         log.subscribe(events)
         self._feed = self._open_feed(console, events, generation) if console is not None else None
-        services = _services(config, events, self._crew, self._parking, log)
+        services = _services(config, events, self._crew, self._parking, self._tracing, log)
         self._acceptors = [Acceptor(listener.sock) for listener in listeners]
         self._accepting = [
             gevent.spawn(self._accept, acceptor, listener, services)
@@ -151,12 +153,30 @@ class Worker:
             "protocols": {server.name: server.protocol for server in self._config.servers},
         }
         tally, meters = Tally(events, self._config), Meters(events, lambda: {"log": self._log.lost})
-        orders = {"list": self._sessions.listed, "kick": self._sessions.kicked}
+        orders = {
+            "list": self._sessions.listed,
+            "kick": self._sessions.kicked,
+            "trace": self._trace,
+            "untrace": self._untrace,
+        }
 
         def status(everything: bool) -> dict[str, Any]:
             return self._status(everything, tally, meters)
 
-        return Feed(console, events, hello, status, orders)
+        return Feed(console, events, hello, status, orders, self._tracing.stop_all)
+
+    def _trace(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self._tracing.start(asked["trace"], asked["select"])
+        gevent.spawn(self._sessions.trace_all)
+        return {}
+
+    def _untrace(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self._tracing.stop(asked["trace"])
+        return {}
+
+    def _emit_trace(self, line: TraceLine) -> None:
+        if self._feed is not None:
+            self._feed.take(line)
 
     def _status(self, everything: bool, *counting: Tally | Meters) -> dict[str, Any]:
         """What the console should know now; empty if nothing has changed since it was told."""
@@ -216,7 +236,12 @@ def _peer(sock: RawSocket, address: Any) -> Peer:
 
 
 def _services(
-    config: Config, events: EventStream, crew: Crew, parking: Parking[tuple[int, Session]], log: Log
+    config: Config,
+    events: EventStream,
+    crew: Crew,
+    parking: Parking[tuple[int, Session]],
+    tracing: Tracing,
+    log: Log,
 ) -> dict[int, Service]:
     directory = directory_for(config, log.say)
     resolvers: dict[Any, Resolver] = {}
@@ -237,5 +262,6 @@ def _services(
             crew=crew,
             pipes=pipes,
             parking=parking,
+            tracing=tracing,
         )
     return services

@@ -19,6 +19,7 @@ from geomail_cli.reload import reload
 from geomail_cli.serve import serve
 from geomail_cli.status import status
 from geomail_cli.tail import tail
+from geomail_cli.trace import trace
 from geomail_cli.who import who
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app.command("check-auth")(check_auth)
 app.command("hash-password")(hash_password)
 app.command("preview-handshake")(preview_handshake)
 app.command("tail")(tail)
+app.command("trace")(trace)
 app.command("who")(who)
 app.command("kick")(kick)
 app.command("status")(status)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from geomail.config.units import printable
@@ -62,6 +64,11 @@ def show_note(console: Console, text: str, kind: str = "note") -> None:
     from rich.text import Text
 
     console.print(Text(f"{kind}: ", "bold yellow" if kind == "hint" else "bold") + Text(printable(text)))
+
+
+def abandon_stdout() -> None:
+    """Nobody reads standard output any more: what is left for it is not to be complained of at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def counted(number: int, thing: str) -> str:

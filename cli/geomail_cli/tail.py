@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -74,8 +73,7 @@ def tail(
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:
-        # What is left in the buffer has nowhere to go, and Python would complain of that at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        render.abandon_stdout()
 
 
 class _Tail:

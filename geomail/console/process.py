@@ -20,8 +20,10 @@ from gevent.event import Event as Signal
 
 from geomail.console.control import Client, RequestError
 from geomail.console.link import Link, WorkerGone
+from geomail.console.outbox import Outbox
 from geomail.console.requests import STREAMS, Requests
 from geomail.console.totals import Counters, Table, Totals
+from geomail.console.traces import TraceViewer
 from geomail.console.viewer import News, Viewer
 from geomail.jsonlines import decode, encode
 from geomail.net.listen import Acceptor, bind
@@ -70,6 +72,7 @@ class Console:
         self._changed = Signal()
         self._clients = 0
         self._lost_before = 0
+        self._last_trace = 0
         self.protocols: dict[str, str] = {}
         self.deaths = 0
         self._requests = Requests(self)
@@ -124,6 +127,32 @@ class Console:
         self._lost_before += viewer.lost_ever
         for link in self.links:
             gevent.spawn(self._direct, link)
+
+    @property
+    def traces(self) -> list[TraceViewer]:
+        """The traces that run."""
+        return [viewer for viewer in self.viewers if isinstance(viewer, TraceViewer)]
+
+    def trace(self, outbox: Outbox, request: object, select: Any, lines: int, size: int) -> TraceViewer:
+        """Begin a trace, in every worker that answers and in those to come."""
+        self._last_trace += 1
+        viewer = TraceViewer(outbox, request, self._last_trace, select, lines, size)
+        self.viewers.append(viewer)
+        asking = [gevent.spawn(self._start_trace, link, viewer) for link in self.links]
+        gevent.joinall(asking, _WATCH_PATIENCE)
+        return viewer
+
+    def untrace(self, viewer: TraceViewer) -> None:
+        """End a trace."""
+        self.viewers.remove(viewer)
+        self._lost_before += viewer.lost_ever
+        for link in self.links:
+            gevent.spawn(_order, link, "untrace", trace=viewer.number)
+
+    def _start_trace(self, link: Link, viewer: TraceViewer) -> None:
+        _order(link, "trace", trace=viewer.number, select=viewer.select)
+        if viewer not in self.viewers:  # which has ended meanwhile
+            _order(link, "untrace", trace=viewer.number)
 
     @property
     def events_lost(self) -> int:
@@ -187,14 +216,13 @@ class Console:
         self.totals.welcome(link.key, link.counters)
         self._changed.set()
         gevent.spawn(self._direct, link)
+        for viewer in self.traces:
+            gevent.spawn(self._start_trace, link, viewer)
 
     def _direct(self, link: Link) -> None:
         """Tell the worker which events somebody wants to see."""
         kinds = {kind for viewer in self.viewers for kind in viewer.kinds}
-        try:
-            link.ask("watch", kinds=sorted(kinds))
-        except WorkerGone:
-            pass  # whoever comes in its place is told at hello
+        _order(link, "watch", kinds=sorted(kinds))
 
     def _tell(self, lines: list[bytes]) -> None:
         events = [line for line in lines if line.startswith(b'{"event"')]
@@ -303,6 +331,13 @@ class Console:
             for viewer in self.viewers:
                 viewer.tell_losses()
             gevent.sleep(1.0)
+
+
+def _order(link: Link, do: str, **parameters: Any) -> None:
+    try:
+        link.ask(do, **parameters)
+    except WorkerGone:
+        pass  # whoever comes in its place is told at hello
 
 
 def _refresh(link: Link, seconds: float) -> bool:

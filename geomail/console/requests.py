@@ -25,7 +25,11 @@ _STATUS_PATIENCE = 2.0
 #: Seconds that the workers of a new configuration have to start.
 _START_PATIENCE = 30.0
 #: The requests that go on until the client leaves.
-STREAMS = frozenset({"tail"})
+STREAMS = frozenset({"tail", "trace"})
+#: Bounds of a trace, and what they are where nothing is said: seconds, lines, bytes.
+TRACE_CAPS = {"seconds": (60, 3600), "lines": (10_000, 1_000_000), "bytes": (10_000_000, 1_000_000_000)}
+#: Traces that run at a time.
+MOST_TRACES = 8
 
 Answers = Iterator[dict[str, Any]]
 
@@ -41,6 +45,7 @@ class Requests:
             "kick": self.kick,
             "tail": self.tail,
             "reload": self.reload,
+            "trace": self.trace,
         }
 
     def status(self, _client: Client, _request: dict[str, Any]) -> Answers:
@@ -87,6 +92,27 @@ class Requests:
         finally:
             self._console.unwatch(viewer)
 
+    def trace(self, client: Client, request: dict[str, Any]) -> Answers:
+        """The dialogues of the sessions that are selected, line by line, until a cap is reached."""
+        if not _selection(request) or not {"user", "client"} & request["select"].keys():
+            raise RequestError("bad-request", "a trace needs a selection by user or client")
+        caps = {name: _cap(request, name) for name in TRACE_CAPS}
+        console = self._console
+        if len(console.traces) >= MOST_TRACES:
+            raise RequestError("busy", f"{MOST_TRACES} traces are running")
+        viewer = console.trace(
+            client.outbox, request["id"], request["select"], int(caps["lines"]), int(caps["bytes"])
+        )
+        try:
+            yield {"tracing": caps}
+            viewer.begin()
+            viewer.ended.wait(caps["seconds"])
+            reached = viewer.ended.get(block=False) if viewer.ended.ready() else "seconds"
+            viewer.tell_losses()
+            yield {"done": {"reached": reached, "lines": viewer.lines, "lost": viewer.lost_ever}}
+        finally:
+            console.untrace(viewer)
+
     def reload(self, _client: Client, _request: dict[str, Any]) -> Answers:
         """Put the configuration file in force; answers when that is done or refused."""
         began = time.monotonic()
@@ -127,6 +153,14 @@ def _pages_of(link: Link, do: str, select: Any) -> Iterator[list[dict[str, Any]]
         after = answer["after"]
         if answer["sessions"]:
             yield answer["sessions"]
+
+
+def _cap(request: dict[str, Any], name: str) -> float:
+    usual, most = TRACE_CAPS[name]
+    given = request.get(name, usual)
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= most:
+        raise RequestError("bad-request", f"{name}: a number is wanted, up to {most}")
+    return given
 
 
 def _selection(request: dict[str, Any]) -> Selection:

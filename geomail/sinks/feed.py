@@ -41,6 +41,7 @@ class Feed:
     ``hello`` is what this worker says of itself. ``status`` gives what has
     changed since it was called last, or everything. ``orders`` are carried
     out by name, and what they return is the answer; they must not wait.
+    ``left`` is called when the console has gone.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Feed:
         hello: Mapping[str, Any],
         status: Callable[[bool], dict[str, Any]],
         orders: Mapping[str, Order],
+        left: Callable[[], None],
     ) -> None:
         self._address = address
         self._events = events
@@ -60,6 +62,7 @@ class Feed:
             "status": lambda _asked: {"status": self._status(True)},
             **orders,
         }
+        self._left = left
         self._waiting: deque[Event] = deque()
         self._lost = 0
         self._answers: list[bytes] = []
@@ -89,6 +92,9 @@ class Feed:
                 pass  # the next console will know no more of it
             finally:
                 self._watch({"kinds": []})
+                self._waiting.clear()
+                self._lost = 0
+                self._left()
             gevent.sleep(delay)
             delay = min(delay * 2, _LONGEST_DELAY)
 
@@ -157,15 +163,13 @@ class Feed:
 
     def _watch(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Read the events that the console asks for, instead of those it asked for before."""
-        self._events.unsubscribe(self._take, *self._kinds)
+        self._events.unsubscribe(self.take, *self._kinds)
         self._kinds = tuple(KINDS[kind] for kind in asked["kinds"] if kind in KINDS)
-        self._events.subscribe(self._take, *self._kinds)
-        if not self._kinds:
-            self._waiting.clear()
-            self._lost = 0
+        self._events.subscribe(self.take, *self._kinds)
         return {"kinds": [kind.kind for kind in self._kinds]}
 
-    def _take(self, event: Event) -> None:
+    def take(self, event: Event) -> None:
+        """Send an event to the console, if there is room for it."""
         if len(self._waiting) >= MOST_WAITING:
             self._lost += 1
             return

@@ -1,0 +1,66 @@
+"""Those who watch the dialogues of some sessions, line by line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gevent.event import AsyncResult
+
+from geomail.console.outbox import Outbox
+from geomail.console.viewer import News, Viewer
+from geomail.events import TraceLine
+from geomail.jsonlines import encode
+from geomail.selection import Selection
+
+_START = encode({"event": TraceLine.kind})[:-2]
+
+
+class TraceViewer(Viewer):
+    """The stream of one trace to one client; ``ended`` is set to the cap that it has reached.
+
+    ``number`` names it to the workers, ``select`` is what it means. Beyond
+    ``lines`` or ``size`` bytes nothing is sent.
+    """
+
+    def __init__(
+        self, outbox: Outbox, request: object, number: int, select: Any, lines: int, size: int
+    ) -> None:
+        super().__init__(outbox, request, (), Selection({}))
+        self.number = number
+        self.select = select
+        self.lines = 0
+        self.ended: AsyncResult[str] = AsyncResult()
+        self._most_lines = lines
+        self._left = size
+        self._held: list[bytes] | None = []
+
+    def begin(self) -> None:
+        """Send lines from now on, those first that have come already."""
+        held, self._held = self._held, None
+        if held:
+            self._send(held)
+
+    def show(self, news: News) -> None:
+        """Send the lines of this trace."""
+        if any(line.startswith(_START) for line in news.lines):
+            for line, record in zip(news.lines, news.records, strict=True):
+                if record["event"] == TraceLine.kind and record["trace"] == self.number:
+                    self._show_line(line)
+
+    def announce(self, line: bytes) -> None:
+        """Nothing: it is about sessions alone."""
+
+    def _show_line(self, line: bytes) -> None:
+        if self.ended.ready():
+            return
+        self._left -= len(line)
+        if self._left < 0:
+            self.ended.set("bytes")
+            return
+        self.lines += 1
+        if self._held is None:
+            self._send([line])
+        else:
+            self._held.append(line)
+        if self.lines >= self._most_lines:
+            self.ended.set("lines")
