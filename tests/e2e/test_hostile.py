@@ -1,0 +1,352 @@
+"""Clients that are slow, mean no good or vanish: what a running geomail makes of them."""
+
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toml
+
+from tests.e2e.clients import connected, plain
+from tests.e2e.proxy import PROTOCOLS, Protocol
+from tests.servers.auth_http import AuthService, Request, listening
+from tests.servers.certificates import Certificates
+from tests.servers.geomail import Geomail, serving
+from tests.servers.small import small_servers
+from tests.servers.support import LOOPBACK, free_port
+
+#: The time before login, and how late it may end on a busy machine.
+TIMEOUT, SLACK = 1.0, 0.8
+NOOPS: dict[Protocol, bytes] = {"smtp": b"NOOP\r\n", "imap": b"a NOOP\r\n", "pop3": b"NOOP\r\n"}
+STARTTLS: dict[Protocol, bytes] = {"smtp": b"STARTTLS\r\n", "imap": b"a STARTTLS\r\n", "pop3": b"STLS\r\n"}
+ANSWERS: dict[Protocol, bytes] = {"smtp": b"250", "imap": b"a OK", "pop3": b"+OK"}
+INVALID: dict[Protocol, bytes] = {"smtp": b"500", "imap": b"GET BAD", "pop3": b"-ERR"}
+every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
+
+
+@dataclass(frozen=True)
+class Front:
+    """geomail, and its ports by what listens there."""
+
+    geomail: Geomail
+    ports: dict[str, int]
+    tls: ssl.SSLContext
+
+    @contextmanager
+    def client(self, name: str) -> Iterator[socket.socket]:
+        """A connection on which nothing was said yet."""
+        with socket.create_connection((LOOPBACK, self.ports[name]), 10) as sock:
+            yield sock
+
+    @property
+    def descriptors(self) -> int:
+        """How many the worker has open."""
+        pid = self.geomail.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return sum(len(list(Path(f"/proc/{child}/fd").iterdir())) for child in children)
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Front]:
+    auth = AuthService(ending="close", answers={"slow": slow})
+    with ExitStack() as running:
+        backends = running.enter_context(small_servers())
+        running.enter_context(listening(auth))
+        dns = running.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+        dns.bind((LOOPBACK, 0))  # it hears, and never answers
+        servers: list[dict[str, Any]] = [
+            *({"name": protocol, "protocol": protocol, "starttls": "on"} for protocol in PROTOCOLS),
+            *({"name": f"{protocol} ssl", "protocol": protocol} for protocol in PROTOCOLS),
+            {"name": "proxied", "protocol": "imap"},
+            {"name": "proxied ssl", "protocol": "imap"},
+            {"name": "few", "protocol": "imap", "max_login_attempts": 3},
+            {"name": "slow", "protocol": "imap", "auth": "http"},
+            {
+                "name": "named ssl",
+                "protocol": "smtp",
+                "resolver": f"{LOOPBACK}:{dns.getsockname()[1]}",
+                "resolver_timeout": f"{1500 * TIMEOUT:g}ms",
+            },
+        ]
+        servers[-2]["auth_http"] = f"http://{LOOPBACK}:{auth.port}"
+        ports = {server["name"]: free_port() for server in servers}
+        for server in servers:
+            words = server["name"].split()
+            flags = [word for word in ("ssl", "proxied") if word in words]
+            listen = [f"{LOOPBACK}:{ports[server['name']]}", *flags]
+            server["listen"] = " ".join(listen).replace("proxied", "proxy_protocol")
+            server.setdefault("auth", "passthrough")
+        text = toml.dumps(
+            {
+                "workers": 1,
+                "control": {"socket": "off"},
+                "mail": {
+                    "timeout": f"{TIMEOUT:g}s",
+                    "ssl_certificate": str(certificates.server.certificate),
+                    "ssl_certificate_key": str(certificates.server.key),
+                    "server": servers,
+                },
+                "auth": {"passthrough": {"default": "small"}},
+                "backends": {"small": {name: f"{LOOPBACK}:{port}" for name, port in backends.items()}},
+            }
+        )
+        geomail = running.enter_context(serving(text, tmp_path_factory.mktemp("hostile")))
+        yield Front(geomail, ports, certificates.client_context())
+
+
+def slow(request: Request) -> dict[str, str]:
+    """An answer that takes longer than a login may."""
+    time.sleep(1.5 * TIMEOUT)
+    return {"Auth-Status": "No", "Auth-Wait": "1"}
+
+
+def ends_after(sock: socket.socket, began: float) -> float:
+    """How long after ``began`` geomail closed the connection; what it said before is of no interest."""
+    while sock.recv(4096):
+        pass
+    return time.monotonic() - began
+
+
+class Eager:
+    """A TLS client that sends what it has to say without waiting, in the fewest segments."""
+
+    def __init__(self, sock: socket.socket, tls: ssl.SSLContext, ahead: bytes = b"") -> None:
+        self._sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+        self._ahead = ahead
+
+    def start(self, line: bytes) -> None:
+        """Shake hands behind what goes ahead, and say a line together with the last of it."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._sock.sendall(self._ahead + self._outgoing.read())
+                self._ahead = b""
+                self._incoming.write(self._sock.recv(65536))
+            else:
+                break
+        self._tls.write(line)
+        self._sock.sendall(self._outgoing.read())
+
+    def hear(self, wanted: bytes) -> bytes:
+        """All that is said, up to what is wanted."""
+        said = b""
+        while wanted not in said:
+            try:
+                said += self._tls.read(4096)
+            except ssl.SSLWantReadError:
+                data = self._sock.recv(65536)
+                assert data, f"{wanted!r} is not in {said!r}"
+                self._incoming.write(data)
+        return said
+
+
+# -- time -------------------------------------------------------------------------------------------
+
+
+@every_protocol
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_commands_do_not_extend_the_time_for_a_login(front: Front, protocol: Protocol, tls: bool) -> None:
+    before, began = front.geomail.log.end, time.monotonic()
+    with front.client(protocol) as sock:
+        sock.recv(512)
+        if tls:
+            sock.sendall(STARTTLS[protocol])
+            sock.recv(512)
+            sock = front.tls.wrap_socket(sock, server_hostname="localhost")
+        with pytest.raises((ConnectionError, StopIteration)):
+            while True:
+                sock.sendall(NOOPS[protocol])
+                if not sock.recv(512):
+                    raise StopIteration
+                time.sleep(0.1)
+        took = time.monotonic() - began
+        sock.close()
+    assert TIMEOUT - 0.1 <= took <= TIMEOUT + SLACK
+    front.geomail.log.wait_for(rf"warning {protocol} session timeout .* by=client .*within 1 s", after=before)
+
+
+@every_protocol
+def test_starttls_has_no_time_of_its_own(front: Front, protocol: Protocol) -> None:
+    began = time.monotonic()
+    with front.client(protocol) as sock:
+        sock.recv(512)
+        time.sleep(0.7 * TIMEOUT)
+        sock.sendall(STARTTLS[protocol])
+        assert TIMEOUT - 0.1 <= ends_after(sock, began) <= TIMEOUT + SLACK
+
+
+@pytest.mark.parametrize("name", ["smtp ssl", "imap ssl", "pop3 ssl", "proxied", "proxied ssl"])
+def test_silence_before_the_greeting_ends(front: Front, name: str) -> None:
+    began, before = time.monotonic(), front.geomail.log.end
+    with front.client(name) as sock:
+        assert TIMEOUT - 0.1 <= ends_after(sock, began) <= TIMEOUT + SLACK
+    front.geomail.log.wait_for("session timeout .* by=client .*before the greeting", after=before)
+
+
+def test_a_slow_resolver_costs_the_client_none_of_its_time(front: Front) -> None:
+    began = time.monotonic()
+    with front.client("named ssl") as sock:
+        client = Eager(sock, front.tls)
+        client.start(b"EHLO me\r\n")
+        client.hear(b"250 AUTH")
+        assert time.monotonic() - began >= 1.5 * TIMEOUT, "the resolver was not slow"
+
+
+def test_a_slow_auth_service_and_the_wait_cost_the_client_none_of_its_time(front: Front) -> None:
+    with connected("imap", front.ports["slow"]) as client:
+        client.say("a LOGIN slow secret")
+        assert client.read_line() == b"a NO No\r\n"
+        time.sleep(0.5 * TIMEOUT)
+        client.noop()
+        client.quit()
+
+
+# -- bytes that come at once, or one at a time --------------------------------------------------------
+
+
+@every_protocol
+def test_a_command_in_the_last_flight_of_the_handshake_is_answered(front: Front, protocol: Protocol) -> None:
+    with front.client(f"{protocol} ssl") as sock:
+        client = Eager(sock, front.tls)
+        client.start(NOOPS[protocol])
+        client.hear(b"\n" + ANSWERS[protocol])
+
+
+def test_a_command_in_the_segment_of_a_proxy_header_is_answered(front: Front) -> None:
+    with front.client("proxied") as sock, sock.makefile("rb") as stream:
+        sock.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\na NOOP\r\n")
+        assert stream.readline() == b"* OK IMAP4 ready\r\n"
+        assert stream.readline() == b"a OK completed\r\n"
+
+
+def test_tls_may_start_in_the_segment_of_a_proxy_header(front: Front) -> None:
+    with front.client("proxied ssl") as sock:
+        client = Eager(sock, front.tls, ahead=b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
+        client.start(b"a NOOP\r\n")
+        client.hear(b"a OK completed\r\n")
+
+
+def test_a_proxy_header_may_come_byte_by_byte(front: Front) -> None:
+    with front.client("proxied") as sock:
+        for byte in b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n":
+            sock.sendall(bytes((byte,)))
+            time.sleep(0.005)
+        assert sock.recv(512) == b"* OK IMAP4 ready\r\n"
+
+
+def test_a_login_counts_though_the_end_came_with_it(front: Front) -> None:
+    before = front.geomail.log.end
+    with front.client("imap") as sock, sock.makefile("rb") as stream:
+        sock.sendall(b"a LOGIN jane secret\r\nb NOOP\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        assert stream.read().splitlines() == [b"* OK IMAP4 ready", b"a OK in", b"b OK done"]
+    front.geomail.log.wait_for("imap session done .*user=jane", after=before)
+
+
+# -- attacks ----------------------------------------------------------------------------------------
+
+
+@every_protocol
+def test_an_http_request_gets_one_answer(front: Front, protocol: Protocol) -> None:
+    before = front.geomail.log.end
+    request = b"GET / HTTP/1.1\r\nAuthorization: Basic c2VjcmV0\r\n\r\n" + 9 * NOOPS[protocol]
+    with front.client(protocol) as sock, sock.makefile("rb") as stream:
+        sock.sendall(request)
+        said = stream.read().splitlines()
+    assert len(said) == 2
+    assert said[1].startswith(INVALID[protocol])
+    front.geomail.log.wait_for(f"warning {protocol} session too_many_errors .*an HTTP request", after=before)
+    assert "c2VjcmV0" not in front.geomail.log.text
+
+
+@every_protocol
+def test_bytes_ahead_of_the_handshake_are_never_taken_for_commands(front: Front, protocol: Protocol) -> None:
+    before = front.geomail.log.end
+    with front.client(protocol) as sock, sock.makefile("rb") as stream:
+        sock.sendall(STARTTLS[protocol] + NOOPS[protocol])
+        assert len(stream.read().splitlines()) == 2, "the greeting, and the answer to STARTTLS"
+    front.geomail.log.wait_for(f"warning {protocol} session violation", after=before)
+
+
+@every_protocol
+def test_an_endless_line_ends_the_session(front: Front, protocol: Protocol) -> None:
+    before = front.geomail.log.end
+    with front.client(protocol) as sock, sock.makefile("rb") as stream:
+        sock.sendall(b"x" * 50_000)
+        assert len(stream.read().splitlines()) == 2
+    found = front.geomail.log.wait_for(rf"warning {protocol} session too_long .* in=(\d+)", after=before)
+    assert int(found[1]) < 10_000
+
+
+def test_failed_logins_are_limited(front: Front) -> None:
+    before = front.geomail.log.end
+    with connected("imap", front.ports["few"]) as client:
+        for _ in range(3):
+            assert not client.log_in("bad", "secret")
+        assert client.read_line() == b""
+    said = r"too_many_errors .*user=bad.*3 failed logins \(max_login_attempts\)"
+    front.geomail.log.wait_for(said, after=before)
+
+
+def test_bad_base64_disturbs_nobody_else(front: Front) -> None:
+    with connected("smtp", front.ports["smtp"]) as one, connected("smtp", front.ports["smtp"]) as other:
+        for client in (one, other):
+            client.say("AUTH PLAIN")
+            assert client.read_line() == b"334 \r\n"
+        one.say("!!!!" + plain("jane", "secret"))
+        other.say(plain("jane", "secret"))
+        assert one.read_line() == b"500 5.5.1 Invalid command\r\n"
+        assert other.read_line().startswith(b"235 ")
+        assert one.log_in("jane", "secret")
+
+
+# -- clients that vanish ------------------------------------------------------------------------------
+
+#: How far a client gets before it is gone.
+STAGES: dict[str, tuple[str, bytes]] = {
+    "nothing": ("imap", b""),
+    "half a line": ("imap", b"a LOG"),
+    "literal": ("imap", b"a LOGIN {5}\r\n"),
+    "challenge": ("imap", b"a AUTHENTICATE PLAIN\r\n"),
+    "starttls": ("imap", b"a STARTTLS\r\n"),
+    "hello": ("imap ssl", b"\x16\x03\x01\x02\x00\x01\x00"),
+    "proxy": ("proxied", b"PROXY TC"),
+    "auth": ("slow", b"a LOGIN slow secret\r\n"),
+    "login": ("imap", b"a LOGIN jane secret\r\n"),
+    "relay": ("imap", b"a LOGIN jane secret\r\nb NOOP\r\n"),
+}
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_client_that_vanishes_leaves_nothing_behind(front: Front, stage: str, reset: bool) -> None:
+    name, said = STAGES[stage]
+    at_rest, before = settled(front), front.geomail.log.end
+    for _ in range(10):
+        with front.client(name) as sock:
+            if said:
+                sock.sendall(said)
+            if reset:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    deadline = time.monotonic() + 10
+    while front.descriptors > at_rest or front.geomail.log.text.count(" session ", before) < 10:
+        assert time.monotonic() < deadline, f"{at_rest} descriptors became {front.descriptors}"
+        time.sleep(0.05)
+
+
+def settled(front: Front) -> int:
+    """The descriptors when what other tests left behind is gone."""
+    deadline, fewest = time.monotonic() + 3 * TIMEOUT, front.descriptors
+    while time.monotonic() < deadline and fewest != (now := front.descriptors):
+        fewest = now
+        time.sleep(0.1)
+    return fewest
