@@ -36,7 +36,13 @@ def test_targets_exist() -> None:
 
 
 def _code() -> list[str]:
-    """What stands in code: lines of blocks without a language, and words in backquotes."""
-    blocks = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    lines = [line.partition("#")[0] for line in "".join(blocks).splitlines()]
-    return [*lines, *re.findall(r"`(geomail [^`\n]*)`", README)]
+    """Lines of blocks without a language, comments left out, and words in backquotes."""
+    code, block = [], ""
+    for line in README.splitlines():
+        if line.startswith("```"):
+            block = "" if block else line[3:] or "shell"
+        elif block == "shell":
+            code.append(line.partition("#")[0])
+        elif not block:
+            code += re.findall(r"`(geomail [^`]*)`", line)
+    return code
