@@ -109,6 +109,8 @@ class Session:
         self._server = service.server
         self._client = client
         self._peer = peer
+        if self._server.pass_session_id:
+            peer.session = session_id.encode()
         self._backend: Wire | None = None
         self._backend_label = ""
         self._user = ""

@@ -116,6 +116,8 @@ class HttpSource(Source):
         )
         if protocol == "smtp":
             lines.append(b"Client-Host: " + peer.name)
+        if peer.session:
+            lines.append(b"Auth-Session: " + peer.session)
         if peer.proxy is not None:
             lines += _proxy_lines(peer.proxy)
         if login.method == "none":

@@ -226,6 +226,11 @@ class Options(Table):
     proxy_protocol: ProxyProtocol = Field(
         "off", description="PROXY header to backends: off, on (version 1) or v2"
     )
+    pass_session_id: Flag = Field(
+        False,
+        description="whether others hear the id of the session that is in the log: SMTP backends by XCLIENT "
+        "SESSION, IMAP backends by ID, both if they offer it, the auth service by Auth-Session",
+    )
 
 
 def _protocol_by_port(valid: dict[str, Any]) -> Any:

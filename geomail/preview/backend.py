@@ -80,7 +80,7 @@ class SmtpScript:
 
 
 class ImapScript:
-    """Asks for the literals of one LOGIN, and accepts it."""
+    """Takes an ID, asks for the literals of one LOGIN, and accepts it."""
 
     greeting = b"* OK IMAP4rev1 ready"
 
@@ -93,6 +93,10 @@ class ImapScript:
         tag, _, command = line.partition(b" ")
         if command == b"STARTTLS":
             return [tag + b" OK Begin TLS negotiation now"]
+        if command == b"CAPABILITY":
+            return [b"* CAPABILITY IMAP4rev1 ID", tag + b" OK Done"]
+        if command.startswith(b"ID "):
+            return [b"* ID NIL", tag + b" OK Done"]
         self._expects = [b"+ OK", tag + b" OK Logged in"]
         return [b"+ OK"]
 

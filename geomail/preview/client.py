@@ -26,6 +26,8 @@ CLIENT_V4, CLIENT_V6, CLIENT_PORT = "192.0.2.1", "2001:db8::1", 50000
 LOCAL_V4, LOCAL_V6 = "192.0.2.2", "2001:db8::2"
 USER, PASSWORD = "user@example.org", b"password"
 TLS = ("TLSv1.3", "TLS_AES_256_GCM_SHA384")
+#: The id of the session.
+SESSION = b"0123456789-1"
 #: The tag of an IMAP client's LOGIN.
 TAG = b"a1"
 
@@ -119,6 +121,8 @@ def make_peer(server: Server, listens: Sequence[Listen], client: str | None, nam
         peer = Peer(host, port, _reached(listen.host), listen.port)
     if name is not None:
         peer.name = _verified_name(name)
+    if server.pass_session_id:
+        peer.session = SESSION
     if listen.ssl or server.starttls == "only":
         peer.tls = TLS
         peer.certificate = None if server.ssl_verify_client == "off" else ClientCertificate()

@@ -40,6 +40,8 @@ class Peer:
     ``tls`` holds protocol and cipher name while TLS is active; ``certificate``
     is what the client showed, None where it was not asked for one;
     ``tls_details`` is for a backend that is told of them in a PROXY header.
+    ``session`` is the session's id, for those who are told it
+    (``pass_session_id``); else it is empty.
     """
 
     address: str
@@ -51,6 +53,7 @@ class Peer:
     tls: tuple[str, str] | None = None
     certificate: ClientCertificate | None = None
     tls_details: TlsDetails | None = None
+    session: bytes = b""
 
 
 @dataclass(slots=True)

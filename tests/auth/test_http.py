@@ -182,6 +182,12 @@ QUESTIONS: dict[str, tuple[str, Login, Peer, tuple[str, ...]]] = {
         Peer("unix:", 0, "unix:/run/imap", 0),
         ("Auth-Method: plain", "Auth-User: u", "Auth-Pass: p", *IMAP_END[:2], "Client-IP: unix:"),
     ),
+    "a session that is told by its id": (
+        "imap",
+        PLAIN,
+        replace(peer(), session=b"c0ffee-1"),
+        (*LOGGED_IN, "Auth-Session: c0ffee-1"),
+    ),
     "a client without a certificate": (
         "imap",
         PLAIN,

@@ -224,3 +224,61 @@ def test_no_password_is_shown() -> None:
     shown = [step for step in backend.steps if step.sender == "geomail"]
     assert [step.line for step in shown] == [b"a LOGIN {5}", b"us%er {3}", b"********"]
     assert {step.because for step in shown} == {"IMAP LOGIN by literals, as nginx does"}
+
+
+# -- the session's id (pass_session_id) --------------------------------------------------------------
+
+NAMED = replace(peer(), session=b"c0ffee-1")
+ID = b'geomail ID ("x-session-id" "c0ffee-1")'
+CAPABILITY = b"geomail CAPABILITY"
+ID_DONE, CAPABILITY_DONE = (b"* ID NIL", b"geomail OK"), (b"* CAPABILITY IMAP4rev1 ID", b"geomail OK")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        pytest.param((b"* OK [CAPABILITY IMAP4rev1 ID] hi", *ID_DONE), [ID], id="in the greeting"),
+        pytest.param((b"* OK [capability imap4rev1 id] hi", *ID_DONE), [ID], id="in lower case"),
+        pytest.param((b"* OK [CAPABILITY IMAP4rev1] ID hi",), [], id="not offered in the greeting"),
+        pytest.param((GREETING, *CAPABILITY_DONE, *ID_DONE), [CAPABILITY, ID], id="asked for"),
+        pytest.param(
+            (GREETING, b"* CAPABILITY IMAP4rev1 IDLE", b"geomail OK"),
+            [CAPABILITY],
+            id="asked for in vain",
+        ),
+    ],
+)
+def test_the_sessions_id_is_told_to_a_backend_that_takes_id(
+    script: tuple[bytes, ...], said: list[bytes]
+) -> None:
+    backend = Rehearsal(*script, GO_AHEAD, GO_AHEAD, DONE)
+
+    assert handshake(backend, LOGIN, NAMED, OPTIONS) == (DONE,)
+    assert backend.said == [*said, *SAID]
+    assert backend.remarks == ()
+
+
+def test_what_a_backend_offered_before_tls_is_asked_again() -> None:
+    greeting = b"* OK [CAPABILITY IMAP4rev1 ID STARTTLS] hi"
+    script = (greeting, b"geomail OK", *CAPABILITY_DONE, *ID_DONE, GO_AHEAD, GO_AHEAD, DONE)
+    backend = Rehearsal(*script)
+
+    handshake(backend, LOGIN, NAMED, STARTTLS)
+
+    assert backend.said == [b"geomail STARTTLS", b"<TLS handshake>", CAPABILITY, ID, *SAID]
+
+
+@pytest.mark.parametrize("answer", [b"geomail NO no", b"geomail BAD what"])
+def test_a_backend_that_refuses_the_sessions_id_is_remarked_and_used(answer: bytes) -> None:
+    greeting = b"* OK [CAPABILITY ID] hi"
+    backend = Rehearsal(greeting, answer, GO_AHEAD, GO_AHEAD, DONE)
+
+    assert handshake(backend, LOGIN, NAMED, OPTIONS) == (DONE,)
+    assert len(backend.remarks) == 1
+
+
+def test_a_backend_that_says_goodbye_at_the_sessions_id() -> None:
+    with pytest.raises(BackendRefused) as refused:
+        handshake(Rehearsal(b"* OK [CAPABILITY ID] hi", b"* BYE [UNAVAILABLE] off"), LOGIN, NAMED, OPTIONS)
+
+    assert (refused.value.step, refused.value.temporary) == ("ID", True)

@@ -127,3 +127,34 @@ def test_auto_keeps_each_command_within_512_bytes(size: int) -> None:
     assert names == [b"PORT", b"PROTO", b"HELO", b"LOGIN", b"DESTADDR", b"DESTPORT", b"ADDR", b"NAME"]
     assert (b"LOGIN=" + b"u" * size in b" ".join(commands)) == (size <= 496)
     assert (b"LOGIN=[UNAVAILABLE]" in b" ".join(commands)) == (size > 496)
+
+
+# -- the session's id (pass_session_id) --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offer", "options", "line"),
+    [
+        (b"XCLIENT ADDR SESSION", OPTIONS, b"XCLIENT SESSION=c0ffee-1 ADDR=192.0.2.7 LOGIN=u NAME="),
+        (b"XCLIENT ADDR", OPTIONS, b"XCLIENT ADDR=192.0.2.7 LOGIN=u NAME="),
+        (b"SIZE", OPTIONS, b"XCLIENT ADDR=192.0.2.7 LOGIN=u NAME="),
+        (b"XCLIENT ADDR SESSION", AUTO, b"XCLIENT SESSION=c0ffee-1 ADDR=192.0.2.7"),
+        (b"XCLIENT ADDR", AUTO, b"XCLIENT ADDR=192.0.2.7"),
+    ],
+)
+def test_the_sessions_id_is_told_where_it_is_offered(
+    offer: bytes, options: HandshakeOptions, line: bytes
+) -> None:
+    client = replace(peer("192.0.2.7"), session=b"c0ffee-1")
+
+    said, _ = rehearse(EHLO, options, Server(offer), client)
+
+    assert said[1].startswith(line)
+    assert b"".join(said).count(b"SESSION") == line.count(b"SESSION")
+
+
+@pytest.mark.parametrize("options", [OPTIONS, AUTO])
+def test_the_sessions_id_is_not_told_unless_it_is_passed(options: HandshakeOptions) -> None:
+    said, _ = rehearse(EHLO, options, Server(b"XCLIENT ADDR SESSION"), peer("192.0.2.7"))
+
+    assert not any(b"SESSION" in line for line in said)

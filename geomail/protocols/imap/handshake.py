@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from geomail.conversation import SECRET, Conversation
+from geomail.errors import BackendRefused
 from geomail.protocols.base import HandshakeOptions, Login, Peer
 from geomail.protocols.dialogue import BackendDialogue, require_password
 
-_TLS_TAG = b"geomail"
+#: Of geomail's own commands, before the client's.
+_TAG = b"geomail"
 #: Response codes (RFC 5530) of a refusal that asks to try again later.
 _TEMPORARY = (b"[UNAVAILABLE]", b"[INUSE]", b"[LIMIT]")
 #: Response codes of a refusal that is not about user and password.
@@ -22,23 +26,45 @@ def handshake(
     """
     with BackendDialogue(backend) as dialogue:
         dialogue.open(peer, options)
-        _expect_greeting(dialogue)
+        known = _expect_greeting(dialogue)
         if options.tls == "starttls":
-            dialogue.say("STARTTLS", _TLS_TAG + b" STARTTLS", "backend tls = starttls")
-            _expect(dialogue, _TLS_TAG)
+            dialogue.say("STARTTLS", _TAG + b" STARTTLS", "backend tls = starttls")
+            _expect(dialogue, _TAG)
             backend.start_tls("backend tls = starttls")
+            known = ()  # RFC 9051 6.2.1: what was said before TLS may be an attacker's
         require_password(login, "LOGIN")
+        if peer.session and b"ID" in (known or _capabilities(dialogue)):
+            _tell_session(dialogue, peer.session)
         return _log_in(dialogue, login)
 
 
-def _expect_greeting(dialogue: BackendDialogue) -> None:
+def _expect_greeting(dialogue: BackendDialogue) -> Sequence[bytes]:
+    """Read the greeting, and return the capabilities in it; none if it tells none."""
     heard: list[bytes] = []
     mark, kind, text = _words(dialogue.hear(heard, "* OK"))
     if mark == b"*" and kind == b"OK":
-        return
+        code, _, _ = text.partition(b"]")
+        return code.split()[1:] if code.startswith(b"[CAPABILITY ") else ()
     if mark == b"*" and kind in (b"BYE", b"PREAUTH"):
         raise dialogue.refused(heard, temporary=text.startswith(_TEMPORARY))
     raise dialogue.garbage(heard[0])
+
+
+def _capabilities(dialogue: BackendDialogue) -> Sequence[bytes]:
+    dialogue.say("CAPABILITY", _TAG + b" CAPABILITY", "pass_session_id = on, if the backend takes ID")
+    told = [line.upper().split() for line in _expect(dialogue, _TAG)]
+    return [word for words in told if words[1:2] == [b"CAPABILITY"] for word in words[2:]]
+
+
+def _tell_session(dialogue: BackendDialogue, session: bytes) -> None:
+    """Tell the session's id as Dovecot's proxies do; a backend that does not take it does no harm."""
+    dialogue.say("ID", b'%b ID ("x-session-id" "%b")' % (_TAG, session), "pass_session_id = on")
+    try:
+        _expect(dialogue, _TAG)
+    except BackendRefused as refused:
+        if not refused.reply[-1].startswith(_TAG):
+            raise
+        dialogue.backend.remark("the backend offers ID and refuses x-session-id")
 
 
 def _log_in(dialogue: BackendDialogue, login: Login) -> tuple[bytes, ...]:

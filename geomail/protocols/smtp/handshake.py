@@ -81,7 +81,7 @@ class _SmtpHandshake:
         if self.options.xclient == "on":
             if offered is None:
                 self.dialogue.backend.remark("the backend does not offer XCLIENT; sent because xclient = on")
-            lines = [xclient.as_nginx(self.login, self.peer, vouched)]
+            lines = [xclient.as_nginx(self.login, self.peer, vouched, offered or ())]
         else:
             lines = xclient.commands(self.login, self.peer, vouched, offered or ())
         for line in lines:

@@ -21,10 +21,14 @@ def xtext(value: bytes) -> bytes:
     return b"".join(b"%c" % byte if byte in _PLAIN_TEXT else b"+%02X" % byte for byte in value)
 
 
-def as_nginx(login: Login, peer: Peer, vouched: bool) -> bytes:
-    """The one line that nginx sends; ``vouched``: geomail answers for the user's name."""
+def as_nginx(login: Login, peer: Peer, vouched: bool, offered: Collection[bytes]) -> bytes:
+    """The one line that nginx sends; ``vouched``: geomail answers for the user's name.
+
+    Where it is to be told and ``offered``, the session's id stands in it too.
+    """
     user = b" LOGIN=" + xtext(login.user) if vouched and login.user else b""
-    return b"%b ADDR=%b%b NAME=%b" % (_VERB, _address(peer.address), user, xtext(peer.name))
+    session = b" SESSION=" + xtext(peer.session) if peer.session and b"SESSION" in offered else b""
+    return b"%b%b ADDR=%b%b NAME=%b" % (_VERB, session, _address(peer.address), user, xtext(peer.name))
 
 
 def commands(login: Login, peer: Peer, vouched: bool, offered: Collection[bytes]) -> list[bytes]:
@@ -52,9 +56,12 @@ def _attributes(login: Login, peer: Peer, vouched: bool) -> dict[bytes, bytes]:
         b"LOGIN": xtext(login.user),
         b"DESTADDR": _address(peer.local_address),
         b"DESTPORT": _port(peer.local_address, peer.local_port),
+        b"SESSION": xtext(peer.session),
     }
     if not (vouched and login.user):
         del attributes[b"LOGIN"]
+    if not peer.session:
+        del attributes[b"SESSION"]
     return attributes
 
 
