@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import gevent
@@ -13,10 +12,8 @@ from geomail.auth.base import Accepted, Refused
 from geomail.backends.connect import connect
 from geomail.errors import (
     BackendRefused,
-    EarlyTalker,
     GeomailError,
     LoginDenied,
-    PeerGone,
     PeerTimeout,
     SessionError,
     TooManyErrors,
@@ -24,22 +21,17 @@ from geomail.errors import (
 from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
 from geomail.net.relay import Relay
 from geomail.net.timing import TimeLimit
-from geomail.protocols import proxy_header
-from geomail.protocols.base import HandshakeOptions, Login, Peer, passed_on, told_name
+from geomail.preface import preface
+from geomail.protocols.base import HandshakeOptions, Login, Peer, passed_on
 from geomail.tracing import Traced
 
 if TYPE_CHECKING:
-    from geomail.auth.base import Source
-    from geomail.config.schema import Listen, Server
-    from geomail.events import EventStream
-    from geomail.net.crew import Crew, Job
-    from geomail.net.parking import Parking
-    from geomail.net.pipes import Pipes
-    from geomail.net.resolver import Resolver
+    from geomail.config.schema import Listen
+    from geomail.net.crew import Job
     from geomail.net.tls import TlsChannel
     from geomail.net.wire import Wire
-    from geomail.protocols.base import Frontend, Protocol
-    from geomail.tracing import Tracing
+    from geomail.protocols.base import Frontend
+    from geomail.service import Service
 
 #: Seconds for the last words to a client that does not read them.
 _FAREWELL = 5.0
@@ -51,22 +43,6 @@ class Interruption(BaseException):
     def __init__(self, error: SessionError) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What every session of one ``[[mail.server]]`` shares."""
-
-    server: Server
-    protocol: Protocol
-    source: Source
-    resolver: Resolver
-    trusted: proxy_header.Senders
-    events: EventStream
-    crew: Crew
-    pipes: Pipes
-    parking: Parking[tuple[int, Session]]
-    tracing: Tracing
 
 
 class Session:
@@ -162,7 +138,7 @@ class Session:
                 self._closed()
 
     def _begin(self, listen: Listen) -> None:
-        self._preface(listen)
+        preface(self._client, self._peer, self._service, listen, self._remark)
         if self._service.tracing.traces:
             self.trace()
         self._frontend = self._service.protocol.frontend(self._client, self._peer)
@@ -226,37 +202,6 @@ class Session:
             "bytes_in": self._client.received,
             "bytes_out": self._client.sent,
         }
-
-    # -- before the dialogue ----------------------------------------------------------------------
-
-    def _preface(self, listen: Listen) -> None:
-        self._client.half_said = listen.ssl  # until its TLS is there, nothing can be said
-        with TimeLimit(self._server.timeout, blame="client", private="client timed out before the greeting"):
-            if listen.proxy_protocol:
-                proxy_header.introduce(self._client, self._peer, self._service.trusted)
-            if listen.ssl:
-                self._client.begin_tls()
-        if self._service.protocol.name == "smtp":
-            self._name_client()
-            if self._server.smtp_greeting_delay:
-                self._wait_silently(self._server.smtp_greeting_delay)
-
-    def _name_client(self) -> None:
-        found = self._service.resolver.client_name(self._peer.address)
-        self._peer.name = told_name(found.name, found.temporary)
-        if found.problem:
-            self._remark(found.problem)
-
-    def _wait_silently(self, seconds: float) -> None:
-        """RFC 5321 4.3.1: a client waits for the greeting; those that do not are spam engines."""
-        try:
-            with TimeLimit(seconds, blame="client", private="silent, as it should be"):
-                early = self._client.receive(512)
-        except PeerTimeout:
-            return
-        if not early:
-            raise PeerGone("closed the connection before the greeting", blame="client")
-        raise EarlyTalker("client spoke before the greeting", blame="client")
 
     # -- the dialogue -----------------------------------------------------------------------------
 

@@ -30,7 +30,8 @@ from geomail.net.tls import TlsSide
 from geomail.net.wire import Wire
 from geomail.protocols import PROTOCOLS, proxy_header
 from geomail.protocols.base import Peer
-from geomail.session import Service, Session
+from geomail.service import Service
+from geomail.session import Session
 from geomail.sessions import Sessions
 from geomail.sinks.feed import Feed
 from geomail.sinks.meters import Meters

@@ -1,0 +1,34 @@
+"""What the sessions of one server share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from geomail.auth.base import Source
+    from geomail.config.schema import Server
+    from geomail.events import EventStream
+    from geomail.net.crew import Crew
+    from geomail.net.parking import Parking
+    from geomail.net.pipes import Pipes
+    from geomail.net.resolver import Resolver
+    from geomail.protocols.base import Protocol
+    from geomail.session import Session
+    from geomail.tracing import Tracing
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What every session of one ``[[mail.server]]`` shares."""
+
+    server: Server
+    protocol: Protocol
+    source: Source
+    resolver: Resolver
+    trusted: Senders
+    events: EventStream
+    crew: Crew
+    pipes: Pipes
+    parking: Parking[tuple[int, Session]]
+    tracing: Tracing
