@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from geomail.net.pipes import Pipes
     from geomail.net.resolver import Resolver
     from geomail.protocols.base import Protocol
+    from geomail.protocols.proxy_header import Senders
     from geomail.session import Session
     from geomail.tracing import Tracing
 
