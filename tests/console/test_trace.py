@@ -319,7 +319,7 @@ def test_the_command_shows_lines_until_it_is_interrupted(shared: Running) -> Non
         shared.client("imap", "cmd@example.test")
         shared.leave()
         assert process.stdout
-        lines = []
+        lines: list[str] = []
         while not lines or "session ends" not in lines[-1]:
             lines.append(process.stdout.readline().rstrip("\n"))
         process.send_signal(signal.SIGINT)

@@ -1,0 +1,238 @@
+"""What Prometheus reads: it adds up with what clients did, and does not fall when a worker dies."""
+
+import http.client
+import imaplib
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.console.support import PROTOCOLS, Running, eventually, running
+from tests.servers.support import LOOPBACK, free_port
+
+Samples = dict[str, float]
+
+
+class Measured:
+    """A running geomail, and its pages."""
+
+    def __init__(self, server: Running, port: int) -> None:
+        self.server = server
+        self.port = port
+
+    def get(self, path: str, method: str = "GET", accept: str = "*/*") -> tuple[int, str, str]:
+        """Status, content type and content of a page."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=10)
+        try:
+            connection.request(method, path, headers={"Accept": accept})
+            answer = connection.getresponse()
+            return answer.status, str(answer.getheader("Content-Type")), answer.read().decode()
+        finally:
+            connection.close()
+
+    def samples(self) -> Samples:
+        """All samples, by name and the values of their labels, these in the order of their names."""
+        return {
+            " ".join([sample.name, *sample.labels.values()]): sample.value
+            for family in text_string_to_metric_families(self.get("/metrics")[2])
+            for sample in family.samples
+        }
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Iterator[Measured]:
+    port = free_port()
+    with running(tmp_path, **{"metrics.listen": f"{LOOPBACK}:{port}"}) as server:
+        yield Measured(server, port)
+
+
+def sum_of(samples: Samples, start: str) -> float:
+    return sum(value for name, value in samples.items() if name.startswith(start))
+
+
+def use(measured: Measured, times: int) -> None:
+    """Some logins that succeed in each protocol, and some that are refused in IMAP."""
+    for number in range(times):
+        for protocol in PROTOCOLS:
+            measured.server.client(protocol, f"user{number}@example.test")
+        with pytest.raises(imaplib.IMAP4.error):
+            measured.server.imap(f"bad{number}@example.test")
+    measured.server.leave()
+
+
+def has_counted(measured: Measured, times: int) -> bool:
+    """Whether the logins are all there, and their sessions gone."""
+    samples = measured.samples()
+    logins = {f"geomail_logins_total {protocol}  accepted": times for protocol in PROTOCOLS}
+    active = {f"geomail_sessions_active {protocol} {protocol}-in": 0 for protocol in PROTOCOLS}
+    refused = {"geomail_logins_total imap backend refused": times}
+    return {**logins, **active, **refused}.items() <= samples.items()
+
+
+def test_it_adds_up_over_two_workers_one_of_which_was_killed(measured: Measured) -> None:
+    use(measured, 6)
+    eventually(lambda: has_counted(measured, 6))
+    before = measured.samples()
+    victim = measured.server.workers[0]
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: measured.samples()["geomail_worker_deaths_total"] == 1)
+    eventually(lambda: measured.samples()["geomail_workers serving"] == 2)
+    after = measured.samples()
+    fallen = {
+        name: (value, after.get(name))
+        for name, value in before.items()
+        if name.partition(" ")[0].endswith(("_total", "_count", "_sum", "_bucket"))
+        and after.get(name, -1) < value
+    }
+    assert fallen == {}
+    use(measured, 4)
+    eventually(lambda: has_counted(measured, 10))
+
+
+def test_histograms_count_every_login_and_session(measured: Measured) -> None:
+    use(measured, 3)
+    eventually(lambda: has_counted(measured, 3))
+    samples = measured.samples()
+    for protocol in PROTOCOLS:
+        ended = sum(
+            value
+            for name, value in samples.items()
+            if re.match(rf"geomail_sessions_ended_total \w+ {protocol} ", name)
+        )
+        assert samples[f"geomail_session_duration_seconds_count {protocol}"] == ended
+        assert samples[f"geomail_session_duration_seconds_bucket +Inf {protocol}"] == ended
+        assert samples[f"geomail_sessions_total {protocol} {protocol}-in"] == ended
+    assert samples["geomail_auth_duration_seconds_count pop3"] == 3
+    assert sum_of(samples, "geomail_backend_connect_duration_seconds_count ") == 3 * 4
+    assert sum_of(samples, "geomail_backend_login_duration_seconds_count ") >= 3 * 3
+    assert sum_of(samples, "geomail_backend_login_duration_seconds_sum ") > 0
+
+
+def test_bytes_are_those_of_the_relayed_clients(measured: Measured) -> None:
+    client = measured.server.imap("user@example.test")
+    for _ in range(10):
+        client.noop()
+    client.logout()
+    eventually(lambda: sum_of(measured.samples(), "geomail_relay_bytes_total ") > 0)
+    samples = measured.samples()
+    [(name, received)] = [
+        (name, value)
+        for name, value in samples.items()
+        if re.match(r"geomail_relay_bytes_total .* in imap$", name)
+    ]
+    assert "(small)" in name
+    assert 10 * len("ABCD1 NOOP\r\n") < received < 1000
+
+
+def test_a_live_session_is_active_and_its_backend_up(measured: Measured) -> None:
+    measured.server.imap("user@example.test")
+    eventually(lambda: measured.samples()["geomail_sessions_active imap imap-in"] == 1)
+    samples = measured.samples()
+    [active] = [
+        value
+        for name, value in samples.items()
+        if name.startswith("geomail_backend_sessions_active") and value
+    ]
+    assert active == 1
+    assert sum_of(samples, "geomail_backend_up ") == 1
+
+
+def test_no_label_is_a_user_or_a_client(measured: Measured) -> None:
+    use(measured, 2)
+    eventually(lambda: has_counted(measured, 2))
+    page = measured.get("/metrics")[2]
+    assert "example.test" not in page
+    assert re.findall(r'client="|user="', page) == []
+
+
+def test_pages(measured: Measured) -> None:
+    assert measured.get("/livez") == (200, "text/plain; charset=utf-8", "alive\n")
+    eventually(lambda: measured.get("/readyz")[0] == 200)
+    assert measured.get("/readyz")[2] == "ready\n"
+    status, kind, page = measured.get("/metrics?x=y")
+    assert (status, kind.partition(";")[0]) == (200, "text/plain")
+    assert "geomail_build_info{" in page
+    kind = measured.get("/metrics", accept="application/openmetrics-text; version=1.0.0")[1]
+    assert kind.startswith("application/openmetrics-text")
+    assert measured.get("/metrics", "HEAD") == (200, measured.get("/metrics")[1], "")
+    assert measured.get("/other")[0] == 404
+    assert measured.get("/metrics", "POST")[0] == 405
+
+
+def test_it_is_not_ready_while_it_ends(measured: Measured) -> None:
+    measured.server.imap("user@example.test")
+    os.kill(measured.server.master, signal.SIGQUIT)
+    eventually(lambda: measured.get("/readyz")[0] == 503)
+    assert measured.get("/readyz")[2] == "ending\n"
+    assert measured.get("/livez")[0] == 200
+    measured.server.leave()
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET /metrics HTTP/1.1\r\n", b"x" * 20_000, b"\xff\n\n", b"\n\n", b"\r\n\r\n"]
+)
+def test_hostile_requests_hurt_nobody(measured: Measured, said: bytes) -> None:
+    with socket.create_connection((LOOPBACK, measured.port), 10) as hostile:
+        hostile.sendall(said)
+        assert measured.get("/livez")[0] == 200
+
+
+def test_connections_beyond_the_bound_are_closed(measured: Measured) -> None:
+    silent = [socket.create_connection((LOOPBACK, measured.port), 10) for _ in range(40)]
+    closed = [sock for sock in silent if _is_closed(sock)]
+    assert len(closed) >= 8
+    for sock in silent:
+        sock.close()
+    eventually(lambda: measured.get("/livez")[0] == 200)
+
+
+def _is_closed(sock: socket.socket) -> bool:
+    sock.settimeout(0.1)
+    try:
+        return sock.recv(1) == b""
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize("socket_setting", ["off", "on"])
+def test_a_reload_moves_and_ends_it(tmp_path: Path, socket_setting: str) -> None:
+    port, other = free_port(), free_port()
+    with running(tmp_path, **{"metrics.listen": f"{LOOPBACK}:{port}"}) as server:
+        measured = Measured(server, port)
+        assert measured.get("/livez")[0] == 200
+        text = server.file.read_text().replace(str(port), str(other))
+        if socket_setting == "off":
+            text = re.sub(r"^socket = .*", 'socket = "off"', text, flags=re.MULTILINE)
+        server.file.write_text(text)
+        os.kill(server.master, signal.SIGHUP)
+        moved = Measured(server, other)
+        eventually(lambda: _answers(moved))
+        assert not _answers(measured)
+        if socket_setting == "off":
+            assert not server.path.exists()
+        server.file.write_text(re.sub(r"^metrics.listen = .*", "", text, flags=re.MULTILINE))
+        os.kill(server.master, signal.SIGHUP)
+        eventually(lambda: not _answers(moved))
+
+
+def _answers(measured: Measured) -> bool:
+    try:
+        return measured.get("/livez")[0] == 200
+    except OSError:
+        return False
+
+
+def test_an_address_that_is_taken_is_told_and_mail_goes_on(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind((LOOPBACK, 0))
+        taken.listen()
+        with running(tmp_path, **{"metrics.listen": f"{LOOPBACK}:{taken.getsockname()[1]}"}) as server:
+            server.server.log.wait_for(
+                r"error cannot serve metrics at 127.0.0.1 port \d+: Address already in use"
+            )
+            server.imap("user@example.test")
