@@ -70,6 +70,8 @@ class ClientDialogue(Frontend):
 
     #: What stands before a SASL challenge.
     prompt: ClassVar[bytes]
+    #: More words than these make a command, or a SASL response, invalid.
+    max_arguments: ClassVar[int]
     #: Verbs that the log may name: anything else may be a password that came at the wrong moment.
     verbs: ClassVar[Collection[bytes]]
     #: Which word of a line is its verb.
@@ -138,9 +140,9 @@ class ClientDialogue(Frontend):
     def _ask(self, challenge: bytes) -> bytes:
         self.client.send_line(self.prompt + challenge)
         line = self.client.read_line(self._limit, hidden)
-        if is_broken(line):
-            raise sasl.Malformed("a response with CR or NUL", counted=True)
-        return line.lstrip(b" ").partition(b" ")[0]
+        if is_broken(line) or len(arguments_of(line)) > self.max_arguments:
+            raise sasl.Malformed("a response with CR or NUL, or of too many words", counted=True)
+        return line.partition(b" ")[0]
 
     def accept(self, answer: tuple[bytes, ...]) -> None:
         self.client.send_lines(answer)

@@ -20,7 +20,6 @@ from geomail.protocols.dialogue import (
 if TYPE_CHECKING:
     from geomail.config.schema import Server
 
-_MAX_ARGUMENTS = 3
 _OK = b"+OK"
 _INVALID = b"-ERR invalid command"
 _END = b"."
@@ -84,6 +83,7 @@ class Pop3Frontend(ClientDialogue):
     __slots__ = ("_replies", "_salt", "_user")
 
     prompt = b"+ "
+    max_arguments = 3
 
     def __init__(self, client: Conversation, replies: Pop3Replies) -> None:
         super().__init__(client, replies.server, replies.server_name, replies.server.pop3_client_buffer)
@@ -101,7 +101,7 @@ class Pop3Frontend(ClientDialogue):
             verb = verb.upper()
             command = self.commands.get(verb)
             arguments = _one_argument(rest) if verb in (b"USER", b"PASS") else arguments_of(rest)
-            if command is None or len(arguments) > _MAX_ARGUMENTS or is_broken(line):
+            if command is None or len(arguments) > self.max_arguments or is_broken(line):
                 self.reject(line)
                 continue
             self.count_command()

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+from geomail.errors import TooManyErrors
 from geomail.protocols import sasl
 from geomail.protocols.base import Login
+from tests.protocols.support import talk
 
 ALL = ("plain", "login", "cram-md5", "external", "none", "apop")
 
@@ -229,3 +231,27 @@ def test_mechanisms_are_offered_in_one_order(enabled: tuple[str, ...], names: by
 )
 def test_shown(line: bytes, shown: bytes) -> None:
     assert sasl.shown(line.split()) == shown
+
+
+@pytest.mark.parametrize(
+    ("protocol", "command", "most"),
+    [("smtp", b"AUTH PLAIN", 11), ("pop3", b"AUTH PLAIN", 3), ("imap", b"a AUTHENTICATE PLAIN", 3)],
+)
+def test_a_response_has_no_more_words_than_a_command(protocol: str, command: bytes, most: int) -> None:
+    words = [b"AHUAcA==", *most * [b"x"]]
+
+    assert len(talk(protocol, command, b" ".join(words[:-1]), max_errors=1).logins) == 1
+    refused = talk(protocol, command, b" ".join(words), max_errors=1)
+    assert refused.logins == []
+    assert isinstance(refused.ended, TooManyErrors)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "command"),
+    [("smtp", b"AUTH PLAIN"), ("pop3", b"AUTH PLAIN"), ("imap", b"a AUTHENTICATE PLAIN")],
+)
+def test_a_response_that_starts_with_a_space_is_an_empty_one(protocol: str, command: bytes) -> None:
+    happened = talk(protocol, command, b" AHUAcA==")
+
+    assert happened.logins == []
+    assert happened.said[-1].lower().endswith(b"invalid command")

@@ -129,7 +129,7 @@ def test_the_reply_to_ehlo(options: dict[str, Any], secured: bool, lines: list[s
     [
         ([PLAIN], b"u", b"p", []),
         ([b"AUTH PLAIN", b"AHUAcA=="], b"u", b"p", [b"334 "]),
-        ([b"AUTH PLAIN", b" AHUAcA== ignored"], b"u", b"p", [b"334 "]),
+        ([b"AUTH PLAIN", b"AHUAcA== ignored"], b"u", b"p", [b"334 "]),
         ([b"AUTH LOGIN", b"dQ==", b"cA=="], b"u", b"p", [b"334 VXNlcm5hbWU6", b"334 UGFzc3dvcmQ6"]),
         ([b"AUTH LOGIN dQ==", b""], b"u", b"", [b"334 UGFzc3dvcmQ6"]),
         ([b"auth login =", b"cA=="], b"", b"p", [b"334 UGFzc3dvcmQ6"]),

@@ -9,6 +9,8 @@ wanted() { [ -x "$1" ] || command -v "$1" >/dev/null || missing="$missing $2"; }
 wanted postfix postfix
 wanted /usr/lib/dovecot/imap dovecot-imapd
 wanted /usr/lib/dovecot/pop3 dovecot-pop3d
+wanted nginx nginx-light
+[ -e /usr/lib/nginx/modules/ngx_mail_module.so ] || missing="$missing libnginx-mod-mail"
 wanted swaks swaks
 perl -MNet::SSLeay -e 1 2>/dev/null || missing="$missing libnet-ssleay-perl"
 wanted curl curl

@@ -143,7 +143,7 @@ MAIL: Mapping[str, Directive] = {
     "ssl_protocols": _WORDS,
     "ssl_ciphers": _ONCE,
     "ssl_prefer_server_ciphers": _FLAG,
-    "ssl_session_cache": Directive(_joined, range(1, 3)),
+    "ssl_session_cache": Directive(_joined, range(1, 3), "last"),
     "ssl_session_tickets": _FLAG,
     "ssl_session_ticket_key": _FILES,
     "ssl_session_timeout": _ONCE,

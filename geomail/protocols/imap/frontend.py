@@ -10,7 +10,7 @@ from geomail.errors import Farewell, LineTooLong, ProtocolViolation, SessionErro
 from geomail.protocols import sasl
 from geomail.protocols.base import Login, Refusal
 from geomail.protocols.dialogue import ClientDialogue, is_broken
-from geomail.protocols.imap.arguments import Literal, Unparsable, is_tag, split
+from geomail.protocols.imap.arguments import MAX_ARGUMENTS, Literal, Unparsable, is_tag, split
 
 if TYPE_CHECKING:
     from geomail.config.schema import Server
@@ -64,6 +64,7 @@ class ImapFrontend(ClientDialogue):
     __slots__ = ("_line", "_replies", "_tag")
 
     prompt = b"+ "
+    max_arguments = MAX_ARGUMENTS
 
     def __init__(self, client: Conversation, replies: ImapReplies) -> None:
         super().__init__(client, replies.server, replies.server_name, replies.server.imap_client_buffer)

@@ -14,7 +14,6 @@ from geomail.protocols.dialogue import ClientDialogue, arguments_of, is_broken
 if TYPE_CHECKING:
     from geomail.config.schema import Server
 
-_MAX_ARGUMENTS = 11
 _OK = b"250 2.0.0 OK"
 _INVALID = b"500 5.5.1 Invalid command"
 _INVALID_ARGUMENT = b"501 5.5.4 Invalid argument"
@@ -75,6 +74,7 @@ class SmtpFrontend(ClientDialogue):
     __slots__ = ("_esmtp", "_helo", "_mail", "_replies")
 
     prompt = b"334 "
+    max_arguments = 11
 
     def __init__(self, client: Conversation, replies: SmtpReplies) -> None:
         super().__init__(client, replies.server, replies.server_name, replies.server.smtp_client_buffer)
@@ -90,7 +90,7 @@ class SmtpFrontend(ClientDialogue):
             verb, _, rest = line.partition(b" ")
             command = self.commands.get(verb.upper())
             arguments = arguments_of(rest)
-            if command is None or len(arguments) > _MAX_ARGUMENTS or is_broken(line):
+            if command is None or len(arguments) > self.max_arguments or is_broken(line):
                 self.reject(line)
                 continue
             self.count_command()

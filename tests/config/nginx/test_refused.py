@@ -50,12 +50,7 @@ IN_SERVER = [
     ("timeout 1; timeout 1;", '"timeout" directive is duplicate', "is duplicate"),
     ("server_name a; server_name a;", '"server_name" directive is duplicate', "is duplicate"),
     ("ssl_crl a; ssl_crl a;", '"ssl_crl" directive is duplicate', "is duplicate"),
-    (
-        "ssl_password_file a; ssl_password_file a;",
-        '"ssl_password_file" directive is duplicate',
-        "is duplicate",
-    ),
-    ("ssl_session_cache off; ssl_session_cache off;", '"ssl_session_cache" directive is dup', "is duplicate"),
+    ("ssl_dhparam a; ssl_dhparam a;", '"ssl_dhparam" directive is duplicate', "is duplicate"),
     # arguments
     ("timeout;", 'invalid number of arguments in "timeout" directive', "invalid number of arguments"),
     ("timeout 1 2;", 'invalid number of arguments in "timeout" directive', "invalid number of arguments"),
@@ -171,7 +166,11 @@ IN_SERVER = [
     ("ssl_session_cache shared:m:8k;", 'session cache "shared:m:8k" is too small', "the cache is too small"),
     ("ssl_session_tickets x;", "invalid value", '"x" is unknown'),
     ("ssl_prefer_server_ciphers x;", "invalid value", '"x" is unknown'),
-    ("ssl_certificate_compression x;", "invalid value", '"x" is unknown'),
+    (
+        "ssl_certificate_compression x;",
+        'invalid value "x" in "ssl_certificate_compression" directive',
+        '"x" is unknown',
+    ),
 ]
 
 #: The same, where ``{crt}`` and ``{key}`` are a certificate and its key, ``{other}`` another key.
@@ -188,13 +187,13 @@ WITH_TLS = [
     ),
     (
         "ssl_certificate {key}; ssl_certificate_key {key};",
-        'cannot load certificate "C"',
+        'cannot load certificate "K"',
         "holds no certificate",
     ),
     ("ssl_certificate gone; ssl_certificate_key {key};", 'cannot load certificate "gone"', "cannot be read"),
     (
         "ssl_certificate {crt}; ssl_certificate_key {other};",
-        'SSL_CTX_use_PrivateKey("K") failed (SSL: … key values mismatch)',
+        'SSL_CTX_use_PrivateKey("O") failed (SSL: …key values mismatch',
         "key values mismatch",
     ),
     ("{both} ssl_password_file gone;", 'open() "gone" failed', "gone' cannot be read"),
@@ -217,8 +216,16 @@ WITH_TLS = [
         'load_verify_locations("gone") failed',
         "gone' cannot",
     ),
-    ("{both} ssl_trusted_certificate gone;", 'load_verify_locations("gone") failed', "gone' cannot be read"),
-    ("{both} ssl_crl gone;", 'X509_STORE_load_locations("gone") failed', "gone' cannot be read"),
+    (
+        "{both} ssl_verify_client optional_no_ca; ssl_trusted_certificate gone;",
+        'load_verify_locations("gone") failed',
+        "gone' cannot be read",
+    ),
+    (
+        "{both} ssl_verify_client optional_no_ca; ssl_crl gone;",
+        'X509_LOOKUP_load_file("gone") failed',
+        "gone' cannot be read",
+    ),
     (
         "{both} ssl_conf_command Nonsense x;",
         'SSL_CONF_cmd("Nonsense", "x") failed',
@@ -231,7 +238,7 @@ WITH_TLS = [
     ),
     (
         "ssl_certificate {crt}; ssl_certificate_key store:s:k;",
-        "OSSL_STORE_open() failed",
+        'OSSL_STORE_open("store:s:k") failed',
         "store: is not supported",
     ),
 ]
@@ -277,7 +284,7 @@ FILES = [
     ('mail { server_name "x"y; }', 'unexpected "y"', 'unexpected "y"'),
     ("include gone.conf;", 'open() "gone.conf" failed', "cannot be read"),
     ("include;", 'invalid number of arguments in "include" directive', "invalid number of arguments"),
-    ("worker_processes none; mail { }", 'invalid value "none"', '"none" is no number'),
+    ("worker_processes none; mail { }", '"worker_processes" directive invalid value', '"none" is no number'),
     (
         "worker_processes 1; worker_processes 1; mail { }",
         '"worker_processes" directive is duplicate',
@@ -296,7 +303,7 @@ FILES = [
     ("error_log x loud; mail { }", 'invalid log level "loud"', 'invalid log level "loud"'),
     (
         "events { worker_connections x; } mail { }",
-        '"worker_connections" directive invalid number',
+        'invalid number "x"',
         "is no number",
     ),
     ("events { } events { } mail { }", '"events" directive is duplicate', '"events" directive is duplicate'),

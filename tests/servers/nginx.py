@@ -1,0 +1,55 @@
+"""A real nginx with its mail proxy, which geomail is held against."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.servers.support import Daemon, program, unavailable
+
+MODULE = Path("/usr/lib/nginx/modules/ngx_mail_module.so")
+
+MAIN = """\
+{load}daemon off;
+user root;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log error;
+events {{ worker_connections 512; }}
+"""
+
+
+def main_context(folder: Path) -> str:
+    """What an nginx.conf of the tests has before its ``mail {}``."""
+    return MAIN.format(load=f"load_module {MODULE};\n" if MODULE.exists() else "", folder=folder)
+
+
+class Nginx(Daemon):
+    """A running nginx with an nginx.conf, in a folder of its own."""
+
+    def __init__(self, configuration: Path, folder: Path) -> None:
+        command = available()
+        super().__init__([command, "-p", str(folder), "-c", str(configuration)], folder / "output")
+
+
+def available() -> str:
+    """The path of an nginx that has a mail proxy, or the end of the test."""
+    command = program("nginx")
+    built = subprocess.run([command, "-V"], capture_output=True, text=True, check=True).stderr
+    if not MODULE.exists() and not re.search(r"--with-mail(?!=dynamic)", built):
+        unavailable("nginx is installed without its mail module (make servers)")
+    return command
+
+
+def version() -> tuple[int, ...]:
+    """The version of nginx: ``(1, 22, 1)``."""
+    told = subprocess.run([available(), "-v"], capture_output=True, text=True, check=True).stderr
+    found = re.search(r"nginx/([\d.]+)", told)
+    assert found is not None, told
+    return tuple(map(int, found[1].split(".")))
+
+
+def complaints(configuration: Path, folder: Path) -> str:
+    """What ``nginx -t`` has against an nginx.conf; empty if nothing."""
+    command = [available(), "-t", "-p", str(folder), "-c", str(configuration)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stderr if result.returncode else ""

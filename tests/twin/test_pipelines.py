@@ -1,0 +1,62 @@
+"""Whatever clients say before their login, nginx and geomail answer it alike."""
+
+import socket
+from collections.abc import Sequence
+
+import pytest
+
+from tests.servers.support import LOOPBACK
+from tests.twin.conftest import Proxies
+from tests.twin.pipelines import COMMANDS, WAYS, in_any_order, said
+from tests.twin.proxies import NAMES, Proxy, Way, normal
+from tests.twin.recorders import PATIENCE, AuthRecorder, BackendRecorder
+
+Recorders = tuple[AuthRecorder, BackendRecorder]
+ORDERS = 300
+REFUSED = [["Auth-Status: no", "Auth-Error-Code: 554 5.7.1"]]
+
+
+def outcome(proxy: Proxy, way: Way, data: bytes, auth: AuthRecorder) -> tuple[list[str], list[str]]:
+    """What comes back until the end, and what the auth service was asked."""
+    auth.tell(REFUSED)
+    heard = b""
+    with socket.create_connection((LOOPBACK, proxy.ports[way]), PATIENCE) as sock:
+        sock.sendall(data)
+        try:
+            while piece := sock.recv(65536):
+                heard += piece
+        except ConnectionResetError:
+            heard += b"<reset>"
+    asked = [line for line in auth.settled() if not line.startswith("GET ")]
+    return [normal(line, {}) for line in heard.decode("latin-1").split("\r\n")], [
+        normal(x, {}) for x in asked
+    ]
+
+
+def differences(
+    scripts: Sequence[tuple[str, ...]], way: Way, proxies: Proxies, recorders: Recorders
+) -> list[object]:
+    found: list[object] = []
+    for script in scripts:
+        data = said(way.protocol, script)
+        outcomes = {name: outcome(proxies(name), way, data, recorders[0]) for name in NAMES}
+        if outcomes["nginx"] != outcomes["geomail"]:
+            found.append((script, outcomes))
+    return found
+
+
+PLACES = [pytest.param(way, id=f"{way.protocol} {way.directives}") for ways in WAYS.values() for way in ways]
+
+
+@pytest.mark.parametrize("way", PLACES)
+def test_commands_one_by_one(way: Way, proxies: Proxies, recorders: Recorders) -> None:
+    scripts = [(command,) for command in COMMANDS[way.protocol]]
+
+    assert differences(scripts, way, proxies, recorders) == []
+
+
+@pytest.mark.parametrize("way", PLACES)
+def test_commands_in_any_order(way: Way, proxies: Proxies, recorders: Recorders) -> None:
+    scripts = list(in_any_order(way.protocol, ORDERS, seed=1))
+
+    assert differences(scripts, way, proxies, recorders) == []

@@ -1,0 +1,179 @@
+"""Transcripts: what a client, an auth service and a mail server say and hear, as text that can be played.
+
+A transcript starts with ``== title`` and consists of lines ``kind text``:
+
+``way``     protocol, then the directives of its ``server {}``; ``listen`` words in brackets before them
+``why``     why nginx and geomail differ here (only then may lines be of one of them alone)
+``since``   the version from which on nginx does it; older ones are not asked
+``alone``   only geomail is asked: nginx would not survive it
+``C``       the client says a line; ``C;`` says it together with the next one; ``C\\``: bytes, with escapes
+``S``       the client hears a line
+``TLS``     the client does a TLS handshake
+``last``    the client says a line, and that it will say no more
+``pause``   the client waits a moment
+``end``     the client hears the end of the connection
+``auth>``   the auth service hears a line; ``auth<`` says one, in its answer to what it heard before
+``be>``     the mail server hears a line; ``be<`` says one
+
+A kind may be followed by ``[nginx]`` or ``[geomail]``: the line is of that one alone.
+"""
+
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from tests.servers.certificates import Certificates
+from tests.servers.support import LOOPBACK
+from tests.twin.proxies import Name, Proxy, Way, normal
+from tests.twin.recorders import PATIENCE, AuthRecorder, BackendRecorder
+
+CORPUS = Path(__file__).parent / "corpus"
+_LINE = re.compile(
+    r"(way|why|since|alone|last|pause|C;|C\\|C|S|TLS|end|auth>|auth<|be>|be<)"
+    r"(?:\[(nginx|geomail)\])?(?: (.*))?"
+)
+_WAY = re.compile(r"(\w+)(?: \[(.*?)\])?(?: (.*))?")
+_HTTP = re.compile(r" HTTP/1\.[01]$")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a transcript."""
+
+    kind: str
+    text: str
+    only: Name | None
+
+
+@dataclass
+class Transcript:
+    """One conversation, for both proxies."""
+
+    title: str
+    way: Way = field(default_factory=lambda: Way(""))
+    why: str = ""
+    since: tuple[int, ...] = ()
+    alone: bool = False
+    steps: list[Step] = field(default_factory=list)
+
+    def of(self, name: Name, *kinds: str) -> list[Step]:
+        """The steps of these kinds, as they are with one of the proxies."""
+        return [step for step in self.steps if step.kind in kinds and step.only in (None, name)]
+
+
+def transcripts(file: str) -> list[Transcript]:
+    """All transcripts of a file of the corpus."""
+    found: list[Transcript] = []
+    for number, line in enumerate((CORPUS / file).read_text().splitlines(), 1):
+        if line.startswith("== "):
+            found.append(Transcript(line.removeprefix("== ")))
+        elif line.strip() and not line.startswith("#"):
+            match = _LINE.fullmatch(line)
+            assert match is not None, f"{file}:{number}: {line}"
+            _take(found[-1], match[1], match[2], match[3] or "")
+    for transcript in found:
+        differs = transcript.alone or any(step.only for step in transcript.steps)
+        assert differs == bool(transcript.why), f"{file}: {transcript.title}: why do they differ?"
+    return found
+
+
+def _take(transcript: Transcript, kind: str, only: str | None, text: str) -> None:
+    match kind:
+        case "way":
+            words = _WAY.fullmatch(text)
+            assert words is not None, text
+            transcript.way = Way(words[1], words[3] or "", words[2] or "")
+        case "why":
+            transcript.why = text
+        case "since":
+            transcript.since = tuple(map(int, text.split(".")))
+        case "alone":
+            transcript.alone = True
+        case _:
+            transcript.steps.append(Step(kind, text, only))  # type: ignore[arg-type]  # one of the two names
+
+
+def play(
+    transcript: Transcript,
+    proxy: Proxy,
+    auth: AuthRecorder,
+    backend: BackendRecorder,
+    certificates: Certificates,
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Let a client say its lines to a proxy: what everybody heard, and what the transcript says of it."""
+    names = {str(backend.port): "backend", str(proxy.ports[transcript.way]): "port"}
+    auth.tell(list(_answers(transcript.of(proxy.name, "auth>", "auth<"), backend.port)))
+    backend.tell([step.kind[-1] + step.text for step in transcript.of(proxy.name, "be>", "be<")])
+    heard = {
+        "S": _converse(transcript, proxy, certificates),
+        "auth>": auth.settled(),
+        "be>": backend.settled(),
+    }
+    return (
+        {kind: [_compared(normal(line, names)) for line in lines] for kind, lines in heard.items()},
+        {kind: [step.text for step in transcript.of(proxy.name, kind)] for kind in heard},
+    )
+
+
+def _answers(steps: list[Step], port: int) -> Iterator[list[str]]:
+    """What the auth service says, one answer after the other."""
+    for kind, group in groupby(steps, lambda step: step.kind):
+        if kind == "auth<":
+            texts = (step.text.replace("{1000 bytes}", "x" * 1000) for step in group)
+            yield [text.replace("{backend}", str(port)) for text in texts]
+
+
+def _converse(transcript: Transcript, proxy: Proxy, certificates: Certificates) -> list[str]:
+    """What the client hears; until its last step, or for as long as anybody says anything."""
+    heard: list[str] = []
+    with ExitStack() as opened:
+        connection = opened.enter_context(
+            socket.create_connection((LOOPBACK, proxy.ports[transcript.way]), PATIENCE)
+        )
+        stream = opened.enter_context(connection.makefile("rb"))
+        pending = b""
+        for step in transcript.of(proxy.name, "C", "C;", "C\\", "S", "TLS", "end", "last", "pause"):
+            if step.kind.startswith("C") or step.kind == "last":
+                pending += _bytes(step)
+                if step.kind != "C;":
+                    connection.sendall(pending)
+                    pending = b""
+                if step.kind == "last":
+                    connection.shutdown(socket.SHUT_WR)
+            elif step.kind == "pause":
+                time.sleep(0.2)
+            elif step.kind == "TLS":
+                stream.close()
+                tls = certificates.client_context()
+                connection = opened.enter_context(tls.wrap_socket(connection, server_hostname="localhost"))
+                stream = opened.enter_context(connection.makefile("rb"))
+            else:
+                line = _line(stream)
+                if step.kind == "end" or not line:
+                    assert not line, f"the end was to come after {heard}, and not {line!r}"
+                    break
+                heard.append(line.decode("latin-1").removesuffix("\n").removesuffix("\r"))
+    return heard
+
+
+def _line(stream: object) -> bytes:
+    try:
+        line: bytes = stream.readline()  # type: ignore[attr-defined]
+    except ConnectionResetError:
+        return b""
+    return line
+
+
+def _bytes(step: Step) -> bytes:
+    if step.kind == "C\\":
+        return step.text.encode("latin-1").decode("unicode_escape").encode("latin-1")
+    return step.text.encode() + b"\r\n"
+
+
+def _compared(line: str) -> str:
+    return _HTTP.sub(" HTTP/1.x", line)
