@@ -10,6 +10,7 @@ The map of the package, in the order a connection passes through it:
 ``backends/``      which address, connecting, TLS to the backend
 ``net/``           bytes: ``wire`` (one connection), ``relay`` (two of them), TLS, DNS, time
 ``events``         what happens in a session; ``sinks/`` read it (the log first)
+``console/``       a process of its own: what happens, for those who watch and steer; ``sessions``
 ``config/``        TOML to a complete, frozen configuration
 ``certificates``   what TLS tells of a client, and the verdict on its certificate
 ``preview/``       the handshake that ``session`` would run, shown; ``mask`` hides secrets in answers
