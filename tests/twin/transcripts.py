@@ -8,7 +8,7 @@ A transcript starts with ``== title`` and consists of lines ``kind text``:
 ``alone``   only geomail is asked: nginx would not survive it
 ``C``       the client says a line; ``C;`` says it together with the next one; ``C\\``: bytes, with escapes
 ``S``       the client hears a line
-``TLS``     the client does a TLS handshake
+``TLS``     the client does a TLS handshake, with the certificate of that name, if one is named
 ``last``    the client says a line, and that it will say no more
 ``pause``   the client waits a moment
 ``end``     the client hears the end of the connection
@@ -18,8 +18,11 @@ A transcript starts with ``== title`` and consists of lines ``kind text``:
 A kind may be followed by ``[nginx]`` or ``[geomail]``: the line is of that one alone.
 """
 
+import hashlib
 import re
 import socket
+import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -27,8 +30,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from tests.servers.certificates import Certificates
-from tests.servers.support import LOOPBACK
+from tests.servers.certificates import Certificate, Certificates
+from tests.servers.support import LOOPBACK, program
 from tests.twin.proxies import Name, Proxy, Way, normal
 from tests.twin.recorders import PATIENCE, AuthRecorder, BackendRecorder
 
@@ -107,6 +110,8 @@ def play(
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Let a client say its lines to a proxy: what everybody heard, and what the transcript says of it."""
     names = {str(backend.port): "backend", str(proxy.ports[transcript.way]): "port"}
+    for certificate in {step.text for step in transcript.of(proxy.name, "TLS") if step.text}:
+        names |= _told_of(certificate, getattr(certificates, certificate))
     auth.tell(list(_answers(transcript.of(proxy.name, "auth>", "auth<"), backend.port)))
     backend.tell([step.kind[-1] + step.text for step in transcript.of(proxy.name, "be>", "be<")])
     heard = {
@@ -118,6 +123,24 @@ def play(
         {kind: [_compared(normal(line, names)) for line in lines] for kind, lines in heard.items()},
         {kind: [step.text for step in transcript.of(proxy.name, kind)] for kind in heard},
     )
+
+
+def _told_of(name: str, certificate: Certificate) -> dict[str, str]:
+    """What an auth service is told of a certificate, by names for it."""
+    pem = certificate.certificate.read_text()
+    escaped = "".join(f"%{ord(c):02X}" if c in " \n%" else c for c in pem)
+    fingerprint = hashlib.sha1(ssl.PEM_cert_to_DER_cert(pem), usedforsecurity=False).hexdigest()
+    serial = subprocess.run(
+        [program("openssl"), "x509", "-noout", "-serial", "-in", certificate.certificate],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return {
+        escaped: f"certificate of {name}",
+        fingerprint: f"fingerprint of {name}",
+        serial.strip().removeprefix("serial="): f"serial of {name}",
+    }
 
 
 def _answers(steps: list[Step], port: int) -> Iterator[list[str]]:
@@ -150,6 +173,9 @@ def _converse(transcript: Transcript, proxy: Proxy, certificates: Certificates) 
             elif step.kind == "TLS":
                 stream.close()
                 tls = certificates.client_context()
+                if step.text:
+                    shown = getattr(certificates, step.text)
+                    tls.load_cert_chain(shown.certificate, shown.key)
                 connection = opened.enter_context(tls.wrap_socket(connection, server_hostname="localhost"))
                 stream = opened.enter_context(connection.makefile("rb"))
             else:
