@@ -26,7 +26,6 @@ app = typer.Typer(
     name="geomail",
     help="An SMTP, IMAP and POP3 proxy: one front door, many mail servers behind it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -312,7 +312,7 @@ def test_the_workers_of_a_reload_trace_too(own: Running) -> None:
 
 
 def test_the_command_shows_lines_until_it_is_interrupted(shared: Running) -> None:
-    command = [COMMAND, "trace", "--user", "cmd@*", "--socket", str(shared.path)]
+    command = [str(COMMAND), "trace", "--user", "cmd@*", "--socket", str(shared.path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         assert "tracing for 60 s" in process.stderr.readline()
