@@ -8,6 +8,7 @@ runs at all: a hub made before a fork would live in both processes.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import grp
 import os
@@ -41,6 +42,7 @@ _WATCHED = frozenset({*_ENDING, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, s
 #: A worker that dies younger than this (seconds) delays the next start.
 _HEALTHY_AGE = 10.0
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
+_PR_SET_PDEATHSIG = 1
 #: Seconds that workers get to end after TERM before they are killed.
 _PATIENCE = 5.0
 #: Dead workers that the console is told of, and characters of why a reload was refused.
@@ -99,6 +101,7 @@ class Master:
         self._draining: dict[int, float] = {}
         self._respawn_at = 0.0
         self._ending = False
+        self._pid = os.getpid()
         self._started = time.time()
         self._keeper = Keeper(log)
         self._refused: dict[str, Any] | None = None
@@ -197,6 +200,7 @@ class Master:
             self._refused = None
             close_vanished(old.listeners, fresh.listeners)
             self._keeper.use(fresh.control, fresh.measures)
+            self._respawn_at = 0.0  # a worker of the old ones that died must not delay the new ones
             self._fill(fresh)
             now = time.monotonic()
             self._draining.update(dict.fromkeys(old.workers, now))
@@ -209,7 +213,7 @@ class Master:
         """What the console should know of the master."""
         assert self._current is not None
         return {
-            "pid": os.getpid(),
+            "pid": self._pid,
             "started": self._started,
             "file": str(self._file.absolute()),
             "generation": self._current.number,
@@ -256,7 +260,7 @@ class Master:
         assert self._current is not None
         code = os.waitstatus_to_exitcode(status)
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        if self._keeper.buried(pid, how if code else None):
+        if self._keeper.buried(pid, how if code and not self._ending else None):
             return
         if pid == self._companion and not self._ending:
             self._abandoned = f"the process that this one was started with has ended ({how})"
@@ -308,6 +312,7 @@ class Master:
             assert self._current is not None
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
             drop_privileges(self._current.config.user)
+            end_with(self._pid)
             run()
             code = 0
         except GeomailError as error:
@@ -368,6 +373,13 @@ def drop_privileges(user: str | None) -> None:
     os.setgid(group)
     os.initgroups(account.pw_name, group)
     os.setuid(account.pw_uid)
+
+
+def end_with(parent: int) -> None:
+    """Have this process told to end (TERM) when its parent ends, however that comes. Raises CannotStart."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise CannotStart("the master has ended")
 
 
 def notify(state: str) -> None:

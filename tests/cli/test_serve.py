@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,6 +116,16 @@ def test_ctrl_c_reaches_every_process_and_hurts_none(tmp_path: Path) -> None:
         "notice stopping",
         "notice stopped",
     ]
+
+
+def test_a_master_that_is_killed_takes_everything_with_it(front: Front) -> None:
+    assert front.listens()
+    front.tell(signal.SIGKILL)
+    front.geomail.process.wait(SOON)
+    deadline = time.monotonic() + SOON
+    while front.listens() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(front.listens(protocol) for protocol in PROTOCOLS)
 
 
 def test_quit_waits_for_the_last_session_and_lets_nobody_in(front: Front) -> None:
