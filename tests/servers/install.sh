@@ -18,6 +18,7 @@ wanted tmux tmux
 wanted openssl openssl
 wanted mandoc mandoc
 wanted fail2ban-regex fail2ban
+wanted logrotate logrotate
 [ -n "$missing" ] || exit 0
 
 command="apt-get install --yes --no-remove --no-install-recommends$missing"
