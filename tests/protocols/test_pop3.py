@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from geomail.config.schema import PAGE_SIZE
 from geomail.conversation import Rehearsal
 from geomail.errors import (
     Farewell,
@@ -263,9 +264,19 @@ def test_max_commands() -> None:
     assert happened.said == [OK, OK, INVALID]
 
 
-@pytest.mark.parametrize(("size", "fits"), [(128, True), (129, False)])
-def test_a_line_and_its_end_fit_the_buffer(size: int, fits: bool) -> None:
-    happened = talk("pop3", b"USER " + b"u" * (size - 7), pop3_client_buffer=128)
+@pytest.mark.parametrize(
+    ("options", "size", "fits"),
+    [
+        ({"pop3_client_buffer": 128}, 128, True),
+        ({"pop3_client_buffer": 128}, 129, False),
+        ({"pop3_client_buffer": 200}, 200, True),
+        ({"pop3_client_buffer": 200}, 201, False),
+        ({}, PAGE_SIZE, True),
+        ({}, PAGE_SIZE + 1, False),
+    ],
+)
+def test_a_line_and_its_end_fit_the_buffer(options: dict[str, int], size: int, fits: bool) -> None:
+    happened = talk("pop3", b"USER " + b"u" * (size - 7), **options)
 
     assert happened.said == [OK if fits else INVALID]
     assert isinstance(happened.ended, PeerGone if fits else LineTooLong)
