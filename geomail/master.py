@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gevent import config as gevent_config
 from gevent import monkey
 
 from geomail.console.keeper import ControlSocket, Keeper, open_control
@@ -116,6 +117,7 @@ class Master:
         self._current = self._open(None)
         self._keeper.use(self._current.control, self._current.measures)
         self._announce(self._current)
+        _preload()
         gc.collect()
         gc.freeze()
         self._fill(self._current)
@@ -353,6 +355,12 @@ class Master:
             for each in (listener, *listener.specific.values()):
                 self._log.say("notice", each.described)
         self._log.say("notice", f"started {generation.config.workers} worker(s)")
+
+
+def _preload() -> None:
+    """Import what a hub is made of, without making one: a worker's user may not be able to read it."""
+    for name in ("format_context", "resolver", "threadpool"):
+        getattr(gevent_config, name)
 
 
 def user_and_group(user: str) -> tuple[pwd.struct_passwd, int]:

@@ -87,7 +87,8 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 
 
 def test_logrotate_understands_its_file(tmp_path: Path) -> None:
-    command = [program("logrotate"), "--debug", "--state", tmp_path / "state", SAMPLES / "geomail.logrotate"]
+    state, file = str(tmp_path / "state"), str(SAMPLES / "geomail.logrotate")
+    command = [program("logrotate"), "--debug", "--state", state, file]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert "error" not in answer.stderr

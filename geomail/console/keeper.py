@@ -142,6 +142,9 @@ class Keeper:
 
     def start(self, spawn: Callable[[Callable[[], None]], int], state: dict[str, Any]) -> None:
         """Start the console; ``spawn`` runs what it is given in a child, and returns its process id."""
+        if self._measures:
+            import geomail.console.metrics  # noqa: F401  # the console's user may not be able to read it
+
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         sockets = Sockets(self._control.sock if self._control else None, self._feed, theirs)
 

@@ -69,7 +69,8 @@ class Log:
         self._form = _FORMS["text"]
         self._least = _RANKS["info"]
         self._head: str | None = ""
-        self._writer: Direct | Background = Direct(open_target("stderr"), self._line)
+        self._direct = Direct(open_target("stderr"), self._line)
+        self._writer: Direct | Background = self._direct
 
     def use(
         self,
@@ -86,15 +87,15 @@ class Log:
         """
         form = _FORMS[format]
         opened = open_target(target, facility, form.TAG, owner)
-        self._writer.close()
+        self._direct.close()
         self._form = form
         self._least = _RANKS[level]
         self._head = None if form.STAMPED or opened.stamps else f"{form.TAG}: " if form.TAG else ""
-        self._writer = Direct(opened, self._line)
+        self._writer = self._direct = Direct(opened, self._line, self._direct.untold)
 
     def into_background(self) -> None:
         """Write from a thread from now on: a slow disk delays the log, never a session."""
-        self._writer = Background(self._writer.target, self._line)
+        self._writer = Background(self._direct.target, self._line)
 
     def reopen(self) -> None:
         """Open a file anew, after it was moved away."""

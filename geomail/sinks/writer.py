@@ -38,21 +38,21 @@ Told = Callable[[str, str], Line]
 
 
 class Direct:
-    """Writes to a target at once, what it takes without waiting."""
+    """Writes to a target at once, what it takes without waiting; ``untold`` lines were lost before."""
 
-    def __init__(self, target: Target, told: Told) -> None:
+    def __init__(self, target: Target, told: Told, untold: int = 0) -> None:
         self.target = target
-        self.lost = 0
-        self._untold = 0
+        self.lost = untold
+        self.untold = untold
         self._told = told
 
     def put(self, level: str, line: bytes) -> None:
         """Write a line, or count it as lost."""
-        if self._untold and self._is_written(self._told(*_loss(self._untold))):
-            self._untold = 0
-        if self._untold or not self._is_written((level, line)):
+        if self.untold and self._is_written(self._told(*_loss(self.untold))):
+            self.untold = 0
+        if self.untold or not self._is_written((level, line)):
             self.lost += 1
-            self._untold += 1
+            self.untold += 1
 
     def _is_written(self, line: Line) -> bool:
         try:
