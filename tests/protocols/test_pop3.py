@@ -1,12 +1,12 @@
 """POP3 with a client: every row of nginx's tables, and what geomail corrects."""
 
 import base64
+import os
 import re
 from typing import Any
 
 import pytest
 
-from geomail.config.schema import PAGE_SIZE
 from geomail.conversation import Rehearsal
 from geomail.errors import (
     Farewell,
@@ -24,6 +24,7 @@ from tests.protocols.support import peer, server, talk
 OK = b"+OK"
 INVALID = b"-ERR invalid command"
 NO = b"-ERR no"
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 TLS: dict[str, Any] = {"starttls": "on"}
 TLS_ONLY: dict[str, Any] = {"starttls": "only"}
 APOP: dict[str, Any] = {"pop3_auth": ("plain", "apop")}
@@ -275,7 +276,7 @@ def test_max_commands() -> None:
         ({}, PAGE_SIZE + 1, False),
     ],
 )
-def test_a_line_and_its_end_fit_the_buffer(options: dict[str, int], size: int, fits: bool) -> None:
+def test_a_line_and_its_end_fit_the_buffer(options: dict[str, Any], size: int, fits: bool) -> None:
     happened = talk("pop3", b"USER " + b"u" * (size - 7), **options)
 
     assert happened.said == [OK if fits else INVALID]
