@@ -9,6 +9,10 @@ test: lint servers  ## every check and test, on every supported Python that is f
 	$(VENV)/bin/pytest
 	tests/other_interpreters.sh $(filter-out $(PYTHON),$(INTERPRETERS))
 
+.PHONY: bench
+bench: environment  ## geomail beside nginx, measured; BENCH_ARGS=--quick for a rough figure
+	$(VENV)/bin/python -m tests.benchmarks $(BENCH_ARGS)
+
 .PHONY: lint
 lint: environment  ## style and types
 	$(VENV)/bin/ruff check
@@ -35,4 +39,4 @@ lock:  ## requirements.lock again, from pyproject.toml and what is released toda
 
 .PHONY: clean
 clean:  ## forget everything that was made
-	rm -rf .venv .venv-* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

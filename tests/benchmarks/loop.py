@@ -1,0 +1,157 @@
+"""Connections that wait together: what both ends of a measurement are made of, apart from what they say.
+
+Standard library only and no gevent: whoever measures a proxy must not be its bottleneck.
+"""
+
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+#: What bulk consists of, written over and over; it holds no line end.
+PAYLOAD = memoryview(b"q" * (256 * 1024))
+_SCRATCH = memoryview(bytearray(1 << 20))
+
+
+class Loop:
+    """One epoll, and what to call for each of its sockets."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._calls: dict[int, Callable[[], None]] = {}
+
+    def watch(self, number: int, events: int, call: Callable[[], None]) -> None:
+        """Call when the descriptor is ready for ``events``, instead of what was called for it before."""
+        if number in self._calls:
+            self._epoll.modify(number, events)
+        else:
+            self._epoll.register(number, events)
+        self._calls[number] = call
+
+    def forget(self, number: int) -> None:
+        """Watch the descriptor no longer; it must still be open."""
+        if self._calls.pop(number, None) is not None:
+            self._epoll.unregister(number)
+
+    def run(self, until: Callable[[], bool], seconds: float) -> None:
+        """Make the calls until ``until`` is true. Raises TimeoutError after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        calls = self._calls
+        while not until():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not done after {seconds:g} s")
+            for number, _ in self._epoll.poll(0.2, 1024):
+                if (call := calls.get(number)) is not None:
+                    call()
+
+
+class Stream:
+    """A connection that never blocks. Lines it says are short enough to leave at once; bulk is poured."""
+
+    __slots__ = ("_after", "_count", "_loop", "_number", "_sock")
+
+    def __init__(self, loop: Loop, sock: socket.socket) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._number = sock.fileno()
+        self._count = 0
+        self._after: Callable[[], None] = _nothing
+
+    def heard(self, data: bytes) -> None:
+        """What arrived, outside of :meth:`drink`."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """The other side has closed, or is gone."""
+        raise NotImplementedError
+
+    def listen(self) -> None:
+        """Give :meth:`heard` what arrives, from now on."""
+        self._loop.watch(self._number, select.EPOLLIN, self._readable)
+
+    def say(self, data: bytes) -> None:
+        """Send something short."""
+        try:
+            sent = self._sock.send(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the end is heard, too
+        if sent != len(data):
+            raise RuntimeError("the other side does not read what is said")
+
+    def pour(self, amount: int, after: Callable[[], None]) -> None:
+        """Send ``amount`` bytes of bulk, hear nothing meanwhile, then listen again and call ``after``."""
+        self._count, self._after = amount, after
+        self._loop.watch(self._number, select.EPOLLOUT, self._writable)
+
+    def drink(self, amount: int, after: Callable[[], None]) -> None:
+        """Swallow exactly ``amount`` bytes, then listen again and call ``after``."""
+        self._count, self._after = amount, after
+        self._loop.watch(self._number, select.EPOLLIN, self._swallow)
+
+    def close(self) -> None:
+        """Close at once."""
+        self._loop.forget(self._number)
+        self._sock.close()
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(65536)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError:
+            data = b""
+        if data:
+            self.heard(data)
+        else:
+            self.ended()
+
+    def _writable(self) -> None:
+        try:
+            self._count -= self._sock.send(PAYLOAD[: self._count])
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return
+        except OSError:
+            self.ended()
+            return
+        self._go_on()
+
+    def _swallow(self) -> None:
+        try:
+            amount = self._sock.recv_into(_SCRATCH[: self._count])
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError:
+            amount = 0
+        if amount == 0:
+            self.ended()
+            return
+        self._count -= amount
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._count == 0:
+            after, self._after = self._after, _nothing
+            self.listen()
+            after()
+
+
+def accept_all(loop: Loop, listener: socket.socket, welcome: Callable[[socket.socket], Stream]) -> None:
+    """Call ``welcome`` with every client of a listening socket."""
+    listener.setblocking(False)
+
+    def accept() -> None:
+        for _ in range(64):
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            welcome(sock)
+
+    loop.watch(listener.fileno(), select.EPOLLIN, accept)
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,43 @@
+"""What a figure is worth nothing without: when, where, and of which versions."""
+
+import os
+import platform
+import re
+import ssl
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.benchmarks.proxies import GeomailProgram, NginxProgram
+
+
+def described(geomail: GeomailProgram, nginx: NginxProgram | None) -> dict[str, str]:
+    """Date, machine and versions, by what they are called."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "geomail": " ".join([geomail.version, *_commit()]),
+        "nginx": nginx.version if nginx else "not there",
+        "Python": platform.python_version(),
+        "gevent": version("gevent"),
+        "OpenSSL": ssl.OPENSSL_VERSION.split()[1],
+        "processors": f"{len(os.sched_getaffinity(0))} of {_model()}",
+        "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
+        "kernel": platform.release(),
+    }
+
+
+def _model() -> str:
+    found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def _commit() -> list[str]:
+    """The commit that the tree is at, with a + if something in it is newer."""
+    tree = Path(__file__).parents[2]
+    command = ["git", "-C", str(tree), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [f"({said.stdout.strip()})"]

@@ -1,0 +1,163 @@
+"""The benchmark still runs, and still reckons right; what it finds is nobody's business here."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.benchmarks import usage
+from tests.benchmarks.chart import drawn
+from tests.benchmarks.clients import Orders, Work
+from tests.benchmarks.drivers import ENVIRONMENT, shares
+from tests.benchmarks.results import Amounts, Chapter, Goal, Line, Report
+
+WORKLOADS = [
+    "imap",
+    "smtp",
+    "pop3",
+    "tls-full",
+    "tls-resumed",
+    "down-1",
+    "up-8",
+    "tls-up",
+    "ping",
+    "tls-idle",
+]
+MACHINE = dict.fromkeys(
+    ("date", "geomail", "nginx", "Python", "gevent", "OpenSSL", "processors", "kernel"), "<1>"
+)
+
+
+def benchmark(folder: Path, only: str) -> dict[str, Any]:
+    """What the command writes when it measures next to nothing."""
+    command = [sys.executable, "-m", "tests.benchmarks", "--turns=1", "--scale=0.0005"]
+    ran = subprocess.run(
+        [*command, f"--only={only}", f"--output={folder}"],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    found: dict[str, Any] = json.loads((folder / "benchmark.json").read_text())
+    assert found["failures"] == []
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_workloads_are_measured_on_each_proxy_that_is_there(tmp_path: Path) -> None:
+    found = benchmark(tmp_path, ",".join(WORKLOADS))
+
+    (chapter,) = found["chapters"]
+    assert [line["name"] for line in chapter["lines"]] == WORKLOADS
+    for line in chapter["lines"]:
+        assert {column: len(figure["runs"]) for column, figure in line["figures"].items()} == dict.fromkeys(
+            chapter["columns"], 1
+        )
+        assert (line["ratio"] is not None) == ("nginx" in chapter["columns"])
+    assert (tmp_path / "benchmark.svg").exists() == ("nginx" in chapter["columns"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["concurrency", "workers", "startup", "observability"])
+def test_the_other_tables_are_filled(name: str, tmp_path: Path) -> None:
+    (chapter,) = benchmark(tmp_path, name)["chapters"]
+
+    for line in chapter["lines"]:
+        assert set(line["figures"]) == set(chapter["columns"])
+        assert all(figure["median"] is not None for figure in line["figures"].values())
+
+
+def test_names_that_are_unknown_are_refused() -> None:
+    command = [sys.executable, "-m", "tests.benchmarks", "--only=imap,fax"]
+
+    ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert ran.returncode == 2
+    assert "fax" in ran.stderr
+
+
+def line(goal: Goal | None, nginx: list[float], geomail: list[float]) -> Line:
+    return Line("x", "x < y", "µs", "geomail", "nginx", goal, {"nginx": nginx, "geomail": geomail})
+
+
+@pytest.mark.parametrize(
+    ("goal", "nginx", "geomail", "reached"),
+    [
+        (Goal(1.25), [100, 100, 900], [125, 90, 200], True),
+        (Goal(1.25), [100, 100, 900], [126, 90, 200], False),
+        (Goal(1.8, at_least=True), [10], [18], True),
+        (Goal(1.8, at_least=True), [10], [17], False),
+        (Goal(1, "difference"), [10], [11], True),
+        (Goal(1, "difference"), [10], [11.5], False),
+        (Goal(0.5, "value"), [], [0.5], True),
+        (Goal(0.5, "value"), [], [0.6], False),
+        (Goal(1.25), [], [1], None),
+        (None, [1], [1], None),
+    ],
+)
+def test_goals_are_about_medians(
+    goal: Goal | None, nginx: list[float], geomail: list[float], reached: bool | None
+) -> None:
+    assert line(goal, nginx, geomail).reached is reached
+
+
+@pytest.mark.parametrize(
+    ("work", "held", "amount", "number", "expected"),
+    [
+        ("sessions", 0, 10, 3, [(0, 4), (0, 3), (0, 3)]),
+        ("sessions", 9, 10, 2, [(5, 5), (4, 5)]),
+        ("sessions", 0, 1, 4, [(0, 1)]),
+        ("round trips", 5, 100, 2, [(3, 100), (2, 100)]),
+        ("down", 1, 1000, 4, [(1, 1000)]),
+        ("nothing", 6, 0, 2, [(3, 0), (3, 0)]),
+    ],
+)
+def test_clients_share_the_work(
+    work: Work, held: int, amount: int, number: int, expected: list[tuple[int, int]]
+) -> None:
+    parts = shares(Orders("imap", 143, work, amount, held), number)
+
+    assert [(part.held, part.amount) for part in parts] == expected
+
+
+def test_cpu_and_memory_are_those_of_a_whole_tree() -> None:
+    burn = "n = b'x' * 50_000_000; x = sum(range(10_000_000)); input()"
+    with subprocess.Popen(
+        ["sh", "-c", '"$0" -c "$1"; :', sys.executable, burn], stdin=subprocess.PIPE
+    ) as shell:
+        assert shell.stdin is not None
+        deadline = time.monotonic() + 20
+        while usage.cpu(shell.pid) < 0.05 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        usage.settle(shell.pid)
+        spent, memory, pids = usage.cpu(shell.pid), usage.memory(shell.pid), usage.tree(shell.pid)
+        shell.stdin.write(b"\n")
+
+    assert len(pids) == 2
+    assert spent > 0.05
+    assert memory > 50_000_000
+    assert os.getpid() not in pids
+
+
+def test_the_chart_is_a_picture_of_every_ratio() -> None:
+    lines = [line(None, [2], [1]), line(None, [1], [4]), line(None, [], [4])]
+    report = Report(MACHINE, Amounts(), [Chapter("side-by-side", "", ["nginx", "geomail"], lines)], [], [])
+
+    texts = [
+        each.text for each in ElementTree.fromstring(drawn(report)).iter("{http://www.w3.org/2000/svg}text")
+    ]
+
+    assert texts.count("x < y") == 2
+    assert {"0.50", "4.00", "1.00 / 2.00 µs"} <= set(texts)
+
+
+def test_nothing_is_drawn_where_nothing_can_be_compared() -> None:
+    chapter = Chapter("side-by-side", "", ["geomail"], [line(None, [], [4])])
+
+    assert drawn(Report(MACHINE, Amounts(), [chapter], [], [])) == ""
