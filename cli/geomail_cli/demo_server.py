@@ -15,6 +15,7 @@ import mailbox
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -342,7 +343,9 @@ def _leave_orphaned(parent: int) -> None:
 
 
 def main() -> None:
-    """Serve until the parent process ends, or a signal comes."""
+    """Serve until the parent process ends, or TERM comes."""
+    for number in (signal.SIGINT, signal.SIGQUIT):  # a terminal sends these to all, and the parent minds them
+        signal.signal(number, signal.SIG_IGN)
     settings = json.loads(sys.stdin.readline())
     folder = Path(settings["folder"])
     mail = folder / "mail"

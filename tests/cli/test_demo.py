@@ -343,11 +343,13 @@ def test_a_signal_ends_it_all(tmp_path: Path, number: signal.Signals) -> None:
         ended(demo, processes)
 
 
-def test_ctrl_c_at_a_terminal_ends_it_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_keys_at_a_terminal_end_it_all(tmp_path: Path, number: signal.Signals) -> None:
     with started(tmp_path) as demo:
         processes = demo.processes()
-        for pid in processes:  # a terminal tells them all
-            os.kill(pid, signal.SIGINT)
+        for pid in 3 * [*processes]:  # a terminal tells them all, and some people are impatient
+            if pid in running(processes):
+                os.kill(pid, number)
 
         assert demo.process.wait(10) == 0
         ended(demo, processes)
