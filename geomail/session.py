@@ -19,6 +19,7 @@ from geomail.errors import (
     TooManyErrors,
 )
 from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
+from geomail.mask import concealed
 from geomail.net.relay import Relay
 from geomail.net.timing import TimeLimit
 from geomail.preface import preface
@@ -236,7 +237,8 @@ class Session:
         verdict = source.check(login, self._peer, self._service.protocol.name, attempt)
         self._auth_time = time.monotonic() - began
         if isinstance(verdict, Refused):
-            reason = verdict.reason or verdict.refusal.text.decode("utf-8", "replace")
+            told = verdict.reason or verdict.refusal.text.decode("utf-8", "replace")
+            reason = concealed(told, login.password)
             if self._traced is not None:
                 self._traced.note(f"the auth source refuses: {reason}")
             self._refused(reason, "auth")
@@ -297,8 +299,11 @@ class Session:
         except PeerTimeout as silence:
             silence.step = self._backend.step if self._backend else "connect"
             raise
+        except SessionError as error:
+            error.args = (concealed(str(error), login.password),)
+            raise
         for remark in backend.remarks:
-            self._remark(remark)
+            self._remark(concealed(remark, login.password))
         return answer
 
     def _leave_backend(self) -> None:

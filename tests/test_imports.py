@@ -74,7 +74,7 @@ RULES: dict[str, Rule] = {
     "backends": ASKED,
     "service": Rule(may=(), for_types=(*ALL_BELOW_SESSION, "tracing", "session")),
     "preface": Rule(may=ALL_BELOW_SESSION, for_types=("service",)),
-    "session": Rule(may=(*ALL_BELOW_SESSION, "tracing", "preface", "service"), outside=("gevent",)),
+    "session": Rule(may=(*ALL_BELOW_SESSION, "mask", "tracing", "preface", "service"), outside=("gevent",)),
     "mask": Rule(may=("conversation", "config.units"), never=frozenset(INPUT_OUTPUT)),
     "tracing": Rule(may=("conversation", "errors", "events", "mask", "selection")),
     "preview": Rule(may=(*ALL_BELOW_SESSION, "mask", "preview")),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geomail.mask import as_text, masking
+from geomail.mask import as_text, concealed, masking
 
 SECRET = 'q"uo\\te {3+} pä€'.encode()
 MASK = b"********"
@@ -103,3 +103,23 @@ def test_a_hostile_line_takes_no_time(piece: bytes) -> None:
 
 def test_text_cannot_steer_a_terminal() -> None:
     assert as_text("a\x1b[2J\u202e\xad\r\n".encode() + b"\xff") == r"a\x1b[2J\u202e\xad\r\n\xff"
+
+
+@pytest.mark.parametrize("secret", [b"correct-horse", b"abc", "päss-wörd".encode(), b"a+b/c==d"])
+def test_concealed_finds_what_a_mask_finds(secret: bytes) -> None:
+    encoded = [base64.b64encode(b"\0u\0" + secret), base64.b64encode(secret)]
+    for said in (secret, secret.upper(), secret.hex().encode(), *encoded):
+        text = f"NO {said.decode()} is wrong"
+        assert concealed(text, secret) == masking((secret,))(text.encode()).decode()
+        assert concealed(text, secret) != text
+
+
+def test_concealed_leaves_other_words_alone() -> None:
+    text = "a1 NO [AUTHENTICATIONFAILED] Authentication failed."
+    assert concealed(text, b"correct-horse") is text
+    assert concealed(text, b"") is text
+
+
+def test_concealed_hides_all_where_a_secret_is_dear_to_look_for() -> None:
+    assert concealed("NO " + "x" * 200, b"x" * 200) == "********"
+    assert concealed("NO such user", b"x" * 200) == "NO such user"

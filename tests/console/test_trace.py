@@ -182,6 +182,23 @@ def test_a_password_is_nowhere_whatever_the_backend_says(
     assert tells(PASSWORD, json.dumps(found)) == []
 
 
+def test_neither_the_log_nor_the_watchers_are_told_a_password_that_a_backend_says(
+    echoed: tuple[Path, int, Any], echoing: Echoing
+) -> None:
+    path, port, server = echoed
+    echoing.accepts = False
+    with Asker(path) as asker:
+        asker.tail()
+        for echo in ECHOES.values():
+            echoing.echo = echo
+            literal_login(port, "jane", PASSWORD)
+            told = asker.event("login.refused")
+            assert "********" in told["reason"]
+            assert tells(PASSWORD, json.dumps(told)) == []
+    assert len(re.findall(r"login refused .*\*{8}", server.log.text)) >= len(ECHOES)
+    assert tells(PASSWORD, server.log.text) == []
+
+
 def test_the_finder_of_passwords_finds_them() -> None:
     for name, echo in ECHOES.items():
         assert tells(PASSWORD, echo.format(**spellings(PASSWORD))), name
