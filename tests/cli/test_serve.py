@@ -44,6 +44,13 @@ class Front:
         with socket.socket() as probe:
             return probe.connect_ex((LOOPBACK, self.ports[protocol])) == 0
 
+    def falls_silent(self) -> bool:
+        """Whether soon no client can connect any more."""
+        deadline = time.monotonic() + SOON
+        while any(self.listens(protocol) for protocol in PROTOCOLS) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return not any(self.listens(protocol) for protocol in PROTOCOLS)
+
     def tell(self, number: signal.Signals) -> None:
         """Send a signal, as ``kill`` does."""
         self.geomail.process.send_signal(number)
@@ -122,17 +129,14 @@ def test_a_master_that_is_killed_takes_everything_with_it(front: Front) -> None:
     assert front.listens()
     front.tell(signal.SIGKILL)
     front.geomail.process.wait(SOON)
-    deadline = time.monotonic() + SOON
-    while front.listens() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not any(front.listens(protocol) for protocol in PROTOCOLS)
+    assert front.falls_silent()
 
 
 def test_quit_waits_for_the_last_session_and_lets_nobody_in(front: Front) -> None:
     with front.logged_in("imap") as client:
         front.tell(signal.SIGQUIT)
         front.geomail.log.wait_for("stopping when the last session has ended")
-        assert not any(front.listens(protocol) for protocol in PROTOCOLS)
+        assert front.falls_silent()
         assert not front.socket.exists()
         client.say("x CHECK")
         assert client.read_line() == b"x OK done\r\n"
