@@ -22,6 +22,10 @@ lint: environment  ## style and types
 demo: environment  ## the proxy in front of a sandbox mail server, with lines to try
 	$(VENV)/bin/geomail serve --demo
 
+.PHONY: man
+man: environment  ## the manual page of the configuration, from its options
+	$(VENV)/bin/python -m geomail.config.manual >man/man5/geomail.toml.5
+
 .PHONY: environment
 environment:  ## .venv, from requirements.lock
 	tests/environment.sh "$(PYTHON)" $(VENV)

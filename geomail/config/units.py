@@ -9,9 +9,18 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How values of a type are written, in the manual's words."""
+
+    form: str
+
 
 _WHOLE_UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _TIME_UNITS = {**_WHOLE_UNITS, "ms": 0.001}
@@ -177,14 +186,28 @@ def parse_choice(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-Flag = Annotated[bool, BeforeValidator(parse_flag)]
-Number = Annotated[int, BeforeValidator(parse_number)]
-Workers = Annotated[int, BeforeValidator(parse_workers)]
-Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_above_zero), PlainSerializer(format_size)]
-Time = Annotated[float, BeforeValidator(parse_time), PlainSerializer(format_time)]
+Flag = Annotated[bool, BeforeValidator(parse_flag), Written("on | off")]
+Number = Annotated[int, BeforeValidator(parse_number), Written("number")]
+Workers = Annotated[int, BeforeValidator(parse_workers), Written("number | auto")]
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    AfterValidator(_above_zero),
+    PlainSerializer(format_size),
+    Written("size"),
+]
+Time = Annotated[float, BeforeValidator(parse_time), PlainSerializer(format_time), Written("time")]
 Timeout = Annotated[
-    float, BeforeValidator(parse_time), AfterValidator(_above_zero), PlainSerializer(format_time)
+    float,
+    BeforeValidator(parse_time),
+    AfterValidator(_above_zero),
+    PlainSerializer(format_time),
+    Written("time"),
 ]
 Seconds = Annotated[
-    float, BeforeValidator(parse_seconds), AfterValidator(_above_zero), PlainSerializer(format_time)
+    float,
+    BeforeValidator(parse_seconds),
+    AfterValidator(_above_zero),
+    PlainSerializer(format_time),
+    Written("time"),
 ]

@@ -30,6 +30,7 @@ from geomail.config.address import (
 )
 from geomail.config.listen import Listen, parse_listen
 from geomail.config.units import (
+    Written,
     parse_choice,
     parse_size,
     parse_words,
@@ -282,11 +283,16 @@ _CHOICE = BeforeValidator(parse_choice)
 _WORDS = BeforeValidator(parse_words)
 _LABEL = PlainSerializer(_label)
 
-File = Annotated[str, AfterValidator(_file)]
-SocketPath = Annotated[str, AfterValidator(_socket_path)]
-FileMode = Annotated[int, BeforeValidator(_file_mode), PlainSerializer(_octal)]
-MetricsListen = Annotated[Address | None, BeforeValidator(_metrics_listen), PlainSerializer(_metrics_label)]
-LogTarget = Annotated[str, AfterValidator(_log_target)]
+File = Annotated[str, AfterValidator(_file), Written("file")]
+SocketPath = Annotated[str, AfterValidator(_socket_path), Written("file | off")]
+FileMode = Annotated[int, BeforeValidator(_file_mode), PlainSerializer(_octal), Written("mode")]
+MetricsListen = Annotated[
+    Address | None,
+    BeforeValidator(_metrics_listen),
+    PlainSerializer(_metrics_label),
+    Written("address | on | off"),
+]
+LogTarget = Annotated[str, AfterValidator(_log_target), Written("file | stderr | syslog")]
 LogFormat = Annotated[Literal["text", "json", "dovecot"], BeforeValidator(parse_choice)]
 LogLevel = Annotated[Literal["debug", "info", "notice", "warning", "error"], BeforeValidator(parse_choice)]
 LogFacility = Annotated[
@@ -296,25 +302,42 @@ LogFacility = Annotated[
     ],
     BeforeValidator(parse_choice),
 ]  # fmt: skip
-Files = Annotated[tuple[File, ...], BeforeValidator(_array)]
+Files = Annotated[tuple[File, ...], BeforeValidator(_array), Written("file ...")]
 PemFiles = Annotated[
-    tuple[Annotated[str, AfterValidator(_pem)], ...], BeforeValidator(_array), PlainSerializer(_masked_pem)
+    tuple[Annotated[str, AfterValidator(_pem)], ...],
+    BeforeValidator(_array),
+    PlainSerializer(_masked_pem),
+    Written("file ..."),
 ]
 Listens = Annotated[
     tuple[Annotated[Listen, BeforeValidator(_listen), PlainSerializer(_listen_words)], ...],
     BeforeValidator(_array),
+    Written("address ..."),
 ]
-BackendAddress = Annotated[Address, BeforeValidator(_backend_address), _LABEL]
-AuthHttpUrl = Annotated[AuthHttp, BeforeValidator(_auth_http), _LABEL]
-Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_headers), PlainSerializer(_masked)]
-Resolver = Annotated[NameServers, BeforeValidator(parse_resolver), _LABEL]
-Senders = Annotated[tuple[Annotated[str, AfterValidator(parse_sender)], ...], BeforeValidator(_array)]
-ConfCommands = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_conf_commands)]
-SessionCache = Annotated[str, BeforeValidator(_session_cache)]
-Name = Annotated[str, AfterValidator(_name)]
-ServerName = Annotated[str, AfterValidator(_server_name)]
-OwnName = Annotated[str, AfterValidator(_own_name)]
-Capabilities = Annotated[tuple[Annotated[str, AfterValidator(_capability)], ...], BeforeValidator(_texts)]
+BackendAddress = Annotated[Address, BeforeValidator(_backend_address), _LABEL, Written("address")]
+AuthHttpUrl = Annotated[AuthHttp, BeforeValidator(_auth_http), _LABEL, Written("URL")]
+Headers = Annotated[
+    tuple[tuple[str, str], ...],
+    BeforeValidator(_headers),
+    PlainSerializer(_masked),
+    Written("{ name = value ... }"),
+]
+Resolver = Annotated[NameServers, BeforeValidator(parse_resolver), _LABEL, Written("address ... | off")]
+Senders = Annotated[
+    tuple[Annotated[str, AfterValidator(parse_sender)], ...],
+    BeforeValidator(_array),
+    Written("address | network | unix: ..."),
+]
+ConfCommands = Annotated[
+    tuple[tuple[str, str], ...], BeforeValidator(_conf_commands), Written("{ name = value ... }")
+]
+SessionCache = Annotated[str, BeforeValidator(_session_cache), Written("off | none | cache ...")]
+Name = Annotated[str, AfterValidator(_name), Written("text")]
+ServerName = Annotated[str, AfterValidator(_server_name), Written("name")]
+OwnName = Annotated[str, AfterValidator(_own_name), Written("name")]
+Capabilities = Annotated[
+    tuple[Annotated[str, AfterValidator(_capability)], ...], BeforeValidator(_texts), Written("text ...")
+]
 SmtpMethods = Annotated[tuple[Literal["plain", "login", "cram-md5", "external", "none"], ...], _WORDS]
 ImapMethods = Annotated[tuple[Literal["plain", "login", "cram-md5", "external"], ...], _WORDS]
 Pop3Methods = Annotated[tuple[Literal["plain", "apop", "cram-md5", "external"], ...], _WORDS]
@@ -329,4 +352,4 @@ StartTls = Annotated[Literal["off", "on", "only"], _CHOICE]
 Xclient = Annotated[Literal["on", "off", "auto"], _CHOICE]
 ProxyProtocol = Annotated[Literal["off", "on", "v2"], _CHOICE]
 BackendTls = Annotated[Literal["off", "implicit", "starttls"], _CHOICE]
-Domains = Annotated[dict[str, str], AfterValidator(_domains)]
+Domains = Annotated[dict[str, str], AfterValidator(_domains), Written("{ domain = backend ... }")]

@@ -1,0 +1,54 @@
+"""The manual page of the configuration tells of all options, and of what they are."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from geomail.config.manual import manual
+from geomail.config.schema import TABLES, keys_of
+
+PAGE = Path(__file__).parents[2] / "man" / "man5" / "geomail.toml.5"
+
+
+def test_the_page_is_what_the_models_make_it() -> None:
+    assert PAGE.read_text() == manual(), "make man"
+
+
+def items() -> dict[str, str]:
+    """What stands behind each key."""
+    parts = re.split(r"^\.It Cm (\w+) No = Ar ", manual(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_key_is_told_with_its_type_and_meaning() -> None:
+    tables = {"log", "control", "metrics", "mail", "backends", "server", "passthrough"}
+    keys = {key for table in TABLES.values() for key in keys_of(table)} - tables
+
+    assert set(items()) == keys
+    assert all(len(text.splitlines()) >= 2 for text in items().values())
+
+
+@pytest.mark.parametrize(
+    ("key", "form", "told"),
+    [
+        ("timeout", "time", "Default:\n.Ql \\(dq1m\\(dq ."),
+        ("xclient", "on | off | auto", "Default:\n.Ql \\(dqon\\(dq ."),
+        (
+            "smtp_auth",
+            "plain | login | cram-md5 | external | none ...",
+            ".Ql [\\(dqplain\\(dq, \\(dqlogin\\(dq] .",
+        ),
+        ("max_errors", "number", "Default:\n.Ql 5 ."),
+        ("ssl_session_tickets", "on | off", "Default:\n.Ql true ."),
+        ("imap_client_buffer", "size", "Default: one memory page."),
+        ("protocol", "smtp | imap | pop3", "default: by the first listen port that is known."),
+        ("listen", "address ...", "Where clients connect"),
+        ("ssl_crl", "file", "Revocation lists"),
+    ],
+)
+def test_what_is_told_of_a_key(key: str, form: str, told: str) -> None:
+    first, _, rest = items()[key].partition("\n")
+
+    assert first == form
+    assert told in rest
