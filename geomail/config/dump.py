@@ -36,6 +36,7 @@ def toml_value(value: object) -> str:
     """A value as TOML writes it."""
     return str(_ENCODER.dump_value(value))
 
+
 def dump(config: Config, source: Source) -> str:
     """The effective configuration, as a file that means the same but for its secrets.
 
