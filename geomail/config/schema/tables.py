@@ -159,7 +159,7 @@ class Process(Table):
 class Logging(Table):
     """The table ``[log]``: where and how the log is written."""
 
-    target: LogTarget = Field("stderr", description="stderr, syslog, or the path of a file")
+    target: LogTarget = Field("stderr", description="stderr, syslog, syslog:SOCKET, or the path of a file")
     format: LogFormat = Field(
         "text", description="text, json, or dovecot (for the log filters made for Dovecot)"
     )
