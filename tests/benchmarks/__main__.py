@@ -32,7 +32,7 @@ SUBJECTS: dict[str, type[Subject]] = {
 }
 #: What --only takes.
 NAMES = [*SUBJECTS, *(workload.name for workload in WORKLOADS)]
-_QUICK_SCALE = 0.1
+_QUICK_SCALE, _QUICK_SECONDS = 0.1, 50.0
 
 
 def bench(
@@ -59,7 +59,7 @@ def bench(
     amounts = Amounts(1 if quick else turns, _QUICK_SCALE if quick else scale, _chosen(only))
     console = Console(stderr=True, highlight=False)
     try:
-        found = measure(console, amounts, minutes * 60)
+        found = measure(console, amounts, _QUICK_SECONDS if quick else minutes * 60)
     except (pytest.skip.Exception, pytest.fail.Exception) as lack:
         typer.echo(f"this machine cannot measure: {lack}", err=True)
         raise typer.Exit(1) from None
@@ -72,6 +72,7 @@ def bench(
 
 def measure(console: Console, amounts: Amounts, seconds: float) -> Report:
     """Make all measurements that ``amounts`` asks for and that begin within ``seconds``."""
+    deadline = time.monotonic() + seconds
     geomail, nginx, notes = GeomailProgram([str(COMMAND)]), None, []
     try:
         nginx = NginxProgram()
@@ -85,14 +86,14 @@ def measure(console: Console, amounts: Amounts, seconds: float) -> Report:
         wanted = [subject for name, subject in SUBJECTS.items() if amounts.wants(*members(name))]
         subjects = [subject(stand, amounts) for subject in wanted]
         steps = sorted((step for each in subjects for step in each.steps()), key=lambda step: step.turn)
-        failures = _make(steps, console, seconds, stand.notes)
+        failures = _make(steps, console, deadline, stand.notes)
     chapters = [subject.chapter for subject in subjects]
     return Report(described(geomail, nginx), amounts, chapters, stand.notes, failures)
 
 
-def _make(steps: list[Step], console: Console, seconds: float, notes: list[str]) -> list[str]:
+def _make(steps: list[Step], console: Console, deadline: float, notes: list[str]) -> list[str]:
     """Make the steps; returns what went wrong."""
-    failures, deadline = [], time.monotonic() + seconds
+    failures = []
     with screen.progress(console, len(steps)) as tell:
         for number, step in enumerate(steps):
             if time.monotonic() > deadline:

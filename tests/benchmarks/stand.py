@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 from tests.benchmarks import usage
 from tests.benchmarks.clients import Done, Orders
 from tests.benchmarks.drivers import ENVIRONMENT, Drivers
@@ -50,7 +52,10 @@ class Stand:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._running.close()
+        try:
+            self._running.close()
+        except pytest.fail.Exception as failure:  # it did not end; what was measured is not lost for that
+            self.notes.append(str(failure))
 
     @property
     def programs(self) -> list[NginxProgram | GeomailProgram]:
