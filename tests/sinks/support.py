@@ -1,7 +1,10 @@
 """Events as sessions emit them, with names and reasons of a test's choice."""
 
+from typing import TypeVar
+
 from geomail.events import Event, LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
 
+E = TypeVar("E", bound=Event)
 WHEN = 1_700_000_000.5
 STAMP = "2023-11-14T22:13:20.500Z"
 SESSION, SERVER, CLIENT, BACKEND = "c0ffee-1", "0.0.0.0:143", "192.0.2.7", "192.0.2.1:143 (main)"
@@ -12,8 +15,15 @@ def opened() -> SessionOpened:
     return SessionOpened(*COMMON)
 
 
-def started(user: str) -> RelayStarted:
-    return RelayStarted(*COMMON, user, "plain", BACKEND, 0.0011, 0.0022, 0.0033)
+def started(user: str, **differing: object) -> RelayStarted:
+    """A login, unless told otherwise at the usual backend in the usual times."""
+    return _changed(RelayStarted(*COMMON, user, "plain", BACKEND, 0.0011, 0.0022, 0.0033), differing)
+
+
+def _changed(event: E, differing: dict[str, object]) -> E:
+    for name, value in differing.items():
+        setattr(event, name, value)
+    return event
 
 
 def refused(user: str, reason: str = "no such user", by: str = "auth") -> LoginRefused:
@@ -48,9 +58,7 @@ def closed(user: str = "", reason: str = "", **differing: object) -> SessionClos
         bytes_in=100,
         bytes_out=2000,
     )
-    for name, value in differing.items():
-        setattr(event, name, value)
-    return event
+    return _changed(event, differing)
 
 
 def every_kind(user: str, text: str) -> dict[str, Event]:

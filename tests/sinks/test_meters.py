@@ -9,8 +9,20 @@ from geomail.sinks import meters
 from geomail.sinks.meters import BOUNDS, Meters
 from tests.sinks.support import BACKEND, closed, refused, started
 
-FAILED = {"relayed": False, "outcome": "auth_error", "side": "auth", "connect_time": None, "login_time": None}
-QUIET = {"relayed": False, "method": "", "auth_time": None, "connect_time": None, "login_time": None}
+FAILED: dict[str, Any] = {
+    "relayed": False,
+    "outcome": "auth_error",
+    "side": "auth",
+    "connect_time": None,
+    "login_time": None,
+}
+QUIET: dict[str, Any] = {
+    "relayed": False,
+    "method": "",
+    "auth_time": None,
+    "connect_time": None,
+    "login_time": None,
+}
 
 
 def counted(*events: Any) -> dict[str, dict[str, dict[str, int]]]:
@@ -44,8 +56,7 @@ def test_every_login_is_counted_once(events: list[Any], logins: dict[str, int]) 
     ("seconds", "bucket"), [(0.0, 0), (0.001, 0), (0.0011, 1), (30.0, 13), (30.1, 14), (1e6, 14)]
 )
 def test_a_time_is_under_the_first_bound_that_it_does_not_exceed(seconds: float, bucket: int) -> None:
-    event = started("u")
-    event.auth_time = seconds
+    event = started("u", auth_time=seconds)
     assert counted(event)["auth"] == {"imap": {str(bucket): 1, "us": int(seconds * 1e6)}}
     assert len(BOUNDS["auth"]) == 14
 
@@ -81,9 +92,7 @@ def test_only_what_changed_is_told_and_all_of_it_to_who_asks_for_everything() ->
 
 def test_backends_beyond_a_number_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meters, "MOST_BACKENDS", 3)
-    events = [started("u") for _ in range(6)]
-    for number, event in enumerate(events):
-        event.backend = f"192.0.2.{number}:143"
+    events = [started("u", backend=f"192.0.2.{number}:143") for number in range(6)]
     assert len(counted(*events)["connect"]) == 4
     assert counted(*events)["connect"]["others"]["us"] == 3 * 2200
 
