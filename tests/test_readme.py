@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from geomail.config.load import inspect
 from geomail_cli.main import app
 from tests.servers.accounts import ALICE
 from tests.servers.certificates import Certificates
@@ -72,6 +73,13 @@ def test_its_configuration_works_in_front_of_postfix_and_dovecot(
     pop3.pass_(ALICE.password)
     assert delivered(retrieved(pop3)) == text
     pop3.quit()
+
+
+def test_its_configuration_has_no_problem(tmp_path: Path) -> None:
+    [text] = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    file = tmp_path / "geomail.toml"
+    file.write_text(text)
+    assert [str(problem) for problem in inspect(file).problems] == []
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)|`(samples/[^`]+)`", README))))
