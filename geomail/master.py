@@ -27,6 +27,7 @@ from gevent import monkey
 
 from geomail.console.keeper import ControlSocket, Keeper, open_control
 from geomail.errors import GeomailError
+from geomail.limits import allow_open_files
 from geomail.listeners import close_vanished, open_listeners
 from geomail.names import without_names
 from geomail.worker import Listener, Worker
@@ -114,6 +115,7 @@ class Master:
         Raises CannotStart and ConfigError at the start, Abandoned at the end.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        allow_open_files()
         self._current = self._open(None)
         self._keeper.use(self._current.control, self._current.measures)
         self._announce(self._current)

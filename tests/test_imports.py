@@ -84,6 +84,7 @@ RULES: dict[str, Rule] = {
     "sinks": Rule(may=("events", "errors", "config.schema", "jsonlines", "sinks"), outside=("gevent",)),
     "names": Rule(may=("errors", "config"), never=frozenset({"gevent", "socket"})),
     "listeners": Rule(may=("",)),
+    "limits": Rule(may=()),
     "console": Rule(
         may=(
             "events",
