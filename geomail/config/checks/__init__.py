@@ -1,0 +1,36 @@
+"""What no single option can tell: contradictions, and what is legal but unwise.
+
+``subject``    a server under examination
+``servers``    contradictions in one server
+``tls``        the same of its TLS
+``addresses``  what servers take from each other
+``routes``     backends, and the ways to them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from geomail.config.checks import servers, tls
+from geomail.config.checks.addresses import public_metrics, repeated_words, taken_addresses
+from geomail.config.checks.routes import backend_problems, broken_routes
+from geomail.config.checks.subject import Subject
+from geomail.config.schema import Config
+from geomail.config.source import Source
+from geomail.errors import Problem
+
+
+def check(config: Config, source: Source) -> Iterator[Problem]:
+    """Everything that is wrong or unwise beyond single values."""
+    if not config.servers and source.is_sound(("mail", "server")):
+        yield source.problem((), "no [[mail.server]] is defined: there is nothing to serve")
+    for index, server in enumerate(config.servers):
+        subject = Subject(server, index, source, config)
+        yield from servers.CHECKS.problems(subject)
+        yield from tls.CHECKS.problems(subject)
+    yield from taken_addresses(config, source)
+    yield from repeated_words(config, source)
+    yield from public_metrics(config, source)
+    yield from broken_routes(config, source)
+    for name, table in config.backends.items():
+        yield from backend_problems(name, table, source)

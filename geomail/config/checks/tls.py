@@ -1,0 +1,62 @@
+"""What contradicts itself or is unwise in the TLS of one server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from geomail.config.checks.subject import Checks, Subject
+from geomail.config.units import quoted
+from geomail.errors import Problem
+
+CHECKS = Checks()
+
+
+@CHECKS.reads("listen", "starttls", "ssl_certificate", "ssl_certificate_key")
+def _has_certificates(subject: Subject) -> Iterator[Problem]:
+    server = subject.server
+    secured = [listen.label for listen in server.listen if listen.ssl]
+    if secured:
+        cause = f'listen = "{secured[0]} ssl"'
+    elif server.starttls != "off":
+        cause = f'starttls = "{server.starttls}"'
+    else:
+        return
+    certificates, keys = server.ssl_certificate, server.ssl_certificate_key
+    if not certificates:
+        yield subject.error("ssl_certificate", f"no ssl_certificate is defined, which {cause} needs")
+    for certificate in certificates[len(keys) :]:
+        yield subject.error(
+            "ssl_certificate_key",
+            f"no ssl_certificate_key is defined for the certificate {quoted(certificate)}",
+        )
+    if certificates and len(keys) > len(certificates):
+        yield subject.error(
+            "ssl_certificate_key", "more keys than certificates: each key belongs to one, in order"
+        )
+
+
+@CHECKS.reads("ssl_protocols")
+def _has_current_tls(subject: Subject) -> Iterator[Problem]:
+    names = subject.server.ssl_protocols
+    gone = [name for name in names if name in ("SSLv2", "SSLv3")]
+    old = [name for name in names if name in ("TLSv1", "TLSv1.1")]
+    if len(gone) == len(names):
+        yield subject.error("ssl_protocols", f"OpenSSL has no {' and no '.join(gone)} any more; add TLSv1.2")
+    elif gone:
+        yield subject.warning("ssl_protocols", f"{' and '.join(gone)}: no effect, OpenSSL has it no more")
+    if old:
+        yield subject.warning(
+            "ssl_protocols", f"{' and '.join(old)} can be broken by attackers; TLSv1.2 is the least"
+        )
+
+
+@CHECKS.reads("listen", "starttls", "ssl_verify_client", "ssl_client_certificate", "ssl_trusted_certificate")
+def _can_verify_clients(subject: Subject) -> Iterator[Problem]:
+    server = subject.server
+    with_ca = server.ssl_client_certificate or server.ssl_trusted_certificate
+    if server.has_tls and server.ssl_verify_client in ("on", "optional") and not with_ca:
+        yield subject.error(
+            "ssl_verify_client",
+            f'ssl_verify_client = "{server.ssl_verify_client}" needs ssl_client_certificate or '
+            "ssl_trusted_certificate: no CA is known that clients' certificates could be of",
+        )
