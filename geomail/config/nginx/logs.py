@@ -16,6 +16,7 @@ _LEVELS = {
     "warn": "warning",
     **dict.fromkeys(("error", "crit", "alert", "emerg"), "error"),
 }
+_SYSLOG = "/dev/log"
 Tell = Callable[[Statement, str], None]
 
 
@@ -61,6 +62,8 @@ def _target(word: str, prefix: Path) -> tuple[str, dict[str, str]]:
     if not word.startswith("syslog:"):
         return str(prefix / word), {}
     settings = dict(part.partition("=")[::2] for part in word.removeprefix("syslog:").split(","))
-    if not settings.get("server", "").startswith("unix:"):
+    server, facility = settings.get("server", ""), settings.get("facility", "local7")
+    if not server.startswith("unix:"):
         return "", {}
-    return "syslog", {"facility": settings.get("facility", "local7")}
+    path = server.removeprefix("unix:")
+    return "syslog" if path == _SYSLOG else f"syslog:{path}", {"facility": facility}

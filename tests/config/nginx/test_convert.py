@@ -248,6 +248,7 @@ LOGS = [
     ("error_log e debug_mail debug;", "FOLDER/e", "debug", ""),
     ("error_log stderr notice;", "stderr", "notice", ""),
     ("error_log syslog:server=unix:/dev/log,facility=local3 info;", "syslog", "info", ""),
+    ("error_log syslog:server=unix:/run/log info;", "syslog:/run/log", "info", ""),
     ("error_log syslog:server=192.0.2.1 info;", "stderr", "info", "cannot log to"),
     ("error_log memory:32m debug;", "stderr", "info", "cannot log to"),
     ("error_log a info; error_log b;", "FOLDER/a", "info", "geomail has one log"),
