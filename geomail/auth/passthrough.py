@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from geomail.protocols.base import Login, Peer
 
 #: To the client, a user without a route is a user with a wrong password.
-_UNKNOWN_USER = Refused(Refusal(neutral=True), wait=0.0, close=False)
+_UNKNOWN_USER = Refused(
+    Refusal(neutral=True), wait=0.0, close=False, reason="no route leads to a backend of this protocol"
+)
 _UNKNOWN_DOMAIN = Refused(
     Refusal(text=b"Bad destination system address", code=b"550 5.1.2"), wait=0.0, close=False
 )
@@ -33,22 +35,29 @@ class PassthroughSource(Source):
     def __init__(self, routes: Passthrough, backends: Backends) -> None:
         self._users = _endpoints(routes.users, backends)
         self._domains = _endpoints(routes.domains, backends)
-        named = _endpoints({"": routes.default} if routes.default else {}, backends)
-        self._default = named.get(b"")
+        self._default = _endpoint(routes.default, backends) if routes.default else None
 
     def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
         if login.method == "none":
             backend = self._by_domain(domain_of(recipient(login.rcpt)))
             return Accepted(backend, login.user, None) if backend else _UNKNOWN_DOMAIN
-        backend = self._users.get(login.user) or self._by_domain(domain_of(login.user))
+        if login.user in self._users:
+            backend = self._users[login.user]
+        else:
+            backend = self._by_domain(domain_of(login.user))
         return Accepted(backend, login.user, login.password) if backend else _UNKNOWN_USER
 
     def _by_domain(self, domain: bytes) -> Endpoint | None:
         return self._domains.get(domain, self._default)
 
 
-def _endpoints(routes: dict[str, str], backends: Backends) -> dict[bytes, Endpoint]:
-    return {key.encode(): backends.named(name) for key, name in routes.items() if backends.speaks(name)}
+def _endpoints(routes: dict[str, str], backends: Backends) -> dict[bytes, Endpoint | None]:
+    return {key.encode(): _endpoint(name, backends) for key, name in routes.items()}
+
+
+def _endpoint(name: str, backends: Backends) -> Endpoint | None:
+    """The backend of a route; None where it does not speak the protocol: no other gets these passwords."""
+    return backends.named(name) if backends.speaks(name) else None
 
 
 def recipient(command: bytes) -> bytes:

@@ -17,6 +17,10 @@ ROUTES = {
     "users": {"boss@example.org": "one", "postmaster": "six"},
 }
 
+NO_ROUTE = Refused(
+    Refusal(neutral=True), wait=0.0, close=False, reason="no route leads to a backend of this protocol"
+)
+
 
 def verdict(login: Login, protocol: str = "imap", **routes: object) -> Verdict:
     return source(protocol, auth="passthrough", routes={**ROUTES, **routes}).check(login, peer(), protocol, 1)
@@ -51,9 +55,7 @@ def test_a_user_goes_to_the_backend_of_the_user_the_domain_or_the_default(user: 
 
 @pytest.mark.parametrize("protocol", ["smtp", "imap", "pop3"])
 def test_a_user_without_a_route_looks_like_a_wrong_password(protocol: str) -> None:
-    assert verdict(Login("plain", b"ann@elsewhere", b"x"), protocol) == Refused(
-        Refusal(neutral=True), wait=0.0, close=False
-    )
+    assert verdict(Login("plain", b"ann@elsewhere", b"x"), protocol) == NO_ROUTE
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,21 @@ def test_a_backend_has_an_address_for_each_protocol_or_none(protocol: ProtocolNa
     given = asked.check(Login("plain", b"u", b"p"), peer(), protocol, 1)
 
     if port is None:
-        assert given == Refused(Refusal(neutral=True), wait=0.0, close=False)
+        assert given == NO_ROUTE
     else:
         assert isinstance(given, Accepted)
         assert (given.backend.port, given.backend.name) == (port, "b")
+
+
+@pytest.mark.parametrize("user", [b"ann@example.org", b"boss@example.net"])
+def test_a_password_goes_to_no_other_backend_than_that_of_its_route(user: bytes) -> None:
+    smtp_alone = Backend.model_validate({"name": "smtp", "smtp": "10.0.0.1:587"})
+    other = Backend.model_validate({"name": "other", "address": "10.0.0.2:143"})
+    routes = Passthrough(
+        default="other",
+        domains={"example.org": "smtp", "example.net": "other"},
+        users={"boss@example.net": "smtp"},
+    )
+    asked = PassthroughSource(routes, Backends({"smtp": smtp_alone, "other": other}, "imap"))
+
+    assert asked.check(Login("plain", user, b"secret"), peer(), "imap", 1) == NO_ROUTE
