@@ -256,6 +256,10 @@ def test_a_wildcard_and_an_address_may_share_a_port(
     assert said(found) == []
 
 
+def test_where_nobody_logs_in_there_are_no_passwords_to_protect(inspect_text: Inspect) -> None:
+    assert said(inspect_text(listening('listen = "0.0.0.0:25"', 'smtp_auth = "none"'))) == []
+
+
 UNWISE = {
     "passwords in clear": (
         listening('listen = ["0.0.0.0:143", "127.0.0.1:1143", "[::]:143"]'),

@@ -116,6 +116,8 @@ def _protects_passwords(subject: Subject) -> Iterator[Problem]:
     server = subject.server
     if server.starttls == "only" or ("none" in subject.methods and server.starttls == "on"):
         return
+    if subject.methods == ("none",):  # mail from anybody: nobody is invited to log in
+        return
     open_to_all = [
         listen.label
         for given in server.listen
