@@ -187,7 +187,10 @@ class HttpSource(Source):
         try:
             return self._backends.named(name.decode())
         except (KeyError, UnicodeDecodeError):
-            text = f"{self._name} sent invalid backend {_shown(name)}: there is no such table in [backends]"
+            text = (
+                f"{self._name} sent invalid backend {_shown(name)}: there is no such table in [backends]"
+                " with an address for this protocol"
+            )
         raise AuthUnavailable(text)
 
     def _backend_at(self, address: bytes, port: bytes) -> Endpoint:
