@@ -218,7 +218,9 @@ class Session:
                 self._traced.learn(login.password)
             admitted = self._admit(login, attempt)
             if not isinstance(admitted, Refused):
-                frontend.accept(admitted)
+                silence = "client does not read its welcome"
+                with TimeLimit(self._server.timeout, blame="client", private=silence):
+                    frontend.accept(admitted)
                 self._copy_both_ways()
                 return
             login = self._refuse(frontend, admitted, attempt)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import toml
+from gevent.server import StreamServer
 
 from tests.e2e.clients import connected, plain
 from tests.e2e.proxy import PROTOCOLS, Protocol
@@ -58,6 +59,9 @@ def front(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) 
     with ExitStack() as running:
         backends = running.enter_context(small_servers())
         running.enter_context(listening(auth))
+        verbose = StreamServer((LOOPBACK, 0), welcome_at_length)
+        verbose.start()
+        running.callback(verbose.stop)
         dns = running.enter_context(socket.socket(type=socket.SOCK_DGRAM))
         dns.bind((LOOPBACK, 0))  # it hears, and never answers
         servers: list[dict[str, Any]] = [
@@ -66,6 +70,7 @@ def front(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) 
             {"name": "proxied", "protocol": "imap"},
             {"name": "proxied ssl", "protocol": "imap"},
             {"name": "few", "protocol": "imap", "max_login_attempts": 3},
+            {"name": "verbose sndbuf=4k", "protocol": "imap"},
             {"name": "slow", "protocol": "imap", "auth": "http"},
             {
                 "name": "named ssl",
@@ -78,7 +83,7 @@ def front(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) 
         ports = {server["name"]: free_port() for server in servers}
         for server in servers:
             words = server["name"].split()
-            flags = [word for word in ("ssl", "proxied") if word in words]
+            flags = [word for word in ("ssl", "proxied", "sndbuf=4k") if word in words]
             listen = [f"{LOOPBACK}:{ports[server['name']]}", *flags]
             server["listen"] = " ".join(listen).replace("proxied", "proxy_protocol")
             server.setdefault("auth", "passthrough")
@@ -92,8 +97,11 @@ def front(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) 
                     "ssl_certificate_key": str(certificates.server.key),
                     "server": servers,
                 },
-                "auth": {"passthrough": {"default": "small"}},
-                "backends": {"small": {name: f"{LOOPBACK}:{port}" for name, port in backends.items()}},
+                "auth": {"passthrough": {"default": "small", "users": {"verbose": "verbose"}}},
+                "backends": {
+                    "small": {name: f"{LOOPBACK}:{port}" for name, port in backends.items()},
+                    "verbose": {"address": f"{LOOPBACK}:{verbose.server_port}"},
+                },
             }
         )
         geomail = running.enter_context(serving(text, tmp_path_factory.mktemp("hostile")))
@@ -111,6 +119,18 @@ def ends_after(sock: socket.socket, began: float) -> float:
     while sock.recv(4096):
         pass
     return time.monotonic() - began
+
+
+def welcome_at_length(sock: socket.socket, _: object) -> None:
+    """A backend whose answer to a login is as long as geomail takes it."""
+    with sock, sock.makefile("rb") as stream:
+        sock.sendall(b"* OK hello\r\n")
+        tag = stream.readline().split()[0]
+        for _ in range(2):
+            sock.sendall(b"+ go on\r\n")
+            stream.readline()
+        sock.sendall(100 * (b"* CAPABILITY " + b"x" * 600 + b"\r\n") + tag + b" OK in\r\n")
+        stream.read()
 
 
 class Eager:
@@ -208,6 +228,15 @@ def test_a_slow_auth_service_and_the_wait_cost_the_client_none_of_its_time(front
         time.sleep(0.5 * TIMEOUT)
         client.noop()
         client.quit()
+
+
+def test_a_client_that_does_not_read_its_welcome_is_given_up(front: Front) -> None:
+    before = front.geomail.log.end
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        sock.connect((LOOPBACK, front.ports["verbose sndbuf=4k"]))
+        sock.sendall(b"a LOGIN verbose secret\r\n")
+        front.geomail.log.wait_for("session timeout .*user=verbose .*does not read its welcome", after=before)
 
 
 # -- bytes that come at once, or one at a time --------------------------------------------------------
