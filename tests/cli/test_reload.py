@@ -43,10 +43,19 @@ def test_a_server_that_ends_meanwhile(own: Running) -> None:
     command: list[str | Path] = [COMMAND, "reload", "-c", own.file]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
     try:
-        time.sleep(1.5)  # it has asked, and waits
+        deadline = time.monotonic() + 10
+        while not _is_connected(own.path) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)  # it has asked, and waits
         os.kill(console, signal.SIGKILL)
         _, said = process.communicate(timeout=10)
     finally:
         os.kill(own.master, signal.SIGCONT)
     assert process.returncode == 69
     assert "closed the connection" in said
+
+
+def _is_connected(path: Path) -> bool:
+    """Whether somebody holds a connection to this Unix socket."""
+    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    return any(row[-1] == str(path) and row[5] == "03" for row in rows)
