@@ -6,7 +6,7 @@ PYTHON = $(firstword $(INTERPRETERS))
 
 .PHONY: test
 test: lint servers  ## every check and test, on every supported Python that is found
-	$(VENV)/bin/pytest
+	tests/twice.sh $(VENV)/bin/pytest
 	tests/other_interpreters.sh $(filter-out $(PYTHON),$(INTERPRETERS))
 
 .PHONY: bench

@@ -8,5 +8,5 @@ for python; do
     folder=.venv-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     tests/environment.sh "$python" "$folder"
     echo "tests: $("$python" -V)"
-    "$folder/bin/pytest" --quiet -m "not slow"
+    tests/twice.sh "$folder/bin/pytest" --quiet -m "not slow"
 done
