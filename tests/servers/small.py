@@ -13,7 +13,7 @@ Serve = Callable[[socket.socket], None]
 
 
 def _imap(sock: socket.socket) -> None:
-    """``SAY base64`` makes it send just these bytes, ``NOOP`` answers, ``HEAR`` is taken in silence."""
+    """``SAY base64`` makes it send just these bytes, ``MUCH n`` so many empty lines, ``HEAR`` nothing."""
     sock.sendall(b"* OK ready\r\n")
     lines = sock.makefile("rb")
     for line in lines:
@@ -21,6 +21,8 @@ def _imap(sock: socket.socket) -> None:
         command = command.upper()
         if command == b"SAY":
             sock.sendall(base64.b64decode(arguments[0]))
+        elif command == b"MUCH":
+            sock.sendall(b"\n" * int(arguments[0]))
         elif command == b"LOGIN":
             name = _literal(sock, lines, arguments[0])
             _literal(sock, lines, arguments[-1])
