@@ -73,9 +73,7 @@ def front(tmp_path: Path) -> Iterator[Front]:
     with small_servers() as backends:
         ports: dict[Protocol, int] = {protocol: free_port() for protocol in PROTOCOLS}
         path = tmp_path / "smtp.sock"
-        servers = [
-            {"protocol": protocol, "listen": f"{LOOPBACK}:{port}"} for protocol, port in ports.items()
-        ]
+        servers = [{"protocol": protocol, "listen": f"{LOOPBACK}:{port}"} for protocol, port in ports.items()]
         servers.append({"protocol": "smtp", "listen": f"unix:{path}"})
         text = toml.dumps(
             {
