@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config
+    from geomail.sinks.log import Log
 
 
 def serve(
@@ -55,7 +57,7 @@ def _run(file: Path, companion: int | None = None) -> None:
 
     log = Log()
     try:
-        Master(file, _checked, log, companion).run()
+        Master(file, partial(_checked, log), log, companion).run()
     except ConfigError as error:
         for problem in error.problems:
             render.show_problem(render.stderr(), problem)
@@ -66,8 +68,11 @@ def _run(file: Path, companion: int | None = None) -> None:
     log.say("notice", "stopped")
 
 
-def _checked(path: Path) -> Config:
-    """The configuration, if both stages of checking find no error; raises ConfigError with all of them."""
+def _checked(log: Log, path: Path) -> Config:
+    """The configuration, if both stages of checking find no error; raises ConfigError with all of them.
+
+    What is legal but unwise is logged.
+    """
     from geomail.config.load import in_order, inspect
     from geomail.config.probe import probe_files
     from geomail.errors import ConfigError
@@ -76,4 +81,6 @@ def _checked(path: Path) -> Config:
     problems = in_order([*found.problems, *probe_files(found)])
     if found.config is None or any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
+    for unwise in problems:
+        log.say("warning", f"{unwise.file}:{unwise.line}: {unwise.key}: {unwise.text}")
     return found.config

@@ -275,6 +275,14 @@ ssl_certificate = "missing.crt"
     assert not (tmp_path / "imap").exists()
 
 
+def test_what_is_unwise_is_logged_and_stops_nothing(tmp_path: Path) -> None:
+    text = sound(tmp_path, free_port()).replace("[mail]", "[mail]\nmax_errors = 0")
+    geomail = Geomail(text, tmp_path)
+    geomail.log.wait_for(r" warning \S+/geomail\.toml:\d+: mail\.max_errors: 0 is no absence of a limit")
+    geomail.log.wait_for("started 1 worker")
+    assert geomail.stop() == 0
+
+
 def test_a_port_in_use_is_named_and_nothing_started(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))
