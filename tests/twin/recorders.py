@@ -80,7 +80,7 @@ class AuthRecorder(Recorder):
 
 
 class BackendRecorder(Recorder):
-    """Says what ``script`` tells: ``<`` and a line to say, ``>`` to wait for one.
+    """Says what ``script`` tells: ``<`` and a line to say, ``>`` to wait for one, ``~`` and seconds to pause.
 
     What is heard after the script's end is kept, and answered with nothing.
     """
@@ -100,7 +100,9 @@ class BackendRecorder(Recorder):
                 continue
             connection.sendall(said)
             said = b""
-            if not self.hear(stream):
+            if step.startswith("~"):
+                gevent.sleep(float(step[1:]))
+            elif not self.hear(stream):
                 return
         connection.sendall(said)
         while self.hear(stream):

@@ -6,6 +6,12 @@ from tests.twin.transcripts import CORPUS, transcripts
 
 FILES = tuple(sorted(path.name for path in CORPUS.glob("*.txt")))
 GOLDEN = [(file, transcript) for file in FILES for transcript in transcripts(file)]
-ALL_WAYS: set[Way] = {transcript.way for _, transcript in GOLDEN} | {
-    way for ways in WAYS.values() for way in ways
-}
+HASTY = Way("smtp", "timeout 1s;")
+OFFERS_TLS = Way("smtp", "timeout 1s; starttls on;")
+BUSY = Way("imap", "proxy_timeout 1s;")
+SILENT_AUTH = Way("imap", "auth_http_timeout 1s;")
+ALL_WAYS: set[Way] = (
+    {HASTY, OFFERS_TLS, BUSY, SILENT_AUTH}
+    | {transcript.way for _, transcript in GOLDEN}
+    | {way for ways in WAYS.values() for way in ways}
+)

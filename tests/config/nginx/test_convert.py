@@ -344,6 +344,44 @@ def test_a_file_name_cannot_break_out_of_its_comment(tmp_path: Path) -> None:
     assert (config.workers, config.servers[0].timeout) == (1, 5)
 
 
+# -- whole files -----------------------------------------------------------------------------------
+
+SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.conf"))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_files_as_they_are_used(sample: Path, tmp_path: Path) -> None:
+    result = convert(sample)
+    config = loaded(result, tmp_path)
+
+    assert [problem for problem in result.problems if problem.severity == "error"] == []
+    assert len(config.servers) == {"debian": 2, "front": 4, "nginx.org": 4}[sample.stem]
+    assert convert(sample) == result
+
+
+def test_a_front_is_what_it_was(tmp_path: Path) -> None:
+    (sample,) = (path for path in SAMPLES if path.stem == "front")
+    config = loaded(convert(sample), tmp_path)
+    exchange, submission, imap, pop3 = config.servers
+
+    assert (config.user, config.workers, config.worker_connections) == ("nginx:nginx", 2, 4096)
+    assert (config.worker_shutdown_timeout, config.log.level) == (600, "info")
+    assert [listen.words for listen in submission.listen] == [
+        "0.0.0.0:587",
+        "[::]:587",
+        "0.0.0.0:465 ssl",
+        "[::]:465 ssl",
+    ]
+    assert (exchange.smtp_greeting_delay, exchange.smtp_auth) == (0.5, ("none",))
+    assert exchange.auth_http_header == (("X-Auth-Secret", 's3 cret; with {braces} and "quotes"'),)
+    assert submission.auth_http_header == (("Auth-Port", "587"),)
+    assert imap.ssl_certificate == tuple(
+        str(sample.parent / "tls" / name) for name in ("fullchain.pem", "ecdsa.pem")
+    )
+    assert (imap.ssl_session_tickets, imap.ssl_session_timeout) == (False, 600)
+    assert (pop3.max_errors, pop3.listen[0].path) == (3, "/run/nginx/sieve-like.sock")
+
+
 # -- what is wrong ---------------------------------------------------------------------------------
 
 

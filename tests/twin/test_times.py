@@ -1,0 +1,132 @@
+"""How long nginx and geomail wait, and what is said when they no longer do."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.servers.support import LOOPBACK
+from tests.twin.conftest import Proxies
+from tests.twin.proxies import NAMES, Name, Way
+from tests.twin.recorders import AuthRecorder, BackendRecorder
+from tests.twin.ways import BUSY, HASTY, OFFERS_TLS, SILENT_AUTH
+
+Recorders = tuple[AuthRecorder, BackendRecorder]
+PATIENCE = 8.0
+every_proxy = pytest.mark.parametrize("name", NAMES)
+
+
+class Talk:
+    """A client, and the time since it connected."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._stream: Any = sock.makefile("rwb")
+        self._began = time.monotonic()
+
+    def say(self, line: str) -> None:
+        self._stream.write(line.encode() + b"\r\n")
+        self._stream.flush()
+
+    def hear(self) -> bytes:
+        try:
+            line: bytes = self._stream.readline()
+        except ConnectionError:
+            return b""
+        return line
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+@contextmanager
+def talking(name: Name, way: Way, proxies: Proxies) -> Iterator[Talk]:
+    with ExitStack() as opened:
+        sock = opened.enter_context(socket.create_connection((LOOPBACK, proxies(name).ports[way]), PATIENCE))
+        talk = Talk(sock)
+        opened.callback(talk.close)
+        talk.hear()
+        yield talk
+
+
+def admitted(recorders: Recorders) -> list[list[str]]:
+    return [["Auth-Status: OK", f"Auth-Server: {LOOPBACK}", f"Auth-Port: {recorders[1].port}"]]
+
+
+@every_proxy
+def test_commands_buy_no_time(name: Name, proxies: Proxies) -> None:
+    with talking(name, HASTY, proxies) as talk:
+        answers = []
+        while True:
+            try:
+                talk.say("NOOP")
+            except OSError:
+                break
+            if not (answer := talk.hear()):
+                break
+            answers.append(answer)
+            time.sleep(0.15)
+
+        assert 0.6 < talk.seconds < 2
+    assert set(answers) == {b"250 2.0.0 OK\r\n"}
+
+
+@every_proxy
+def test_a_silent_auth_service(name: Name, proxies: Proxies, recorders: Recorders) -> None:
+    recorders[0].tell([])
+    with talking(name, SILENT_AUTH, proxies) as talk:
+        talk.say("a LOGIN u p")
+
+        assert [talk.hear(), talk.hear()] == [b"* BAD internal server error\r\n", b""]
+
+
+@every_proxy
+def test_a_silent_backend(name: Name, proxies: Proxies, recorders: Recorders) -> None:
+    recorders[0].tell(admitted(recorders))
+    recorders[1].tell([])
+    with talking(name, HASTY, proxies) as talk:
+        talk.say("AUTH PLAIN AHUAcA==")
+
+        assert [talk.hear(), talk.hear()] == [b"451 4.3.2 Internal server error\r\n", b""]
+        assert 0.6 < talk.seconds < 3
+
+
+@pytest.mark.parametrize(("name", "most"), [("nginx", 2.0), ("geomail", PATIENCE)])
+def test_a_backend_that_goes_on_talking(
+    name: Name, most: float, proxies: Proxies, recorders: Recorders
+) -> None:
+    """nginx listens to the client alone, and ends a session in which only the backend talks."""
+    lines = 10
+    recorders[0].tell(admitted(recorders))
+    script = ["<* OK", ">", "<+ go on", ">", "<+ go on", ">", "<a OK in"]
+    recorders[1].tell([*script, *lines * ["~0.3", "<* 1 EXISTS"], "~0.3"])
+    with talking(name, BUSY, proxies) as talk:
+        talk.say("a LOGIN u p")
+        heard = []
+        while line := talk.hear():
+            heard.append(line)
+            if len(heard) == 1 + lines:
+                break
+
+        assert talk.seconds < most
+    assert heard[0] == b"a OK in\r\n"
+    assert (len(heard) == 1 + lines) is (name == "geomail")
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("nginx", 1.2, 4.0), ("geomail", 0.6, 1.8)])
+def test_a_client_that_says_starttls_and_nothing_more(
+    name: Name, least: float, most: float, proxies: Proxies
+) -> None:
+    """In nginx the time for a login starts anew, whatever its documents say."""
+    with talking(name, OFFERS_TLS, proxies) as talk:
+        talk.say("STARTTLS")
+        assert talk.hear() == b"220 2.0.0 Start TLS\r\n"
+        assert talk.hear() == b""
+
+        assert least < talk.seconds < most
