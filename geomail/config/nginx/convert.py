@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,8 @@ from geomail.errors import Problem
 
 #: What geomail limits and nginx does not.
 _UNLIMITED = ("max_commands", "max_login_attempts")
-_SKIPPED = ("http", "stream")
 _NO_COUNTERPART = "has no counterpart in geomail, and is left out"
+_NO_UTF8 = "is not valid UTF-8, which geomail.toml has to be"
 _LEFT_OUT = {
     "daemon": "is dropped: geomail stays in the foreground, a service manager does the rest",
     "load_module": "is left out: geomail's protocols are built in",
@@ -89,11 +90,9 @@ class _Converter:
             if name in _ONLY_ONCE and name in seen:
                 self._error(statement, f'"{name}" directive is duplicate')
             seen.add(name)
-            if name == "mail" and self._is_block(statement):
-                tables[0].origin = statement
-                self._mail(statement, tables)
-            elif name == "events" and self._is_block(statement):
-                self._events(statement, top)
+            if name in ("mail", "events"):
+                if self._is_block(statement):
+                    self._mail(statement, tables) if name == "mail" else self._events(statement, top)
             elif name in MAIL:
                 self._error(statement, f'"{name}" directive is not allowed here, outside of mail {{}}')
             else:
@@ -103,20 +102,20 @@ class _Converter:
 
     def _process(self, statement: Statement, top: Table) -> None:
         """A directive of the main context that is about processes and their log."""
-        convert = _PROCESS.get(statement.name)
-        if statement.name == "error_log":
+        name, args = statement.name, statement.args
+        if name == "error_log":
             self.logs.append(statement)
-        elif convert is not None:
-            key, items = convert(statement)
-            if not items:
-                self._error(statement, f'invalid number of arguments in "{statement.name}" directive')
-            elif items != [None]:
-                top.entries[key] = Entry([Item(value, statement) for value in items])
-        elif statement.name == "pid":
-            place = self.prefix / (statement.args[0] if statement.args else "")
+        elif name in _PROCESS:
+            key, arguments, read = _PROCESS[name]
+            if len(args) not in arguments:
+                self._error(statement, f'invalid number of arguments in "{name}" directive')
+            elif (value := read(args)) is not None:
+                top.entries[key] = Entry([Item(value, statement)])
+        elif name == "pid":
+            place = self.prefix / (args[0] if args else "")
             self._note(statement, f"is not taken over: geomail writes no {place}")
         else:
-            self._note(statement, _LEFT_OUT.get(statement.name, _NO_COUNTERPART))
+            self._note(statement, _LEFT_OUT.get(name, _NO_COUNTERPART))
 
     def _events(self, events: Statement, top: Table) -> None:
         for statement in events.block or ():
@@ -126,6 +125,7 @@ class _Converter:
                 self._note(statement, _NO_COUNTERPART)
 
     def _mail(self, mail: Statement, tables: list[Table]) -> None:
+        tables[0].origin = mail
         for statement in mail.block or ():
             if statement.name == "server" and self._is_block(statement):
                 table = Table("[[mail.server]]", statement)
@@ -161,8 +161,8 @@ class _Converter:
         if directive.repeat == "once" and name in table.entries:
             self._error(statement, f'"{name}" directive is duplicate')
             return
-        if any("\udc80" <= character <= "\udcff" for arg in statement.args for character in arg):
-            self._error(statement, "is not valid UTF-8, which geomail.toml has to be")
+        if not all(map(_is_utf8, statement.args)):
+            self._error(statement, _NO_UTF8)
             return
         try:
             items = [Item(value, statement) for value in directive.read(statement.args, self.path.parent)]
@@ -193,6 +193,9 @@ class _Converter:
 
     def _check(self, text: str, origins: dict[int, Statement]) -> None:
         """Find what the options themselves have to say of their values."""
+        if not text.isascii() and not _is_utf8(text):
+            self.problems.append(Problem(str(self.path), 0, "", f"a name in it {_NO_UTF8}"))
+            return
         for problem in inspect_text(text, self.path).problems:
             origin = origins.get(problem.line)
             if origin is not None:
@@ -218,29 +221,26 @@ class _Converter:
         self.problems.append(Problem(statement.file, statement.line, name, text, severity))
 
 
-def _user(statement: Statement) -> tuple[str, list[object]]:
+def _is_utf8(text: str) -> bool:
+    """Whether a text that was read is one; bytes that are none are surrogates in it."""
+    return not any("\udc80" <= character <= "\udcff" for character in text)
+
+
+def _user(args: tuple[str, ...]) -> str:
     """In nginx the group's default is the one that has the user's name."""
-    args = statement.args
-    return "user", [f"{args[0]}:{args[-1]}"] if len(args) in (1, 2) else []
+    return f"{args[0]}:{args[-1]}"
 
 
-def _workers(statement: Statement) -> tuple[str, list[object]]:
-    return "workers", list(statement.args) if len(statement.args) == 1 else []
-
-
-def _shutdown(statement: Statement) -> tuple[str, list[object]]:
+def _limit(args: tuple[str, ...]) -> str | None:
     """In nginx 0 is no limit, as is no directive."""
-    if len(statement.args) != 1:
-        return "worker_shutdown_timeout", []
-    return "worker_shutdown_timeout", [
-        None if statement.args[0].strip("0") in ("", "s") else statement.args[0]
-    ]
+    return None if re.fullmatch(r"0+(ms|s)?", args[0]) else args[0]
 
 
-_PROCESS: dict[str, Callable[[Statement], tuple[str, list[object]]]] = {
-    "user": _user,
-    "worker_processes": _workers,
-    "worker_shutdown_timeout": _shutdown,
+#: What directives of the main context become: key, number of arguments, value (None: there is none).
+_PROCESS: dict[str, tuple[str, range, Callable[[tuple[str, ...]], str | None]]] = {
+    "user": ("user", range(1, 3), _user),
+    "worker_processes": ("workers", range(1, 2), lambda args: args[0]),
+    "worker_shutdown_timeout": ("worker_shutdown_timeout", range(1, 2), _limit),
 }
 _ONLY_ONCE = frozenset({"mail", "events", "pid", "daemon", "worker_rlimit_nofile", *_PROCESS})
 _CONNECTIONS = MAIL["max_errors"]

@@ -82,7 +82,7 @@ def _entry(key: str, entry: Entry) -> Iterator[tuple[str, Statement | str | None
 
 
 def _place(source: Path, origin: Statement) -> str:
-    return f"{json.dumps(relpath(origin.file, source.parent), ensure_ascii=False)[1:-1]}:{origin.line}"
+    return f"{json.dumps(relpath(origin.file, source.parent))[1:-1]}:{origin.line}"
 
 
 def _words(statement: Statement) -> str:

@@ -445,6 +445,13 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     ]
 
 
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "nginx.conf").write_bytes(b"user caf\xe9;\n" + mail().encode())
+    (problem,) = convert(tmp_path / "nginx.conf").problems
+
+    assert problem.text == "a name in it is not valid UTF-8, which geomail.toml has to be"
+
+
 def test_a_file_without_mail(convert_text: Convert) -> None:
     (problem,) = [p for p in convert_text("events { }").problems if p.severity == "error"]
 
