@@ -32,19 +32,20 @@ def open_listeners(config: Config, previous: Iterable[Listener]) -> list[Listene
     listens = [(server, tls_side(server), listen) for server in config.servers for listen in server.listen]
     taken = {canonical(listen) for _, _, listen in listens}
     sockets = _Sockets(previous)
-    listeners: dict[str, Listener] = {}
+    listeners: list[Listener] = []
     try:
         for server, side, listen in listens:
             if _wildcard(listen) not in taken:
-                listeners[canonical(listen)] = Listener(server, listen, sockets.get(listen), side)
+                listeners.append(Listener(server, listen, sockets.get(listen), side))
     except CannotListen:
         sockets.close_new()
         raise
+    wholes = {canonical(listener.listen): listener for listener in listeners}
     for server, side, listen in listens:
         if _wildcard(listen) in taken:
-            whole = listeners[_wildcard(listen)]
+            whole = wholes[_wildcard(listen)]
             whole.specific[str(ip_address(listen.host))] = Listener(server, listen, whole.sock, side)
-    return list(listeners.values())
+    return listeners
 
 
 def close_vanished(old: Iterable[Listener], current: Iterable[Listener]) -> None:

@@ -70,6 +70,13 @@ def test_a_change_keeps_what_stays_closes_what_goes_and_binds_what_is_new(tmp_pa
         assert not path.exists()
 
 
+def test_the_system_may_choose_the_port_more_than_once() -> None:
+    wanted = config({"name": "one", "listen": "127.0.0.1:0"}, {"name": "two", "listen": "127.0.0.1:0"})
+    with listening(wanted) as (one, two):
+        assert (one.server.name, two.server.name) == ("one", "two")
+        assert one.sock.getsockname() != two.sock.getsockname()
+
+
 def test_all_or_nothing() -> None:
     kept, taken, fresh = free_port(), free_port(), free_port()
     with (
