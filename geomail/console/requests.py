@@ -88,6 +88,7 @@ class Requests:
         self._console.watch(viewer)
         try:
             yield {"watching": kinds}
+            viewer.begin()
             Signal().wait()
         finally:
             self._console.unwatch(viewer)

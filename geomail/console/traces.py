@@ -32,13 +32,6 @@ class TraceViewer(Viewer):
         self.ended: AsyncResult[str] = AsyncResult()
         self._most_lines = lines
         self._left = size
-        self._held: list[bytes] | None = []
-
-    def begin(self) -> None:
-        """Send lines from now on, those first that have come already."""
-        held, self._held = self._held, None
-        if held:
-            self._send(held)
 
     def show(self, news: News) -> None:
         """Send the lines of this trace."""
@@ -58,9 +51,6 @@ class TraceViewer(Viewer):
             self.ended.set("bytes")
             return
         self.lines += 1
-        if self._held is None:
-            self._send([line])
-        else:
-            self._held.append(line)
+        self._send([line])
         if self.lines >= self._most_lines:
             self.ended.set("lines")

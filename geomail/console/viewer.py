@@ -10,6 +10,9 @@ from geomail.console.outbox import Outbox
 from geomail.jsonlines import decode, encode
 from geomail.selection import Selection
 
+#: Events that are held back for a viewer that has not begun.
+MOST_HELD = 10_000
+
 
 class News:
     """Some events of a worker, as lines without their LF; decoded once for all who look inside."""
@@ -28,6 +31,8 @@ class Viewer:
 
     Nobody waits for it: what its client does not read in time is dropped, and
     the client is told how many events that were; ``lost_ever`` counts them.
+    Until :meth:`begin` all is held back, so that what says that it begins is
+    the first line.
     """
 
     def __init__(self, outbox: Outbox, request: object, kinds: Sequence[str], selection: Selection) -> None:
@@ -37,8 +42,15 @@ class Viewer:
         self._selection = selection
         self._head = encode({"id": request})[:-2] + b","
         self._starts = tuple(encode({"event": kind})[:-2] for kind in kinds)
+        self._held: list[bytes] | None = []
         self._lost = 0
         self.lost_ever = 0
+
+    def begin(self) -> None:
+        """Send from now on, first what has been held back."""
+        held, self._held = self._held, None
+        if held:
+            self._send(held)
 
     def show(self, news: News) -> None:
         """Send what it asked for of this."""
@@ -61,10 +73,23 @@ class Viewer:
 
     def tell_losses(self) -> None:
         """Say how many events were dropped, if any were and the client reads again."""
-        if self._lost and self._outbox.offer(encode({"id": self._request, "lost": self._lost})):
+        if (
+            self._lost
+            and self._held is None
+            and self._outbox.offer(encode({"id": self._request, "lost": self._lost}))
+        ):
             self._lost = 0
 
     def _send(self, lines: list[bytes]) -> None:
+        if self._held is not None:
+            self._hold(self._held, lines)
+            return
         self.tell_losses()
         if not self._outbox.offer(b"".join([self._head + line[1:] + b"\n" for line in lines])):
+            self.lose(len(lines))
+
+    def _hold(self, held: list[bytes], lines: list[bytes]) -> None:
+        if len(held) < MOST_HELD:
+            held += lines
+        else:
             self.lose(len(lines))
