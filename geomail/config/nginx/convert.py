@@ -20,12 +20,13 @@ from geomail.errors import Problem
 _UNLIMITED = ("max_commands", "max_login_attempts")
 _NO_COUNTERPART = "has no counterpart in geomail, and is left out"
 _NO_UTF8 = "is not valid UTF-8, which geomail.toml has to be"
+#: Blocks of the main context that are none of geomail's business.
+_SKIPPED = ("http", "stream")
 _LEFT_OUT = {
     "daemon": "is dropped: geomail stays in the foreground, a service manager does the rest",
     "load_module": "is left out: geomail's protocols are built in",
     "worker_rlimit_nofile": "is left out: geomail opens as many files as the system lets it (LimitNOFILE)",
-    "http": "is skipped: only mail {} is taken over",
-    "stream": "is skipped: only mail {} is taken over",
+    **dict.fromkeys(_SKIPPED, "is skipped: only mail {} is taken over"),
 }
 
 
@@ -52,7 +53,7 @@ def convert(path: Path, *, prefix: Path | None = None, lenient: bool = False) ->
     path = path.absolute()
     converter = _Converter(path, (prefix or path.parent).absolute(), lenient)
     try:
-        statements = read(path)
+        statements = read(path, _SKIPPED)
     except NginxError as error:
         problem = Problem(error.file, error.line, "", str(error))
         return Conversion(None, (problem,), ())

@@ -1,13 +1,13 @@
 """An nginx.conf with its includes, read as nginx reads it: words, quotes, escapes, blocks.
 
-No directive is known here but ``include``.
+No directive is known here but ``include``, and those whose block is Lua.
 """
 
 from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,16 @@ from geomail.config.units import shown
 _DEEPEST = 16
 _SPACE = frozenset(" \t\r\n")
 _ENDS_WORD = _SPACE | frozenset(";{")
+#: A closing parenthesis begins the next word: ``if ($a = "b")``.
+_FOLLOWS_QUOTED = _ENDS_WORD | frozenset(")")
+#: How OpenResty's directives end whose block is no nginx.conf.
+_LUA_BLOCK = "_by_lua_block"
+#: What counts in Lua: comments and strings as a whole, so that no brace in them does; and braces.
+_LUA = re.compile(
+    r"""--\[(?P<comment>=*)\[.*?\](?P=comment)\] | --[^\n]*
+    | \[(?P<string>=*)\[.*?\](?P=string)\] | "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | [{}]""",
+    re.DOTALL | re.VERBOSE,
+)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {'"': '"', "'": "'", "\\": "\\", "t": "\t", "r": "\r", "n": "\n"}
 
@@ -50,9 +60,13 @@ class _Token:
     word: bool
 
 
-def read(path: Path) -> tuple[Statement, ...]:
-    """The statements of a file, with those of its includes in their place. Raises NginxError."""
-    return _Reader(path.parent).file(path, str(path), 0)
+def read(path: Path, unread: Container[str] = ()) -> tuple[Statement, ...]:
+    """The statements of a file, with those of its includes in their place. Raises NginxError.
+
+    Blocks whose names are ``unread`` are passed over: they are empty, and what
+    they include is not looked at.
+    """
+    return _Reader(path.parent, unread).file(path, str(path), 0)
 
 
 @dataclass
@@ -60,7 +74,9 @@ class _Reader:
     """Reads files; relative names of includes start in ``folder``, that of the first file."""
 
     folder: Path
+    unread: Container[str]
     depth: int = field(default=0)
+    passing: bool = field(default=False)
 
     def file(self, path: Path, asked_by: str, line: int) -> tuple[Statement, ...]:
         """All statements of a file, which another one may have asked for."""
@@ -102,8 +118,11 @@ class _Reader:
             elif token.text == ";":
                 return Statement(first.text, tuple(args), file, first.line)
             elif token.text == "{":
+                outer = self.passing
+                self.passing = outer or first.text in self.unread
                 block = tuple(self._block(tokens, file, token))
-                return Statement(first.text, tuple(args), file, first.line, block)
+                passed, self.passing = self.passing, outer
+                return Statement(first.text, tuple(args), file, first.line, () if passed else block)
             else:
                 break
         raise NginxError(file, first.line, f'directive {shown(first.text)} is not terminated by ";"')
@@ -113,6 +132,8 @@ class _Reader:
             raise NginxError(
                 statement.file, statement.line, 'invalid number of arguments in "include" directive'
             )
+        if self.passing:
+            return
         pattern = str(self.folder / statement.args[0])
         # Path.glob takes no absolute pattern
         names = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
@@ -121,39 +142,58 @@ class _Reader:
 
 
 def _tokens(text: str, file: str) -> Iterator[_Token]:
-    position, line = 0, 1
+    position, line, name = 0, 1, ""
     while position < len(text):
-        start = text[position]
-        if start == "\n":
-            line += 1
-        if start in _SPACE:
-            position += 1
-        elif start == "#":
+        start, end = text[position], position + 1
+        if start == "#":
             end = text.find("\n", position)
-            position = len(text) if end < 0 else end
+            end = len(text) if end < 0 else end
         elif start in "{};":
             yield _Token(start, line, word=False)
-            position += 1
-        else:
-            end = _end_of_quoted(text, position) if start in "\"'" else _end_of_word(text, position)
-            if end < 0:
-                raise NginxError(file, line, "unexpected end of file: a quote is missing")
-            if start in "\"'" and end < len(text) and text[end] not in _ENDS_WORD:
-                raise NginxError(file, line, f"unexpected {shown(text[end])}")
-            raw = text[position:end]
-            yield _Token(_unescaped(raw[1:-1] if start in "\"'" else raw), line, word=True)
-            line += raw.count("\n")
-            position = end
+            if start == "{" and name.endswith(_LUA_BLOCK):
+                end = _end_of_lua(text, end)
+            name = ""
+        elif start not in _SPACE:
+            try:
+                word, end = _word(text, position)
+            except ValueError as error:
+                raise NginxError(file, line, str(error)) from None
+            name = name or word
+            yield _Token(word, line, word=True)
+        line += text.count("\n", position, end)
+        position = end
+
+
+def _word(text: str, start: int) -> tuple[str, int]:
+    """The word that starts here, and where it ends."""
+    if text[start] not in "\"'":
+        end = _end_of_word(text, start)
+        return _unescaped(text[start:end]), end
+    end = _end_of_quoted(text, start)
+    if end < 0:
+        raise ValueError("unexpected end of file: a quote is missing")
+    if end < len(text) and text[end] not in _FOLLOWS_QUOTED:
+        raise ValueError(f"unexpected {shown(text[end])}")
+    return _unescaped(text[start + 1 : end - 1]), end
 
 
 def _end_of_word(text: str, start: int) -> int:
-    """Where a word without quotes ends: ``}``, ``#`` and quotes inside it are part of it."""
-    position = start
-    while position < len(text) and (
-        text[position] not in _ENDS_WORD or (text[position] == "{" and text[position - 1] == "$")
-    ):
+    """Where a word without quotes ends: ``${``, ``}``, ``#`` and quotes inside it are part of it."""
+    position, variable = start, False
+    while position < len(text) and (text[position] not in _ENDS_WORD or (text[position] == "{" and variable)):
+        variable = text[position] in "${"
         position += 2 if text[position] == "\\" else 1
     return min(position, len(text))
+
+
+def _end_of_lua(text: str, start: int) -> int:
+    """Where a block of Lua ends, before its ``}``; the end of the text if it does not."""
+    depth = 1
+    for found in _LUA.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        if depth == 0:
+            return found.start()
+    return len(text)
 
 
 def _end_of_quoted(text: str, start: int) -> int:

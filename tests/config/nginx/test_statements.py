@@ -27,6 +27,9 @@ def statements(text: str, folder: Path) -> tuple[Statement, ...]:
         ("a ${b}{c;", None),
         ("a ${b}c;", ["a", "${b}c"]),
         ("a $b;", ["a", "$b"]),
+        ("a ${{b;", ["a", "${{b"]),
+        (r"a \${b};", None),
+        ('if ($a ~ "b") c;', ["if", "($a", "~", "b", ")", "c"]),
         ('a "b c" "d;{}#";', ["a", "b c", "d;{}#"]),
         ('a \'b "c"\' "it\'s";', ["a", 'b "c"', "it's"]),
         ('a "";', ["a", ""]),
@@ -76,6 +79,47 @@ def test_includes_stand_in_their_place(tmp_path: Path) -> None:
         ("two", "d/2.conf", 1),
         ("last", "nginx.conf", 1),
     ]
+
+
+LUA = r"""
+  local a = "}" .. '"' .. 'it\'s }' .. "\"}" -- it's } "
+  --[[ } " '
+  } ]] local b = [==[ }]] " ]==] .. [[ ' }
+  }]]
+  if a then return { b = { "{" } } end --[=[ } ]] } ]=]
+"""
+
+
+def test_lua_is_passed_over(tmp_path: Path) -> None:
+    blocks = f"content_by_lua_block {{{LUA}}} set_by_lua_block $x {{ return '}}' }} b;"
+    a, c, e = statements(f"a {{ {blocks} }}\nc_by_lua_block d;\ne;", tmp_path)
+
+    assert a.block is not None
+    assert [(s.name, s.args, s.line, s.block) for s in a.block] == [
+        ("content_by_lua_block", (), 1, ()),
+        ("set_by_lua_block", ("$x",), 7, ()),
+        ("b", (), 7, None),
+    ]
+    assert [(s.name, s.line) for s in (c, e)] == [("c_by_lua_block", 8), ("e", 9)]
+
+
+@pytest.mark.parametrize("lua", ["", "{", "'}'", "[[}]]", "--[[ }", "-- }", "if { }"])
+def test_lua_without_an_end(lua: str, tmp_path: Path) -> None:
+    with pytest.raises(NginxError, match="unexpected end of file"):
+        statements(f"\ninit_by_lua_block {{ {lua}\n", tmp_path)
+
+
+def test_blocks_can_be_left_unread(tmp_path: Path) -> None:
+    (tmp_path / "nginx.conf").write_text(
+        "a { x { include gone; } include broken; }\ninclude there; b { include there; }"
+    )
+    (tmp_path / "there").write_text("c;")
+    (tmp_path / "broken").write_text("}")
+    a, c, b = read(tmp_path / "nginx.conf", ("a",))
+
+    assert (a.name, a.block, c.name) == ("a", (), "c")
+    assert b.block is not None
+    assert [s.name for s in b.block] == ["c"]
 
 
 def test_an_include_may_be_absolute(tmp_path: Path) -> None:
