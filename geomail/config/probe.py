@@ -19,6 +19,7 @@ from geomail.config.address import is_literal
 from geomail.config.lines import KeyPath
 from geomail.config.load import Inspection
 from geomail.config.schema import Backend, Config, Server
+from geomail.config.schema.tables import VERIFYING_FILES
 from geomail.config.source import Source
 from geomail.config.units import quoted, shown
 from geomail.errors import ConfigError, Problem, TlsSettingError
@@ -26,7 +27,7 @@ from geomail.net.tls import server_context
 
 Severity = Literal["error", "warning"]
 #: Settings that mean nothing one by one.
-_FOR_VERIFYING = ("verify_client", "verify_depth", "client_certificate", "trusted_certificate", "crl")
+_FOR_VERIFYING = ("verify_client", "verify_depth", *VERIFYING_FILES)
 #: Seconds for all names together.
 RESOLVE_TIME = 3.0
 

@@ -339,6 +339,23 @@ UNWISE = {
         + '[auth.passthrough.users]\njoe = "b"\n',
         "mail.server[0].smtp_auth: none is routed by the recipient's domain",
     ),
+    "XCLIENT for the client of a PROXY header": (
+        listening('listen = "10.0.0.1:25"', "xclient = true", 'proxy_protocol = "v2"'),
+        'mail.server[0].xclient: xclient = "on" with proxy_protocol = "v2": a backend that takes the PROXY '
+        "header for the client may refuse it XCLIENT, and so each session (Postfix does, unless "
+        'smtpd_authorized_xclient_hosts holds all clients); xclient = "auto" sends what is offered',
+    ),
+    "XCLIENT by default, and a PROXY header": (
+        listening('listen = "10.0.0.1:25"', "proxy_protocol = true"),
+        'mail.server[0].proxy_protocol: xclient = "on" with proxy_protocol = "on": a backend',
+    ),
+    **{
+        f"{directive} of nobody": (
+            listening('listen = "10.0.0.1:143"', "starttls = true", f'{directive} = "file"'),
+            f"mail.server[0].{directive}: has no effect: ssl_verify_client is off",
+        )
+        for directive in ("ssl_client_certificate", "ssl_trusted_certificate", "ssl_crl")
+    },
     "unverified backend": (
         SOUND + 'tls = "starttls"\ntls_verify = false\n',
         "backends.b.tls_verify: its certificate is not verified",
@@ -373,6 +390,10 @@ def test_what_is_unwise(inspect_text: Inspect, text: str, expected: str) -> None
         ('listen = "10.0.0.1:143"',),
         ('listen = "10.0.0.1:143"', "starttls = true", 'ssl_verify_client = "optional_no_ca"'),
         ('listen = "10.0.0.1:143"', 'ssl_verify_client = "on"'),
+        ('listen = "10.0.0.1:143"', 'ssl_crl = "file"'),
+        ('listen = "10.0.0.1:143"', "xclient = true", "proxy_protocol = true"),
+        ('listen = "10.0.0.1:25"', "xclient = false", "proxy_protocol = true"),
+        ('listen = "10.0.0.1:25"', 'xclient = "auto"', 'proxy_protocol = "v2"'),
         ('listen = "10.0.0.1:143"', 'set_real_ip_from = ["10.0.0.0/8", "2001:DB8::/32", "::1", "unix:"]'),
         ('listen = "unix:/run/imap"', 'protocol = "imap"'),
         ('listen = "0.0.0.0:25"', 'smtp_auth = "none"', "starttls = true"),
@@ -410,6 +431,18 @@ def test_what_two_servers_inherit_is_told_once(inspect_text: Inspect) -> None:
     )
 
     assert len(found.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("verify", "said_of"), [("on", []), ("off", ["warning mail.ssl_client_certificate: has no effect"])]
+)
+def test_authorities_that_one_of_two_servers_uses(
+    inspect_text: Inspect, verify: str, said_of: list[str]
+) -> None:
+    text = SOUND.replace("[mail]", '[mail]\nssl_client_certificate = "ca"\nstarttls = "on"')
+    found = inspect_text(f'{text}[[mail.server]]\nlisten = "127.0.0.1:110"\nssl_verify_client = "{verify}"\n')
+
+    assert [line.partition(":")[0] for line in said(found)] == [line.partition(":")[0] for line in said_of]
 
 
 def test_users_who_are_led_where_their_protocol_is_not_spoken(inspect_text: Inspect) -> None:

@@ -125,9 +125,6 @@ def test_ciphers_that_openssl_does_not_know(inspect_text: Inspect, certificates:
         ("ssl_session_ticket_key", "{missing}", "'{missing}' cannot be read"),
         ("ssl_session_ticket_key", "{text}", "'{text}' must be 48 or 80 bytes"),
         ("ssl_password_file", "{missing}", "'{missing}' cannot be read"),
-        ("ssl_crl", "{text}", "'{text}' holds no revocation list in PEM"),
-        ("ssl_trusted_certificate", "{text}", "'{text}' holds no certificate in PEM"),
-        ("ssl_trusted_certificate", "{missing}", "'{missing}' cannot be read"),
     ],
 )
 def test_settings_that_openssl_refuses(
@@ -144,6 +141,34 @@ def test_settings_that_openssl_refuses(
 
     assert lines
     assert lines[0].startswith(f"7 error mail.server[0].{directive}: {reason.format(**unusable)}")
+
+
+@pytest.mark.parametrize("mode", ["off", "optional_no_ca"])
+@pytest.mark.parametrize(
+    ("directive", "value", "reason"),
+    [
+        ("ssl_crl", "{missing}", "'{missing}' cannot be read"),
+        ("ssl_crl", "{text}", "'{text}' holds no revocation list in PEM"),
+        ("ssl_trusted_certificate", "{text}", "'{text}' holds no certificate in PEM"),
+        ("ssl_trusted_certificate", "{missing}", "'{missing}' cannot be read"),
+        ("ssl_client_certificate", "{missing}", "'{missing}' cannot be read"),
+    ],
+)
+def test_files_for_clients_certificates_count_where_clients_are_verified(
+    inspect_text: Inspect,
+    certificates: Certificates,
+    unusable: dict[str, Path],
+    mode: str,
+    directive: str,
+    value: str,
+    reason: str,
+) -> None:
+    server = certificates.server
+    more = f'{directive} = "{value.format(**unusable)}"\nssl_verify_client = "{mode}"'
+    lines = [str(problem) for problem in probe(inspect_text(tls(server.certificate, server.key, more)))]
+
+    assert bool(lines) == (mode != "off")
+    assert all(f"{directive}: {reason.format(**unusable)}" in line for line in lines)
 
 
 def test_a_command_that_openssl_does_not_know(inspect_text: Inspect, certificates: Certificates) -> None:

@@ -159,6 +159,19 @@ def _tells_who_relays(subject: Subject) -> Iterator[Problem]:
         )
 
 
+@CHECKS.reads("listen", "protocol", "xclient", "proxy_protocol")
+def _may_use_xclient(subject: Subject) -> Iterator[Problem]:
+    """Postfix's smtpd_authorized_xclient_hosts is held against the address from the PROXY header."""
+    server = subject.server
+    if server.protocol == "smtp" and server.xclient == "on" and server.proxy_protocol != "off":
+        yield subject.warning(
+            "xclient" if subject.source.origin(subject.index, "xclient") else "proxy_protocol",
+            f'xclient = "on" with proxy_protocol = "{server.proxy_protocol}": a backend that takes the PROXY '
+            "header for the client may refuse it XCLIENT, and so each session (Postfix does, unless "
+            'smtpd_authorized_xclient_hosts holds all clients); xclient = "auto" sends what is offered',
+        )
+
+
 @CHECKS.reads("max_errors")
 def _allows_errors(subject: Subject) -> Iterator[Problem]:
     if subject.server.max_errors == 0:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from geomail.config.checks.subject import Checks, Subject
+from geomail.config.schema.tables import VERIFYING_FILES
 from geomail.config.units import quoted
 from geomail.errors import Problem
 
 CHECKS = Checks()
+_VERIFYING = tuple(f"ssl_{key}" for key in VERIFYING_FILES)
 
 
 @CHECKS.reads("listen", "starttls", "ssl_certificate", "ssl_certificate_key")
@@ -60,3 +62,24 @@ def _can_verify_clients(subject: Subject) -> Iterator[Problem]:
             f'ssl_verify_client = "{server.ssl_verify_client}" needs ssl_client_certificate or '
             "ssl_trusted_certificate: no CA is known that clients' certificates could be of",
         )
+
+
+@CHECKS.reads("listen", "starttls", "ssl_verify_client", *_VERIFYING)
+def _verifies_clients(subject: Subject) -> Iterator[Problem]:
+    """A CA without the demand for a certificate looks like protection, and is none."""
+    if subject.server.has_tls and subject.server.ssl_verify_client == "off":
+        for key in _VERIFYING:
+            if getattr(subject.server, key) is not None and not _is_used_elsewhere(subject, key):
+                yield subject.warning(
+                    key, "has no effect: ssl_verify_client is off, no client is asked for a certificate"
+                )
+
+
+def _is_used_elsewhere(subject: Subject, key: str) -> bool:
+    """Whether another server takes the option from the same place, and verifies clients."""
+    return any(
+        server.has_tls
+        and server.ssl_verify_client != "off"
+        and subject.source.origin(index, key) == subject.source.origin(subject.index, key)
+        for index, server in enumerate(subject.config.servers)
+    )

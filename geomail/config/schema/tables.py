@@ -42,10 +42,12 @@ def _name_by_listen(valid: dict[str, Any]) -> str:
     return valid["listen"][0].label if valid.get("listen") else f"{valid.get('protocol')} server"
 
 
+#: What clients' certificates are verified with, without its ``ssl_``.
+VERIFYING_FILES = ("client_certificate", "trusted_certificate", "crl")
 _TLS_SETTINGS = (
     *("protocols", "ciphers", "prefer_server_ciphers", "dhparam", "ecdh_curve", "conf_command"),
     *("session_cache", "session_timeout", "session_tickets", "session_ticket_key", "password_file"),
-    *("verify_client", "verify_depth", "client_certificate", "trusted_certificate", "crl"),
+    *("verify_client", "verify_depth", *VERIFYING_FILES),
 )
 
 
@@ -71,8 +73,12 @@ class Server(Options):
 
     @property
     def tls_settings(self) -> dict[str, Any]:
-        """The directives of TLS, without their ``ssl_``; certificates and their keys are apart."""
-        return {key: getattr(self, f"ssl_{key}") for key in _TLS_SETTINGS}
+        """The directives of TLS, without their ``ssl_``; certificates and their keys are apart.
+
+        As in nginx, authorities and revocation lists count only where clients are verified.
+        """
+        settings = {key: getattr(self, f"ssl_{key}") for key in _TLS_SETTINGS}
+        return settings | (dict.fromkeys(VERIFYING_FILES) if self.ssl_verify_client == "off" else {})
 
 
 class Mail(Options):
