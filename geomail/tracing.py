@@ -28,6 +28,8 @@ LONGEST_SECRET, MOST_SECRETS = 128, 4
 LONGEST_SHOWN = 2000
 
 Leg = Literal["client", "backend"]
+#: Where a secret may be said back, in words that are not geomail's.
+_ECHOES = frozenset({("backend", "<"), ("client", ">")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,12 @@ class Traced:
     """A session while traces run: hands on its lines to those that mean it.
 
     ``described`` tells of the session. As long as a trace waits to know who
-    the user is, the last PRELUDE lines are kept for it.
+    the user is, the last PRELUDE lines are kept for it. Where it begins after
+    a login, whose password it has not been told, what may say that back is
+    not shown until the next :meth:`learn`.
     """
 
-    __slots__ = ("_described", "_made", "_prelude", "_secrets", "_shown", "_tracing")
+    __slots__ = ("_described", "_is_late", "_made", "_prelude", "_secrets", "_shown", "_tracing")
 
     def __init__(self, tracing: Tracing, described: Callable[[], dict[str, Any]]) -> None:
         self._tracing = tracing
@@ -111,6 +115,7 @@ class Traced:
         self._secrets: set[bytes] = set()
         self._made: Mask | None = None
         self._shown: set[int] = set()
+        self._is_late = bool(described()["user"])
 
     def tracer(self, leg: Leg) -> Tracer:
         """What the conversation with this peer takes as its tracer."""
@@ -120,6 +125,7 @@ class Traced:
         """These are secrets of the session, to be masked from now on and in what was kept."""
         self._secrets.update(secret for secret in secrets if secret)
         self._made = None
+        self._is_late = False
 
     def note(self, text: str) -> None:
         """Say something that is no line."""
@@ -140,6 +146,8 @@ class Traced:
         return self._made
 
     def _take(self, leg: Leg, direction: Literal[">", "<"], line: bytes, because: str) -> None:
+        if self._is_late and (leg, direction) in _ECHOES:
+            line = hidden(line)
         self._tell(Entry(time.time(), leg, direction, line, because))
 
     def _tell(self, entry: Entry) -> None:
