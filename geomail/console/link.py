@@ -30,7 +30,8 @@ class Link:
 
     ``news`` is called with the lines that hold events or losses, without
     their LF, and ``ready`` when the worker has told all of itself. ``counters``
-    are the rows of its tally.
+    are the rows of its tally; ``is_briefed`` is for the console to note that
+    the worker knows what is being watched.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Link:
         self._sending = BoundedSemaphore()
         self.hello: dict[str, Any] = {"pid": 0, "generation": 0, "started": 0.0}
         self._is_known = False
+        self.is_briefed = False
         self.sessions = 0
         self.draining = False
         self.counters: Counters = no_counters()

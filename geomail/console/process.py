@@ -181,7 +181,7 @@ class Console:
             del self._reloads[number]
 
     def await_workers(self, seconds: float) -> bool:
-        """Wait until all workers of the configuration in force are there; whether they are."""
+        """Wait until all workers of the configuration in force are there, and briefed; whether they are."""
         deadline = time.monotonic() + seconds
         while self._present() < self.state["expected"]:
             self._changed.clear()
@@ -192,7 +192,7 @@ class Console:
     # -- workers ----------------------------------------------------------------------------------
 
     def _present(self) -> int:
-        return sum(link.generation == self.state["generation"] for link in self.links)
+        return sum(link.is_briefed and link.generation == self.state["generation"] for link in self.links)
 
     def _living(self) -> list[Counters]:
         return [link.counters for link in self.links]
@@ -215,9 +215,14 @@ class Console:
         self.protocols.update(link.hello["protocols"])
         self.totals.welcome(link.key, link.counters)
         self._changed.set()
-        gevent.spawn(self._direct, link)
-        for viewer in self.traces:
-            gevent.spawn(self._start_trace, link, viewer)
+        gevent.spawn(self._brief, link)
+
+    def _brief(self, link: Link) -> None:
+        """Tell a worker that has come what is being watched and traced."""
+        self._direct(link)
+        gevent.joinall([gevent.spawn(self._start_trace, link, viewer) for viewer in self.traces])
+        link.is_briefed = True
+        self._changed.set()
 
     def _direct(self, link: Link) -> None:
         """Tell the worker which events somebody wants to see."""

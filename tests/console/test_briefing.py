@@ -1,0 +1,56 @@
+"""A worker that has come: it is there for operators once it knows what they are watching."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+from _socket import AF_UNIX, SOCK_SEQPACKET, SOCK_STREAM, socketpair
+from _socket import socket as RawSocket
+from collections.abc import Iterator
+
+import gevent
+import pytest
+
+from geomail.console.process import Console, Sockets
+from geomail.jsonlines import decode, encode
+from geomail.sinks.log import Log
+
+
+@pytest.fixture
+def feed() -> RawSocket:
+    """Where the console listens for workers."""
+    sock = RawSocket(AF_UNIX, SOCK_STREAM)
+    sock.setblocking(False)
+    sock.bind("")
+    sock.listen()
+    return sock
+
+
+@pytest.fixture
+def console(feed: RawSocket) -> Iterator[Console]:
+    """A console in this process, whose master wants one worker."""
+    before = set(_greenlets())
+    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    console = Console(Sockets(None, feed, theirs), {"metrics": None, "generation": 1, "expected": 1}, Log())
+    yield console
+    gevent.killall([greenlet for greenlet in _greenlets() if greenlet not in before])
+    console._master.close()
+    ours.close()
+
+
+def _greenlets() -> list[gevent.Greenlet[..., object]]:
+    return [one for one in gc.get_objects() if isinstance(one, gevent.Greenlet)]
+
+
+def test_a_reload_waits_until_new_workers_know_what_is_watched(feed: RawSocket, console: Console) -> None:
+    with socket.socket(socket.AF_UNIX) as worker, worker.makefile("rb") as orders:
+        worker.connect(feed.getsockname())
+        hello = {"pid": os.getpid(), "generation": 1, "started": 0.0, "protocols": {}}
+        worker.sendall(encode({"hello": hello}) + encode({"status": {"sessions": 0, "draining": False}}))
+        asked = decode(orders.readline())
+        assert asked["do"] == "watch"
+        assert len(console.links) == 1
+        assert not console.await_workers(0.1), "it has not answered yet"
+        worker.sendall(encode({"answer": asked["ask"]}))
+        assert console.await_workers(5)
