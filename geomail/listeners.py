@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +25,12 @@ class CannotListen(GeomailError):
     """An address or a TLS setting cannot be used; the text says which and why."""
 
 
-def open_listeners(config: Config, previous: Iterable[Listener]) -> list[Listener]:
+def open_listeners(config: Config, previous: Sequence[Listener]) -> list[Listener]:
     """Bind all of a configuration without names, or nothing; sockets that are bound already are taken over.
 
     An address whose port is also listened on with a wildcard shares its
-    socket: Linux lets nobody have both. Raises CannotListen.
+    socket: Linux lets nobody have both. Only one that has had a socket of its
+    own before keeps it, as clients may wait there. Raises CannotListen.
     """
     listens = [(server, tls_side(server), listen) for server in config.servers for listen in server.listen]
     taken = {canonical(listen) for _, _, listen in listens}
@@ -37,15 +40,26 @@ def open_listeners(config: Config, previous: Iterable[Listener]) -> list[Listene
         for server, side, listen in listens:
             if _wildcard(listen) not in taken:
                 listeners.append(Listener(server, listen, sockets.get(listen), side))
+        wholes = {canonical(listener.listen): listener for listener in listeners}
+        listeners.extend(_parts(previous, wholes, sockets))
     except CannotListen:
         sockets.close_new()
         raise
-    wholes = {canonical(listener.listen): listener for listener in listeners}
     for server, side, listen in listens:
         if _wildcard(listen) in taken:
             whole = wholes[_wildcard(listen)]
             whole.specific[str(ip_address(listen.host))] = Listener(server, listen, whole.sock, side)
     return listeners
+
+
+def _parts(
+    previous: Iterable[Listener], wholes: Mapping[str, Listener], sockets: _Sockets
+) -> Iterator[Listener]:
+    """The listeners of single addresses that wildcards take over, in sockets of their own."""
+    for before in previous:
+        if (whole := wholes.get(_wildcard(before.listen))) is not None:
+            listen = replace(whole.listen, host=before.listen.host)
+            yield replace(whole, listen=listen, sock=sockets.get(listen))
 
 
 def close_vanished(old: Iterable[Listener], current: Iterable[Listener]) -> None:
@@ -61,13 +75,14 @@ def close_vanished(old: Iterable[Listener], current: Iterable[Listener]) -> None
 class _Sockets:
     """Sockets by their address: those that are bound already, and new ones."""
 
-    def __init__(self, previous: Iterable[Listener]) -> None:
-        self._bound = {canonical(listener.listen): listener.sock for listener in previous}
+    def __init__(self, previous: Sequence[Listener]) -> None:
+        self._previous = previous
+        self._bound = {_kind(listener.listen): listener.sock for listener in previous}
         self._new: list[RawSocket] = []
 
     def get(self, listen: Listen) -> RawSocket:
         try:
-            sock = self._bound.pop(canonical(listen), None) or self._bind(listen)
+            sock = self._bound.pop(_kind(listen), None) or self._bind(listen)
             tune(
                 sock,
                 backlog=listen.backlog,
@@ -80,19 +95,36 @@ class _Sockets:
         return sock
 
     def _bind(self, listen: Listen) -> RawSocket:
-        sock = bind(
-            host=listen.host,
-            port=listen.port,
-            path=listen.path,
-            ipv6only=listen.ipv6only,
-            multipath=listen.multipath,
-        )
+        """Bind it; in the way may be a socket of ours that has part of the address, or more than that."""
+        try:
+            sock = _bind(listen)
+        except OSError as error:
+            beside = [old.sock for old in self._previous if listen.port and old.listen.port == listen.port]
+            if error.errno != errno.EADDRINUSE or not beside:
+                raise
+            sock = _bind(listen, beside)
         self._new.append(sock)
         return sock
 
     def close_new(self) -> None:
         for sock in self._new:
             sock.close()
+
+
+def _bind(listen: Listen, beside: Sequence[RawSocket] = ()) -> RawSocket:
+    return bind(
+        host=listen.host,
+        port=listen.port,
+        path=listen.path,
+        ipv6only=listen.ipv6only,
+        multipath=listen.multipath,
+        beside=beside,
+    )
+
+
+def _kind(listen: Listen) -> tuple[str, bool, bool]:
+    """What cannot be changed in a socket that is bound."""
+    return canonical(listen), not listen.path and listen.multipath, listen.host != "::" or listen.ipv6only
 
 
 def _keepalive(settings: bool | KeepAlive) -> bool | tuple[int | None, int | None, int | None]:

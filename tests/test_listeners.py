@@ -1,5 +1,6 @@
 """What a configuration listens on, and what becomes of it when the configuration changes."""
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,75 @@ def test_a_change_keeps_what_stays_closes_what_goes_and_binds_what_is_new(tmp_pa
         assert old[0].sock is new[1].sock
         assert (accepts(stays), accepts(goes), accepts(comes)) == (True, False, True)
         assert not path.exists()
+
+
+def answered_by(listeners: list[Listener], port: int, host: str) -> str:
+    """The server whose client somebody is who connects to this address; empty if nobody listens there."""
+    with socket.socket() as client:
+        client.settimeout(5)
+        if client.connect_ex((host, port)) != 0:
+            return ""
+        for listener in listeners:
+            try:
+                fd, _ = listener.sock._accept()  # type: ignore[attr-defined]
+            except BlockingIOError:
+                continue
+            os.close(fd)
+            return listener.at(host).server.name
+    raise AssertionError("nobody has accepted")
+
+
+def test_an_address_that_becomes_all_addresses_keeps_its_clients() -> None:
+    port = free_port()
+    before = config({"name": "old", "listen": f"127.0.0.1:{port} proxy_protocol"})
+    after = config({"name": "all", "listen": f"*:{port}"}, {"name": "one", "listen": f"127.0.0.3:{port}"})
+    with (
+        listening(before) as old,
+        socket.create_connection(("127.0.0.1", port), 5),
+        listening(after, old) as new,
+    ):
+        close_vanished(old, new)
+        assert new[1].sock is old[0].sock
+        assert not new[1].listen.proxy_protocol
+        os.close(new[1].sock._accept()[0])  # type: ignore[attr-defined]  # who came before the change
+        names = [answered_by(new, port, f"127.0.0.{number}") for number in (1, 2, 3)]
+        assert names == ["all", "all", "one"]
+        with listening(before, new) as again:
+            close_vanished(new, again)
+            assert again[0].sock is old[0].sock
+            assert [answered_by(again, port, f"127.0.0.{number}") for number in (1, 2)] == ["old", ""]
+
+
+def test_all_addresses_become_single_ones() -> None:
+    port = free_port()
+    before = config({"name": "all", "listen": f"*:{port}"})
+    after = config({"name": "one", "listen": [f"127.0.0.1:{port}", f"127.0.0.3:{port}"]})
+    with listening(before) as old, listening(after, old) as new:
+        assert [answered_by(new, port, host) for host in ("127.0.0.1", "127.0.0.3")] == ["one", "one"]
+        close_vanished(old, new)
+        assert [answered_by(new, port, f"127.0.0.{number}") for number in (1, 2)] == ["one", ""]
+
+
+def test_ipv6only_can_be_changed() -> None:
+    port = free_port()
+    with listening(config({"listen": f"[::]:{port}"})) as old:
+        assert not accepts(port)
+        with listening(config({"listen": f"[::]:{port} ipv6only=off"}), old) as new:
+            close_vanished(old, new)
+            assert accepts(port)
+            assert accepts(port, "::1")
+
+
+def test_who_has_agreed_once_lets_no_stranger_in() -> None:
+    port = free_port()
+    with (
+        listening(config({"listen": f"127.0.0.1:{port}"})) as old,
+        listening(config({"listen": f"*:{port}"}), old) as new,
+    ):
+        for listener in new:
+            assert not listener.sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+        with pytest.raises(CannotListen, match="Address already in use"):
+            open_listeners(config({"listen": f"127.0.0.1:{port}"}), [])
 
 
 def test_the_system_may_choose_the_port_more_than_once() -> None:

@@ -14,6 +14,7 @@ from _socket import (
     SO_KEEPALIVE,
     SO_RCVBUF,
     SO_REUSEADDR,
+    SO_REUSEPORT,
     SO_SNDBUF,
     SOCK_STREAM,
     SOL_SOCKET,
@@ -23,6 +24,8 @@ from _socket import (
     TCP_NODELAY,
 )
 from _socket import socket as RawSocket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +52,15 @@ def bind(
     backlog: int = BACKLOG,
     ipv6only: bool = True,
     multipath: bool = False,
+    beside: Sequence[RawSocket] = (),
 ) -> RawSocket:
     """A listening, non-blocking socket at an IP address or, with ``path``, a Unix socket.
 
     Connections accepted from it inherit TCP_NODELAY and SO_KEEPALIVE. A Unix
     socket that nobody listens on any more is replaced. ``multipath`` asks for
     MPTCP; where the system has none, the socket is one of TCP (its ``proto``
-    tells). Raises OSError.
+    tells). ``beside`` are listening sockets of ours that may take part of the
+    same address, as a single one does of all of them. Raises OSError.
     """
     if path:
         return bind_unix(path, backlog)
@@ -68,12 +73,28 @@ def bind(
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         if family == AF_INET6:
             sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, ipv6only)
-        sock.bind((host, port))
-        sock.listen(backlog)
+        with _agreed([sock, *beside] if beside else []):
+            sock.bind((host, port))
+            sock.listen(backlog)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+@contextmanager
+def _agreed(socks: Sequence[RawSocket]) -> Iterator[None]:
+    """Let sockets have addresses that overlap, which Linux demands that all of them agree to.
+
+    For this moment alone: who agrees for good lets any process of the same user in.
+    """
+    try:
+        for sock in socks:
+            sock.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)
+        yield
+    finally:
+        for sock in socks:
+            sock.setsockopt(SOL_SOCKET, SO_REUSEPORT, 0)
 
 
 def tune(
@@ -146,12 +167,25 @@ class Acceptor:
         while True:
             get_hub().wait(self._watcher)
             try:
-                fd, address = self._sock._accept()  # type: ignore[attr-defined]
+                return self._next()
             except (BlockingIOError, ConnectionAbortedError):
                 continue  # another process was quicker, or the client has left
-            sock = RawSocket(self._sock.family, self._sock.type, self._sock.proto, fileno=fd)
-            sock.setblocking(False)
-            return sock, address
+
+    def waiting(self) -> Iterator[tuple[RawSocket, Any]]:
+        """Those who are connected already and whom nobody has accepted yet; this waits for no others."""
+        for _ in range(BACKLOG):
+            try:
+                yield self._next()
+            except ConnectionAbortedError:
+                continue
+            except OSError:
+                return
+
+    def _next(self) -> tuple[RawSocket, Any]:
+        fd, address = self._sock._accept()  # type: ignore[attr-defined]
+        sock = RawSocket(self._sock.family, self._sock.type, self._sock.proto, fileno=fd)
+        sock.setblocking(False)
+        return sock, address
 
     def close(self) -> None:
         """Accept nothing more from this process."""
