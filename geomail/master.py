@@ -307,14 +307,17 @@ class Master:
         return self._spawn(run_without_mail)
 
     def _spawn(self, run: Callable[[], None]) -> int:
-        """Run it in a child, which leaves without running what belongs to the parent; its process id."""
+        """Run it in a child, which leaves without running what belongs to the parent; its process id.
+
+        The child is to unblock signals once it knows what to do with them: before, TERM would end it
+        in silence, and QUIT or HUP, too.
+        """
         pid: int = _fork()
         if pid:
             return pid
         code = 1
         try:
             assert self._current is not None
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
             drop_privileges(self._current.config.user)
             end_with(self._pid)
             run()

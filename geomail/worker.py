@@ -120,6 +120,7 @@ class Worker:
         gevent.signal_handler(signal.SIGQUIT, self._stop_gracefully)
         gevent.signal_handler(signal.SIGHUP, lambda: None)
         gevent.signal_handler(signal.SIGUSR1, self._log.reopen)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the master blocks what it waits for
         self._stop.wait()
         gevent.killall(self._accepting)
         for acceptor in self._acceptors:

@@ -2,11 +2,13 @@
 
 import base64
 import os
+import re
 import resource
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -56,8 +58,8 @@ class Running:
             {
                 "workers": 2,
                 **self.settings,
-                **more,
                 "control": {"socket": "off"},
+                **more,
                 "mail": {"auth": "passthrough", **self.mail, "server": [server]},
                 "auth": {"passthrough": {"default": "small"}},
                 "backends": {"small": {"address": f"{LOOPBACK}:{self.backend}"}},
@@ -76,7 +78,7 @@ class Running:
         return self.geomail.process.pid
 
     def workers(self) -> set[int]:
-        return {int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()}
+        return children(self.pid)
 
     def two_workers(self) -> set[int]:
         """Both workers, when there are two."""
@@ -108,9 +110,25 @@ def running(tmp_path: Path) -> Iterator[Running]:
             assert "Traceback" not in found.geomail.log.text, found.geomail.log.text
 
 
-def listens(port: int) -> bool:
+def status_of(pid: int) -> list[str]:
+    """What the kernel tells of a process; nothing if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return []
+
+
+def children(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def blocks_signals(pid: int) -> bool:
+    return any(int(line.split()[1], 16) for line in status_of(pid) if line.startswith("SigBlk:"))
+
+
+def listens(port: int, host: str = LOOPBACK) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 # -- processes --------------------------------------------------------------------------------------
@@ -146,6 +164,41 @@ def test_workers_that_die_at_once_are_not_started_at_once(running: Running) -> N
         running.geomail.log.wait_for(f"next start in {delay} s")
 
 
+EARLY = """
+from geomail_cli.main import app  # first of all: it patches
+import os, signal
+from geomail.console.process import Console
+from geomail.worker import Worker
+
+def hurried(made):
+    def early(self, *arguments):
+        os.kill(os.getpid(), signal.SIG{signal})
+        made(self, *arguments)
+    return early
+
+{kind}.__init__ = hurried({kind}.__init__)
+app(["serve", "-c", "{file}"])
+"""
+
+
+@pytest.mark.parametrize("kind", ["Worker", "Console"])
+@pytest.mark.parametrize("name", ["TERM", "INT", "QUIT", "HUP"])
+def test_a_signal_that_comes_early_is_not_the_end(running: Running, kind: str, name: str) -> None:
+    """A process is told of it once it can say goodbye."""
+    file = running.folder / "geomail.toml"
+    control = {"socket": str(running.folder / "control")}
+    file.write_text(running.configuration(workers=1, control=control))
+    script = EARLY.format(kind=kind, signal=name, file=file)
+    log = running.folder / "early.log"
+    with log.open("w") as errors, subprocess.Popen([sys.executable, "-c", script], stderr=errors) as process:
+        soon(lambda: listens(running.port))
+        gevent.sleep(0.5)
+        soon(lambda: not any(map(blocks_signals, children(process.pid))))
+        process.terminate()
+    assert process.returncode == 0
+    assert re.search("killed by|exit status 1|Traceback", log.read_text()) is None
+
+
 def test_the_master_has_no_hub(running: Running) -> None:
     workers = running.start().two_workers()
 
@@ -176,8 +229,12 @@ def test_workers_run_as_somebody_else(running: Running, user: str, group: int) -
     workers = running.start(user=user).two_workers()
 
     def ids(pid: int, kind: str) -> set[int]:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        return {int(number) for line in lines if line.startswith(f"{kind}:") for number in line.split()[1:]}
+        return {
+            int(number)
+            for line in status_of(pid)
+            if line.startswith(f"{kind}:")
+            for number in line.split()[1:]
+        }
 
     soon(lambda: all(ids(worker, "Uid") == {65534} for worker in workers))
     assert ids(running.pid, "Uid") == {0}
@@ -212,23 +269,49 @@ def test_addresses_come_go_and_stay(running: Running) -> None:
     assert [path.name for path in running.folder.glob("*s") if path.is_socket()] == ["comes"]
 
 
-def test_nobody_is_turned_away_while_the_file_is_read(running: Running) -> None:
-    running.start()
+@contextmanager
+def knocking(port: int) -> Iterator[list[str]]:
+    """Clients that come one after the other; what went wrong for them."""
     refused: list[str] = []
     done = False
 
     def knock() -> None:
         while not done:
-            with connected("imap", running.port) as client:
-                client.say("a LOGOUT")
-                if client.read_line() != b"* BYE\r\n":
-                    refused.append("no answer")
+            try:
+                with connected("imap", port) as client:
+                    client.say("a LOGOUT")
+                    if client.read_line() != b"* BYE\r\n":
+                        refused.append("no answer")
+            except OSError as error:
+                refused.append(str(error))
+                return
 
-    knocking: gevent.Greenlet[[], None] = gevent.spawn(knock)
-    for number in range(3):
-        running.reload(worker_connections=1000 + number)
-    done = True
-    knocking.get(timeout=SOON)
+    clients: list[gevent.Greenlet[[], None]] = [gevent.spawn(knock) for _ in range(3)]
+    try:
+        yield refused
+    finally:
+        done = True
+        for client in clients:
+            client.get(timeout=SOON)
+
+
+def test_nobody_is_turned_away_while_the_file_is_read(running: Running) -> None:
+    running.start()
+    with knocking(running.port) as refused:
+        for number in range(3):
+            running.reload(worker_connections=1000 + number)
+
+    assert refused == []
+
+
+def test_nobody_is_turned_away_where_one_address_becomes_all_and_one_again(running: Running) -> None:
+    running.start()
+    with knocking(running.port) as refused:
+        for host in ("*", LOOPBACK, "*", LOOPBACK, "*"):
+            running.reload(f"{host}:{running.port}")
+            everywhere = host == "*"
+            while listens(running.port, "127.0.0.9") is not everywhere:
+                gevent.sleep(0.02)
 
     assert refused == []
 

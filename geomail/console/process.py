@@ -90,6 +90,7 @@ class Console:
             signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all, but the master decides
         gevent.signal_handler(signal.SIGTERM, ended.set)
         gevent.signal_handler(signal.SIGUSR1, self._log.reopen)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the master blocks what it waits for
         gevent.spawn(self._keep_time)
         gevent.spawn(self._hear_master).link(lambda _: ended.set())
         ended.wait()
