@@ -8,8 +8,9 @@ import signal
 import time
 from _socket import AF_UNIX
 from _socket import socket as RawSocket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -106,11 +107,10 @@ class Worker:
         events = EventStream()
         log.subscribe(events)
         self._feed = self._open_feed(console, events, generation) if console is not None else None
-        services = _services(config, events, self._crew, self._parking, self._tracing, log)
-        self._acceptors = [Acceptor(listener.sock) for listener in listeners]
+        self._services = _services(config, events, self._crew, self._parking, self._tracing, log)
+        self._doors = [(Acceptor(listener.sock), listener) for listener in listeners]
         self._accepting = [
-            gevent.spawn(self._accept, acceptor, listener, services)
-            for acceptor, listener in zip(self._acceptors, listeners, strict=True)
+            gevent.spawn(self._accept, acceptor, listener) for acceptor, listener in self._doors
         ]
 
     def run(self) -> None:
@@ -123,7 +123,9 @@ class Worker:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the master blocks what it waits for
         self._stop.wait()
         gevent.killall(self._accepting)
-        for acceptor in self._acceptors:
+        if self._graceful:
+            self._admit_waiting()
+        for acceptor, _ in self._doors:
             acceptor.close()
         if self._graceful:
             self._drain()
@@ -139,6 +141,13 @@ class Worker:
     def _stop_gracefully(self) -> None:
         self._graceful = True
         self._stop.set()
+
+    def _admit_waiting(self) -> None:
+        """Take in who is connected already: where nobody listens any more, they would be cut off."""
+        for acceptor, listener in self._doors:
+            room = max(0, self._config.worker_connections - len(self._sessions))
+            for sock, address in islice(acceptor.waiting(), room):
+                self._open_session(sock, address, listener)
 
     def _drain(self) -> None:
         """Wait for the sessions to end, ``worker_shutdown_timeout`` seconds at most where that is set."""
@@ -189,7 +198,7 @@ class Worker:
         self._told = state
         return {**state, **{table: rows for tables in changed for table, rows in tables.items()}}
 
-    def _accept(self, acceptor: Acceptor, listener: Listener, services: Mapping[int, Service]) -> None:
+    def _accept(self, acceptor: Acceptor, listener: Listener) -> None:
         while True:
             while len(self._sessions) >= self._config.worker_connections:
                 self._sessions.await_leaving()
@@ -199,18 +208,16 @@ class Worker:
                 self._log.say("error", f"cannot accept on {listener.listen.label}: {error.strerror}")
                 gevent.sleep(_OUT_OF_DESCRIPTORS)
                 continue
-            self._open_session(sock, address, listener, services)
+            self._open_session(sock, address, listener)
 
-    def _open_session(
-        self, sock: RawSocket, address: Any, listener: Listener, services: Mapping[int, Service]
-    ) -> None:
+    def _open_session(self, sock: RawSocket, address: Any, listener: Listener) -> None:
         try:
             peer = _peer(sock, address)
         except OSError:
             sock.close()  # gone already
             return
         listener = listener.at(peer.local_address)
-        service = services[id(listener.server)]
+        service = self._services[id(listener.server)]
         number, session_id = self._sessions.new_id()
         session = Session(session_id, service, Wire(sock, "client", listener.side), peer)
         self._sessions.add(number, session)

@@ -316,6 +316,32 @@ def test_nobody_is_turned_away_where_one_address_becomes_all_and_one_again(runni
     assert refused == []
 
 
+def test_who_has_connected_before_quit_is_served(running: Running) -> None:
+    """Though all workers were too busy to let these clients in."""
+    workers = running.start().two_workers()
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    with ExitStack() as opened:
+        late = [
+            opened.enter_context(socket.create_connection((LOOPBACK, running.port), SOON)) for _ in range(20)
+        ]
+        os.kill(running.pid, signal.SIGQUIT)
+        soon(lambda: not listens_in(running.pid))
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+        for client in late:
+            client.sendall(b"a LOGOUT\r\n")
+            with client.makefile("rb") as stream:
+                assert stream.readlines() == [b"* OK IMAP4 ready\r\n", b"* BYE\r\n", b"a OK completed\r\n"]
+
+
+def listens_in(pid: int) -> bool:
+    """Whether a process has a listening socket of TCP."""
+    inodes = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(words[3] == "0A" and f"socket:[{words[9]}]" in inodes for words in lines)
+
+
 def test_a_transfer_goes_on(running: Running) -> None:
     piece = os.urandom(40_000)
     order = f"x SAY {base64.b64encode(piece).decode()}\r\n".encode()
