@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Annotated, Any
 
-import gevent
 import typer
 
 from geomail.jsonlines import BadLine, Lines, decode, encode
@@ -58,7 +56,6 @@ class Place:
         from geomail.config.load import find_config, inspect
         from geomail.config.schema import Control
 
-        _interrupt_quietly()
         self.file = find_config(config)
         if path is not None:
             self.path = str(path)
@@ -164,18 +161,6 @@ class Connection:
             raise _ended(error) from None
         except BadLine:
             raise Failed("what answers there is not geomail") from None
-
-
-def _interrupt_quietly() -> None:
-    """Have Ctrl-C end this greenlet, wherever it waits: gevent would print something of its own."""
-    waiting = gevent.getcurrent()
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        if gevent.getcurrent() is waiting:
-            raise KeyboardInterrupt
-        gevent.kill(waiting, KeyboardInterrupt)
-
-    signal.signal(signal.SIGINT, interrupt)
 
 
 def _ended(error: OSError) -> NoServer:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from geomail import __version__
+from geomail_cli import interrupt
 from geomail_cli.check_auth import check_auth
 from geomail_cli.check_config import check_config
 from geomail_cli.hash_password import hash_password
@@ -58,3 +59,4 @@ def geomail(
     ] = False,
 ) -> None:
     """An SMTP, IMAP and POP3 proxy: one front door, many mail servers behind it."""
+    interrupt.quietly()
