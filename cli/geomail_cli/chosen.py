@@ -41,5 +41,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="The same as --format j
 
 
 def selection(**masks: list[str] | None) -> dict[str, list[str]]:
-    """The selection of a request: only what was given."""
-    return {field: given for field, given in masks.items() if given}
+    """The selection of a request: only what was given. Raises BadParameter if that cannot be understood."""
+    from geomail.selection import BadSelection, Selection
+
+    given = {field: values for field, values in masks.items() if values}
+    try:
+        Selection(given)
+    except BadSelection as error:
+        raise typer.BadParameter(str(error)) from None
+    return given

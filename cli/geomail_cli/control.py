@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import deque
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ import typer
 from geomail.jsonlines import BadLine, Lines, decode, encode
 from geomail_cli import render
 
-#: Exit statuses, from sysexits.h: no server, something was not ready in time, no permission.
-UNAVAILABLE, NOT_READY, NOT_PERMITTED = 69, 75, 77
+#: Exit statuses: wrong usage; from sysexits.h: no server, something was not ready in time, no permission.
+USAGE, UNAVAILABLE, NOT_READY, NOT_PERMITTED = 2, 69, 75, 77
 #: The version of the protocol that is spoken here.
 _PROTOCOL = 1
 #: Seconds for the server to say hello.
@@ -53,18 +54,29 @@ class Place:
     """Where a server is to be found, and how one would be started there."""
 
     def __init__(self, config: Path | None, path: Path | None) -> None:
-        from geomail.config.load import find_config, inspect
-        from geomail.config.schema import Control
+        from geomail.config.load import find_config
 
         self.file = find_config(config)
-        if path is not None:
-            self.path = str(path)
-            return
-        draft = inspect(self.file).draft if config is not None or self.file.exists() else None
-        self.path = (draft.control if draft is not None else Control()).socket
-        if self.path == "off":
+        self._is_named = config is not None or path is not None or bool(os.environ.get("GEOMAIL_CONFIG"))
+        self.path = str(path) if path is not None else self._configured()
+
+    def _configured(self) -> str:
+        """The control socket that the configuration names; a file that was named must be readable."""
+        from geomail.config.load import inspect
+        from geomail.config.schema import Control
+
+        if not self._is_named and not self.file.exists():
+            return Control().socket
+        found = inspect(self.file)
+        if found.draft is None and self._is_named:
+            for problem in found.problems:
+                render.show_problem(render.stderr(), problem)
+            raise Failed("so the control socket is not known; --socket PATH names it", USAGE).exit()
+        path = (found.draft.control if found.draft is not None else Control()).socket
+        if path == "off":
             text = f"{self.file} has socket = off in [control], so nobody can ask the server"
             raise Failed(text, UNAVAILABLE).exit()
+        return path
 
     def connect(self) -> Connection:
         """A connection to the server. Raises Failed."""
@@ -75,6 +87,8 @@ class Place:
             raise Failed(text, NOT_PERMITTED) from None
         except (FileNotFoundError, ConnectionRefusedError):
             text = f"no geomail server runs at {self.path}; start one with: geomail serve -c {self.file}"
+            if not self._is_named:
+                text += "; where one runs already, say -c FILE or --socket PATH"
             raise NoServer(text, UNAVAILABLE) from None
         except OSError as error:
             raise NoServer(f"{self.path}: {error.strerror or error}", UNAVAILABLE) from None

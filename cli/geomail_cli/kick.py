@@ -17,7 +17,7 @@ _AT_A_TIME = 500
 
 
 def kick(
-    users: Annotated[list[str] | None, typer.Argument(metavar="[USER]...", help="As --user.")] = None,
+    users: Annotated[list[str] | None, typer.Argument(metavar="USER", help="As --user.")] = None,
     user: chosen.Users = None,
     client: chosen.Clients = None,
     server: chosen.Servers = None,

@@ -20,7 +20,7 @@ FIELDS = (
 
 
 def who(
-    users: Annotated[list[str] | None, typer.Argument(metavar="[USER]...", help="As --user.")] = None,
+    users: Annotated[list[str] | None, typer.Argument(metavar="USER", help="As --user.")] = None,
     user: chosen.Users = None,
     client: chosen.Clients = None,
     server: chosen.Servers = None,

@@ -84,10 +84,16 @@ def test_what_a_user_name_holds_steers_no_terminal(shared: Running) -> None:
             assert shown.replace("\n", "").replace("\t", "").isprintable()
 
 
-def test_a_selection_that_cannot_be_understood_is_refused(shared: Running) -> None:
-    done = geomail("who", "-c", shared.file, "--client", "nowhere")
-    assert done.returncode == 1
+@pytest.mark.parametrize("command", [["who"], ["kick", "--yes"], ["tail"], ["trace", "--user", "x"]])
+def test_a_selection_that_cannot_be_understood_is_wrong_usage(command: list[str], shared: Running) -> None:
+    done = geomail(*command, "-c", shared.file, "--client", "nowhere")
+    assert done.returncode == 2
     assert "'nowhere' is no address, network or mask" in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_usage_of_names_without_an_option() -> None:
+    assert geomail("who", "--help").stdout.strip().startswith("Usage: geomail who [OPTIONS] [USER]...\n")
 
 
 # -- finding the server -----------------------------------------------------------------------------
@@ -101,6 +107,34 @@ def test_the_server_is_found_by_option_or_environment(shared: Running) -> None:
 def test_a_broken_configuration_does_not_hide_the_server(own: Running) -> None:
     own.file.write_text(own.file.read_text().replace('auth = "passthrough"', "auth = 1"))
     assert geomail("who", "-c", own.file).returncode == 0
+
+
+@pytest.mark.parametrize("command", [["who"], ["kick", "jane", "--yes"], ["tail"], ["reload"]])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "No such file"), ("[control\n", "geomail.toml:1: error: ")],
+    ids=["none", "broken"],
+)
+def test_no_other_server_is_asked_than_that_of_the_file(
+    text: str | None, said: str, command: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "geomail.toml"
+    if text is not None:
+        file.write_text(text)
+    for done in (geomail(*command, "-c", file), geomail(*command, GEOMAIL_CONFIG=str(file))):
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert "--socket PATH names it" in done.stderr
+        assert done.stdout == ""
+
+
+def test_where_nothing_was_named_it_is_said_how_to_name_it() -> None:
+    if Path("/run/geomail").exists() or Path("/etc/geomail").exists():
+        pytest.skip("geomail is installed on this machine")
+    done = geomail("who")
+    assert done.returncode == 69
+    assert "no geomail server runs at /run/geomail/control.sock; start one with: geomail serve" in done.stderr
+    assert "where one runs already, say -c FILE or --socket PATH" in done.stderr
 
 
 def test_without_a_server_it_is_said_how_to_start_one(tmp_path: Path) -> None:
