@@ -6,6 +6,8 @@ import functools
 import hashlib
 import mmap
 
+from geomail.net.ticket_keys import ChangingKeys
+
 #: Longest session that is kept; a client's certificate is part of its session.
 LARGEST = 8192
 _SLOT = 256
@@ -25,6 +27,13 @@ class SessionCache:
     def __init__(self, size: int) -> None:
         self._slots = max(1, (size - _HEAD - LARGEST) // _SLOT)
         self._memory = mmap.mmap(-1, self._slots * _SLOT + _HEAD + LARGEST)
+        self._ticket_keys: dict[float, ChangingKeys] = {}
+
+    def ticket_keys(self, period: float) -> ChangingKeys:
+        """Keys of tickets for those who share the cache and whose sessions live for ``period`` seconds."""
+        if period not in self._ticket_keys:
+            self._ticket_keys[period] = ChangingKeys(period)
+        return self._ticket_keys[period]
 
     def put(self, session_id: bytes, session: bytes) -> None:
         """Keep a session, unless it is over :data:`LARGEST` bytes."""

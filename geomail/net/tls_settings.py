@@ -12,8 +12,10 @@ from geomail.certificates import VerifyClient
 from geomail.errors import TlsSettingError
 from geomail.net.openssl import contexts, sessions
 from geomail.net.openssl.contexts import ServerContext
-from geomail.net.openssl.sessions import TicketKey
+from geomail.net.ticket_keys import TicketKey
 
+#: Seconds that a session lives where nothing is said of it.
+_OPENSSL_TIMEOUT = 7200.0
 #: Longest passphrase that ``ssl`` takes.
 _LONGEST_PASSWORD = 1024
 #: OpenSSL's reasons where a key is another certificate's, of the same kind or not.
@@ -102,6 +104,9 @@ def resume_sessions(
         context.options |= ssl.OP_NO_TICKET
     if ticket_keys:
         sessions.set_session_ticket_keys(context, _read_ticket_keys(ticket_keys))
+    elif context.shared_sessions is not None:
+        period = _OPENSSL_TIMEOUT if timeout is None else timeout
+        sessions.change_session_ticket_keys(context, context.shared_sessions.ticket_keys(period))
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -7,7 +7,7 @@ from ctypes import c_void_p
 import pytest
 
 from geomail.net.openssl import contexts, library, peers
-from geomail.net.openssl.sessions import TicketKey
+from geomail.net.ticket_keys import TicketKey
 from tests.net.pki import Pki
 from tests.net.tls_support import listening
 

@@ -95,7 +95,9 @@ class Options(Table):
     ssl_session_timeout: Seconds = Field(300.0, description="how long a TLS session can be resumed")
     ssl_session_tickets: Flag = Field(True, description="whether TLS sessions are resumed by tickets")
     ssl_session_ticket_key: Files = Field(
-        (), description="files of 48 or 80 random bytes that encrypt tickets, the first new ones"
+        (),
+        description="files of 48 or 80 random bytes that encrypt tickets, the first new ones; default: random"
+        " keys, which change every ssl_session_timeout (a minute at least) with a shared session cache",
     )
     ssl_verify_client: VerifyClient = Field(
         "off", description="clients' certificates: off, on (demanded), optional, or optional_no_ca"

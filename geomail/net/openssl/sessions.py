@@ -7,6 +7,7 @@ import mmap
 import os
 import re
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from ctypes import (
     Structure,
@@ -20,7 +21,6 @@ from ctypes import (
     memmove,
     string_at,
 )
-from dataclasses import dataclass, field
 
 from geomail.errors import TlsSettingError
 from geomail.net.openssl.contexts import ServerContext
@@ -33,6 +33,7 @@ from geomail.net.openssl.library import (
     pointer_to_context,
 )
 from geomail.net.session_cache import LARGEST, SessionCache, shared_cache
+from geomail.net.ticket_keys import ChangingKeys, TicketKey
 
 _CTRL_CACHE_SIZE, _CTRL_CACHE_MODE, _CTRL_TICKET_KEYS = 42, 44, 59
 _CACHE_OFF, _CACHE_SERVER, _CACHE_NO_INTERNAL = 0x0, 0x2, 0x300
@@ -161,24 +162,6 @@ class _Param(Structure):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class TicketKey:
-    """A key as it stands in nginx's files: 80 bytes (AES-256), or 48 (AES-128)."""
-
-    name: bytes = field(repr=False)
-    aes: bytes = field(repr=False)
-    hmac: bytes = field(repr=False)
-
-    @classmethod
-    def parse(cls, data: bytes) -> TicketKey | None:
-        """The key in these bytes; None if they are not 48 or 80."""
-        if len(data) == 80:
-            return cls(name=data[:16], hmac=data[16:48], aes=data[48:])
-        if len(data) == 48:
-            return cls(name=data[:16], aes=data[16:32], hmac=data[32:])
-        return None
-
-
 def set_session_ticket_keys(context: ServerContext, keys: Sequence[TicketKey]) -> None:
     """``ssl_session_ticket_key``: the first key makes tickets, all of them open tickets."""
     library, pointer = libssl(), pointer_to_context(context)
@@ -186,31 +169,64 @@ def set_session_ticket_keys(context: ServerContext, keys: Sequence[TicketKey]) -
         native = keys[0].name + keys[0].hmac + keys[0].aes
         library.SSL_CTX_ctrl(pointer, _CTRL_TICKET_KEYS, len(native), native)
         return
-    context.ticket_callback = callback = TicketCallback(_ticket_answers(keys))
-    library.SSL_CTX_set_tlsext_ticket_key_evp_cb(pointer, callback)
+    ring = _Ring(keys)
+    _answer_for_tickets(context, lambda: ring)
 
 
-def _ticket_answers(keys: Sequence[TicketKey]) -> Callable[..., int]:
+def change_session_ticket_keys(context: ServerContext, keys: ChangingKeys) -> None:
+    """Make tickets with keys that change: what nginx does from 1.23.2 on where a cache is shared."""
+    ring, end = _Ring(()), 0.0
+
+    def in_use() -> _Ring:
+        nonlocal ring, end
+        if time.monotonic() >= end:
+            current, end = keys.current()
+            ring = _Ring(current)
+        return ring
+
+    _answer_for_tickets(context, in_use)
+
+
+def _answer_for_tickets(context: ServerContext, ring: Callable[[], _Ring]) -> None:
+    context.ticket_callback = callback = TicketCallback(_ticket_answers(ring))
+    libssl().SSL_CTX_set_tlsext_ticket_key_evp_cb(pointer_to_context(context), callback)
+
+
+def _ticket_answers(ring: Callable[[], _Ring]) -> Callable[..., int]:
     """What OpenSSL asks for each ticket; SSL_CTX_set_tlsext_ticket_key_evp_cb(3) lists the answers."""
     library = libssl()
-    by_name = {key.name: _Armed(key) for key in reversed(keys)}
-    newest = by_name[keys[0].name]
 
     def answer(connection: int, name: int, iv: int, cipher: int, mac: int, making: int) -> int:
+        keys = ring()
         if making:
-            key, good = newest, 1
+            key, good = keys.newest, 1
             memmove(name, key.name, _NAME)
             memmove(iv, os.urandom(16), 16)
         else:
-            found = by_name.get(string_at(name, _NAME))
+            found = keys.by_name.get(string_at(name, _NAME))
             if found is None:
                 return 0
             key = found
-            good = 1 if key is newest and library.SSL_version(connection) != _TLS_1_3 else 2  # 2: renew it
+            renewed = key is not keys.newest or library.SSL_version(connection) == _TLS_1_3
+            good = 2 if renewed else 1
         ready = library.EVP_CipherInit_ex(cipher, key.cipher, None, key.aes, iv, making)
         return good if ready and library.EVP_MAC_CTX_set_params(mac, key.mac) else -1
 
     return answer
+
+
+class _Ring:
+    """Keys in the form that OpenSSL takes: the newest makes tickets, all of them open tickets."""
+
+    __slots__ = ("_names", "by_name")
+
+    def __init__(self, keys: Sequence[TicketKey]) -> None:
+        self._names = [key.name for key in keys]
+        self.by_name = {key.name: _Armed(key) for key in reversed(keys)}
+
+    @property
+    def newest(self) -> _Armed:
+        return self.by_name[self._names[0]]
 
 
 class _Armed:

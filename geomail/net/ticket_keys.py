@@ -1,0 +1,88 @@
+"""Keys of TLS session tickets: those of files, and those that change with time, in all workers at once."""
+
+from __future__ import annotations
+
+import mmap
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+#: Seconds that a key is in use at least, however soon sessions end.
+SHORTEST = 60.0
+_SECRET, _EPOCH, _DIGEST = 32, 8, 16
+_BODY = _EPOCH + _SECRET
+_SLOT = _BODY + _DIGEST
+
+
+@dataclass(frozen=True, slots=True)
+class TicketKey:
+    """A key as it stands in nginx's files: 80 bytes (AES-256), or 48 (AES-128)."""
+
+    name: bytes = field(repr=False)
+    aes: bytes = field(repr=False)
+    hmac: bytes = field(repr=False)
+
+    @classmethod
+    def parse(cls, data: bytes) -> TicketKey | None:
+        """The key in these bytes; None if they are not 48 or 80."""
+        if len(data) == 80:
+            return cls(name=data[:16], hmac=data[16:48], aes=data[48:])
+        if len(data) == 48:
+            return cls(name=data[:16], aes=data[16:32], hmac=data[32:])
+        return None
+
+
+class ChangingKeys:
+    """A new key every ``period`` seconds; made before the processes that share it are forked.
+
+    The secret that a key is made of follows from the one before, and not the
+    other way round. So whoever is the first to need the next writes what anybody
+    else would write, and no lock is wanted; and memory that is read later on
+    opens no ticket of earlier times. There are two places, one written in turn
+    with the other, as a process may be killed while it writes.
+    """
+
+    def __init__(self, period: float) -> None:
+        self._period = max(period, SHORTEST)
+        self._memory = mmap.mmap(-1, 2 * _SLOT)
+        self._write(self._now(), secrets.token_bytes(_SECRET))
+
+    def current(self) -> tuple[list[TicketKey], float]:
+        """The key in use and, behind it, the one before; and until when (time.monotonic()) that is so."""
+        found = dict(self._read())
+        known = found or {self._now(): secrets.token_bytes(_SECRET)}  # an accident in both places: start anew
+        epoch = max(known)
+        for following in range(epoch + 1, self._now() + 1):
+            known = {epoch: known[epoch], following: _digest(known[epoch], b"next")}
+            epoch = following
+        if known is not found:
+            for each, secret in known.items():
+                self._write(each, secret)
+        keys = [_key(known[each]) for each in (epoch, epoch - 1) if each in known]
+        return keys, (epoch + 1) * self._period
+
+    def _now(self) -> int:
+        return int(time.monotonic() / self._period)
+
+    def _read(self) -> Iterator[tuple[int, bytes]]:
+        for start in (0, _SLOT):
+            body, digest = self._memory[start : start + _BODY], self._memory[start + _BODY : start + _SLOT]
+            if digest == _digest(body, b"whole", _DIGEST):
+                yield int.from_bytes(body[:_EPOCH], "big"), body[_EPOCH:]
+
+    def _write(self, epoch: int, secret: bytes) -> None:
+        body = epoch.to_bytes(_EPOCH, "big") + secret
+        start = epoch % 2 * _SLOT
+        self._memory[start : start + _SLOT] = body + _digest(body, b"whole", _DIGEST)
+
+
+def _key(secret: bytes) -> TicketKey:
+    return TicketKey(
+        name=_digest(secret, b"name", 16), aes=_digest(secret, b"aes"), hmac=_digest(secret, b"hmac")
+    )
+
+
+def _digest(data: bytes, purpose: bytes, size: int = _SECRET) -> bytes:
+    return blake2b(data, digest_size=size, person=purpose).digest()
