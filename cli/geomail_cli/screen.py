@@ -23,24 +23,43 @@ _BEGIN, _END = "\x1b[?2026h\x1b[H", "\x1b[J\x1b[?2026l"
 
 
 class Screen:
-    """The terminal, for a context: the alternate screen, keys unseen and at once."""
+    """The terminal, for a context: the alternate screen, keys unseen and at once.
+
+    Ctrl-Z gives it back for as long as the process is stopped; afterwards it
+    ``is_blank``, until something is drawn.
+    """
 
     def __init__(self, *, colour: bool) -> None:
         self._colour = colour
         self._settings: list[object] = []
+        self.is_blank = True
 
     def __enter__(self) -> Screen:
-        self._settings = termios.tcgetattr(sys.stdin)
         signal.signal(signal.SIGTERM, _end)
-        tty.setcbreak(sys.stdin)
-        self._write(_ENTER)
+        self._take()
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        self._give_back()
+
+    def _take(self) -> None:
+        self._settings = termios.tcgetattr(sys.stdin)
+        signal.signal(signal.SIGTSTP, self._stop)
+        tty.setcbreak(sys.stdin)
+        self._write(_ENTER)
+        self.is_blank = True
+
+    def _give_back(self) -> None:
         self._write(_LEAVE)
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)  # type: ignore[arg-type]
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        self._give_back()
+        os.kill(os.getpid(), number)
+        self._take()  # which is after the process has been continued
 
     @property
     def size(self) -> tuple[int, int]:
@@ -52,6 +71,7 @@ class Screen:
         """Show these lines, from the top; what does not fit is left out."""
         columns, height = self.size
         shown = [self._styled(text, style, columns) for text, style in lines[:height]]
+        self.is_blank = False
         self._write(_BEGIN + "\r\n".join(shown) + _END)
 
     def key(self, seconds: float) -> str:
@@ -65,8 +85,9 @@ class Screen:
         return style.render(set_cell_size(text, columns), color_system=system)
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        data = text.encode(sys.stdout.encoding, "replace")
+        while data:  # without Python's buffer, which a signal's handler must not enter twice
+            data = data[os.write(sys.stdout.fileno(), data) :]
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

@@ -119,7 +119,7 @@ class Top:
         """Draw what is known, again when there is more to know, until a key is pressed."""
         size = None
         while True:
-            if self._new.is_set() or screen.size != size:
+            if self._new.is_set() or screen.is_blank or screen.size != size:
                 self._new.clear()
                 size = screen.size
                 screen.draw(self._lines(*size))

@@ -16,7 +16,7 @@ import pytest
 from tests.cli.terminal import Terminal, terminal
 from tests.console.support import Running, eventually, running
 from tests.servers.geomail import COMMAND
-from tests.servers.support import unavailable
+from tests.servers.support import program, unavailable
 
 HEAD = ["ID", "PROTO", "USER", "CLIENT", "BACKEND", "STATE", "AGE", "IDLE", "IN", "OUT", "RATE"]
 
@@ -95,6 +95,27 @@ def test_signals_leave_the_terminal_as_it_was(number: signal.Signals, busy: Runn
         lines = [line for line in window.wait_for("ended with") if line]
         assert lines[0] == "before"
         assert "ended with 0" in lines
+        assert not window.is_full_screen()
+
+
+def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(busy: Running, tmp_path: Path) -> None:
+    shell = f"env PS1='here$ ' {program('bash')} --norc --noprofile -i"
+    with terminal(tmp_path, shell) as window:
+        window.type(shlex.join([str(COMMAND), "tail", "--top", "-c", str(busy.file)]), "Enter")
+        window.wait_for("7 sessions")
+        window.type("C-z")
+        window.wait_for(r"^\[1\]\+ +Stopped")
+        assert not window.is_full_screen()
+        window.type("echo typed-$((1+1))", "Enter")
+        window.wait_for("^typed-2$")
+        assert any("echo typed-" in line for line in window.lines), "it is shown what is typed"
+        window.type("fg", "Enter")
+        window.wait_for("7 sessions")
+        assert window.is_full_screen()
+        window.type("u")
+        window.wait_for("by user$")
+        window.type("q")
+        window.wait_for("^here. .*fg$")
         assert not window.is_full_screen()
 
 
