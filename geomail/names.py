@@ -22,37 +22,44 @@ class UnknownName(GeomailError):
     """A host name has no address; the text says which, and in which option."""
 
 
+class AddressTaken(GeomailError):
+    """Two ``listen`` are one address, now that names are resolved; the text says which."""
+
+
 def without_names(config: Config) -> Config:
-    """The configuration with addresses for names, and one port in each ``listen``. Raises UnknownName."""
-    return config.model_copy(update={"servers": tuple(map(_server, config.servers))})
+    """The configuration with addresses for names, and one port in each ``listen``.
+
+    Raises UnknownName, AddressTaken.
+    """
+    taken: dict[str, Listen] = {}
+    return config.model_copy(update={"servers": tuple(_server(server, taken) for server in config.servers)})
 
 
-def _server(server: Server) -> Server:
-    listens = {
-        canonical(single): single
-        for listen in server.listen
-        for found in _listens(listen)
-        for single in found.each()
-    }
+def with_name_servers(server: Server) -> Server:
+    """The server with addresses for the names in its ``resolver`` alone. Raises UnknownName."""
     servers = tuple(
         replace(address, host=host)
         for address in server.resolver.servers
         for host in _addresses(address.host, "resolver")
     )
-    return server.model_copy(
-        update={
-            "listen": tuple(listens.values()),
-            "resolver": replace(server.resolver, servers=servers),
-            "set_real_ip_from": tuple(_senders(server)),
-        }
-    )
+    return server.model_copy(update={"resolver": replace(server.resolver, servers=servers)})
 
 
-def _listens(listen: Listen) -> Iterator[Listen]:
-    if listen.path:
-        yield listen
-        return
-    yield from (replace(listen, host=host) for host in _addresses(listen.host, "listen"))
+def _server(server: Server, taken: dict[str, Listen]) -> Server:
+    listens = tuple(single for listen in server.listen for single in _listens(listen, taken))
+    update = {"listen": listens, "set_real_ip_from": tuple(_senders(server))}
+    return with_name_servers(server).model_copy(update=update)
+
+
+def _listens(listen: Listen, taken: dict[str, Listen]) -> Iterator[Listen]:
+    """Each address and port, once; one that is ``taken`` by another ``listen`` is refused."""
+    hosts = [""] if listen.path else _addresses(listen.host, "listen")
+    for single in (replace(each, host=host) for host in hosts for each in listen.each()):
+        # the system gives each port 0 another port
+        other = taken.setdefault(canonical(single), listen) if single.port or single.path else listen
+        if other is not listen:
+            raise AddressTaken(f"{single.label} is listened on twice: {other.label} and {listen.label}")
+        yield single
 
 
 def _senders(server: Server) -> Iterator[str]:

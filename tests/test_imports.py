@@ -77,7 +77,7 @@ RULES: dict[str, Rule] = {
     "session": Rule(may=(*ALL_BELOW_SESSION, "mask", "tracing", "preface", "service"), outside=("gevent",)),
     "mask": Rule(may=("conversation", "config.units"), never=frozenset(INPUT_OUTPUT)),
     "tracing": Rule(may=("conversation", "errors", "events", "mask", "selection")),
-    "preview": Rule(may=(*ALL_BELOW_SESSION, "mask", "preview")),
+    "preview": Rule(may=(*ALL_BELOW_SESSION, "names", "mask", "preview")),
     "jsonlines": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
     "selection": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
     "sessions": Rule(may=("errors", "selection"), for_types=("net.crew", "session"), outside=("gevent",)),

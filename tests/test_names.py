@@ -6,7 +6,9 @@ import pytest
 
 from geomail.config.address import Address
 from geomail.config.schema import Config, Server
-from geomail.names import UnknownName, without_names
+from geomail.names import AddressTaken, UnknownName, without_names
+
+LOCAL = "localhost:143"
 
 
 def resolved(**options: Any) -> Server:
@@ -34,6 +36,20 @@ def test_addresses_of_one_name_are_not_taken_twice() -> None:
     labels = [entry.label for entry in resolved(listen=["localhost:143-144"]).listen]
 
     assert len(labels) == len(set(labels))
+
+
+@pytest.mark.parametrize("second", ["127.0.0.1:143", "127.0.0.1:140-150 ssl"])
+def test_a_name_may_stand_for_an_address_that_is_taken(second: str) -> None:
+    servers = [Server.model_validate({"protocol": "imap", "listen": listen}) for listen in (LOCAL, second)]
+
+    with pytest.raises(AddressTaken, match=r"127\.0\.0\.1:143 is listened on twice: localhost:143 and 127"):
+        without_names(Config(servers=tuple(servers)))
+    with pytest.raises(AddressTaken):
+        resolved(listen=[second, LOCAL])
+
+
+def test_port_0_is_another_port_each_time() -> None:
+    assert len(resolved(listen=["127.0.0.1:0", "127.0.0.1:0"]).listen) == 2
 
 
 def test_who_is_believed_may_be_named() -> None:

@@ -79,10 +79,12 @@ class _Check:
         client_name: str | None,
     ) -> None:
         from geomail.auth.http import HttpSource
+        from geomail.names import with_name_servers
         from geomail.preview.client import Unusable, find_server, make_peer
         from geomail.preview.handshake import Stage
 
-        self.server, listens = find_server(config, protocol, server)
+        chosen, listens = find_server(config, protocol, server)
+        self.server = with_name_servers(chosen)
         self._stage = Stage(config, self.server)
         if not isinstance(self._stage.source, HttpSource):
             raise Unusable(f"{self.server.name} asks no auth service: {self._stage.asked}")

@@ -10,6 +10,7 @@ from geomail.auth.base import Refused
 from geomail.conversation import Rehearsal
 from geomail.errors import SessionError
 from geomail.mask import as_text, masking
+from geomail.names import with_name_servers
 from geomail.preview.backend import offering, script
 from geomail.preview.client import (
     LOCAL_V4,
@@ -48,11 +49,13 @@ class Asked:
 
 
 class Preview:
-    """One handshake, prepared. Raises Unusable, OSError where a file cannot be used."""
+    """One handshake, prepared. Raises Unusable, UnknownName, OSError where a file cannot be used."""
 
     def __init__(self, config: Config, asked: Asked) -> None:
         self.asked = asked
         self.server, listens = find_server(config, asked.protocol, asked.server)
+        if asked.live:
+            self.server = with_name_servers(self.server)
         self.stage = Stage(config, self.server)
         self.peer = make_peer(self.server, listens, asked.client, asked.client_name)
         self.login = make_login(self.server, asked.words, self.peer)

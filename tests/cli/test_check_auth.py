@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from geomail_cli.main import app
-from tests.cli.test_preview_live import SECRETS, encoded, spellings_in, spelt
+from tests.cli.test_preview_live import CLIENT, SECRETS, encoded, spellings_in, spelt
+from tests.net.name_server import NameServer
 from tests.net.raw_service import RawService, closed_port
 from tests.servers.auth_http import AuthService, Request, listening
 
@@ -74,6 +75,16 @@ def service() -> Iterator[AuthService]:
     service = AuthService(answers={"u": OK, "": OK})
     with listening(service):
         yield service
+
+
+def test_the_name_of_the_client_is_asked_for_at_a_server_with_a_name(
+    check: Check, service: AuthService
+) -> None:
+    with NameServer(CLIENT) as names:
+        more = f'resolver = "localhost:{names.address[1]} ipv6=off"'
+        found = check(service.port, *("--server", "in", "--client", "192.0.2.7", "--user", "u"), more=more)
+
+    assert "Client-Host: pc.example.test" in found["request"]
 
 
 def test_the_question_is_the_one_that_geomail_puts(check: Check, service: AuthService) -> None:

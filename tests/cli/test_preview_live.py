@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from geomail_cli.main import app
+from tests.net.name_server import NameServer
 from tests.net.raw_service import closed_port
 from tests.preview.speaking import speaking
 from tests.servers.accounts import ALICE, BOB, DAVE, Account
@@ -111,6 +112,30 @@ def test_postfix_that_lets_geomail_use_xclient(live: Live, postfix: Postfix) -> 
     assert found["answer"] == ["235 2.0.0 OK"]
     assert last_reply(found) == {"from": "backend", "line": "221 2.0.0 Bye", "because": ""}
     postfix.log.wait_for(r"disconnect from unknown\[192\.0\.2\.7\] .*quit=1", after=before)
+
+
+CLIENT = {
+    "7.2.0.192.in-addr.arpa. PTR": ("7.2.0.192.in-addr.arpa. 60 IN PTR pc.example.test.",),
+    "pc.example.test. A": ("pc.example.test. 60 IN A 192.0.2.7",),
+    "pc.example.test. AAAA": (),
+}
+
+
+def test_the_name_of_the_client_is_asked_for_at_a_server_with_a_name(live: Live, postfix: Postfix) -> None:
+    with NameServer(CLIENT) as names:
+        live.configure("smtp", postfix.submission, f'resolver = "localhost:{names.address[1]} ipv6=off"')
+        found = live(*REAL, "--client", "192.0.2.7")
+
+    assert said(found)[1] == f"XCLIENT ADDR=192.0.2.7 LOGIN={ALICE.address} NAME=pc.example.test"
+
+
+def test_a_name_server_that_is_not_found(live: Live) -> None:
+    live.configure("smtp", 1, 'resolver = "dns.invalid"')
+    result = live.run(*REAL)
+
+    assert result.exit_code == 1
+    assert "host not found in resolver: 'dns.invalid'" in result.stderr
+    assert "Traceback" not in result.output
 
 
 def test_postfix_that_does_not(live: Live, postfix: Postfix) -> None:
