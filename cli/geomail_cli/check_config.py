@@ -37,7 +37,7 @@ def check_config(
 
     Without -c the file is the one that GEOMAIL_CONFIG names, else
     /etc/geomail/geomail.toml. Names, values and contradictions are checked,
-    then what this machine can tell: certificates, keys, CA files, host names.
+    then what this machine can tell: files, users, names and addresses.
 
     Exit status: 0 the configuration can be used, 1 it cannot, 2 wrong usage.
     """

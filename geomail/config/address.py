@@ -238,7 +238,7 @@ def is_public(host: str) -> bool:
     A wildcard is; a name other than localhost is taken to be.
     """
     if not is_literal(host):
-        return host != "localhost"
+        return host.lower() != "localhost"
     address = ipaddress.ip_address(host)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     address = mapped or address

@@ -92,6 +92,7 @@ def test_user_and_password_in_a_url_are_refused_and_not_shown(url: str) -> None:
         ("::ffff:8.8.8.8", True),
         ("mail.example.org", True),
         ("localhost", False),
+        ("Localhost", False),
         ("127.0.0.1", False),
         ("10.1.2.3", False),
         ("192.168.1.1", False),

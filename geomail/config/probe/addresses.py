@@ -1,0 +1,119 @@
+"""Addresses and the names that stand for them: whether they resolve, are taken, and are this machine's."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Literal
+
+from geomail.config.address import canonical, is_literal
+from geomail.config.lines import KeyPath
+from geomail.config.listen import Listen
+from geomail.config.schema import Config, Server
+from geomail.config.source import Source
+from geomail.config.units import shown
+from geomail.errors import Problem
+
+Severity = Literal["error", "warning"]
+#: The addresses of a name, or why there are none.
+Answer = tuple[str, ...] | str
+#: Seconds for all names together.
+RESOLVE_TIME = 3.0
+
+
+def address_problems(config: Config, source: Source) -> Iterator[Problem]:
+    """Names that do not resolve now, and what cannot be listened on."""
+    names: dict[str, tuple[KeyPath, Severity]] = {}
+    for index, server in enumerate(config.servers):
+        for name, path in _names_that_nginx_needs(server, index, source):
+            names.setdefault(name, (path, "error"))
+    for name, backend in config.backends.items():
+        for key, address in backend.addresses().items():
+            names.setdefault(address.host, (("backends", name, key), "warning"))
+    answers = _ask([name for name in names if name and not is_literal(name)])
+    for name, answer in answers.items():
+        if isinstance(answer, str):
+            path, severity = names[name]
+            yield source.problem(path, f"{shown(name)} cannot be resolved now: {answer}", severity)
+    listens = list(_listens(config, answers))
+    yield from _taken(listens, source)
+    yield from _foreign(listens, source)
+    if (metrics := config.metrics.listen) is not None and not _is_here(metrics.host):
+        yield source.problem(("metrics", "listen"), f"{metrics.host} is no address of this machine")
+
+
+def _names_that_nginx_needs(server: Server, index: int, source: Source) -> Iterator[tuple[str, KeyPath]]:
+    for position, listen in enumerate(server.listen):
+        yield listen.host, ("mail", "server", index, "listen", position)
+    if server.auth_http is not None and (url := source.origin(index, "auth_http")):
+        yield server.auth_http.host, url
+    if resolver := source.origin(index, "resolver"):
+        yield from ((address.host, resolver) for address in server.resolver.servers)
+    if senders := source.origin(index, "set_real_ip_from"):
+        words = (word for word in server.set_real_ip_from if word != "unix:" and "/" not in word)
+        yield from ((word, senders) for word in words)
+
+
+def _listens(config: Config, answers: Mapping[str, Answer]) -> Iterator[tuple[KeyPath, Listen, str]]:
+    """Every address that is listened on, as it is written and as it is; the names have been resolved."""
+    for index, server in enumerate(config.servers):
+        for position, listen in enumerate(server.listen):
+            answer = answers.get(listen.host, (listen.host,))
+            for host in () if isinstance(answer, str) or listen.path else answer:
+                yield ("mail", "server", index, "listen", position), listen, host
+
+
+def _taken(listens: list[tuple[KeyPath, Listen, str]], source: Source) -> Iterator[Problem]:
+    """Addresses that are the same once the names are resolved; others are told without asking anybody."""
+    first: dict[str, tuple[KeyPath, Listen]] = {}
+    for path, listen, host in listens:
+        for single in listen.each():
+            there, other = first.setdefault(canonical(replace(single, host=host)), (path, listen))
+            if there != path and single.port and listen.host.lower() != other.host.lower():
+                text = f"{single.label} is {other.label} too, which is in line {source.line(there)}"
+                yield source.problem(path, text)
+
+
+def _foreign(listens: list[tuple[KeyPath, Listen, str]], source: Source) -> Iterator[Problem]:
+    for path, listen, host in listens:
+        if not _is_here(host):
+            resolved = "" if host == listen.host else f" ({listen.host})"
+            yield source.problem(path, f"{host}{resolved} is no address of this machine")
+
+
+def _is_here(host: str) -> bool:
+    """Whether an IP address can be listened on: tried at a port that the system chooses."""
+    if not host:
+        return True
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.bind((host, 0))
+    except OSError as error:
+        return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+    return True
+
+
+def _ask(names: Iterable[str]) -> dict[str, Answer]:
+    """What the system says of these names, all asked at once."""
+    answers: dict[str, Answer] = {}
+    asking = {name: threading.Thread(target=_resolve, args=(name, answers), daemon=True) for name in names}
+    for thread in asking.values():
+        thread.start()
+    end = time.monotonic() + RESOLVE_TIME
+    for thread in asking.values():
+        thread.join(max(0.0, end - time.monotonic()))
+    silence = f"no answer within {RESOLVE_TIME:g} seconds"
+    return {name: answers.get(name, silence) for name in asking}
+
+
+def _resolve(name: str, answers: dict[str, Answer]) -> None:
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        answers[name] = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+    except (OSError, UnicodeError) as error:
+        answers[name] = getattr(error, "strerror", None) or str(error)
