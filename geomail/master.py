@@ -8,11 +8,8 @@ runs at all: a hub made before a fork would live in both processes.
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import grp
 import os
-import pwd
 import signal
 import time
 import traceback
@@ -25,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 from gevent import config as gevent_config
 from gevent import monkey
 
+from geomail.children import CannotStart, GrowingDelay, drop_privileges, end_with, user_and_group
 from geomail.console.keeper import ControlSocket, Keeper, open_control
 from geomail.errors import GeomailError
 from geomail.limits import allow_open_files
 from geomail.listeners import close_vanished, open_listeners
 from geomail.names import without_names
+from geomail.systemd import notify
 from geomail.worker import Listener, Worker
 
 if TYPE_CHECKING:
@@ -41,18 +40,10 @@ _waitpid = monkey.get_original("os", "waitpid")
 
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 _WATCHED = frozenset({*_ENDING, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD, signal.SIGIO})
-#: A worker that dies younger than this (seconds) delays the next start.
-_HEALTHY_AGE = 10.0
-_FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
-_PR_SET_PDEATHSIG = 1
 #: Seconds that workers get to end after TERM before they are killed.
 _PATIENCE = 5.0
 #: Dead workers that the console is told of, and characters of why a reload was refused.
 _REMEMBERED, _LONGEST_REASON = 16, 16000
-
-
-class CannotStart(GeomailError):
-    """A user or the log's file could not be had; the text says which and why."""
 
 
 class Abandoned(GeomailError):
@@ -69,7 +60,7 @@ class Generation:
     control: ControlSocket | None
     loaded: float
     workers: dict[int, float] = field(default_factory=dict)
-    delay: float = _FIRST_DELAY
+    restart: GrowingDelay = field(default_factory=GrowingDelay)
 
     @property
     def measures(self) -> bool:
@@ -101,7 +92,6 @@ class Master:
         self._abandoned = ""
         self._current: Generation | None = None
         self._draining: dict[int, float] = {}
-        self._respawn_at = 0.0
         self._ending = False
         self._pid = os.getpid()
         self._started = time.time()
@@ -200,18 +190,22 @@ class Master:
             self._refused = {"time": time.time(), "error": error}
             self._log.say("error", f"reload failed, the old configuration stays in force: {error}")
         else:
-            old, self._current = self._current, fresh
-            self._refused = None
-            close_vanished(old.listeners, fresh.listeners)
-            self._keeper.use(fresh.control, fresh.measures)
-            self._respawn_at = 0.0  # a worker of the old ones that died must not delay the new ones
-            self._fill(fresh)
-            now = time.monotonic()
-            self._draining.update(dict.fromkeys(old.workers, now))
-            self._signal(old.workers, signal.SIGQUIT)
-            self._log.say("notice", "reloaded; sessions of the old workers go on until they end")
+            self._put_in_force(fresh)
         notify("READY=1")
         return error
+
+    def _put_in_force(self, fresh: Generation) -> None:
+        """Let new workers serve new clients, and the old ones end with their last session."""
+        assert self._current is not None
+        old, self._current = self._current, fresh
+        self._refused = None
+        close_vanished(old.listeners, fresh.listeners)
+        self._keeper.use(fresh.control, fresh.measures)
+        self._fill(fresh)
+        now = time.monotonic()
+        self._draining.update(dict.fromkeys(old.workers, now))
+        self._signal(old.workers, signal.SIGQUIT)
+        self._log.say("notice", "reloaded; sessions of the old workers go on until they end")
 
     def _state(self) -> dict[str, Any]:
         """What the console should know of the master."""
@@ -247,7 +241,7 @@ class Master:
             return 1.0
         due = [self._keeper.due] if self._keeper.due is not None else []
         if len(self._current.workers) < self._current.config.workers:
-            due.append(self._respawn_at)
+            due.append(self._current.restart.due)
         return max(0.0, min(due) - time.monotonic()) if due else 60.0
 
     def _reap(self) -> None:
@@ -276,16 +270,13 @@ class Master:
             return
         self._died.append(pid)
         self._keeper.tell(self._state())
-        young = time.monotonic() - born < _HEALTHY_AGE
-        delay = self._current.delay if young else 0.0
-        self._current.delay = min(self._current.delay * 2, _LONGEST_DELAY) if young else _FIRST_DELAY
-        self._respawn_at = time.monotonic() + delay
+        delay = self._current.restart.died(born)
         self._log.say("error", f"worker {pid} died ({how}); its sessions are lost; next start in {delay:g} s")
 
     def _fill(self, generation: Generation) -> None:
         """Start what is missing, where it is time for it."""
         now = time.monotonic()
-        while len(generation.workers) < generation.config.workers and now >= self._respawn_at:
+        while len(generation.workers) < generation.config.workers and now >= generation.restart.due:
             generation.workers[self._spawn(lambda: self._work(generation))] = now
         if (due := self._keeper.due) is not None and now >= due:
             self._keeper.start(self._spawn_console, self._state())
@@ -366,47 +357,3 @@ def _preload() -> None:
     """Import what a hub is made of, without making one: a worker's user may not be able to read it."""
     for name in ("format_context", "resolver", "threadpool"):
         getattr(gevent_config, name)
-
-
-def user_and_group(user: str) -> tuple[pwd.struct_passwd, int]:
-    """The account and the group id of ``name`` or ``name:group``. Raises CannotStart."""
-    name, _, group = user.partition(":")
-    try:
-        account = pwd.getpwnam(name)
-        return account, grp.getgrnam(group).gr_gid if group else account.pw_gid
-    except KeyError:
-        raise CannotStart(f"user = {user!r}: no such user or group") from None
-
-
-def drop_privileges(user: str | None) -> None:
-    """Become ``user`` for good; nothing to do where it is None or we are not root. Raises CannotStart."""
-    if user is None or os.geteuid() != 0:
-        return
-    account, group = user_and_group(user)
-    os.setgid(group)
-    os.initgroups(account.pw_name, group)
-    os.setuid(account.pw_uid)
-
-
-def end_with(parent: int) -> None:
-    """Have this process told to end (TERM) when its parent ends, however that comes. Raises CannotStart."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        raise CannotStart("the master has ended")
-
-
-def notify(state: str) -> None:
-    """Tell systemd (``Type=notify``), where it asked to be told; sd_notify(3)."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
-        return
-    from _socket import AF_UNIX, SOCK_DGRAM
-    from _socket import socket as RawSocket
-
-    sock = RawSocket(AF_UNIX, SOCK_DGRAM)
-    try:
-        sock.sendto(state.encode(), address.replace("@", "\0", 1))
-    except OSError:
-        pass  # nobody listens there any more; serving mail matters more
-    finally:
-        sock.close()

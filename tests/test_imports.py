@@ -85,8 +85,11 @@ RULES: dict[str, Rule] = {
     "names": Rule(may=("errors", "config"), never=frozenset({"gevent", "socket"})),
     "listeners": Rule(may=("",)),
     "limits": Rule(may=()),
+    "systemd": Rule(may=()),
+    "children": Rule(may=("errors",)),
     "console": Rule(
         may=(
+            "children",
             "events",
             "errors",
             "jsonlines",

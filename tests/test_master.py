@@ -164,6 +164,17 @@ def test_workers_that_die_at_once_are_not_started_at_once(running: Running) -> N
         running.geomail.log.wait_for(f"next start in {delay} s")
 
 
+def test_workers_that_die_together_delay_the_next_ones_once(running: Running) -> None:
+    running.start(workers=5)
+    before = soon(lambda: found if len(found := running.workers()) == 5 else None)
+    began = time.monotonic()
+    for worker in before:
+        os.kill(worker, signal.SIGKILL)
+    soon(lambda: len(running.workers() - before) == 5)
+
+    assert 0.4 < time.monotonic() - began < 3
+
+
 EARLY = """
 from geomail_cli.main import app  # first of all: it patches
 import os, signal

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geomail.children import GrowingDelay
 from geomail.console.process import LONGEST_MESSAGE, Console, Sockets
 from geomail.errors import GeomailError
 from geomail.jsonlines import BadLine, decode, encode
@@ -28,10 +29,6 @@ from geomail.net.listen import BACKLOG, bind_unix
 if TYPE_CHECKING:
     from geomail.config.schema import Control
     from geomail.sinks.log import Log
-
-#: A console that dies younger than this (seconds) delays its next start.
-_HEALTHY_AGE = 10.0
-_FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
 
 
 class NoControlSocket(GeomailError):
@@ -96,8 +93,7 @@ class Keeper:
         self._line: RawSocket | None = None
         self._pid = 0
         self._born = 0.0
-        self._start_at = 0.0
-        self._delay = _FIRST_DELAY
+        self._restart = GrowingDelay()
         self._untold = False
 
     @property
@@ -123,7 +119,7 @@ class Keeper:
     @property
     def due(self) -> float | None:
         """When it is to be started (time.monotonic()); None: it runs, or is not wanted."""
-        return None if self.is_running or not self._is_wanted else self._start_at
+        return None if self.is_running or not self._is_wanted else self._restart.due
 
     def use(self, control: ControlSocket | None, measures: bool) -> None:
         """Serve this control socket, and metrics if ``measures``, from now on; close the socket before."""
@@ -198,10 +194,7 @@ class Keeper:
         if self._line is not None:
             self._line.close()
             self._line = None
-        now = time.monotonic()
-        young = now - self._born < _HEALTHY_AGE
-        self._start_at = now + (self._delay if young else 0.0)
-        self._delay = min(self._delay * 2, _LONGEST_DELAY) if young else _FIRST_DELAY
+        self._restart.died(self._born)
         if how is not None:
             self._log.say("error", f"console {pid} died ({how}); mail goes on")
         return True
