@@ -158,8 +158,8 @@ class Connection:
     def _send(self, request: dict[str, Any]) -> None:
         try:
             self._sock.sendall(encode(request))
-        except OSError as error:
-            raise _ended(error) from None
+        except OSError:
+            pass  # what the server said before it closed the connection tells why
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -94,8 +94,12 @@ class _Tail:
         connection = self._place.connect()
         try:
             while True:
+                began = time.monotonic()
                 with connection:
                     self._follow(connection)
+                self._say("the server has gone; waiting for it to come back")
+                if time.monotonic() - began < _AGAIN:  # it is not well
+                    time.sleep(_AGAIN)
                 connection = self._find_again()
         finally:
             if self._lost:
@@ -111,11 +115,16 @@ class _Tail:
             sys.stdout.flush()
 
     def _find_again(self) -> Connection:
-        self._say("the server has gone; waiting for it to come back")
+        trouble = ""
         while True:
             try:
                 connection = self._place.connect()
-            except Failed:
+            except NoServer:
+                time.sleep(_AGAIN)
+            except Failed as failed:  # that may change, but not by itself
+                if str(failed) != trouble:
+                    trouble = str(failed)
+                    self._say(trouble)
                 time.sleep(_AGAIN)
             else:
                 self._say(f"connected again, to geomail {connection.version}")

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -135,6 +136,47 @@ def test_it_waits_for_a_server_that_is_started_again(tmp_path: Path) -> None:
             tail.wait_for("second@example.test")
             server.leave()
             assert tail.interrupt() == 0
+
+
+def test_a_server_that_serves_nobody_more_says_so_and_is_not_called_again(own: Running) -> None:
+    with ExitStack() as others:
+        for _ in range(64):
+            others.enter_context(own.asker())
+        for _ in range(3):
+            done = geomail("tail", "-c", own.file)
+            assert done.returncode == 1
+            assert done.stderr == "geomail: 64 clients are being served already\n"
+
+
+def test_it_does_not_hurry_a_server_that_ends_every_connection(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(10)
+        with following(tmp_path, "tail", "--socket", path) as tail:
+            began = time.monotonic()
+            for _ in range(4):
+                connection, _ = listener.accept()
+                connection.sendall(b'{"geomail":1,"version":"0"}\n')
+                connection.close()
+            assert time.monotonic() - began > 1.4
+            tail.wait_for("the server has gone")
+
+
+def test_why_a_server_that_has_come_back_cannot_be_asked_is_said_once(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(10)
+        with following(tmp_path, "tail", "--socket", path) as tail:
+            for version in (1, 99, 99, 99):
+                connection, _ = listener.accept()
+                connection.sendall(b'{"geomail":%d,"version":"0"}\n' % version)
+                connection.close()
+            tail.wait_for("of another age")
+            assert tail.said.count("of another age") == 1
 
 
 def test_the_end_of_the_pipe_is_its_end(own: Running) -> None:
