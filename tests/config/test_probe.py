@@ -171,6 +171,41 @@ def test_files_for_clients_certificates_count_where_clients_are_verified(
     assert all(f"{directive}: {reason.format(**unusable)}" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("", []),
+        ("ssl_session_timeout = 300", ["7 warning ssl_session_timeout: it has no effect"]),
+        ('proxy_protocol = "v2"', ["7 warning proxy_protocol: a header of version 2 names neither"]),
+        ('proxy_protocol = "on"', []),
+        ("ssl_session_tickets = false", ["7 error ssl_session_tickets: needs a Python whose ssl module is"]),
+        ('ssl_session_cache = "builtin"', ["7 error ssl_session_cache: needs a Python whose ssl module is"]),
+        ('ssl_ecdh_curve = "X25519"', ["7 error ssl_ecdh_curve: needs a Python whose ssl module is"]),
+        ('ssl_verify_client = "optional_no_ca"', ["7 error ssl_verify_client: needs a Python whose ssl"]),
+        ('ssl_conf_command = { Options = "x" }', ["7 error ssl_conf_command: needs a Python whose ssl"]),
+    ],
+)
+def test_where_libssl_is_out_of_reach(
+    inspect_text: Inspect,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    more: str,
+    told: list[str],
+) -> None:
+    monkeypatch.setattr("geomail.net.openssl.library._load", lambda: None)
+    server = certificates.server
+    lines = [
+        line.replace("mail.server[0].", "").replace(
+            "with a Python whose ssl module is not linked to OpenSSL 3 as a shared library, ", ""
+        )
+        for line in said(inspect_text(tls(server.certificate, server.key, more)))
+    ]
+
+    alpn = "5 warning ssl_certificate: a client whose ALPN names other protocols only is served"
+    assert [line for line in lines if not any(line.startswith(start) for start in told)] == [alpn]
+    assert len(lines) == len(told) + 1
+
+
 def test_a_command_that_openssl_does_not_know(inspect_text: Inspect, certificates: Certificates) -> None:
     server = certificates.server
     (only,) = said(inspect_text(tls(server.certificate, server.key, 'ssl_conf_command = { Nonsense = "x" }')))

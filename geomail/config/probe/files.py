@@ -14,8 +14,15 @@ from geomail.config.schema.tables import VERIFYING_FILES
 from geomail.config.source import Source
 from geomail.config.units import quoted
 from geomail.errors import Problem, TlsSettingError
+from geomail.net.openssl.library import available
 from geomail.net.tls import server_context
 
+#: What an OpenSSL that only ``ssl`` can reach does not do, and does not refuse either, by the option.
+_WITHOUT_LIBSSL = {
+    "ssl_certificate": "a client whose ALPN names other protocols only is served",
+    "ssl_session_timeout": "it has no effect, OpenSSL's own is used",
+    "proxy_protocol": "a header of version 2 names neither the host that the client asked for nor our key",
+}
 #: Settings that mean nothing one by one.
 _FOR_VERIFYING = ("verify_client", "verify_depth", *VERIFYING_FILES)
 
@@ -31,8 +38,19 @@ def server_problems(server: Server, index: int, source: Source) -> Iterator[Prob
         yield from broken
         for directive, text in _tls_settings(server, certificates=not broken):
             yield source.problem(at(directive), text)
+        if not available():
+            yield from _done_without(server, index, source)
     if server.auth_http_ca is not None:
         yield from _ca(server.auth_http_ca, at("auth_http_ca"), source)
+
+
+def _done_without(server: Server, index: int, source: Source) -> Iterator[Problem]:
+    """What is not as it was asked for where libssl is out of reach; what cannot be at all is refused."""
+    for key, text in _WITHOUT_LIBSSL.items():
+        path = source.origin(index, key)
+        if path and (key != "proxy_protocol" or server.proxy_protocol == "v2"):
+            why = "with a Python whose ssl module is not linked to OpenSSL 3 as a shared library"
+            yield source.problem(path, f"{why}, {text}", "warning")
 
 
 def _server_certificates(server: Server, at: Callable[[str], KeyPath], source: Source) -> Iterator[Problem]:
