@@ -148,7 +148,7 @@ def parse_auth_http(value: object, folder: str = "") -> AuthHttp:
         raise ValueError(f"{shown(scheme)} is no scheme of auth_http; allowed: http://, https://, unix:")
     if rest.startswith("unix:"):
         return _auth_http_on_unix_socket(scheme, rest, folder)
-    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    host = re.split(r"[/?]", rest, maxsplit=1)[0]
     target = rest[len(host) :]
     if "@" in host:
         raise ValueError("user and password have no place in the URL; send them with auth_http_header")

@@ -138,10 +138,10 @@ def _parse_backlog(value: object) -> int:
 
 
 def _parse_keepalive(value: object) -> bool | KeepAlive:
-    if not isinstance(value, str) or ":" not in value:
+    if not isinstance(value, str) or value.lower() in ("on", "off"):
         return parse_flag(value)
     parts = value.split(":")
-    if len(parts) > 3:
+    if len(parts) > 3 or value.isalpha():
         raise ValueError(f"{shown(value)}: {_KEEPALIVE}")
     idle, interval, count = (*parts, "", "")[:3]
     probing = KeepAlive(

@@ -29,6 +29,7 @@ _SECONDS_UNITS = {"y": 31536000.0, "M": 2592000.0, **_WHOLE_UNITS}
 _TIME_TERM = re.compile(r"(\d{1,12})(ms|[yMwdhms])? *", re.ASCII)
 _LONGEST_TIME = 1e9
 _SIZE = re.compile(r"(\d{1,12})([kKmM]?)", re.ASCII)
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _SIZE_UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
 _NO_TIME = 'is no time; allowed: a number of seconds, or text such as "24h", "1m30s", "500ms"'
 _NO_SIZE = 'is no size; allowed: a number of bytes, or text such as "8k", "1m"'
@@ -68,7 +69,7 @@ def parse_number(value: object) -> int:
     """Read a whole number, zero or more; digits in quotes are one too."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    if isinstance(value, str) and value.isascii() and value.isdecimal():
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
         return int(value)
     raise ValueError(f"{shown(value)} is no number; allowed: 0, 1, 2, …")
 

@@ -113,6 +113,10 @@ def _file(value: str, info: ValidationInfo) -> str:
     return str(Path(_folder(info), value))
 
 
+def _file_or_none(value: object) -> object:
+    return None if value == "" else value
+
+
 def _pem(value: str, info: ValidationInfo) -> str:
     if value.startswith("data:"):
         return value
@@ -284,6 +288,8 @@ _WORDS = BeforeValidator(parse_words)
 _LABEL = PlainSerializer(_label)
 
 File = Annotated[str, AfterValidator(_file), Written("file")]
+#: A file, or nothing, for which nginx has the empty text: so a server does without what ``[mail]`` gives.
+OptionalFile = Annotated[File | None, BeforeValidator(_file_or_none)]
 SocketPath = Annotated[str, AfterValidator(_socket_path), Written("file | off")]
 FileMode = Annotated[int, BeforeValidator(_file_mode), PlainSerializer(_octal), Written("mode")]
 MetricsListen = Annotated[

@@ -61,7 +61,7 @@ def test_listen(value: object, listen: Listen) -> None:
         ("0.0.0.0:587 rcvbuf=8g", '"8g" is no size'),
         ("0.0.0.0:587 sndbuf=", '"" is no size'),
         ("0.0.0.0:587 ipv6only=yes", "allowed: true, false"),
-        ("0.0.0.0:587 so_keepalive=yes", "allowed: true, false"),
+        ("0.0.0.0:587 so_keepalive=yes", '"yes": so_keepalive is on, off, or idle:interval:count'),
         ("0.0.0.0:587 so_keepalive=::", "so_keepalive is on, off, or idle:interval:count"),
         ("0.0.0.0:587 so_keepalive=0:0:0", "so_keepalive is on, off, or idle:interval:count"),
         ("0.0.0.0:587 so_keepalive=1:2:3:4", "so_keepalive is on, off, or idle:interval:count"),

@@ -20,6 +20,7 @@ OLDER = {
     'invalid parameter "ssl=on"': 'the invalid "ssl=on" parameter',
     'invalid parameter "ssl bind"': 'the invalid "ssl bind" parameter',
     'invalid ipv6only flags "ipv6only=ok"': 'invalid ipv6only flags "ok"',
+    'invalid parameter "ipv6only=ON"': 'the invalid "ipv6only=ON" parameter',
     'invalid parameter "ipv6only=yes"': 'the invalid "ipv6only=yes" parameter',
     'invalid value "x" in "ssl_certificate_compression" directive': "unknown directive",
     "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client": (

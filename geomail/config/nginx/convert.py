@@ -10,7 +10,7 @@ from typing import Literal
 
 from geomail.config.load import inspect_text
 from geomail.config.nginx.directives import GONE, MAIL, Directive
-from geomail.config.nginx.logs import level_of, log_entries
+from geomail.config.nginx.logs import log_entries, log_values
 from geomail.config.nginx.statements import NginxError, Statement, read
 from geomail.config.nginx.write import Entry, Item, Table, write
 from geomail.config.units import printable, shown
@@ -94,7 +94,7 @@ class _Converter:
             if name in ("mail", "events"):
                 if self._is_block(statement):
                     self._mail(statement, tables) if name == "mail" else self._events(statement, top)
-            elif name in MAIL:
+            elif name in MAIL or name == "server":
                 self._error(statement, f'"{name}" directive is not allowed here, outside of mail {{}}')
             else:
                 self._process(statement, top)
@@ -112,9 +112,12 @@ class _Converter:
                 self._error(statement, f'invalid number of arguments in "{name}" directive')
             elif (value := read(args)) is not None:
                 top.entries[key] = Entry([Item(value, statement)])
-        elif name == "pid":
-            place = self.prefix / (args[0] if args else "")
-            self._note(statement, f"is not taken over: geomail writes no {place}")
+        elif name == "pid" and len(args) == 1:
+            self._note(statement, f"is not taken over: geomail writes no {self.prefix / args[0]}")
+        elif name in _ONE_ARGUMENT and len(args) != 1:
+            self._error(statement, f'invalid number of arguments in "{name}" directive')
+        elif name == "daemon" and args[0].lower() not in ("on", "off"):
+            self._error(statement, f'{shown(args[0])} is unknown; allowed: "on", "off"')
         else:
             self._note(statement, _LEFT_OUT.get(name, _NO_COUNTERPART))
 
@@ -142,7 +145,7 @@ class _Converter:
         if name == "error_log":
             if context == "mail":
                 self.logs.insert(0, statement)
-            elif level_of(statement, self._error):
+            elif log_values(statement, self.prefix, self._error) is not None:
                 self._note(statement, "is left out: geomail has one log for all servers")
         elif directive is None:
             self._unknown(statement, table)
@@ -240,8 +243,9 @@ def _limit(args: tuple[str, ...]) -> str | None:
 #: What directives of the main context become: key, number of arguments, value (None: there is none).
 _PROCESS: dict[str, tuple[str, range, Callable[[tuple[str, ...]], str | None]]] = {
     "user": ("user", range(1, 3), _user),
-    "worker_processes": ("workers", range(1, 2), lambda args: args[0]),
+    "worker_processes": ("workers", range(1, 2), lambda args: args[0]),  # digits in quotes are a number
     "worker_shutdown_timeout": ("worker_shutdown_timeout", range(1, 2), _limit),
 }
+_ONE_ARGUMENT = frozenset({"pid", "daemon", "worker_rlimit_nofile", "load_module"})
 _ONLY_ONCE = frozenset({"mail", "events", "pid", "daemon", "worker_rlimit_nofile", *_PROCESS})
 _CONNECTIONS = MAIL["max_errors"]

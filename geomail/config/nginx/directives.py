@@ -41,7 +41,28 @@ def _words(args: tuple[str, ...], _folder: Path) -> list[Any]:
 
 
 def _joined(args: tuple[str, ...], _folder: Path) -> list[Any]:
+    """One text of words that are one word each, as they were."""
+    for word in args:
+        if len(word.split()) != 1:
+            raise ValueError(f"{shown(word)}: invalid parameter")
     return [" ".join(args)]
+
+
+def _resolver(args: tuple[str, ...], folder: Path) -> list[Any]:
+    if args[0] == "off":
+        return ["off"]
+    for word in args:
+        _check_flag(word, "ipv4", "ipv6")
+        if word.count(":") > 1 and not word.startswith("["):
+            raise ValueError(f'{shown(word)}: invalid port; an IPv6 address goes in brackets: "[{word}]"')
+    return _joined(args, folder)
+
+
+def _check_flag(word: str, *names: str) -> None:
+    """Refuse ``name=ON``: unlike flags of their own, those in a parameter are in lower case."""
+    name, _, value = word.partition("=")
+    if name in names and value != value.lower() and value.lower() in ("on", "off"):
+        raise ValueError(f'{shown(word)} is unknown; allowed: "{name}=on", "{name}=off"')
 
 
 def _pair(args: tuple[str, ...], _folder: Path) -> list[Any]:
@@ -68,12 +89,13 @@ def _listen(args: tuple[str, ...], folder: Path) -> list[Any]:
     address, *words = args
     if address.startswith("unix:"):
         address = _unix(address, folder)
+    elif re.search(r"(^|:)0+(-|$)", address):
+        raise ValueError(f"{shown(address)}: invalid port")
     elif not address.replace("-", "").isdecimal() and ":" not in address.rpartition("]")[2]:
         address += ":0"  # nginx, too, lets the system choose a port
-    for word in (address, *words):
-        if len(word.split()) != 1:
-            raise ValueError(f"{shown(word)}: invalid parameter")
-    return [" ".join((address, *words))]
+    for word in words:
+        _check_flag(word, "ipv6only", "so_keepalive")
+    return _joined((address, *words), folder)
 
 
 def _unix(address: str, folder: Path) -> str:
@@ -110,7 +132,7 @@ MAIL: Mapping[str, Directive] = {
     "server_name": _ONCE,
     "timeout": _ONCE,
     "max_errors": _NUMBER,
-    "resolver": Directive(_joined, _ONE_OR_MORE),
+    "resolver": Directive(_resolver, _ONE_OR_MORE),
     "resolver_timeout": _ONCE,
     "auth_http": Directive(_auth_http, repeat="last"),
     "auth_http_header": _PAIRS,

@@ -40,6 +40,8 @@ def server_problems(server: Server, index: int, source: Source) -> Iterator[Prob
             yield source.problem(at(directive), text)
         if not available():
             yield from _done_without(server, index, source)
+    elif server.ssl_password_file is not None and (text := unreadable(server.ssl_password_file)):
+        yield source.problem(at("ssl_password_file"), text)  # nginx reads it in any case
     if server.auth_http_ca is not None:
         yield from _ca(server.auth_http_ca, at("auth_http_ca"), source)
 

@@ -17,6 +17,7 @@ from geomail.config.values import (
     Files,
     Headers,
     ImapMethods,
+    OptionalFile,
     OwnName,
     PemFiles,
     Pop3Methods,
@@ -85,7 +86,7 @@ class Options(Table):
     ssl_prefer_server_ciphers: Flag = Field(
         False, description="whether geomail's order of ciphers counts, not the client's"
     )
-    ssl_dhparam: File | None = Field(None, description="DH parameters for DHE ciphers; default: no DHE")
+    ssl_dhparam: OptionalFile = Field(None, description="DH parameters for DHE ciphers; default: no DHE")
     ssl_ecdh_curve: str = Field(
         "auto", min_length=1, description="curves for ECDHE, as prime256v1:secp384r1; auto: OpenSSL's"
     )
@@ -103,13 +104,13 @@ class Options(Table):
         "off", description="clients' certificates: off, on (demanded), optional, or optional_no_ca"
     )
     ssl_verify_depth: Number = Field(1, description="CA certificates that may stand over a client's")
-    ssl_client_certificate: File | None = Field(
+    ssl_client_certificate: OptionalFile = Field(
         None, description="CA certificates for clients' certificates, whose names clients are told"
     )
-    ssl_trusted_certificate: File | None = Field(
+    ssl_trusted_certificate: OptionalFile = Field(
         None, description="CA certificates for clients' certificates, whose names clients are not told"
     )
-    ssl_crl: File | None = Field(None, description="revocation lists for clients' certificates")
+    ssl_crl: OptionalFile = Field(None, description="revocation lists for clients' certificates")
     ssl_conf_command: ConfCommands = Field(
         (), description="names and values given to OpenSSL as they are; see SSL_CONF_cmd(3)"
     )

@@ -49,6 +49,7 @@ VALUES: list[tuple[str, str, object]] = [
     ("server_name mx.example.org;", "server_name", "mx.example.org"),
     ('server_name "";', "server_name", None),
     ("resolver off;", "resolver", NameServers()),
+    ("resolver off 127.0.0.1;", "resolver", NameServers()),
     (
         "resolver 127.0.0.1 [::1]:5353 valid=30s ipv6=off;",
         "resolver",
@@ -166,6 +167,11 @@ def test_no_directive_is_forgotten() -> None:
             (Listen("0.0.0.0", 25, so_keepalive=KeepAlive(1800, None, 10)),),
         ),
         (
+            "listen 25 so_keepalive=30m;",
+            "smtp",
+            (Listen("0.0.0.0", 25, so_keepalive=KeepAlive(1800, None, None)),),
+        ),
+        (
             "listen 25 so_keepalive=off multipath;",
             "smtp",
             (Listen("0.0.0.0", 25, so_keepalive=False, multipath=True),),
@@ -209,6 +215,16 @@ def test_lists_are_inherited_whole_or_not_at_all(convert_text: Convert, tmp_path
     assert server.auth_http_header == (("X-B", "b"),)
 
 
+@pytest.mark.parametrize(
+    "directive", ["ssl_dhparam", "ssl_client_certificate", "ssl_trusted_certificate", "ssl_crl"]
+)
+def test_a_server_may_do_without_a_file(convert_text: Convert, directive: str, tmp_path: Path) -> None:
+    inner = f'listen 127.0.0.1:143; {directive} "";'
+    (server,) = loaded(convert_text(mail(f"{directive} file;", server=inner)), tmp_path).servers
+
+    assert getattr(server, directive) is None
+
+
 # -- what geomail and nginx differ in --------------------------------------------------------------
 
 
@@ -245,10 +261,12 @@ LOGS = [
     ("error_log /var/log/e.log info;", "/var/log/e.log", "info", ""),
     ("error_log e warn;", "FOLDER/e", "warning", ""),
     ("error_log e crit;", "FOLDER/e", "error", ""),
-    ("error_log e debug_mail debug;", "FOLDER/e", "debug", ""),
+    ("error_log e debug_mail debug_core;", "FOLDER/e", "debug", ""),
     ("error_log stderr notice;", "stderr", "notice", ""),
+    ("error_log \"\" notice;", "stderr", "notice", ""),
     ("error_log syslog:server=unix:/dev/log,facility=local3 info;", "syslog", "info", ""),
     ("error_log syslog:server=unix:/run/log info;", "syslog:/run/log", "info", ""),
+    ("error_log syslog:server=unix:/dev/log,tag=mx,nohostname info;", "syslog", "info", "loses its tag"),
     ("error_log syslog:server=192.0.2.1 info;", "stderr", "info", "cannot log to"),
     ("error_log memory:32m debug;", "stderr", "info", "cannot log to"),
     ("error_log a info; error_log b;", "FOLDER/a", "info", "geomail has one log"),
