@@ -13,14 +13,15 @@ MAIN = """\
 user root;
 worker_processes 1;
 pid {folder}/nginx.pid;
-error_log {folder}/error.log error;
-events {{ worker_connections 512; }}
+error_log {folder}/error.log {level};
+{more}events {{ worker_connections 512; }}
 """
 
 
-def main_context(folder: Path) -> str:
-    """What an nginx.conf of the tests has before its ``mail {}``."""
-    return MAIN.format(load=f"load_module {MODULE};\n" if MODULE.exists() else "", folder=folder)
+def main_context(folder: Path, level: str = "error", more: str = "") -> str:
+    """What an nginx.conf of the tests has before its ``mail {}``, with ``more`` directives."""
+    load = f"load_module {MODULE};\n" if MODULE.exists() else ""
+    return MAIN.format(load=load, folder=folder, level=level, more=more)
 
 
 class Nginx(Daemon):

@@ -34,6 +34,13 @@ class Proxy:
 
     name: Name
     ports: dict[Way, int]
+    daemon: Nginx | Geomail
+    logs: tuple[Path, ...]
+
+    @property
+    def log(self) -> str:
+        """All that it has said."""
+        return "".join(file.read_text("latin-1") for file in self.logs if file.exists())
 
 
 MAIL = """
@@ -47,7 +54,9 @@ mail {{
 SERVER = "    server {{ listen {loopback}:{port} {listen}; protocol {protocol}; {directives} }}\n"
 
 
-def written(folder: Path, ways: Iterable[Way], auth: int, certificates: Certificates) -> dict[Way, int]:
+def written(
+    folder: Path, ways: Iterable[Way], auth: int, certificates: Certificates, **main: str
+) -> dict[Way, int]:
     """Write ``nginx.conf`` in the folder; the ports that it gives to the ways."""
     ports = {way: free_port() for way in ways}
     servers = "".join(
@@ -68,16 +77,19 @@ def written(folder: Path, ways: Iterable[Way], auth: int, certificates: Certific
         key=certificates.server.key,
         servers=servers,
     )
-    (folder / "nginx.conf").write_text(main_context(folder) + mail)
+    (folder / "nginx.conf").write_text(main_context(folder, **main) + mail)
     return ports
 
 
 @contextmanager
 def running(
-    name: Name, ways: Iterable[Way], auth: int, certificates: Certificates, folder: Path
+    name: Name, ways: Iterable[Way], auth: int, certificates: Certificates, folder: Path, **main: str
 ) -> Iterator[Proxy]:
-    """Run nginx on its nginx.conf, or geomail on what ``geomail import-nginx`` makes of one."""
-    ports = written(folder, ways, auth, certificates)
+    """Run nginx on its nginx.conf, or geomail on what ``geomail import-nginx`` makes of one.
+
+    ``main`` is what :func:`main_context` takes.
+    """
+    ports = written(folder, ways, auth, certificates, **main)
     with ExitStack() as ending:
         if name == "nginx":
             daemon: Nginx | Geomail = Nginx(folder / "nginx.conf", folder)
@@ -89,7 +101,7 @@ def running(
             daemon = Geomail(made.read_text(), folder)
         ending.callback(daemon.stop)
         daemon.wait_until_accepting((LOOPBACK, port) for port in ports.values())
-        yield Proxy(name, ports)
+        yield Proxy(name, ports, daemon, (folder / "error.log", folder / "geomail.log"))
 
 
 _SALT = re.compile(r"<\d+\.\d+@[^>]+>")

@@ -12,7 +12,7 @@ from tests.servers.support import LOOPBACK
 from tests.twin.conftest import Proxies
 from tests.twin.proxies import NAMES, Name, Way
 from tests.twin.recorders import AuthRecorder, BackendRecorder
-from tests.twin.ways import BUSY, HASTY, OFFERS_TLS, SILENT_AUTH
+from tests.twin.ways import BUSY, HASTY, NAMELESS, OFFERS_TLS, SILENT_AUTH
 
 Recorders = tuple[AuthRecorder, BackendRecorder]
 PATIENCE = 8.0
@@ -117,6 +117,23 @@ def test_a_backend_that_goes_on_talking(
         assert talk.seconds < most
     assert heard[0] == b"a OK in\r\n"
     assert (len(heard) == 1 + lines) is (name == "geomail")
+
+
+@pytest.mark.parametrize(("name", "served"), [("nginx", False), ("geomail", True)])
+def test_a_client_whose_name_is_looked_up_for_longer_than_a_login_may_take(
+    name: Name, served: bool, proxies: Proxies
+) -> None:
+    """In nginx the time that was set for the PROXY header goes on: the greeting comes, and no answer."""
+    with ExitStack() as opened:
+        port = proxies(name).ports[NAMELESS]
+        sock = opened.enter_context(socket.create_connection((LOOPBACK, port), PATIENCE))
+        talk = Talk(sock)
+        opened.callback(talk.close)
+        talk.say("PROXY TCP4 192.0.2.7 192.0.2.8 1 2")
+        assert talk.hear() == b"220 mx.test ESMTP ready\r\n"
+        assert talk.seconds > 1.5
+        talk.say("NOOP")
+        assert talk.hear() == (b"250 2.0.0 OK\r\n" if served else b"")
 
 
 @pytest.mark.parametrize(("name", "least", "most"), [("nginx", 1.2, 4.0), ("geomail", 0.6, 1.8)])

@@ -1,5 +1,6 @@
 """All ways in that the tests of this folder ask for: both proxies are started with these, once."""
 
+from tests.servers.support import LOOPBACK
 from tests.twin.pipelines import WAYS
 from tests.twin.proxies import Way
 from tests.twin.transcripts import CORPUS, transcripts
@@ -9,9 +10,12 @@ GOLDEN = [(file, transcript) for file in FILES for transcript in transcripts(fil
 HASTY = Way("smtp", "timeout 1s;")
 OFFERS_TLS = Way("smtp", "timeout 1s; starttls on;")
 BUSY = Way("imap", "proxy_timeout 1s;")
+#: The DNS server, where nobody listens, is waited for longer than a login may take.
+NAMELESS = Way("smtp", f"resolver {LOOPBACK}:1; resolver_timeout 2s; timeout 1s;", "proxy_protocol")
+CHALLENGES = Way("imap", "imap_auth cram-md5;")
 SILENT_AUTH = Way("imap", "auth_http_timeout 1s;")
 ALL_WAYS: set[Way] = (
-    {HASTY, OFFERS_TLS, BUSY, SILENT_AUTH}
+    {HASTY, OFFERS_TLS, BUSY, SILENT_AUTH, NAMELESS, CHALLENGES}
     | {transcript.way for _, transcript in GOLDEN}
     | {way for ways in WAYS.values() for way in ways}
 )
