@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,13 +54,15 @@ def import_nginx(
         render.show_problem(console, problem)
     verdict = _verdict(result)
     if result.toml is None:
+        if result.has_unknown:
+            render.show_note(console, "--lenient leaves out what is unknown", "hint")
         render.show_verdict(console, f"{file} cannot be converted ({verdict})", failed=True)
         raise typer.Exit(1)
     if output is None:
         typer.echo(result.toml, nl=False)
         return
     try:
-        _write(output, result.toml, file.stat().st_mode)
+        _write(output, result.toml, _mode_for([file, *map(Path, result.files)]))
     except OSError as error:
         render.show_verdict(console, f"{output} cannot be written: {error.strerror}", failed=True)
         raise typer.Exit(1) from None
@@ -75,13 +78,21 @@ def _verdict(result: Conversion) -> str:
     return ", ".join([*counts, counted(len(result.notes), "note")])
 
 
+def _mode_for(files: Iterable[Path]) -> int:
+    """Who may read and write what comes of all of these, of which each may hold a secret."""
+    mode = 0o666
+    for file in files:
+        mode &= file.stat().st_mode
+    return mode | 0o600
+
+
 def _write(output: Path, text: str, mode: int) -> None:
-    """Write the file as a whole, readable to whom the nginx.conf is: it may hold a secret."""
+    """Write the file as a whole, readable to whom the mode says from the start."""
     handle, name = tempfile.mkstemp(dir=output.absolute().parent, prefix=f".{output.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-            os.fchmod(file.fileno(), mode & 0o777)
+            os.fchmod(file.fileno(), mode)
         Path(name).replace(output)
     except OSError:
         Path(name).unlink()

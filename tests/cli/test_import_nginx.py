@@ -68,6 +68,7 @@ def test_what_is_wrong_leaves_the_target_alone(file: Path, tmp_path: Path) -> No
     assert result.exit_code == 1
     assert result.stderr.splitlines()[1:] == [
         f'{file}:5: error: limit_rate: unknown directive "limit_rate"',
+        "hint: --lenient leaves out what is unknown",
         f"geomail: {file} cannot be converted (1 error, 1 note)",
     ]
     assert target.read_text() == "old"
@@ -95,6 +96,26 @@ def test_whoever_may_not_read_the_one_may_not_read_the_other(file: Path, tmp_pat
     run(file, SOUND, "-o", str(target))
 
     assert target.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o600, 0o600), (0o640, 0o640), (0o604, 0o604)])
+def test_a_secret_that_is_included_stays_one(file: Path, tmp_path: Path, mode: int, expected: int) -> None:
+    secret = tmp_path / "secret.conf"
+    secret.write_text("auth_http_header X-Key s3cret;\n")
+    secret.chmod(mode)
+    file.touch(0o644)
+    target = tmp_path / "geomail.toml"
+    run(file, SOUND.replace("server {", "include secret.conf; server {"), "-o", str(target))
+
+    assert "s3cret" in target.read_text()
+    assert target.stat().st_mode & 0o777 == expected
+
+
+def test_lenient_is_no_hint_where_it_does_not_help(file: Path) -> None:
+    text = SOUND.replace("server {", "limit_rate 5; timeout x; server {")
+
+    assert "hint: " in run(file, text).stderr
+    assert "hint: " not in run(file, text, "--lenient").stderr
 
 
 def test_a_target_that_cannot_be_written(file: Path, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from geomail.config.load import inspect_text
-from geomail.config.nginx.directives import GONE, MAIL, Directive
+from geomail.config.load import in_order, inspect_text
+from geomail.config.nginx.directives import GONE, MAIL, Directive, number_or_text
 from geomail.config.nginx.logs import log_entries, log_values
 from geomail.config.nginx.statements import NginxError, Statement, read
 from geomail.config.nginx.write import Entry, Item, Table, write
@@ -18,6 +18,7 @@ from geomail.errors import Problem
 
 #: What geomail limits and nginx does not.
 _UNLIMITED = ("max_commands", "max_login_attempts")
+_UNKNOWN = "unknown directive"
 _NO_COUNTERPART = "has no counterpart in geomail, and is left out"
 _NO_UTF8 = "is not valid UTF-8, which geomail.toml has to be"
 #: Blocks of the main context that are none of geomail's business.
@@ -36,11 +37,20 @@ class Conversion:
 
     ``problems`` holds errors and warnings, ``notes`` what was left behind
     (problems too, to be shown as notes); all by file and line of the nginx.conf.
+    ``files`` are those that something was taken over from.
     """
 
     toml: str | None
     problems: tuple[Problem, ...]
     notes: tuple[Problem, ...]
+    files: tuple[str, ...] = ()
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether an unknown directive is an error; ``lenient`` leaves it out."""
+        return any(
+            problem.severity == "error" and problem.text.startswith(_UNKNOWN) for problem in self.problems
+        )
 
 
 def convert(path: Path, *, prefix: Path | None = None, lenient: bool = False) -> Conversion:
@@ -80,7 +90,10 @@ class _Converter:
         text, origins = write(self.path, [top, log, *tables])
         self._check(text, origins)
         failed = any(problem.severity == "error" for problem in self.problems)
-        return Conversion(None if failed else text, tuple(self.problems), tuple(self.notes))
+        files = dict.fromkeys(origin.file for origin in origins.values())
+        return Conversion(
+            None if failed else text, in_order(self.problems), in_order(self.notes), tuple(files)
+        )
 
     # -- levels -----------------------------------------------------------------------------------
 
@@ -177,7 +190,7 @@ class _Converter:
         table.entries[name] = Entry([*before, *items], directive.listed)
 
     def _unknown(self, statement: Statement, table: Table) -> None:
-        text = f"unknown directive {shown(statement.name)}"
+        text = f"{_UNKNOWN} {shown(statement.name)}"
         if statement.name in GONE:
             text += f": {GONE[statement.name]}"
         if self.lenient:
@@ -241,9 +254,9 @@ def _limit(args: tuple[str, ...]) -> str | None:
 
 
 #: What directives of the main context become: key, number of arguments, value (None: there is none).
-_PROCESS: dict[str, tuple[str, range, Callable[[tuple[str, ...]], str | None]]] = {
+_PROCESS: dict[str, tuple[str, range, Callable[[tuple[str, ...]], int | str | None]]] = {
     "user": ("user", range(1, 3), _user),
-    "worker_processes": ("workers", range(1, 2), lambda args: args[0]),  # digits in quotes are a number
+    "worker_processes": ("workers", range(1, 2), number_or_text),
     "worker_shutdown_timeout": ("worker_shutdown_timeout", range(1, 2), _limit),
 }
 _ONE_ARGUMENT = frozenset({"pid", "daemon", "worker_rlimit_nofile", "load_module"})

@@ -77,7 +77,13 @@ def _flag(args: tuple[str, ...], _folder: Path) -> list[Any]:
 
 
 def _number(args: tuple[str, ...], _folder: Path) -> list[Any]:
-    return [int(args[0]) if args[0].isascii() and args[0].isdecimal() and len(args[0]) < 19 else args[0]]
+    return [number_or_text(args)]
+
+
+def number_or_text(args: tuple[str, ...]) -> int | str:
+    """The only argument, as a number if it is one."""
+    word = args[0]
+    return int(word) if word.isascii() and word.isdecimal() and len(word) < 19 else word
 
 
 def _file(args: tuple[str, ...], folder: Path) -> list[Any]:

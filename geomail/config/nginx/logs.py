@@ -51,7 +51,8 @@ def log_values(statement: Statement, prefix: Path, error: Tell) -> dict[str, str
         if not statement.args:
             raise ValueError('invalid number of arguments in "error_log" directive')
         word, *levels = statement.args
-        return {"level": _level(levels), **_target(word, prefix)}
+        level, target = _level(levels), _target(word, prefix)
+        return {"target": target["target"], "level": level, **target}
     except ValueError as wrong:
         error(statement, str(wrong))
         return None

@@ -263,7 +263,7 @@ LOGS = [
     ("error_log e crit;", "FOLDER/e", "error", ""),
     ("error_log e debug_mail debug_core;", "FOLDER/e", "debug", ""),
     ("error_log stderr notice;", "stderr", "notice", ""),
-    ("error_log \"\" notice;", "stderr", "notice", ""),
+    ('error_log "" notice;', "stderr", "notice", ""),
     ("error_log syslog:server=unix:/dev/log,facility=local3 info;", "syslog", "info", ""),
     ("error_log syslog:server=unix:/run/log info;", "syslog:/run/log", "info", ""),
     ("error_log syslog:server=unix:/dev/log,tag=mx,nohostname info;", "syslog", "info", "loses its tag"),
@@ -331,6 +331,7 @@ def test_every_value_says_where_it_comes_from(convert_text: Convert, tmp_path: P
     result = convert_text(mail("include tls.conf;", "timeout 5s;"))
     assert result.toml is not None
 
+    assert "\nworkers = 1 " in result.toml
     comments = {line.split()[0]: line.partition("# ")[2] for line in result.toml.splitlines() if "#" in line}
     assert comments["timeout"] == "nginx.conf:4"
     assert comments["listen"] == "nginx.conf:6"
@@ -480,6 +481,17 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     (problem,) = convert(tmp_path / "gone").problems
 
     assert "cannot be read: No such file or directory" in problem.text
+
+
+def test_notes_stand_in_the_order_of_the_file(convert_text: Convert) -> None:
+    text = mail("error_log m;", server="listen 127.0.0.1:143; error_log s;", main="error_log e;")
+    result = convert_text(text + "http { }")
+
+    assert [(note.line, note.key) for note in result.notes] == [
+        (1, "error_log"),
+        (6, "error_log"),
+        (9, "http"),
+    ]
 
 
 def test_a_secret_is_written_and_not_told(convert_text: Convert) -> None:
