@@ -82,6 +82,6 @@ def _kick(connection: Connection, select: dict[str, list[str]], yes: bool, as_js
 def _ask(meant: list[dict[str, Any]]) -> None:
     if not sys.stdin.isatty():
         raise Failed(f"{counted(len(meant), 'session')} would be ended: add --yes if you mean that")
-    who.show(meant, chosen.Format.TABLE)
+    who.show(meant, chosen.Format.TABLE, err=True)
     if not typer.confirm(f"End these {len(meant)} sessions?", err=True):
         raise Failed("nothing was ended")

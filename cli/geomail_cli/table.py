@@ -68,17 +68,20 @@ def lines(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -> 
         yield line if width is None or cell_len(line) <= width else set_cell_size(line, width)
 
 
-def print_list(form: Format, columns: Sequence[Column], rows: Sequence[Row], names: Sequence[str]) -> None:
-    """Print rows to standard output; ``names`` are the fields that programs get, in their order."""
+def print_list(
+    form: Format, columns: Sequence[Column], rows: Sequence[Row], names: Sequence[str], *, err: bool = False
+) -> None:
+    """Print rows to standard output, or error; ``names`` are the fields that programs get, in their order."""
     if form is Format.JSON:
-        typer.echo(json.dumps([{name: row.get(name) for name in names} for row in rows], indent=2))
+        typer.echo(json.dumps([{name: row.get(name) for name in names} for row in rows], indent=2), err=err)
     elif form is Format.TAB:
-        typer.echo("\t".join(names))
+        typer.echo("\t".join(names), err=err)
         for row in rows:
-            typer.echo("\t".join(_field(row.get(name)) for name in names))
+            typer.echo("\t".join(_field(row.get(name)) for name in names), err=err)
     elif rows:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        typer.echo("\n".join(lines(columns, rows, width)))
+        is_terminal = (sys.stderr if err else sys.stdout).isatty()
+        width = shutil.get_terminal_size().columns if is_terminal else None
+        typer.echo("\n".join(lines(columns, rows, width)), err=err)
 
 
 def _field(value: object) -> str:

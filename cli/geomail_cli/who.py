@@ -59,11 +59,11 @@ def who(
         render.stderr().print(f"{counted(len(sessions), 'session')}")
 
 
-def show(sessions: list[dict[str, Any]], form: Format) -> None:
-    """Print sessions, sorted by user."""
+def show(sessions: list[dict[str, Any]], form: Format, *, err: bool = False) -> None:
+    """Print sessions, sorted by user; with ``err``, to standard error."""
     from geomail_cli import table
 
     now = time.time()
     rows = [{**one, "age": max(0.0, now - one["started"])} for one in sessions]
     rows.sort(key=lambda one: (one["user"], one["started"]))
-    table.print_list(form, table.SESSION_COLUMNS, rows, FIELDS)
+    table.print_list(form, table.SESSION_COLUMNS, rows, FIELDS, err=err)

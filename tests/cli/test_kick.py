@@ -92,6 +92,25 @@ def test_the_question_on_a_terminal(answer: str, status: int, left: set[str], ow
     eventually(lambda: users(own) == left)
 
 
+def test_the_question_is_no_part_of_the_json(own: Running) -> None:
+    for user in ("a@x.test", "b@x.test"):
+        own.imap(user)
+    near, far = pty.openpty()
+    process = subprocess.Popen(
+        [COMMAND, "kick", "-c", own.file, "--json", "*@x.test"],
+        stdin=far,
+        stdout=subprocess.PIPE,
+        stderr=far,
+        env=environment(),
+    )
+    os.close(far)
+    assert "a@x.test" in _read_until(near, "End these 2 sessions? [y/N]")
+    os.write(near, b"y\n")
+    printed, _ = process.communicate(timeout=10)
+    os.close(near)
+    assert {session["user"] for session in json.loads(printed)} == {"a@x.test", "b@x.test"}
+
+
 def _read_until(terminal: int, text: str) -> str:
     shown, deadline = "", time.monotonic() + 15
     while text not in shown and time.monotonic() < deadline:
