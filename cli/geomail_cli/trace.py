@@ -80,7 +80,7 @@ def trace(
 
 def _show(answer: dict[str, Any], as_json: bool) -> None:
     answer.pop("id", None)
-    if "event" in answer:
+    if "event" in answer or ("lost" in answer and as_json):
         sys.stdout.write((json.dumps(answer) if as_json else _line(answer)) + "\n")
         return
     sys.stdout.flush()
@@ -90,7 +90,8 @@ def _show(answer: dict[str, Any], as_json: bool) -> None:
         _say(f"tracing for {answer['tracing']['seconds']:g} s; Ctrl-C ends it")
     elif "done" in answer:
         done = answer["done"]
-        _say(f"the trace has ended: {_REACHED[done['reached']]}; {counted(done['lines'], 'line')}")
+        lost = f", {done['lost']} lost" if done["lost"] else ""
+        _say(f"the trace has ended: {_REACHED[done['reached']]}; {counted(done['lines'], 'line')}{lost}")
 
 
 def _line(event: dict[str, Any]) -> str:

@@ -1,0 +1,24 @@
+"""``geomail trace``: what it prints; see tests/console/test_trace.py for what is traced."""
+
+import json
+
+import pytest
+
+from geomail_cli import trace
+
+LOST = {"id": 1, "lost": 3}
+DONE = {"id": 1, "done": {"reached": "lines", "lines": 10, "lost": 3}}
+
+
+def test_losses_are_said_beside_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    trace._show(dict(LOST), as_json=False)
+    trace._show(dict(DONE), as_json=False)
+    printed, said = capsys.readouterr()
+    assert printed == ""
+    assert "3 lines lost" in said
+    assert "its lines are used up (--lines); 10 lines, 3 lost" in said
+
+
+def test_programs_are_told_losses_among_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    trace._show(dict(LOST), as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"lost": 3}
