@@ -40,15 +40,22 @@ _DIM = Style(dim=True)
 _WORD_WIDTH = 8
 #: Columns start as wide as this, and grow with what they hold up to the second number.
 _WIDTHS = {"session": (13, 20), "user": (20, 36), "client": (15, 39), "backend": (18, 40)}
+#: Where a line may not have room, they start narrower.
+_NARROW, _NARROW_START = 140, 9
 
 
 class EventLines:
-    """Makes lines; columns grow with what they hold, so that they stay in line."""
+    """Makes lines for a terminal of ``width``, or for a pipe, where they have a date.
 
-    def __init__(self, *, colour: bool, dated: bool) -> None:
+    Columns grow with what they hold, so that they stay in line.
+    """
+
+    def __init__(self, *, colour: bool, width: int | None) -> None:
         self._colour = colour
-        self._clock = "%Y-%m-%dT%H:%M:%S" if dated else "%H:%M:%S"
+        self._clock = "%Y-%m-%dT%H:%M:%S" if width is None else "%H:%M:%S"
         self._widths = {field: least for field, (least, _) in _WIDTHS.items()}
+        if width is not None and width < _NARROW:
+            self._widths |= dict.fromkeys(("user", "client", "backend"), _NARROW_START)
 
     def line(self, record: Record) -> str:
         """One event."""
@@ -65,10 +72,6 @@ class EventLines:
             _details(record),
         ]
         return "  ".join(parts).rstrip()
-
-    def note(self, text: str) -> str:
-        """Something about the stream itself."""
-        return self._styled(f"-- {printable(text)}", Style(color="yellow", bold=True))
 
     def _time(self, record: Record) -> str:
         when = float(record["time"])

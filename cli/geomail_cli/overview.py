@@ -10,7 +10,6 @@ import typer
 from geomail.config.units import printable
 from geomail_cli import render, table, units
 from geomail_cli.chosen import Format
-from geomail_cli.render import counted
 from geomail_cli.table import Column
 
 _COUNTS = (
@@ -67,7 +66,7 @@ def _facts(known: dict[str, Any]) -> list[tuple[str, str]]:
             "configuration",
             f"{configuration['file']}, generation {configuration['generation']}, loaded {loaded} ago",
         ),
-        ("sessions", f"{counted(known['sessions'], 'session')} now; {', '.join(counts)}"),
+        ("sessions", f"{known['sessions']} now; {', '.join(counts)}"),
     ]
 
 

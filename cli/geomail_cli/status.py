@@ -18,7 +18,8 @@ def status(
     """Show how a running server is: workers, sessions, rates, configuration, backends.
 
     Rates are those of the last ten seconds. What has been counted lasts as
-    long as the console process of the server; workers may come and go.
+    long as the console process of the server; workers may come and go. Bytes
+    are counted when their session ends.
 
     Exit status: 0 it runs, 2 wrong usage, 69 no server runs there, 77 no
     permission.

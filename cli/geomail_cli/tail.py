@@ -86,7 +86,9 @@ class _Tail:
         self._place = place
         self._select = select
         self._as_json = as_json
-        self._lines = EventLines(colour=console.color_system is not None, dated=not console.is_terminal)
+        self._lines = EventLines(
+            colour=console.color_system is not None, width=console.width if console.is_terminal else None
+        )
         self._lost = 0
 
     def run(self) -> None:

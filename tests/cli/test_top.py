@@ -245,3 +245,13 @@ def test_lines_are_coloured_on_a_terminal(own: Running, tmp_path: Path) -> None:
         assert re.match(r"\d\d:\d\d:\d\d\.\d{3}  \S+-[0-9a-f]+ ", login), "no date, as that is known here"
         window.type("C-c")
         window.wait_for("ended with 0")
+
+
+def test_a_line_takes_no_more_room_than_it_must_on_a_narrow_terminal(own: Running, tmp_path: Path) -> None:
+    command = shlex.join([str(COMMAND), "tail", "-c", str(own.file)])
+    with terminal(tmp_path, f"{command}; exec sleep 60", 110) as window:
+        with own.asker() as asker:
+            eventually(lambda: asker.done("status")["viewers"] == 1)
+        own.imap("jane@example.test")
+        lines = window.wait_for("jane@example.test")
+        assert [line for line in lines if re.search(r"jane@example.test .* plain$", line)]
