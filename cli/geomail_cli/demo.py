@@ -182,10 +182,15 @@ def _write_files(
     from geomail.hashes import make_argon2id
 
     lines = [entry_line(user, make_argon2id(password.encode())) for user, password in users.items()]
-    (folder / "users").write_text("\n".join((*lines, "")))
+    _write_private(folder / "users", "\n".join((*lines, "")).encode())
     _write_certificate(folder)
     behind = {f"sandbox_{name}": port for name, port in sandbox.items()}
     (folder / "geomail.toml").write_text(_CONFIGURATION.format(host=HOST, **ports, **behind))
+
+
+def _write_private(file: Path, content: bytes) -> None:
+    file.touch(mode=0o600)
+    file.write_bytes(content)
 
 
 def _write_certificate(folder: Path) -> None:
@@ -208,7 +213,7 @@ def _write_certificate(folder: Path) -> None:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    (folder / "key.pem").write_bytes(private)
+    _write_private(folder / "key.pem", private)
     (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 

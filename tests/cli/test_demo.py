@@ -165,6 +165,13 @@ def text_of(message: Message) -> str:
     return str(message.get_payload()).replace("\r\n", "\n").rstrip("\n")
 
 
+def test_nothing_is_wrong_with_what_it_has_made(demo: Demo) -> None:
+    log = demo.output.text.partition("What follows is geomail's log.")[2]
+    assert re.findall(r"^\S+Z (\w+) ", log, re.M)[:3] == ["notice"] * 3
+    for name in ("users", "key.pem"):
+        assert (demo.folder / name).stat().st_mode & 0o077 == 0
+
+
 def test_mail_that_goes_in_comes_out(demo: Demo, mail: EmailMessage) -> None:
     send(demo, mail)
 
