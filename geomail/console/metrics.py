@@ -87,7 +87,8 @@ class Metrics(Collector):
         deaths = CounterMetricFamily("geomail_worker_deaths", "Workers that died, since the console started")
         deaths.add_metric((), self._console.deaths)
         yield deaths
-        yield _gauge("geomail_config_loaded_seconds", "When the configuration was read", state["loaded"])
+        loaded = "When the configuration was read"
+        yield _gauge("geomail_config_loaded_timestamp_seconds", loaded, state["loaded"])
         refused = state["refused"] is not None
         yield _gauge("geomail_config_reload_refused", "Whether the last reload was refused", refused)
 

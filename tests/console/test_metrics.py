@@ -150,6 +150,15 @@ def test_no_label_is_a_user_or_a_client(measured: Measured) -> None:
     assert re.findall(r'client="|user="', page) == []
 
 
+def test_the_manual_names_every_metric_and_no_other(measured: Measured) -> None:
+    use(measured, 1)
+    eventually(lambda: has_counted(measured, 1))
+    served = re.findall(r"^# TYPE (\w+) ", measured.get("/metrics")[2], re.MULTILINE)
+    manual = (Path(__file__).parents[2] / "man" / "man1" / "geomail-serve.1").read_text()
+    items = " ".join(re.findall(r"^\.It Cm (geomail_.*)", manual, re.MULTILINE))
+    assert sorted(items.replace(" ,", "").split()) == sorted(served)
+
+
 def test_pages(measured: Measured) -> None:
     assert measured.get("/livez") == (200, "text/plain; charset=utf-8", "alive\n")
     eventually(lambda: measured.get("/readyz")[0] == 200)
