@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from geomail.config.schema import Config, KeepAlive, Listen, Server
 
 
+_Kind = tuple[str, bool, bool]
+
+
 class CannotListen(GeomailError):
     """An address or a TLS setting cannot be used; the text says which and why."""
 
@@ -34,12 +37,12 @@ def open_listeners(config: Config, previous: Sequence[Listener]) -> list[Listene
     """
     listens = [(server, tls_side(server), listen) for server in config.servers for listen in server.listen]
     taken = {canonical(listen) for _, _, listen in listens}
-    sockets = _Sockets(previous)
+    alone = [each for each in listens if _wildcard(each[2]) not in taken]
+    sockets = _Sockets(previous, {_kind(listen) for _, _, listen in alone})
     listeners: list[Listener] = []
     try:
-        for server, side, listen in listens:
-            if _wildcard(listen) not in taken:
-                listeners.append(Listener(server, listen, sockets.get(listen), side))
+        for server, side, listen in alone:
+            listeners.append(Listener(server, listen, sockets.get(listen), side))
         wholes = {canonical(listener.listen): listener for listener in listeners}
         listeners.extend(_parts(previous, wholes, sockets))
     except CannotListen:
@@ -73,10 +76,10 @@ def close_vanished(old: Iterable[Listener], current: Iterable[Listener]) -> None
 
 
 class _Sockets:
-    """Sockets by their address: those that are bound already, and new ones."""
+    """Sockets by their address: those that are bound already, and new ones, of the kinds in ``wanted``."""
 
-    def __init__(self, previous: Sequence[Listener]) -> None:
-        self._previous = previous
+    def __init__(self, previous: Sequence[Listener], wanted: Collection[_Kind]) -> None:
+        self._leaving = [listener for listener in previous if _kind(listener.listen) not in wanted]
         self._bound = {_kind(listener.listen): listener.sock for listener in previous}
         self._new: list[RawSocket] = []
 
@@ -95,11 +98,11 @@ class _Sockets:
         return sock
 
     def _bind(self, listen: Listen) -> RawSocket:
-        """Bind it; in the way may be a socket of ours that has part of the address, or more than that."""
+        """Bind it; in the way may be a socket that goes, and has part of the address or more than that."""
         try:
             sock = _bind(listen)
         except OSError as error:
-            beside = [old.sock for old in self._previous if listen.port and old.listen.port == listen.port]
+            beside = [old.sock for old in self._leaving if listen.port and old.listen.port == listen.port]
             if error.errno != errno.EADDRINUSE or not beside:
                 raise
             sock = _bind(listen, beside)
@@ -122,7 +125,7 @@ def _bind(listen: Listen, beside: Sequence[RawSocket] = ()) -> RawSocket:
     )
 
 
-def _kind(listen: Listen) -> tuple[str, bool, bool]:
+def _kind(listen: Listen) -> _Kind:
     """What cannot be changed in a socket that is bound."""
     return canonical(listen), not listen.path and listen.multipath, listen.host != "::" or listen.ipv6only
 

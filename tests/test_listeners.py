@@ -128,6 +128,16 @@ def test_ipv6only_can_be_changed() -> None:
             assert accepts(port, "::1")
 
 
+def test_a_change_may_do_no_more_than_a_start() -> None:
+    port = free_port()
+    both = {"listen": f"[::]:{port} ipv6only=off"}, {"listen": f"127.0.0.1:{port}"}
+    for previous in both:
+        with listening(config(previous)) as old, pytest.raises(CannotListen, match="Address already in use"):
+            open_listeners(config(*both), old)
+    with pytest.raises(CannotListen, match="Address already in use"):
+        open_listeners(config(*both), [])
+
+
 def test_who_has_agreed_once_lets_no_stranger_in() -> None:
     port = free_port()
     with (

@@ -86,7 +86,8 @@ def bind(
 def _agreed(socks: Sequence[RawSocket]) -> Iterator[None]:
     """Let sockets have addresses that overlap, which Linux demands that all of them agree to.
 
-    For this moment alone: who agrees for good lets any process of the same user in.
+    For this moment alone, as whoever agrees may be joined by others of the same
+    user. Who agrees to that as well may still be: Linux remembers it.
     """
     try:
         for sock in socks:
