@@ -188,5 +188,5 @@ class Metrics(Table):
 
     listen: MetricsListen = Field(
         None,
-        description="where /metrics, /livez and /readyz are served: on (127.0.0.1:9197), an address; default: off",
+        description="where /metrics, /livez and /readyz are: on (127.0.0.1:9197), an address; default: off",
     )
