@@ -389,6 +389,7 @@ def test_what_is_unwise(inspect_text: Inspect, text: str, expected: str) -> None
         ('listen = ["0.0.0.0:993 ssl", "0.0.0.0:143"]', 'starttls = "only"'),
         ('listen = "10.0.0.1:143"',),
         ('listen = "10.0.0.1:143"', "starttls = true", 'ssl_verify_client = "optional_no_ca"'),
+        ('listen = "0.0.0.0:143 ipv6only=off"', 'starttls = "only"'),
         ('listen = "10.0.0.1:143"', 'ssl_verify_client = "on"'),
         ('listen = "10.0.0.1:143"', 'ssl_crl = "file"'),
         ('listen = "10.0.0.1:143"', "xclient = true", "proxy_protocol = true"),

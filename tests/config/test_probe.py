@@ -343,7 +343,8 @@ FOREIGN = """\
 [mail]
 auth_http = "127.0.0.1:9000"
 [[mail.server]]
-listen = ["192.0.2.1:143", "*:143", "[::]:143", "[2001:db8::1]:143", "127.0.0.1:143", "unix:/run/imap"]
+listen = ["192.0.2.1:143", "*:143", "[::]:143", "[2001:db8::1]:143", "127.0.0.1:143", "unix:/run/imap",
+    "[::ffff:127.0.0.1]:143", "[::ffff:127.0.0.1]:144 ipv6only=off"]
 [metrics]
 listen = "192.0.2.1:9197"
 """
@@ -355,6 +356,7 @@ def test_addresses_of_other_machines(inspect_text: Inspect) -> None:
     assert [f"{problem.severity} {problem.key}: {problem.text}" for problem in probe(found)] == [
         "error mail.server[0].listen[0]: 192.0.2.1 is no address of this machine",
         "error mail.server[0].listen[3]: 2001:db8::1 is no address of this machine",
+        "error mail.server[0].listen[6]: ::ffff:127.0.0.1 cannot be listened on: Invalid argument",
         "error metrics.listen: 192.0.2.1 is no address of this machine",
     ]
     assert probe_files(found) == []

@@ -34,7 +34,7 @@ def taken_addresses(config: Config, source: Source) -> Iterator[Problem]:
             yield source.problem(path, text)
             continue
         there, both = first.get(canonical(Address("::", listen.port)), (path, listen))
-        if listen.host == "0.0.0.0" and not both.ipv6only:
+        if listen.host == "0.0.0.0" and there != path and not both.ipv6only:
             text = f"is taken: {both.label} in line {source.line(there)} is on all IPv4 addresses too"
             yield source.problem(path, f"{listen.label} {text}")
         there, _ = first.get(canonical(Address(wildcard_of(listen.host), listen.port)), (path, listen))

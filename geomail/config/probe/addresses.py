@@ -42,8 +42,8 @@ def address_problems(config: Config, source: Source) -> Iterator[Problem]:
     listens = list(_listens(config, answers))
     yield from _taken(listens, source)
     yield from _foreign(listens, source)
-    if (metrics := config.metrics.listen) is not None and not _is_here(metrics.host):
-        yield source.problem(("metrics", "listen"), f"{metrics.host} is no address of this machine")
+    if (metrics := config.metrics.listen) is not None and (text := _refused(metrics.host)):
+        yield source.problem(("metrics", "listen"), f"{metrics.host} {text}")
 
 
 def _names_that_nginx_needs(server: Server, index: int, source: Source) -> Iterator[tuple[str, KeyPath]]:
@@ -80,22 +80,26 @@ def _taken(listens: list[tuple[KeyPath, Listen, str]], source: Source) -> Iterat
 
 def _foreign(listens: list[tuple[KeyPath, Listen, str]], source: Source) -> Iterator[Problem]:
     for path, listen, host in listens:
-        if not _is_here(host):
-            resolved = "" if host == listen.host else f" ({listen.host})"
-            yield source.problem(path, f"{host}{resolved} is no address of this machine")
+        if text := _refused(host, listen.ipv6only):
+            written = "" if host == listen.host else f" ({listen.host})"
+            yield source.problem(path, f"{host}{written} {text}")
 
 
-def _is_here(host: str) -> bool:
-    """Whether an IP address can be listened on: tried at a port that the system chooses."""
+def _refused(host: str, ipv6only: bool = True) -> str:
+    """Why an IP address cannot be listened on; empty if it can, tried at a port that the system chooses."""
     if not host:
-        return True
+        return ""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as sock:
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, ipv6only)
             sock.bind((host, 0))
     except OSError as error:
-        return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-    return True
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            return "is no address of this machine"
+        return f"cannot be listened on: {error.strerror}"
+    return ""
 
 
 def _ask(names: Iterable[str]) -> dict[str, Answer]:
