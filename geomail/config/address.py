@@ -187,6 +187,8 @@ def parse_resolver(value: object) -> NameServers:
 
 
 def _name_server(word: str) -> Address:
+    if word.startswith("unix:"):
+        raise ValueError(f"{shown(word)}: a name server has an IP address or a host name, and no unix socket")
     bare_v6 = word.count(":") > 1 and not word.startswith("[")
     return parse_address(f"[{word}]" if bare_v6 else word, default_port=53)
 

@@ -256,6 +256,28 @@ def test_a_wildcard_and_an_address_may_share_a_port(
     assert said(found) == []
 
 
+BOTH = "[::]:143 ipv6only=off"
+
+
+@pytest.mark.parametrize(
+    ("listens", "taken"),
+    [
+        (["0.0.0.0:143", BOTH], ["0.0.0.0:143"]),
+        ([BOTH, "127.0.0.1:143"], ["127.0.0.1:143"]),
+        (["127.0.0.1:143", BOTH, "0.0.0.0:143"], ["0.0.0.0:143"]),
+        ([BOTH, "[::1]:143", "127.0.0.1:144"], []),
+    ],
+)
+def test_a_wildcard_may_be_on_all_ipv4_addresses_too(
+    inspect_text: Inspect, listens: list[str], taken: list[str]
+) -> None:
+    found = inspect_text(listening('protocol = "imap"', f"listen = {listens}", 'starttls = "only"'))
+
+    assert [line.partition(": ")[2] for line in said(found)] == [
+        f"{label} is taken: [::]:143 in line 7 is on all IPv4 addresses too" for label in taken
+    ]
+
+
 def test_where_nobody_logs_in_there_are_no_passwords_to_protect(inspect_text: Inspect) -> None:
     assert said(inspect_text(listening('listen = "0.0.0.0:25"', 'smtp_auth = "none"'))) == []
 

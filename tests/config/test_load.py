@@ -321,6 +321,7 @@ def test_load_raises_everything_that_was_found(tmp_path: Path) -> None:
         ("[mail]\nresolver = '192.0.2.1:x'", "is no port"),
         ("[mail]\nresolver = [53]", "an array: IP addresses or names are wanted"),
         ("[mail]\nresolver = true", "IP addresses or names are wanted"),
+        ("[mail]\nresolver = 'unix:/run/dns'", "and no unix socket"),
         ("[mail]\nresolver = 'valid=30s'", "no name servers are defined"),
         ("[mail]\nresolver = '192.0.2.1 valid=x'", "is no time"),
         ("[mail]\nresolver = '192.0.2.1 valid=500ms'", "y M w d h m s"),

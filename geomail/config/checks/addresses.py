@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from geomail.config.address import Address, canonical, is_public, wildcard_of
+from geomail.config.address import Address, canonical, is_literal, is_public, wildcard_of
 from geomail.config.lines import KeyPath
 from geomail.config.listen import Listen
 from geomail.config.schema import Config
@@ -34,7 +34,15 @@ def taken_addresses(config: Config, source: Source) -> Iterator[Problem]:
             yield source.problem(path, text)
             continue
         there, both = first.get(canonical(Address("::", listen.port)), (path, listen))
-        if listen.host == "0.0.0.0" and there != path and not both.ipv6only:
+        # beside a wildcard of its own family an address has no socket, which could be in the way
+        alone = listen.host == "0.0.0.0" or canonical(Address("0.0.0.0", listen.port)) not in first
+        if (
+            is_literal(listen.host)
+            and ":" not in listen.host
+            and alone
+            and there != path
+            and not both.ipv6only
+        ):
             text = f"is taken: {both.label} in line {source.line(there)} is on all IPv4 addresses too"
             yield source.problem(path, f"{listen.label} {text}")
         there, _ = first.get(canonical(Address(wildcard_of(listen.host), listen.port)), (path, listen))

@@ -374,7 +374,7 @@ def test_files_as_they_are_used(sample: Path, tmp_path: Path) -> None:
     config = loaded(result, tmp_path)
 
     assert [problem for problem in result.problems if problem.severity == "error"] == []
-    assert len(config.servers) == {"debian": 2, "front": 4, "nginx.org": 4}[sample.stem]
+    assert len(config.servers) == {"debian": 2, "front": 4, "nginx.org": 4, "openresty": 3}[sample.stem]
     assert convert(sample) == result
 
 
