@@ -90,10 +90,28 @@ Seconds, or a text such as
 or
 .Ql \(dq500ms\(dq ;
 units are w, d, h, m, s and ms, each once, the large ones first.
+.Cm ssl_session_timeout ,
+.Cm valid
+of
+.Cm resolver
+and
+.Cm so_keepalive
+of
+.Cm listen
+are whole seconds: they know y, a year, and M, a month, and no ms.
 .It Ar file
 A name; it starts in the folder of
 .Nm ,
 unless it is absolute.
+In
+.Cm ssl_dhparam ,
+.Cm ssl_client_certificate ,
+.Cm ssl_trusted_certificate
+and
+.Cm ssl_crl
+.Ql \(dq\(dq
+is none, for a server that does without that of
+.Ic [mail] .
 .It Ar address
 A text:
 .Ql \(dq192.0.2.1:143\(dq ,

@@ -101,7 +101,9 @@ class Options(Table):
         " keys, which change every ssl_session_timeout (a minute at least) with a shared session cache",
     )
     ssl_verify_client: VerifyClient = Field(
-        "off", description="clients' certificates: off, on (demanded), optional, or optional_no_ca"
+        "off",
+        description="clients' certificates: off, on (demanded), optional, or optional_no_ca (of any CA); "
+        "where it is off, CAs and revocation lists are not even read",
     )
     ssl_verify_depth: Number = Field(1, description="CA certificates that may stand over a client's")
     ssl_client_certificate: OptionalFile = Field(
@@ -178,7 +180,8 @@ class Options(Table):
     )
     xclient: Xclient = Field(
         "on",
-        description="tell SMTP backends who the client is: on, off, or auto (what the backend offers)",
+        description="tell SMTP backends who the client is: on, off, or auto (what the backend offers; the "
+        "choice beside proxy_protocol)",
     )
     proxy_smtp_auth: Flag = Field(
         False, description="whether geomail logs in to SMTP backends with the user's password"
