@@ -111,7 +111,7 @@ and
 .Cm ssl_crl
 .Ql \(dq\(dq
 is none, for a server that does without that of
-.Ic [mail] .
+.Cm [mail] .
 .It Ar address
 A text:
 .Ql \(dq192.0.2.1:143\(dq ,
