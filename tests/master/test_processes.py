@@ -1,0 +1,167 @@
+"""The master's children: deaths, signals, and what a process may be."""
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import gevent
+import pytest
+
+from tests.master.support import SOON, Running, blocks_signals, children, knocking, listens, soon, status_of
+from tests.servers.geomail import COMMAND
+from tests.servers.support import unavailable
+
+
+def test_a_worker_that_dies_has_a_successor(running: Running) -> None:
+    before = running.start().two_workers()
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    after = soon(
+        lambda: running.workers() if len(running.workers()) == 2 and victim not in running.workers() else 0
+    )
+
+    assert after & before == before - {victim}
+    assert running.geomail is not None
+    running.geomail.log.wait_for(rf"error worker {victim} died \(killed by SIGKILL\); its sessions are lost")
+    with running.logged_in() as client:
+        client.quit()
+
+
+def test_a_worker_that_is_killed_takes_its_own_clients_with_it_and_nobody_elses(running: Running) -> None:
+    before = running.start().two_workers()
+    with ExitStack() as opened, knocking(running.port) as refused:
+        clients = [opened.enter_context(running.logged_in()) for _ in range(12)]
+        os.kill(min(before), signal.SIGKILL)
+        soon(lambda: len(running.workers() - {min(before)}) == 2)
+        alive = 0
+        for client in clients:
+            try:
+                client.say("x CHECK")
+                alive += client.read_line() == b"x OK done\r\n"
+            except OSError:
+                pass
+        assert 0 < alive < len(clients)
+        assert running.workers() & before
+    assert len(refused) <= 3  # who was just being served: each of those who knock is cut off once at most
+
+
+def test_workers_that_die_at_once_are_not_started_at_once(running: Running) -> None:
+    running.start(workers=1)
+    assert running.geomail is not None
+    began = time.monotonic()
+    for _ in range(3):
+        (worker,) = soon(running.workers)
+        os.kill(worker, signal.SIGKILL)
+        soon(lambda: not running.workers())
+    soon(running.workers)
+
+    assert time.monotonic() - began > 0.5 + 1 + 2
+    for delay in ("0.5", "1", "2"):
+        running.geomail.log.wait_for(f"next start in {delay} s")
+
+
+def test_workers_that_die_together_delay_the_next_ones_once(running: Running) -> None:
+    running.start(workers=5)
+    before = soon(lambda: found if len(found := running.workers()) == 5 else None)
+    began = time.monotonic()
+    for worker in before:
+        os.kill(worker, signal.SIGKILL)
+    soon(lambda: len(running.workers() - before) == 5)
+
+    assert 0.4 < time.monotonic() - began < 3
+
+
+EARLY = """
+from geomail_cli.main import app  # first of all: it patches
+import os, signal
+from geomail.console.process import Console
+from geomail.worker import Worker
+
+def hurried(made):
+    def early(self, *arguments):
+        os.kill(os.getpid(), signal.SIG{signal})
+        made(self, *arguments)
+    return early
+
+{kind}.__init__ = hurried({kind}.__init__)
+app(["serve", "-c", "{file}"])
+"""
+
+
+@pytest.mark.parametrize("kind", ["Worker", "Console"])
+@pytest.mark.parametrize("name", ["TERM", "INT", "QUIT", "HUP"])
+def test_a_signal_that_comes_early_is_not_the_end(running: Running, kind: str, name: str) -> None:
+    """A process is told of it once it can say goodbye."""
+    file = running.folder / "geomail.toml"
+    control = {"socket": str(running.folder / "control")}
+    file.write_text(running.configuration(workers=1, control=control))
+    script = EARLY.format(kind=kind, signal=name, file=file)
+    log = running.folder / "early.log"
+    with log.open("w") as errors, subprocess.Popen([sys.executable, "-c", script], stderr=errors) as process:
+        soon(lambda: listens(running.port))
+        gevent.sleep(0.5)
+        soon(lambda: not any(map(blocks_signals, children(process.pid))))
+        process.terminate()
+    assert process.returncode == 0
+    assert re.search("killed by|exit status 1|Traceback", log.read_text()) is None
+
+
+def test_the_master_has_no_hub(running: Running) -> None:
+    workers = running.start().two_workers()
+
+    def polls(pid: int) -> bool:
+        files = Path(f"/proc/{pid}/fd").iterdir()
+        return any("eventpoll" in str(file.readlink()) for file in files)
+
+    soon(lambda: all(map(polls, workers)))
+    assert not polls(running.pid)
+
+
+def test_every_process_may_open_as_many_files_as_the_system_lets_it(running: Running) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most // 2, most))
+    try:
+        workers = running.start().two_workers()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+    for pid in (running.pid, *workers):
+        assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (most, most)
+
+
+@pytest.mark.parametrize(("user", "group"), [("nobody", 65534), ("nobody:daemon", 1)])
+def test_workers_run_as_somebody_else(running: Running, user: str, group: int) -> None:
+    if os.geteuid() != 0:
+        unavailable("only root can become somebody else")
+    workers = running.start(user=user).two_workers()
+
+    def ids(pid: int, kind: str) -> set[int]:
+        return {
+            int(number)
+            for line in status_of(pid)
+            if line.startswith(f"{kind}:")
+            for number in line.split()[1:]
+        }
+
+    soon(lambda: all(ids(worker, "Uid") == {65534} for worker in workers))
+    assert ids(running.pid, "Uid") == {0}
+    for worker in workers:
+        assert ids(worker, "Gid") == {group}
+        assert 0 not in ids(worker, "Groups")
+    with running.logged_in() as client:
+        client.quit()
+
+
+def test_nobody_knows_the_user(running: Running) -> None:
+    (running.folder / "geomail.toml").write_text(running.configuration(user="nobody-knows"))
+    command = [str(COMMAND), "serve", "-c", str(running.folder / "geomail.toml")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=SOON, check=False)
+
+    assert ended.returncode == 1
+    assert "nobody-knows" in ended.stderr
