@@ -147,8 +147,8 @@ class Top:
 
     def _sorted(self, sessions: list[Row]) -> list[Row]:
         column = self._order.column
-        known = [one for one in sessions if one[column] is not None]
-        unknown = [one for one in sessions if one[column] is None]
+        known = [one for one in sessions if one[column] not in (None, "")]
+        unknown = [one for one in sessions if one[column] in (None, "")]
         known.sort(key=lambda one: one[column], reverse=self._order.largest_first != self._turned)
         return known + unknown
 

@@ -73,6 +73,16 @@ def test_keys_sort_and_turn_the_order(busy: Running, tmp_path: Path) -> None:
         window.wait_for("by user$")
 
 
+def test_who_has_not_logged_in_comes_last_by_user(busy: Running, tmp_path: Path) -> None:
+    busy.connect("imap")
+    with top(tmp_path, busy) as window:
+        window.wait_for("8 sessions")
+        window.type("u")
+        assert users(window.wait_for("by user$"))[::7] == ["a@example.test", "-"]
+        window.type("r")
+        assert users(window.wait_for("by user, reversed"))[::7] == ["g@example.test", "-"]
+
+
 def test_q_ends_it_and_leaves_the_terminal_as_it_was(busy: Running, tmp_path: Path) -> None:
     with top(tmp_path, busy) as window:
         window.wait_for("a@example.test")
