@@ -69,6 +69,7 @@ class Feed:
         self._wake = Signal()
         self._kinds: tuple[type[Event], ...] = ()
         self._sending = False
+        self._watch({"kinds": list(KINDS)})  # until the console says what is watched: it may have viewers
         self._serving = gevent.spawn(self._serve)
 
     def close(self, seconds: float) -> None:

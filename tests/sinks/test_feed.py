@@ -1,0 +1,38 @@
+"""A worker's line to the console: what it carries before the console has said what is watched."""
+
+import socket
+from collections.abc import Iterator
+
+import gevent
+import pytest
+
+from geomail.events import EventStream, SessionOpened
+from geomail.jsonlines import decode, encode
+from geomail.sinks.feed import Feed
+from tests.sinks.support import opened
+
+
+@pytest.fixture
+def console() -> Iterator[socket.socket]:
+    """Where a console listens."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("")
+        listener.listen()
+        listener.settimeout(10)
+        yield listener
+
+
+def test_a_viewer_misses_nothing_of_a_worker_that_has_just_begun(console: socket.socket) -> None:
+    events = EventStream()
+    feed = Feed(console.getsockname(), events, {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
+    events.emit(opened())
+    connection, _ = console.accept()
+    with connection, connection.makefile("rb") as lines:
+        assert [next(iter(decode(lines.readline()))) for _ in range(2)] == ["hello", "status"]
+        assert decode(lines.readline())["event"] == "session.opened"
+        assert events.wants(SessionOpened)
+        connection.sendall(encode({"ask": 1, "do": "watch", "kinds": []}))
+        assert decode(lines.readline()) == {"answer": 1, "kinds": []}
+        assert not events.wants(SessionOpened), "nobody watches, so events cost nothing"
+    gevent.sleep(0)
+    feed.close(0)
