@@ -183,7 +183,7 @@ def test_a_socket_that_the_file_names_and_cannot_be_made_is_an_error(tmp_path: P
 
 def test_a_group_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     said = refused(tmp_path, f'socket = "{tmp_path}/control.sock"\ngroup = "no-such-group"')
-    assert "no group 'no-such-group'" in said
+    assert 'there is no group "no-such-group"' in said
     assert not (tmp_path / "control.sock").exists()
 
 
