@@ -203,7 +203,6 @@ def running(folder: Path, **top: Any) -> Iterator[Running]:
     ):
         geomail = Running(server, folder / "control.sock", folder / "geomail.toml", ports)
         try:
-            server.wait_until_accepting([str(geomail.path)])
             eventually(lambda: len(geomail.workers) == top.get("workers", 2))
             yield geomail
         finally:

@@ -200,8 +200,7 @@ def test_mode_and_group(tmp_path: Path) -> None:
     ports = {"imap": free_port()}
     text = configuration(tmp_path, {"imap": 1}, ports, workers=1)
     text = text.replace("[control]\n", f'[control]\nmode = "0600"\ngroup = "{group.gr_name}"\n')
-    with serving(text, tmp_path) as server:
-        server.wait_until_accepting([str(tmp_path / "control.sock")])  # which is made after the others
+    with serving(text, tmp_path):
         status = (tmp_path / "control.sock").stat()
         assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o600, group.gr_gid)
 

@@ -125,7 +125,6 @@ def echoed(echoing: Echoing, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         address = "{LOOPBACK}:{echoing.port}"
     """
     with serving(text, folder) as server:
-        eventually((folder / "control.sock").exists)
         yield folder / "control.sock", port, server
 
 

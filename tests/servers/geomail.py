@@ -43,7 +43,11 @@ def serving(configuration: str, folder: Path) -> Iterator[Geomail]:
 
 
 def _addresses(configuration: str) -> Iterator[tuple[str, int] | str]:
-    for server in tomllib.loads(configuration)["mail"]["server"]:
+    document = tomllib.loads(configuration)
+    control = document.get("control", {}).get("socket", "off")
+    if control != "off":
+        yield str(control)
+    for server in document["mail"]["server"]:
         listen: Any = server["listen"]
         for entry in listen if isinstance(listen, list) else [listen]:
             yield _address(entry["address"] if isinstance(entry, dict) else entry.split()[0])
