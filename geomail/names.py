@@ -6,7 +6,7 @@ resolves them before it forks, so this asks the system directly, without gevent.
 
 from __future__ import annotations
 
-from _socket import SOCK_STREAM, gaierror, getaddrinfo
+from _socket import AI_ADDRCONFIG, SOCK_STREAM, gaierror, getaddrinfo
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -74,7 +74,8 @@ def _addresses(host: str, option: str) -> list[str]:
     if is_literal(host):
         return [host]
     try:
-        infos = getaddrinfo(host, None, type=SOCK_STREAM)
+        # as in nginx, without IPv6 on this machine no ::1 for localhost, which could not be bound
+        infos = getaddrinfo(host, None, type=SOCK_STREAM, flags=AI_ADDRCONFIG)
     except (gaierror, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnknownName(f"host not found in {option}: {host!r} ({reason})") from None

@@ -1,5 +1,7 @@
 """Names in a configuration become addresses, before anything is bound."""
 
+import _socket
+import socket
 from typing import Any
 
 import pytest
@@ -50,6 +52,17 @@ def test_a_name_may_stand_for_an_address_that_is_taken(second: str) -> None:
 
 def test_port_0_is_another_port_each_time() -> None:
     assert len(resolved(listen=["127.0.0.1:0", "127.0.0.1:0"]).listen) == 2
+
+
+def test_a_name_has_no_addresses_of_a_kind_that_this_machine_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_a_machine_without_ipv6(host: str, port: None, *, type: int, flags: int) -> list[Any]:  # noqa: A002
+        filtered = flags & socket.AI_ADDRCONFIG
+        infos = _socket.getaddrinfo(host, port, socket.AF_INET, type)
+        return infos if filtered else [*infos, (socket.AF_INET6, type, 6, "", ("::1", 0, 0, 0))]
+
+    monkeypatch.setattr("geomail.names.getaddrinfo", on_a_machine_without_ipv6)
+
+    assert [entry.label for entry in resolved(listen=LOCAL).listen] == ["127.0.0.1:143"]
 
 
 def test_who_is_believed_may_be_named() -> None:

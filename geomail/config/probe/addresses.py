@@ -117,7 +117,7 @@ def _ask(names: Iterable[str]) -> dict[str, Answer]:
 
 def _resolve(name: str, answers: dict[str, Answer]) -> None:
     try:
-        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
         answers[name] = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
     except (OSError, UnicodeError) as error:
         answers[name] = getattr(error, "strerror", None) or str(error)
