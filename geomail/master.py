@@ -39,7 +39,9 @@ _fork = monkey.get_original("os", "fork")
 _waitpid = monkey.get_original("os", "waitpid")
 
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
-_WATCHED = frozenset({*_ENDING, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD, signal.SIGIO})
+_WATCHED = frozenset(
+    {*_ENDING, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGIO}
+)
 #: Seconds that workers get to end after TERM before they are killed.
 _PATIENCE = 5.0
 #: Dead workers that the console is told of, and characters of why a reload was refused.
@@ -92,7 +94,7 @@ class Master:
         self._abandoned = ""
         self._current: Generation | None = None
         self._draining: dict[int, float] = {}
-        self._ending = False
+        self._ending: signal.Signals | None = None
         self._pid = os.getpid()
         self._started = time.time()
         self._keeper = Keeper(log)
@@ -133,7 +135,7 @@ class Master:
             self._end(signal.SIGTERM)
         elif number == signal.SIGQUIT:
             self._end(signal.SIGQUIT)
-        elif number == signal.SIGHUP:
+        elif number == signal.SIGHUP and not self._ending:
             self._reload()
             self._keeper.tell(self._state())
         elif number == signal.SIGIO:
@@ -142,6 +144,8 @@ class Master:
             self._log.reopen()
             self._signal(self._children(), signal.SIGUSR1)
             self._keeper.signal(signal.SIGUSR1)
+        elif number == signal.SIGUSR2:  # nginx's way to another binary, whose default would end all mail
+            self._log.say("warning", "USR2 is ignored: another version of geomail comes with a restart")
 
     def _end(self, number: signal.Signals) -> None:
         """Listen no more, so that no client waits for an answer that never comes; then end the workers."""
@@ -149,7 +153,7 @@ class Master:
         notify("STOPPING=1")
         patient = number == signal.SIGQUIT
         self._log.say("notice", "stopping when the last session has ended" if patient else "stopping")
-        self._ending = True
+        self._ending = number
         close_vanished(self._current.listeners, ())
         self._keeper.tell(self._state())
         self._signal(self._children(), number)
@@ -220,7 +224,7 @@ class Master:
             "expected": self._current.config.workers,
             "metrics": self._current.metrics,
             "died": list(self._died),
-            "ending": self._ending,
+            "ending": self._ending is not None,
         }
 
     # -- workers ----------------------------------------------------------------------------------
@@ -257,27 +261,33 @@ class Master:
     def _buried(self, pid: int, status: int) -> None:
         assert self._current is not None
         code = os.waitstatus_to_exitcode(status)
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        how = f"exit status {code}" if code >= 0 else f"killed by {_name(-code)}"
         if self._keeper.buried(pid, how if code and not self._ending else None):
             return
         if pid == self._companion and not self._ending:
             self._abandoned = f"the process that this one was started with has ended ({how})"
             self._end(signal.SIGTERM)
             return
-        self._draining.pop(pid, None)
-        born = self._current.workers.pop(pid, None)
-        if born is None or self._ending:
-            return
+        drained, born = self._draining.pop(pid, None), self._current.workers.pop(pid, None)
+        if born is not None and not self._ending:
+            self._mourn(pid, how, f"; next start in {self._current.restart.died(born):g} s")
+        elif (drained or born) is not None and code and self._ending != signal.SIGTERM:
+            self._mourn(pid, how)
+
+    def _mourn(self, pid: int, how: str, successor: str = "") -> None:
         self._died.append(pid)
         self._keeper.tell(self._state())
-        delay = self._current.restart.died(born)
-        self._log.say("error", f"worker {pid} died ({how}); its sessions are lost; next start in {delay:g} s")
+        self._log.say("error", f"worker {pid} died ({how}); its sessions are lost{successor}")
 
     def _fill(self, generation: Generation) -> None:
         """Start what is missing, where it is time for it."""
         now = time.monotonic()
         while len(generation.workers) < generation.config.workers and now >= generation.restart.due:
-            generation.workers[self._spawn(lambda: self._work(generation))] = now
+            pid = self._spawn(lambda: self._work(generation))
+            if pid:
+                generation.workers[pid] = now
+            else:
+                generation.restart.died(now)
         if (due := self._keeper.due) is not None and now >= due:
             self._keeper.start(self._spawn_console, self._state())
 
@@ -300,10 +310,16 @@ class Master:
     def _spawn(self, run: Callable[[], None]) -> int:
         """Run it in a child, which leaves without running what belongs to the parent; its process id.
 
+        0 where the system has no room for another process; the mail that goes on must not suffer.
+
         The child is to unblock signals once it knows what to do with them: before, TERM would end it
         in silence, and QUIT or HUP, too.
         """
-        pid: int = _fork()
+        try:
+            pid: int = _fork()
+        except OSError as error:
+            self._log.say("error", f"cannot start a process: {error.strerror}")
+            return 0
         if pid:
             return pid
         code = 1
@@ -336,6 +352,8 @@ class Master:
             if control is not None and control is not served:
                 control.close()
             raise
+        if config.user is not None and os.geteuid() != 0:
+            self._log.say("warning", f"user = {config.user!r} is ignored: only root can become somebody else")
         return Generation(old.number + 1 if old else 1, config, listeners, control, loaded)
 
     def _open_log(self, config: Config) -> None:
@@ -351,6 +369,14 @@ class Master:
             for each in (listener, *listener.specific.values()):
                 self._log.say("notice", each.described)
         self._log.say("notice", f"started {generation.config.workers} worker(s)")
+
+
+def _name(number: int) -> str:
+    """A signal's name; those of real time have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _preload() -> None:

@@ -137,7 +137,7 @@ class Keeper:
             before.close()
 
     def start(self, spawn: Callable[[Callable[[], None]], int], state: dict[str, Any]) -> None:
-        """Start the console; ``spawn`` runs what it is given in a child, and returns its process id."""
+        """Start the console; ``spawn`` runs what it is given in a child; it returns the process id, or 0."""
         if self._measures:
             import geomail.console.metrics  # noqa: F401  # the console's user may not be able to read it
 
@@ -151,6 +151,10 @@ class Keeper:
         self._pid = spawn(run)
         self._born = time.monotonic()
         theirs.close()
+        if not self._pid:
+            ours.close()
+            self._restart.died(self._born)
+            return
         fcntl.fcntl(ours, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(ours, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
         self._line = ours

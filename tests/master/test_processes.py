@@ -94,6 +94,82 @@ app(["serve", "-c", "{file}"])
 """
 
 
+def test_the_signal_for_another_binary_ends_nothing(running: Running) -> None:
+    workers = running.start().two_workers()
+    assert running.geomail is not None
+    os.kill(running.pid, signal.SIGUSR2)
+    running.geomail.log.wait_for("warning USR2 is ignored")
+    assert running.workers() == workers
+
+
+FULL = """
+from geomail_cli.main import app
+from geomail import master
+
+fork, refusals = master._fork, {refusals}
+
+def refused():
+    if refusals:
+        refusals.pop()
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+
+master._fork = refused
+app(["serve", "-c", "{file}"])
+"""
+
+
+@pytest.mark.parametrize("refusals", [1, 2, 3])
+def test_no_room_for_another_process_is_not_the_end(running: Running, refusals: int) -> None:
+    """The first is to be a worker, the next the console, or a worker again."""
+    file = running.folder / "geomail.toml"
+    file.write_text(running.configuration(workers=1, control={"socket": str(running.folder / "control")}))
+    script = FULL.format(refusals=list(range(refusals)), file=file)
+    log = running.folder / "full.log"
+    with log.open("w") as errors, subprocess.Popen([sys.executable, "-c", script], stderr=errors) as process:
+        soon(lambda: len(children(process.pid)) == 2)
+        with running.logged_in() as client:
+            client.quit()
+        process.terminate()
+    assert process.returncode == 0
+    said = log.read_text()
+    assert said.count("error cannot start a process: Resource temporarily unavailable") == refusals
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (40, "signal 40")])
+def test_how_a_worker_died(running: Running, number: int, name: str) -> None:
+    victim = min(running.start().two_workers())
+    gevent.sleep(0.5)
+    os.kill(victim, number)
+    assert running.geomail is not None
+    running.geomail.log.wait_for(rf"error worker {victim} died \(killed by {name}\)")
+    running.two_workers()
+
+
+def test_an_old_worker_that_dies_is_missed_and_not_replaced(running: Running) -> None:
+    running.start()
+    assert running.geomail is not None
+    old = running.two_workers()
+    with ExitStack() as opened:
+        for _ in range(12):
+            opened.enter_context(running.logged_in())
+        running.reload(worker_connections=1000)
+        assert len(running.workers()) == 4
+        os.kill(min(old), signal.SIGKILL)
+        running.geomail.log.wait_for(
+            rf"error worker {min(old)} died \(killed by SIGKILL\); its sessions are lost\n"
+        )
+        assert len(running.workers()) == 3
+        os.kill(running.pid, signal.SIGQUIT)
+        running.geomail.log.wait_for("stopping when")
+        os.kill(max(old), signal.SIGKILL)
+        running.geomail.log.wait_for(
+            rf"error worker {max(old)} died \(killed by SIGKILL\); its sessions are lost\n"
+        )
+    assert running.geomail.process.wait(SOON) == 0
+
+
 @pytest.mark.parametrize("kind", ["Worker", "Console"])
 @pytest.mark.parametrize("name", ["TERM", "INT", "QUIT", "HUP"])
 def test_a_signal_that_comes_early_is_not_the_end(running: Running, kind: str, name: str) -> None:
@@ -156,6 +232,26 @@ def test_workers_run_as_somebody_else(running: Running, user: str, group: int) -
         assert 0 not in ids(worker, "Groups")
     with running.logged_in() as client:
         client.quit()
+
+
+OTHER = """
+from geomail_cli.main import app
+import os
+
+os.geteuid = lambda: 1000
+app(["serve", "-c", "{file}"])
+"""
+
+
+def test_who_is_not_root_cannot_become_somebody_else(running: Running) -> None:
+    file = running.folder / "geomail.toml"
+    file.write_text(running.configuration(user="nobody"))
+    program = OTHER.format(file=file)
+    log = running.folder / "other.log"
+    with log.open("w") as errors, subprocess.Popen([sys.executable, "-c", program], stderr=errors) as process:
+        soon(lambda: listens(running.port))
+        process.terminate()
+    assert "warning user = 'nobody' is ignored: only root can become somebody else" in log.read_text()
 
 
 def test_nobody_knows_the_user(running: Running) -> None:

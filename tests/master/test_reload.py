@@ -210,6 +210,22 @@ def der_of(certificate: Certificate) -> bytes:
     return ssl.PEM_cert_to_DER_cert(certificate.certificate.read_text())
 
 
+def test_who_quits_reads_nothing_new(running: Running) -> None:
+    running.start()
+    assert running.geomail is not None
+    with running.logged_in() as client:
+        os.kill(running.pid, signal.SIGQUIT)
+        running.geomail.log.wait_for("stopping when")
+        running.port = free_port()
+        (running.folder / "geomail.toml").write_text(running.configuration())
+        os.kill(running.pid, signal.SIGHUP)
+        gevent.sleep(0.5)
+        assert not listens(running.port)
+        client.quit()
+    assert running.geomail.process.wait(SOON) == 0
+    assert "reload" not in running.geomail.log.text
+
+
 def test_quit_waits_no_longer_than_worker_shutdown_timeout(running: Running) -> None:
     running.start(worker_shutdown_timeout="1s")
     assert running.geomail is not None
