@@ -412,6 +412,7 @@ def test_what_is_unwise(inspect_text: Inspect, text: str, expected: str) -> None
         ('listen = "10.0.0.1:143"',),
         ('listen = "10.0.0.1:143"', "starttls = true", 'ssl_verify_client = "optional_no_ca"'),
         ('listen = "0.0.0.0:143 ipv6only=off"', 'starttls = "only"'),
+        ('ssl_session_cache = ["shared:one:1024k", "builtin"]', 'listen = "10.0.0.1:143"'),
         ('listen = "10.0.0.1:143"', 'ssl_verify_client = "on"'),
         ('listen = "10.0.0.1:143"', 'ssl_crl = "file"'),
         ('listen = "10.0.0.1:143"', "xclient = true", "proxy_protocol = true"),
@@ -466,6 +467,14 @@ def test_authorities_that_one_of_two_servers_uses(
     found = inspect_text(f'{text}[[mail.server]]\nlisten = "127.0.0.1:110"\nssl_verify_client = "{verify}"\n')
 
     assert [line.partition(":")[0] for line in said(found)] == [line.partition(":")[0] for line in said_of]
+
+
+def test_a_cache_that_two_servers_share(inspect_text: Inspect) -> None:
+    text = SOUND.replace("[mail]", '[mail]\nssl_session_cache = "shared:a:1m builtin"')
+    for size, told in (("1024k", 0), ("1025k", 1)):
+        found = inspect_text(text.replace("listen", f'ssl_session_cache = ["shared:a:{size}"]\nlisten'))
+
+        assert len(found.problems) == told, said(found)
 
 
 def test_users_who_are_led_where_their_protocol_is_not_spoken(inspect_text: Inspect) -> None:

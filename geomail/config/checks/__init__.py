@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from geomail.config.checks import servers, tls
-from geomail.config.checks.addresses import public_metrics, repeated_words, taken_addresses
+from geomail.config.checks.addresses import public_metrics, repeated_words, taken_addresses, unequal_caches
 from geomail.config.checks.routes import backend_problems, broken_routes
 from geomail.config.checks.subject import Subject
 from geomail.config.schema import Config
@@ -29,6 +29,7 @@ def check(config: Config, source: Source) -> Iterator[Problem]:
         yield from servers.CHECKS.problems(subject)
         yield from tls.CHECKS.problems(subject)
     yield from taken_addresses(config, source)
+    yield from unequal_caches(config, source)
     yield from repeated_words(config, source)
     yield from public_metrics(config, source)
     yield from broken_routes(config, source)

@@ -1,4 +1,4 @@
-"""What is wrong between servers: addresses taken twice; and words given twice."""
+"""What is wrong between servers: addresses taken twice, caches of two sizes; and words given twice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from geomail.config.lines import KeyPath
 from geomail.config.listen import Listen
 from geomail.config.schema import Config
 from geomail.config.source import Source
-from geomail.config.units import shown
+from geomail.config.units import parse_size, shown
 from geomail.errors import Problem
 
 _WORD_LISTS = (
@@ -61,11 +61,33 @@ def _single_listens(config: Config) -> Iterator[tuple[KeyPath, Listen]]:
                     yield ("mail", "server", index, "listen", position), single
 
 
+def unequal_caches(config: Config, source: Source) -> Iterator[Problem]:
+    """A shared session cache that has one size here, another there."""
+    first: dict[str, tuple[KeyPath, int]] = {}
+    for path in _places("ssl_session_cache", config, source):
+        value = source.value(path)
+        for word in value.split() if isinstance(value, str) else value:
+            kind, _, rest = word.partition(":")
+            name, _, size = rest.partition(":")
+            if kind == "shared":
+                there, known = first.setdefault(name, (path, parse_size(size)))
+                if parse_size(size) != known:
+                    text = f"the cache {shown(name)} has another size in line {source.line(there)}"
+                    yield source.problem(path, text)
+
+
+def _places(key: str, config: Config, source: Source) -> Iterator[KeyPath]:
+    """Wherever the file has a value for an option of servers."""
+    tables: list[KeyPath] = [("mail",), *(("mail", "server", index) for index in range(len(config.servers)))]
+    for table in tables:
+        if source.is_sound((*table, key)) and source.has((*table, key)):
+            yield (*table, key)
+
+
 def repeated_words(config: Config, source: Source) -> Iterator[Problem]:
     """Words that stand twice in one list."""
-    tables: list[KeyPath] = [("mail",), *(("mail", "server", index) for index in range(len(config.servers)))]
-    for path in ((*table, key) for table in tables for key in _WORD_LISTS):
-        if source.is_sound(path) and source.has(path):
+    for key in _WORD_LISTS:
+        for path in _places(key, config, source):
             value = source.value(path)
             words = [word.lower() for word in (value.split() if isinstance(value, str) else value)]
             for word in sorted({word for word in words if words.count(word) > 1}):

@@ -349,6 +349,12 @@ FILES = [
         'invalid number of arguments in "user" directive',
         "invalid number of arguments",
     ),
+    (
+        f"mail {{ {AUTH} ssl_session_cache shared:m:1m;\n"
+        f" server {{ {SERVER} ssl_session_cache builtin shared:m:2m; }} }}",
+        'the size 2097152 of shared memory zone "m" conflicts with already declared size 1048576',
+        'the cache "m" has another size in line',
+    ),
     ("pid a b; mail { }", 'invalid number of arguments in "pid" directive', "invalid number of arguments"),
     ("daemon maybe; mail { }", 'invalid value "maybe" in "daemon" directive', '"maybe" is unknown'),
     ("daemon; mail { }", 'invalid number of arguments in "daemon" directive', "invalid number of arguments"),
