@@ -1,5 +1,6 @@
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -360,6 +361,18 @@ def test_addresses_of_other_machines(inspect_text: Inspect) -> None:
         "error metrics.listen: 192.0.2.1 is no address of this machine",
     ]
     assert probe_files(found) == []
+
+
+def test_sockets_that_cannot_be_made(inspect_text: Inspect, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with socket.socket(socket.AF_UNIX) as there:
+        there.bind(str(tmp_path / "old"))
+    lines = 'protocol = "imap"\nlisten = ["unix:new", "unix:old", "unix:file", "unix:gone/new"]'
+
+    assert said(inspect_text(NAMELESS.replace('listen = "127.0.0.1:143"', lines))) == [
+        f'5 error mail.server[0].listen[2]: "{tmp_path}/file" is there, and is no socket',
+        f'5 error mail.server[0].listen[3]: there is no folder "{tmp_path}/gone"',
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs workers as somebody else")

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from geomail.config.address import canonical, is_literal
@@ -15,7 +16,7 @@ from geomail.config.lines import KeyPath
 from geomail.config.listen import Listen
 from geomail.config.schema import Config, Server
 from geomail.config.source import Source
-from geomail.config.units import shown
+from geomail.config.units import quoted, shown
 from geomail.errors import Problem
 
 Severity = Literal["error", "warning"]
@@ -39,6 +40,7 @@ def address_problems(config: Config, source: Source) -> Iterator[Problem]:
         if isinstance(answer, str):
             path, severity = names[name]
             yield source.problem(path, f"{shown(name)} cannot be resolved now: {answer}", severity)
+    yield from _sockets(config, source)
     listens = list(_listens(config, answers))
     yield from _taken(listens, source)
     yield from _foreign(listens, source)
@@ -65,6 +67,17 @@ def _listens(config: Config, answers: Mapping[str, Answer]) -> Iterator[tuple[Ke
             answer = answers.get(listen.host, (listen.host,))
             for host in () if isinstance(answer, str) or listen.path else answer:
                 yield ("mail", "server", index, "listen", position), listen, host
+
+
+def _sockets(config: Config, source: Source) -> Iterator[Problem]:
+    """Unix sockets that cannot be made."""
+    for index, server in enumerate(config.servers):
+        for position, listen in enumerate(server.listen):
+            path, file = ("mail", "server", index, "listen", position), Path(listen.path)
+            if listen.path and not file.parent.is_dir():
+                yield source.problem(path, f"there is no folder {quoted(str(file.parent))}")
+            elif listen.path and file.exists() and not file.is_socket():
+                yield source.problem(path, f"{quoted(str(file))} is there, and is no socket")
 
 
 def _taken(listens: list[tuple[KeyPath, Listen, str]], source: Source) -> Iterator[Problem]:

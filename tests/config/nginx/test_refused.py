@@ -355,10 +355,20 @@ FILES = [
         'the size 2097152 of shared memory zone "m" conflicts with already declared size 1048576',
         'the cache "m" has another size in line',
     ),
+    (
+        f"error_log /gone/log; mail {{ {AUTH} server {{ listen 127.0.0.1:1430; protocol imap; }} }}",
+        'open() "/gone/log" failed',
+        "there is no folder",
+    ),
     ("pid a b; mail { }", 'invalid number of arguments in "pid" directive', "invalid number of arguments"),
     ("daemon maybe; mail { }", 'invalid value "maybe" in "daemon" directive', '"maybe" is unknown'),
     ("daemon; mail { }", 'invalid number of arguments in "daemon" directive', "invalid number of arguments"),
     ("server { } mail { }", '"server" directive is not allowed here', "is not allowed here"),
+    (
+        f"mail {{ {AUTH} server {{ listen unix:/gone/s; protocol imap; }} }}",
+        "bind() to unix:/gone/s failed",
+        "there is no folder",
+    ),
     (
         f"mail {{ {AUTH} server {{ listen 192.0.2.99:1430; protocol imap; }} }}",
         "bind() to 192.0.2.99:1430 failed",
