@@ -1,0 +1,116 @@
+"""Whatever comes before the greeting ends one session at most, soon, with one line that says why."""
+
+import itertools
+import re
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import toml
+
+from tests.servers.certificates import Certificates
+from tests.servers.geomail import Geomail
+from tests.servers.support import LOOPBACK, free_port
+
+TIMEOUT = 1.0
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+@dataclass
+class Doors:
+    """A geomail with a port for TLS, and one for PROXY headers."""
+
+    geomail: Geomail
+    tls: int
+    header: int
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Doors]:
+    ports = free_port(), free_port()
+    mail = {
+        "auth_http": f"http://{LOOPBACK}:9",
+        "timeout": f"{TIMEOUT:g}s",
+        "ssl_certificate": str(certificates.server.certificate),
+        "ssl_certificate_key": str(certificates.server.key),
+        "server": [
+            {"protocol": "imap", "listen": f"{LOOPBACK}:{ports[0]} ssl"},
+            {"protocol": "imap", "listen": f"{LOOPBACK}:{ports[1]} proxy_protocol"},
+        ],
+    }
+    text = toml.dumps({"workers": 1, "control": {"socket": "off"}, "mail": mail})
+    geomail = Geomail(text, tmp_path_factory.mktemp("doors"))
+    geomail.log.wait_for("notice started")
+    yield Doors(geomail, *ports)
+    assert geomail.stop() == 0
+    assert "Traceback" not in geomail.log.text, geomail.log.text
+
+
+def record(kind: int, data: bytes) -> bytes:
+    return bytes([kind, 3, 1]) + struct.pack(">H", len(data)) + data
+
+
+def hello(size: int) -> Iterator[bytes]:
+    """The start of a ClientHello that says it has this size, and more than that."""
+    yield record(22, b"\x01" + size.to_bytes(3, "big") + b"\x03\x03" + 9000 * b"x")
+    yield from itertools.repeat(record(22, 16000 * b"x"), 500)
+
+
+def said(port: int, pieces: list[bytes]) -> bytes:
+    """What is answered until the end, which the proxy makes."""
+    with socket.create_connection((LOOPBACK, port), 5 * TIMEOUT) as sock:
+        heard = b""
+        try:
+            for piece in pieces:
+                sock.sendall(piece)
+            while data := sock.recv(4096):
+                heard += data
+        except ConnectionError:
+            pass
+        return heard
+
+
+def end_of(doors: Doors, port: int, pieces: list[bytes]) -> str:
+    """The log's only new line, once the session that was begun like this has ended."""
+    after, began = doors.geomail.log.end, time.monotonic()
+    assert said(port, pieces)[:1] in (b"", b"\x15")  # nothing, or an alert of TLS
+    assert time.monotonic() - began < 3 * TIMEOUT
+    doors.geomail.log.wait_for(" imap session ", after=after)
+    (line,) = doors.geomail.log.text[after:].splitlines()
+    return line
+
+
+HELLOS: list[tuple[str, list[bytes], str]] = [
+    ("HTTP", [b"GET / HTTP/1.0\r\n\r\n"], "tls_failed .*http request"),
+    ("a hello of 16 MB", list(hello(0xFFFFFF)), "tls_failed .*excessive message size"),
+    ("a hello that does not end", list(hello(0x1FFFF)), "tls_failed .*"),
+    ("empty records", 500 * [record(22, b"") * 100], "tls_failed .*"),
+    ("alerts", 500 * [record(21, b"\x01\x00") * 100], "tls_failed .*unexpected message"),
+    ("changes of cipher", 500 * [record(20, b"\x01") * 100], "tls_failed .*unexpected message"),
+    ("half a hello", [record(22, b"\x01\x00\x01\x00\x03\x03" + 40 * b"x")], "timeout .*before the greeting"),
+    ("nothing", [], "timeout .*before the greeting"),
+]
+HEADERS: list[tuple[str, list[bytes], str]] = [
+    ("no end of a line", 500 * [b"PROXY TCP4 " * 100], "more than 107 bytes"),
+    ("the largest size", [SIGNATURE + b"\x21\x11\xff\xff", *(99 * [1000 * b"x"])], "more than 4096 bytes"),
+    ("anything", [100 * b"\0"], "neither version 1 nor 2"),
+    ("a terminal's order", [b"PROXY TCP4 1.2.3.4\x1b[2J 5.6.7.8 1 2\r\n"], "not an address of its family"),
+    ("half a header", [b"PROXY TCP4 192.0.2.7 "], "timeout .*before the greeting"),
+    ("half a signature", [SIGNATURE[:10]], "timeout .*before the greeting"),
+]
+
+
+@pytest.mark.parametrize(("pieces", "reason"), [row[1:] for row in HELLOS], ids=[row[0] for row in HELLOS])
+def test_a_hello(doors: Doors, pieces: list[bytes], reason: str) -> None:
+    assert re.search(reason, end_of(doors, doors.tls, pieces))
+
+
+@pytest.mark.parametrize(("pieces", "reason"), [row[1:] for row in HEADERS], ids=[row[0] for row in HEADERS])
+def test_a_header(doors: Doors, pieces: list[bytes], reason: str) -> None:
+    line = end_of(doors, doors.header, pieces)
+
+    assert re.search(reason, line)
+    assert line.isprintable()
