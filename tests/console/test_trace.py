@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -205,6 +206,30 @@ def test_a_trace_that_begins_after_the_password_does_not_tell_it(
     assert tells(PASSWORD, json.dumps(found)) == []
 
 
+def heard_from(echoed: tuple[Path, int, Any], password: str) -> list[str]:
+    """What a trace shows of what the backend says to a client with this password."""
+    path, port, _ = echoed
+    with Asker(path) as asker:
+        start(asker, select={"client": [LOOPBACK]})
+        literal_login(port, "jane", password)
+        found = lines_of(asker)
+    return [record["line"] for record in found if (record["leg"], record["direction"]) == ("backend", "<")]
+
+
+def test_a_long_line_is_cut_and_its_size_told(echoed: tuple[Path, int, Any], echoing: Echoing) -> None:
+    echoing.echo, echoing.accepts = "y" * 2500, True
+    said = f"* 1 {'y' * 2500} x"
+    assert f"{said[:2000]}… ({len(said)} bytes)" in heard_from(echoed, PASSWORD)
+
+
+def test_a_secret_that_is_dear_to_look_for_hides_all_lines(
+    echoed: tuple[Path, int, Any], echoing: Echoing
+) -> None:
+    echoing.echo, echoing.accepts = "words", True
+    assert "* 1 words x" in heard_from(echoed, "s" * 128)
+    assert set(heard_from(echoed, "s" * 129)) == {"********"}
+
+
 def test_neither_the_log_nor_the_watchers_are_told_a_password_that_a_backend_says(
     echoed: tuple[Path, int, Any], echoing: Echoing
 ) -> None:
@@ -237,6 +262,8 @@ def test_both_legs_of_every_protocol(shared: Running, protocol: str) -> None:
         found = lines_of(asker)
     assert {record["user"] for record in found} == {"trace@example.test"}
     assert len({record["session"] for record in found}) == 1
+    greeting = [record for record in found if record["line"] == found[0]["line"]]
+    assert [record["leg"] for record in greeting] == ["client"], "what was kept is shown once"
     legs = [(record["leg"], record["direction"]) for record in found]
     for leg in ("client", "backend"):
         assert {(leg, "<"), (leg, ">")} <= set(legs)
@@ -273,11 +300,34 @@ def test_who_is_in_relay_already_is_told_of_by_size_alone(shared: Running) -> No
     assert [record["line"].partition(" ")[0] for record in found] == ["in", "session"]
 
 
+def test_of_what_was_said_before_the_login_a_bounded_part_is_kept(shared: Running) -> None:
+    with shared.asker() as asker, shared.connect("pop3") as sock, sock.makefile("rb") as answers:
+        start(asker, select={"user": ["long@*"]})
+        sock.sendall(b"NOOP\r\n" * 150 + b"USER long@example.test\r\nPASS secret\r\n")
+        for _ in range(152):
+            assert answers.readline().startswith(b"+OK")
+        sock.shutdown(socket.SHUT_RDWR)
+        found = lines_of(asker)
+    heard = [record["line"] for record in found if (record["leg"], record["direction"]) == ("client", "<")]
+    assert 90 < heard.count("NOOP") <= 100, "of each of the 200 lines half were heard"
+
+
 def test_a_login_under_way_is_traced_from_now_on(shared: Running) -> None:
     with shared.asker() as asker, shared.connect("pop3") as sock:
         start(asker, select={"client": [LOOPBACK], "protocol": ["pop3"]})
         sock.sendall(b"NOOP\r\n")
         assert asker.event("trace.line", direction="<")["line"] == "NOOP"
+
+
+def test_each_trace_gets_its_own_lines_alone(shared: Running) -> None:
+    with shared.asker() as one, shared.asker() as other:
+        start(one, select={"user": ["first@*"]})
+        start(other, select={"user": ["second@*"]})
+        for user in ("second@example.test", "first@example.test"):
+            shared.client("pop3", user)
+        shared.leave()
+        for asker, user in ((one, "first@example.test"), (other, "second@example.test")):
+            assert {record["user"] for record in lines_of(asker)} == {user}
 
 
 @pytest.mark.parametrize(
