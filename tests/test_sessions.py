@@ -29,7 +29,7 @@ def many(number: int) -> Sessions:
 def pages(sessions: Sessions, user: str) -> list[list[str]]:
     """The users on each page."""
     found: list[list[str]] = []
-    after = 0
+    after: int | None = 0
     while after is not None:
         Session.looked = 0
         page = sessions.listed({"select": {"user": [user]}, "after": after})
