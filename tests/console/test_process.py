@@ -193,6 +193,16 @@ def test_a_socket_that_another_server_has_is_an_error(shared: Running, tmp_path:
         assert asker.done("status")
 
 
+def test_a_socket_that_another_server_has_made_there_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    ports = {"imap": free_port()}
+    with socket.socket(socket.AF_UNIX) as other:
+        with serving(configuration(tmp_path, {"imap": 1}, ports, workers=1), tmp_path):
+            path.rename(tmp_path / "moved")
+            other.bind(str(path))
+        assert path.exists()
+
+
 def test_mode_and_group(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give a file to any group")

@@ -1,6 +1,7 @@
 """A worker's line to the console: what it carries before the console has said what is watched."""
 
 import socket
+from collections import Counter
 from collections.abc import Iterator
 
 import gevent
@@ -8,7 +9,7 @@ import pytest
 
 from geomail.events import EventStream, SessionOpened
 from geomail.jsonlines import decode, encode
-from geomail.sinks.feed import Feed
+from geomail.sinks.feed import MOST_WAITING, Feed
 from tests.sinks.support import opened
 
 
@@ -34,5 +35,23 @@ def test_a_viewer_misses_nothing_of_a_worker_that_has_just_begun(console: socket
         connection.sendall(encode({"ask": 1, "do": "watch", "kinds": []}))
         assert decode(lines.readline()) == {"answer": 1, "kinds": []}
         assert not events.wants(SessionOpened), "nobody watches, so events cost nothing"
+    gevent.sleep(0)
+    feed.close(0)
+
+
+def test_what_a_console_that_does_not_read_has_no_room_for_is_counted(console: socket.socket) -> None:
+    more = 100
+    events = EventStream()
+    feed = Feed(console.getsockname(), events, {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
+    for _ in range(MOST_WAITING + more):
+        events.emit(opened())
+    connection, _ = console.accept()
+    with connection, connection.makefile("rb") as lines:
+        told = Counter[str]()
+        while told["event"] + told["lost"] < MOST_WAITING + more:
+            record = decode(lines.readline())
+            told["event"] += "event" in record
+            told["lost"] += record.get("lost", 0)
+        assert told["lost"] == more
     gevent.sleep(0)
     feed.close(0)
