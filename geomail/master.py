@@ -14,7 +14,7 @@ import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +111,7 @@ class Master:
         self._current = self._open(None)
         self._keeper.use(self._current.control, self._current.measures)
         self._announce(self._current)
+        self._log.say("notice", f"started {self._current.config.workers} worker(s)")
         _preload()
         gc.collect()
         gc.freeze()
@@ -209,6 +210,7 @@ class Master:
         now = time.monotonic()
         self._draining.update(dict.fromkeys(old.workers, now))
         self._signal(old.workers, signal.SIGQUIT)
+        self._announce(fresh, old)
         self._log.say("notice", "reloaded; sessions of the old workers go on until they end")
 
     def _state(self) -> dict[str, Any]:
@@ -364,11 +366,20 @@ class Master:
         except OSError as error:
             raise CannotStart(f"cannot write the log to {settings.target}: {error.strerror}") from None
 
-    def _announce(self, generation: Generation) -> None:
-        for listener in generation.listeners:
-            for each in (listener, *listener.specific.values()):
-                self._log.say("notice", each.described)
-        self._log.say("notice", f"started {generation.config.workers} worker(s)")
+    def _announce(self, generation: Generation, before: Generation | None = None) -> None:
+        """Log what listens where; after a reload, what does that did not, and what does no more."""
+        now, then = _described(generation.listeners), _described(before.listeners if before else ())
+        for added in (text for text in now if text not in then):
+            self._log.say("notice", added)
+        for gone in (text for text in then if text not in now):
+            self._log.say("notice", f"no longer {gone}")
+
+
+def _described(listeners: Iterable[Listener]) -> dict[str, None]:
+    """What listens where, in its order."""
+    return dict.fromkeys(
+        each.described for listener in listeners for each in (listener, *listener.specific.values())
+    )
 
 
 def _name(number: int) -> str:

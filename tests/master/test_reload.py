@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import signal
 import socket
 import ssl
@@ -25,6 +26,14 @@ def test_addresses_come_go_and_stay(running: Running) -> None:
 
     assert (listens(running.port), listens(comes)) == (True, True)
     soon(lambda: not listens(goes))
+    assert running.geomail is not None
+    said = running.geomail.log.text.partition("notice started")[2]
+    assert set(re.findall("notice (.*listening on .*)", said)) == {
+        f"listening on {LOOPBACK}:{comes} for imap",
+        f"listening on unix:{running.folder}/comes for imap",
+        f"no longer listening on {LOOPBACK}:{goes} for imap",
+        f"no longer listening on unix:{running.folder}/goes for imap",
+    }
     assert [path.name for path in running.folder.glob("*s") if path.is_socket()] == ["comes"]
 
 
