@@ -121,7 +121,8 @@ class Requests:
         if outcome["error"] is not None:
             raise RequestError("refused", outcome["error"])
         if not self._console.await_workers(_START_PATIENCE):
-            raise RequestError("not-started", f"the new workers did not start within {_START_PATIENCE:g} s")
+            text = f"the new workers did not start within {_START_PATIENCE:g} s; the log may tell why"
+            raise RequestError("not-started", text)
         generation, links = self._console.state["generation"], self._console.links
         yield {
             "done": {
