@@ -8,6 +8,7 @@ import os
 import pwd
 import signal
 import time
+from collections.abc import Iterator
 
 from geomail.errors import GeomailError
 
@@ -60,6 +61,15 @@ def drop_privileges(user: str | None) -> None:
     os.setgid(group)
     os.initgroups(account.pw_name, group)
     os.setuid(account.pw_uid)
+
+
+def impossible(user: str | None, sessions: int, open_files: int) -> Iterator[str]:
+    """What children cannot be, or not in full: ``user``, and the host of so many sessions."""
+    if user is not None and os.geteuid() != 0:
+        yield f"user = {user!r} is ignored: only root can become somebody else"
+    if 2 * sessions > open_files:
+        text = f"worker_connections = {sessions} takes twice as many open files"
+        yield f"{text}, but the system allows {open_files} (LimitNOFILE, ulimit -Hn)"
 
 
 def end_with(parent: int) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import config as gevent_config
 from gevent import monkey
 
-from geomail.children import CannotStart, GrowingDelay, drop_privileges, end_with, user_and_group
+from geomail.children import CannotStart, GrowingDelay, drop_privileges, end_with, impossible, user_and_group
 from geomail.console.keeper import ControlSocket, Keeper, open_control
 from geomail.errors import GeomailError
 from geomail.limits import allow_open_files
@@ -97,6 +97,7 @@ class Master:
         self._ending: signal.Signals | None = None
         self._pid = os.getpid()
         self._started = time.time()
+        self._open_files = 0
         self._keeper = Keeper(log)
         self._refused: dict[str, Any] | None = None
         self._died: deque[int] = deque(maxlen=_REMEMBERED)
@@ -107,7 +108,7 @@ class Master:
         Raises CannotStart and ConfigError at the start, Abandoned at the end.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-        allow_open_files()
+        self._open_files = allow_open_files()
         self._current = self._open(None)
         self._keeper.use(self._current.control, self._current.measures)
         self._announce(self._current)
@@ -354,8 +355,9 @@ class Master:
             if control is not None and control is not served:
                 control.close()
             raise
-        if config.user is not None and os.geteuid() != 0:
-            self._log.say("warning", f"user = {config.user!r} is ignored: only root can become somebody else")
+        named = config.worker_connections if "worker_connections" in config.model_fields_set else 0
+        for text in impossible(config.user, named, self._open_files):
+            self._log.say("warning", text)
         return Generation(old.number + 1 if old else 1, config, listeners, control, loaded)
 
     def _open_log(self, config: Config) -> None:

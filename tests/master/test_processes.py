@@ -211,6 +211,17 @@ def test_every_process_may_open_as_many_files_as_the_system_lets_it(running: Run
         assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (most, most)
 
 
+def test_more_sessions_than_open_files(running: Running) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    running.start(worker_connections=most // 2)
+    assert running.geomail is not None
+    assert "warning" not in running.geomail.log.text
+    running.reload(worker_connections=most // 2 + 1)
+
+    said = f"takes twice as many open files, but the system allows {most} "
+    running.geomail.log.wait_for(f"warning worker_connections = {most // 2 + 1} {said}")
+
+
 @pytest.mark.parametrize(("user", "group"), [("nobody", 65534), ("nobody:daemon", 1)])
 def test_workers_run_as_somebody_else(running: Running, user: str, group: int) -> None:
     if os.geteuid() != 0:
