@@ -24,12 +24,13 @@ def preface(
     ``remark`` is told what the operator should hear of. Raises SessionError.
     """
     server = service.server
-    client.half_said = listen.ssl  # until its TLS is there, nothing can be said
-    with TimeLimit(server.timeout, blame="client", private="client timed out before the greeting"):
-        if listen.proxy_protocol:
-            proxy_header.introduce(client, peer, service.trusted)
-        if listen.ssl:
-            client.begin_tls()
+    if listen.proxy_protocol or listen.ssl:
+        client.half_said = listen.ssl  # until its TLS is there, nothing can be said
+        with TimeLimit(server.timeout, blame="client", private="client timed out before the greeting"):
+            if listen.proxy_protocol:
+                proxy_header.introduce(client, peer, service.trusted)
+            if listen.ssl:
+                client.begin_tls()
     if service.protocol.name == "smtp":
         _name(peer, service, remark)
         if server.smtp_greeting_delay:

@@ -147,7 +147,7 @@ class Worker:
         for acceptor, listener in self._doors:
             room = max(0, self._config.worker_connections - len(self._sessions))
             for sock, address in islice(acceptor.waiting(), room):
-                self._open_session(sock, address, listener)
+                self._open_session(sock, address, acceptor.local, listener)
 
     def _drain(self) -> None:
         """Wait for the sessions to end, ``worker_shutdown_timeout`` seconds at most where that is set."""
@@ -208,11 +208,11 @@ class Worker:
                 self._log.say("error", f"cannot accept on {listener.listen.label}: {error.strerror}")
                 gevent.sleep(_OUT_OF_DESCRIPTORS)
                 continue
-            self._open_session(sock, address, listener)
+            self._open_session(sock, address, acceptor.local, listener)
 
-    def _open_session(self, sock: RawSocket, address: Any, listener: Listener) -> None:
+    def _open_session(self, sock: RawSocket, address: Any, local: Any, listener: Listener) -> None:
         try:
-            peer = _peer(sock, address)
+            peer = _peer(sock, address, local or sock.getsockname())
         except OSError:
             sock.close()  # gone already
             return
@@ -237,8 +237,7 @@ class Worker:
                 self._sessions.remove(number)
 
 
-def _peer(sock: RawSocket, address: Any) -> Peer:
-    local = sock.getsockname()
+def _peer(sock: RawSocket, address: Any, local: Any) -> Peer:
     if sock.family == AF_UNIX:
         return Peer("unix:", 0, f"unix:{local}", 0)
     return Peer(address[0], address[1], local[0], local[1])

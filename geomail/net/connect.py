@@ -7,7 +7,6 @@ import os
 from _socket import (
     AF_UNIX,
     IPPROTO_TCP,
-    SO_ERROR,
     SO_KEEPALIVE,
     SOCK_NONBLOCK,
     SOCK_STREAM,
@@ -18,7 +17,7 @@ from _socket import socket as RawSocket
 from collections.abc import Sequence
 from typing import Any
 
-from gevent import Timeout, get_hub
+from gevent import Timeout
 
 from geomail.errors import Side
 from geomail.net.tls import TlsSide
@@ -28,7 +27,6 @@ from geomail.net.wire import Wire
 Address = tuple[int, Any]
 #: Seconds for one address while there are others to try.
 ATTEMPT = 5.0
-_WRITE = 2
 
 
 def connect(addresses: Sequence[Address], *, peer: Side, tls: TlsSide | None = None) -> Wire:
@@ -39,55 +37,43 @@ def connect(addresses: Sequence[Address], *, peer: Side, tls: TlsSide | None = N
     """
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "no address to connect to")
     for number, (family, address) in enumerate(addresses, 1):
+        wire = Wire(_socket(family), peer, tls)
         try:
-            sock = _attempt(family, address, ATTEMPT if number < len(addresses) else None)
+            if number < len(addresses):
+                _connect_within(ATTEMPT, wire, address)
+            else:
+                _connect(wire, address)
         except OSError as error:
             failure = error
+            wire.close()
+        except BaseException:
+            wire.close()
+            raise
         else:
-            return Wire(sock, peer, tls)
+            return wire
     raise failure
 
 
-def _attempt(family: int, address: Any, seconds: float | None) -> RawSocket:
+def _socket(family: int) -> RawSocket:
     sock = RawSocket(family, SOCK_STREAM | SOCK_NONBLOCK)
-    try:
-        if seconds is None:
-            _connect(sock, family, address)
-        else:
-            _connect_within(seconds, sock, family, address)
-    except BaseException:
-        sock.close()
-        raise
+    if family != AF_UNIX:
+        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
     return sock
 
 
-def _connect_within(seconds: float, sock: RawSocket, family: int, address: Any) -> None:
+def _connect_within(seconds: float, wire: Wire, address: Any) -> None:
     limit = Timeout(seconds)
     try:
         with limit:
-            _connect(sock, family, address)
+            _connect(wire, address)
     except Timeout as fired:
         if fired is not limit:
             raise
         raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
 
 
-def _connect(sock: RawSocket, family: int, address: Any) -> None:
-    if family != AF_UNIX:
-        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-        sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
-    code = sock.connect_ex(address)
-    if code == errno.EINPROGRESS:
-        _wait_until_connected(sock)
-        code = sock.getsockopt(SOL_SOCKET, SO_ERROR)
+def _connect(wire: Wire, address: Any) -> None:
+    code = wire.connect(address)
     if code:
         raise OSError(code, os.strerror(code))
-
-
-def _wait_until_connected(sock: RawSocket) -> None:
-    hub = get_hub()
-    watcher = hub.loop.io(sock.fileno(), _WRITE)
-    try:
-        hub.wait(watcher)
-    finally:
-        watcher.close()

@@ -7,9 +7,8 @@ answer says stays unjudged here, but for nginx's rules of what a header is.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from geomail.conversation import Tracer
 from geomail.errors import GeomailError, LineTooLong, PeerGone, SessionError, Side
@@ -36,8 +35,7 @@ class BadAnswer(GeomailError):
     """What came back is no HTTP answer; the text goes on from the service's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The head of an answer.
 
     ``headers`` holds every value of each header in order, under its lower-case
@@ -77,7 +75,7 @@ class HttpClient:
         self._peer: Side = peer
         self._seconds = seconds
         self._timed_out = timed_out
-        self._idle: deque[tuple[float, Wire]] = deque()
+        self._idle: dict[Wire, float] = {}
         self.tracer: Tracer | None = None
 
     @property
@@ -96,7 +94,7 @@ class HttpClient:
             wire, answer = self._ask(request)
         reusable = False
         try:
-            reusable = _drop_body(wire, answer)
+            reusable = _drop_body(wire, answer) and not wire.has_read_ahead
         finally:
             if reusable:
                 self._keep(wire)
@@ -107,7 +105,7 @@ class HttpClient:
     def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
-            self._idle.pop()[1].close()
+            self._idle.popitem()[0].close()
 
     def _ask(self, request: bytes) -> tuple[Wire, Answer]:
         wire = self._idle_connection()
@@ -124,17 +122,27 @@ class HttpClient:
     def _idle_connection(self) -> Wire | None:
         too_old = time.monotonic() - IDLE_TIME
         while self._idle:
-            since, wire = self._idle.pop()
-            if since > too_old and not wire.is_stale():
+            wire, since = self._idle.popitem()
+            if since > too_old:
+                wire.stop_watching()
                 return wire
             wire.close()
         return None
 
     def _keep(self, wire: Wire) -> None:
         now = time.monotonic()
-        self._idle.append((now, wire))
-        while len(self._idle) > MOST_IDLE or self._idle[0][0] < now - IDLE_TIME:
-            self._idle.popleft()[1].close()
+        self._idle[wire] = now
+        wire.watch(self._stirs, wire)
+        oldest = next(iter(self._idle))
+        if len(self._idle) > MOST_IDLE or self._idle[oldest] < now - IDLE_TIME:
+            del self._idle[oldest]
+            oldest.close()
+
+    def _stirs(self, wire: Wire) -> None:
+        """An idle connection has ended, or says what nobody asked for."""
+        if wire.is_stale():
+            del self._idle[wire]
+            wire.close()
 
     def _connect(self) -> Wire:
         wire = connect(self._addresses(), peer=self._peer, tls=self._tls)

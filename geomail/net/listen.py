@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gevent import get_hub
+from gevent import get_hub, getcurrent
 
 #: nginx's default on Linux.
 BACKLOG = 511
@@ -38,6 +38,7 @@ IPPROTO_MPTCP = 262
 #: Who may connect to a Unix socket is said by its folder, as in nginx.
 _ANYBODY = 0o666
 _READ = 1
+_WILDCARDS = ("0.0.0.0", "::")
 
 
 #: Idle seconds, interval and count of TCP keepalive; None is as the system has it.
@@ -154,10 +155,16 @@ def _is_abandoned(path: str) -> bool:
 
 
 class Acceptor:
-    """Accepts from one listening socket, in blocking style."""
+    """Accepts from one listening socket, in blocking style.
+
+    ``local`` is the address of our end of every connection, None where they
+    differ: the socket listens on all addresses.
+    """
 
     def __init__(self, sock: RawSocket) -> None:
         self._sock = sock
+        address = sock.getsockname()
+        self.local = None if sock.family != AF_UNIX and address[0] in _WILDCARDS else address
         self._watcher = get_hub().loop.io(sock.fileno(), _READ)
 
     def accept(self) -> tuple[RawSocket, Any]:
@@ -165,8 +172,13 @@ class Acceptor:
 
         Every call waits, so a flood of connections leaves the sessions their turn.
         """
+        hub, watcher = get_hub(), self._watcher
         while True:
-            get_hub().wait(self._watcher)
+            watcher.start(getcurrent().switch)
+            try:
+                hub.switch()
+            finally:
+                watcher.stop()
             try:
                 return self._next()
             except (BlockingIOError, ConnectionAbortedError):

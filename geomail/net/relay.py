@@ -192,7 +192,8 @@ class Relay:
             self._limit.finish_within(LINGER)
             raise
         self._limit.finish_within(LINGER)
-        self._backend.end_sending()
+        if self._ended_by == "client":
+            self._backend.end_sending()
 
     def _down(self, up: Job) -> None:
         try:

@@ -221,6 +221,11 @@ class TlsChannel:
         self._waiting = self._waiting[RECORD:]
         return True
 
+    @property
+    def has_input(self) -> bool:
+        """Whether what was fed holds more than was decrypted."""
+        return bool(self._incoming.pending or self._object.pending() or self._waiting)
+
     def drain(self) -> bytes:
         """Ciphertext for the socket."""
         return self._outgoing.read() if self._outgoing.pending else b""

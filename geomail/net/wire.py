@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from _socket import SHUT_WR
+from _socket import SHUT_WR, SO_ERROR, SOL_SOCKET
 from _socket import socket as RawSocket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -35,8 +35,10 @@ from geomail.net.tls import RECORD, TlsChannel, TlsSide
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
 
-#: Bytes asked of the socket at once while a dialogue runs.
-DIALOGUE_READ = 4096
+#: Bytes asked of the socket at once while a dialogue runs: the most that Python's own allocator has room for.
+DIALOGUE_READ = 479
+#: Bytes read at once of what nobody wants.
+_DROP_READ = 4096
 _READ, _WRITE = 1, 2
 #: SPLICE_F_MOVE | SPLICE_F_NONBLOCK; os has names for them from Python 3.10 on, but not on every libc.
 _SPLICE = 1 | 2
@@ -58,6 +60,7 @@ class Wire(Conversation):
     """
 
     __slots__ = (
+        "_at_end",
         "_buffer",
         "_channel",
         "_hub",
@@ -67,6 +70,7 @@ class Wire(Conversation):
         "_writer",
         "at_line_end",
         "half_said",
+        "is_reading",
         "received",
         "resumed",
         "sent",
@@ -81,11 +85,24 @@ class Wire(Conversation):
         self._writer: _IoWatcher | None = None
         self._buffer = b""
         self._channel: TlsChannel | None = None
+        self._at_end = False
         self.at_line_end = True
         self.half_said = False
+        self.is_reading = False
         self.received = 0
         self.sent = 0
         self.resumed = 0.0
+
+    def connect(self, address: Any) -> int:
+        """Connect a fresh socket, however long that takes; 0, or the number of the error."""
+        code = self._sock.connect_ex(address)
+        if code == errno.EINPROGRESS:
+            watcher: Any = self._reader  # a second one would cost more than all of this
+            watcher.events = _WRITE
+            self._wait(watcher)
+            watcher.events = _READ
+            code = self._sock.getsockopt(SOL_SOCKET, SO_ERROR)
+        return code
 
     # -- for the relay and for whoever speaks bytes -----------------------------------------------
 
@@ -115,9 +132,8 @@ class Wire(Conversation):
     @property
     def is_waiting(self) -> bool:
         """Whether a greenlet waits for bytes here, and none for room."""
-        reader: Any = self._reader  # gevent's types leave "active" out
-        writer: Any = self._writer
-        return bool(reader.active and not (writer is not None and writer.active))
+        writer: Any = self._writer  # gevent's types leave "active" out
+        return self.is_reading and not (writer is not None and writer.active)
 
     def watch(self, callback: Callable[..., object], *arguments: Any) -> None:
         """Have ``callback`` called in the hub while there are bytes, or an end; nobody may read meanwhile."""
@@ -129,7 +145,11 @@ class Wire(Conversation):
 
     def wait_for_bytes(self) -> None:
         """Wait until there is something to read, or the end of the stream."""
-        self._wait(self._reader)
+        self.is_reading = True
+        try:
+            self._wait(self._reader)
+        finally:
+            self.is_reading = False
 
     def splice_into(self, pipe: int, size: int) -> int | None:
         """Move at most ``size`` bytes that are here into a pipe, unread: how many, 0 at the end.
@@ -176,7 +196,7 @@ class Wire(Conversation):
             self._writer.close()
         if self._channel is not None:
             self._say_goodbye(self._channel)
-        if self.peer == "client":
+        if self.peer == "client" and not self._at_end:
             self._drop_unread()
         self._sock.close()
 
@@ -196,6 +216,11 @@ class Wire(Conversation):
                 self.tracer("<", self._buffer[: end or limit], "")
         head, self._buffer = self._buffer[:end], self._buffer[end:]
         return head
+
+    @property
+    def has_read_ahead(self) -> bool:
+        """Whether bytes were taken from the socket that nobody has read yet."""
+        return bool(self._buffer) or (self._channel is not None and self._channel.has_input)
 
     def is_stale(self) -> bool:
         """Whether an idle connection has bytes or an end waiting that nobody asked for."""
@@ -306,19 +331,25 @@ class Wire(Conversation):
     # -- the socket -------------------------------------------------------------------------------
 
     def _receive_plain(self, size: int) -> bytes:
-        reader = self._reader
+        reader: Any = self._reader  # gevent's types leave "callback" out
         while True:
-            reader.start(getcurrent().switch)  # as _wait, without the call: all that is read comes by here
+            self.is_reading = True
+            reader.start(getcurrent().switch)
             try:
                 self._hub.switch()
             finally:
-                reader.stop()
+                # Left armed, as the next read mostly follows before the kernel would have to be told.
+                reader.callback = reader.stop
+                self.is_reading = False
             try:
-                return self._sock.recv(size)
+                data = self._sock.recv(size)
             except BlockingIOError:
                 continue
             except OSError as error:
                 raise self._gone(error) from None
+            if not data:
+                self._at_end = True
+            return data
 
     def _receive_secured(self, size: int) -> bytes:
         channel = self._channel
@@ -384,7 +415,7 @@ class Wire(Conversation):
         """Read what the client sent and nobody wants: closing over it would reset the connection."""
         dropped = 0
         try:
-            while dropped < _LINGER_BYTES and (data := self._sock.recv(DIALOGUE_READ)):
+            while dropped < _LINGER_BYTES and (data := self._sock.recv(_DROP_READ)):
                 dropped += len(data)
         except OSError:
             pass  # that was all, or it has gone

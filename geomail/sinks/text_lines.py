@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
 from geomail.sinks.spelling import LONGEST, cut, visible
@@ -15,6 +16,7 @@ STAMPED = False
 _is_plain = re.compile(r"[a-zA-Z0-9.,:;@+\-_/()\[\]<>{}!?*#$%&'^`|~]+", re.ASCII).fullmatch
 
 
+@lru_cache(maxsize=4096)
 def escaped(text: str) -> str:
     """``text`` fit to be a value: bounded, and in quotes, with escapes, unless it is plain."""
     if _is_plain(text) and len(text) <= LONGEST:

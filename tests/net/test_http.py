@@ -296,6 +296,30 @@ def test_an_answer_that_nobody_asked_for_is_nobodys(at_once: bool, client_of: Cl
     assert service.connections == 2
 
 
+def test_an_answer_that_nobody_asked_for_is_nobodys_under_tls(
+    client_of: Clients, certificates: Certificates
+) -> None:
+    forged = head(b"X: forged", start=b"HTTP/1.1 204 No Content")
+    padded = head(b"X: 1", b"Content-Length: 0", b"Y: " + b"y" * 2000)
+    with RawService(padded + forged, EMPTY, tls=certificates.server.server_context()) as service:
+        client = client_of(service.port, _tls(certificates.ca.certificate))
+        client.ask(REQUEST)
+
+        assert client.ask(REQUEST).headers[b"x"] == [b"1"]
+
+    assert service.connections == 2
+
+
+def test_a_connection_that_ends_while_idle_is_closed(client_of: Clients) -> None:
+    with RawService(EMPTY) as service:
+        client = client_of(service.port)
+        client.ask(REQUEST)
+        assert client.idle == 1
+        service.hang_up()
+        gevent.sleep(0.05)
+        assert client.idle == 0
+
+
 def test_idle_connections_are_bounded(client_of: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "MOST_IDLE", 2)
     with RawService([0.02, EMPTY]) as service:

@@ -269,6 +269,28 @@ def test_is_stale(happened: Callable[[PlainPeer], None], stale: bool) -> None:
     peer.close()
 
 
+@pytest.mark.parametrize("happened", [_bytes, PlainPeer.end_sending])
+def test_what_comes_while_nobody_reads_keeps_nobody_busy(happened: Callable[[PlainPeer], None]) -> None:
+    wire, peer = wire_pair()
+    peer.sendall(b"one\r\n")
+    wire.read_line(100)
+    happened(peer)
+    rounds = 0
+
+    def count() -> None:
+        nonlocal rounds
+        rounds += 1
+
+    watcher = gevent.get_hub().loop.check()
+    watcher.start(count)
+    gevent.sleep(0.05)
+    watcher.close()
+
+    assert 0 < rounds < 10
+    wire.close()
+    peer.close()
+
+
 def test_is_stale_with_bytes_that_were_read_ahead() -> None:
     wire, peer = wire_pair("auth")
     peer.sendall(b"one\r\ntwo\r\n")
