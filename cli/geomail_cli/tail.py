@@ -46,8 +46,8 @@ def tail(
     --top: q quits; u c b p a i n o t sort by user, client, backend, protocol,
     age, idle time, bytes in, bytes out, rate; r turns the order around.
 
-    Exit status: 0 ended by Ctrl-C, or by the end of the pipe; 2 wrong usage, 69
-    no server runs there, 77 no permission.
+    Exit status: 0 ended by Ctrl-C, or by the end of the pipe; 1 the server
+    refused, 2 wrong usage, 69 no server runs there, 77 no permission.
     """
     select = chosen.selection(
         user=user,

@@ -14,11 +14,14 @@ import typer.main
 from typer.testing import CliRunner
 
 from geomail.console.requests import TRACE_CAPS, Requests
+from geomail.errors import SessionError
 from geomail.events import KINDS, Event, TraceLine
 from geomail.selection import FIELDS
+from geomail.sinks import json_lines
 from geomail_cli.main import app
 from tests.servers.geomail import COMMAND
 from tests.servers.support import program
+from tests.sinks.support import closed
 
 ALL = sorted((Path(__file__).parents[2] / "man").glob("man*/*"))
 MAN = Path(__file__).parents[2] / "man" / "man1"
@@ -79,6 +82,28 @@ def test_the_protocol_page_tells_of_every_request_event_and_field() -> None:
     for kind in kinds:
         assert {kind.kind, *(field.name for field in fields(kind))} <= words
     assert set(FIELDS) | set(TRACE_CAPS) <= words
+
+
+def items(command: str, section: str) -> set[str]:
+    """What a section of a page lists."""
+    text = re.split(r"^\.S[hs] ", page(command).partition(f".Ss {section}\n")[2], flags=re.MULTILINE)[0]
+    return {word for line in re.findall(r"^\.It Cm (.*)", text, re.MULTILINE) for word in line.split(" , ")}
+
+
+def test_the_page_of_serve_tells_of_every_field_of_the_record_in_the_log() -> None:
+    assert items("serve", "The record of a session") == set(json.loads(json_lines.closed("info", closed())))
+
+
+def test_the_page_of_serve_tells_of_every_outcome() -> None:
+    def kinds(error: type[SessionError]) -> set[type[SessionError]]:
+        return {error}.union(*map(kinds, error.__subclasses__()))
+
+    assert items("serve", "Outcomes") == {
+        "done",
+        "quit",
+        "bug",
+        *(error.outcome for error in kinds(SessionError)),
+    }
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
