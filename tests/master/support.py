@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,19 @@ class Running:
         ):
             assert secured.recv(100) == b"* OK IMAP4 ready\r\n"
             yield secured
+
+    @contextmanager
+    def one_client_each(self) -> Iterator[dict[int, Client]]:
+        """A client that is logged in for each worker: the others stand still while it comes."""
+        workers, clients = self.two_workers(), {}
+        with ExitStack() as opened:
+            for worker in workers:
+                for other in workers - {worker}:
+                    os.kill(other, signal.SIGSTOP)
+                clients[worker] = opened.enter_context(self.logged_in())
+                for other in workers - {worker}:
+                    os.kill(other, signal.SIGCONT)
+            yield clients
 
     @contextmanager
     def logged_in(self) -> Iterator[Client]:

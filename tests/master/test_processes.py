@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import gevent
 import pytest
 
+from tests.e2e.clients import Client
 from tests.master.support import SOON, Running, blocks_signals, children, knocking, listens, soon, status_of
 from tests.servers.geomail import COMMAND
 from tests.servers.support import unavailable
@@ -33,21 +33,23 @@ def test_a_worker_that_dies_has_a_successor(running: Running) -> None:
         client.quit()
 
 
+def gone(client: Client) -> bool:
+    try:
+        return client.read_line() == b""
+    except ConnectionError:
+        return True
+
+
 def test_a_worker_that_is_killed_takes_its_own_clients_with_it_and_nobody_elses(running: Running) -> None:
-    before = running.start().two_workers()
-    with ExitStack() as opened, knocking(running.port) as refused:
-        clients = [opened.enter_context(running.logged_in()) for _ in range(12)]
-        os.kill(min(before), signal.SIGKILL)
-        soon(lambda: len(running.workers() - {min(before)}) == 2)
-        alive = 0
-        for client in clients:
-            try:
-                client.say("x CHECK")
-                alive += client.read_line() == b"x OK done\r\n"
-            except OSError:
-                pass
-        assert 0 < alive < len(clients)
-        assert running.workers() & before
+    running.start()
+    with running.one_client_each() as clients, knocking(running.port) as refused:
+        victim, survivor = clients
+        os.kill(victim, signal.SIGKILL)
+        soon(lambda: len(running.workers() - {victim}) == 2)
+        assert survivor in running.workers()
+        clients[survivor].say("x CHECK")
+        assert clients[survivor].read_line() == b"x OK done\r\n"
+        assert gone(clients[victim])
     assert len(refused) <= 3  # who was just being served: each of those who knock is cut off once at most
 
 
@@ -150,23 +152,18 @@ def test_how_a_worker_died(running: Running, number: int, name: str) -> None:
 def test_an_old_worker_that_dies_is_missed_and_not_replaced(running: Running) -> None:
     running.start()
     assert running.geomail is not None
-    old = running.two_workers()
-    with ExitStack() as opened:
-        for _ in range(12):
-            opened.enter_context(running.logged_in())
+    log = running.geomail.log
+    with running.one_client_each() as clients:
+        first, second = clients
         running.reload(worker_connections=1000)
         assert len(running.workers()) == 4
-        os.kill(min(old), signal.SIGKILL)
-        running.geomail.log.wait_for(
-            rf"error worker {min(old)} died \(killed by SIGKILL\); its sessions are lost\n"
-        )
+        os.kill(first, signal.SIGKILL)
+        log.wait_for(rf"error worker {first} died \(killed by SIGKILL\); its sessions are lost\n")
         assert len(running.workers()) == 3
         os.kill(running.pid, signal.SIGQUIT)
-        running.geomail.log.wait_for("stopping when")
-        os.kill(max(old), signal.SIGKILL)
-        running.geomail.log.wait_for(
-            rf"error worker {max(old)} died \(killed by SIGKILL\); its sessions are lost\n"
-        )
+        log.wait_for("stopping when")
+        os.kill(second, signal.SIGKILL)
+        log.wait_for(rf"error worker {second} died \(killed by SIGKILL\); its sessions are lost\n")
     assert running.geomail.process.wait(SOON) == 0
 
 
