@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 
 from geomail.sinks.meters import BOUNDS, COUNTS
-from geomail.sinks.tally import SERVER_COUNTERS
+from geomail.sinks.tally import OTHERS, SERVER_COUNTERS
 
 #: Seconds that rates are taken over.
 RATE_SECONDS = 10
 #: Ended workers that are remembered one by one: such a one may only have lost its connection.
 _REMEMBERED = 64
+#: Rows of a table that are kept of all workers before: each may have had other backends.
+MOST_ROWS = 2000
 
 #: Rows of counters by name: those of servers, or those of backends.
 Table = dict[str, dict[str, int]]
@@ -55,7 +57,18 @@ class Totals:
         """Keep what a worker counted before it ended."""
         self._ended[worker] = counters
         if len(self._ended) > _REMEMBERED:
-            add(self._forgotten, self._ended.pop(next(iter(self._ended))))
+            self._forget(self._ended.pop(next(iter(self._ended))))
+
+    def _forget(self, counters: Counters) -> None:
+        """Add up what the worker counted; what there is no row for any more goes to that of others."""
+        for table, rows in counters.items():
+            kept = self._forgotten[table]
+            for name, row in rows.items():
+                if name not in kept and len(kept) >= MOST_ROWS:
+                    first, tab, _ = name.rpartition("\t")
+                    add(self._forgotten, {table: {f"{first}{tab}{OTHERS}": row}})
+                else:
+                    add(self._forgotten, {table: {name: row}})
 
     def welcome(self, worker: Hashable, counters: Counters) -> None:
         """A worker has come, or come back; what it had counted before did not happen now."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from geomail.console.totals import Totals, no_counters, overall
+from geomail.console.totals import MOST_ROWS, Totals, no_counters, overall
 from geomail.sinks.tally import SERVER_COUNTERS
 
 ZERO = dict.fromkeys(SERVER_COUNTERS, 0)
@@ -39,6 +39,17 @@ def test_any_number_of_workers_may_end() -> None:
     for number in range(1000):
         known.retire(number, counted(logins=1))
     assert logins(known) == 1000
+
+
+def test_backends_that_change_all_the_time_fill_no_memory_and_nothing_is_forgotten() -> None:
+    known, number = Totals(), MOST_ROWS + 500
+    for worker in range(number):
+        row = {f"imap\t192.0.2.1:{worker}": {"in": 1}}
+        known.retire(worker, {**no_counters(), "relayed": row})
+    rows = known.sums([])["relayed"]
+    assert len(rows) <= MOST_ROWS + 1 + 64
+    assert sum(row["in"] for row in rows.values()) == number
+    assert rows["imap\tothers"]["in"] == 500 - 64
 
 
 def test_rates_are_of_the_last_seconds_and_of_what_happened_then(monkeypatch: pytest.MonkeyPatch) -> None:
