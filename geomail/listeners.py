@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from geomail.config.address import Address, canonical, wildcard_of
 from geomail.errors import GeomailError, TlsSettingError
-from geomail.net.listen import bind, tune
+from geomail.net.listen import IPPROTO_MPTCP, bind, tune
 from geomail.net.tls import TlsSide, server_context
 from geomail.worker import Listener
 
@@ -75,6 +75,22 @@ def close_vanished(old: Iterable[Listener], current: Iterable[Listener]) -> None
                 Path(listener.listen.path).unlink(missing_ok=True)
 
 
+def tune_all(listeners: Iterable[Listener]) -> Iterator[str]:
+    """Set on sockets that are bound what can be set later; gives what the system does not do."""
+    for listener in listeners:
+        listen, sock = listener.listen, listener.sock
+        refused = tune(
+            sock,
+            backlog=listen.backlog,
+            rcvbuf=listen.rcvbuf,
+            sndbuf=listen.sndbuf,
+            keepalive=_keepalive(listen.so_keepalive),
+        )
+        if listen.multipath and not listen.path and sock.proto != IPPROTO_MPTCP:
+            refused.append("multipath: the system has none")
+        yield from (f"listen {listen.label}: {text}; it goes on without" for text in refused)
+
+
 class _Sockets:
     """Sockets by their address: those that are bound already, and new ones, of the kinds in ``wanted``."""
 
@@ -85,17 +101,9 @@ class _Sockets:
 
     def get(self, listen: Listen) -> RawSocket:
         try:
-            sock = self._bound.pop(_kind(listen), None) or self._bind(listen)
-            tune(
-                sock,
-                backlog=listen.backlog,
-                rcvbuf=listen.rcvbuf,
-                sndbuf=listen.sndbuf,
-                keepalive=_keepalive(listen.so_keepalive),
-            )
+            return self._bound.pop(_kind(listen), None) or self._bind(listen)
         except OSError as error:
             raise CannotListen(f"cannot listen on {listen.label}: {error.strerror}") from None
-        return sock
 
     def _bind(self, listen: Listen) -> RawSocket:
         """Bind it; in the way may be a socket that goes, and has part of the address or more than that."""

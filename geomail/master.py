@@ -26,7 +26,7 @@ from geomail.children import CannotStart, GrowingDelay, drop_privileges, end_wit
 from geomail.console.keeper import ControlSocket, Keeper, open_control
 from geomail.errors import GeomailError
 from geomail.limits import allow_open_files
-from geomail.listeners import close_vanished, open_listeners
+from geomail.listeners import close_vanished, open_listeners, tune_all
 from geomail.names import without_names
 from geomail.systemd import notify
 from geomail.worker import Listener, Worker
@@ -111,7 +111,7 @@ class Master:
         self._open_files = allow_open_files()
         self._current = self._open(None)
         self._keeper.use(self._current.control, self._current.measures)
-        self._announce(self._current)
+        self._use(self._current)
         self._log.say("notice", f"started {self._current.config.workers} worker(s)")
         _preload()
         gc.collect()
@@ -207,11 +207,11 @@ class Master:
         self._refused = None
         close_vanished(old.listeners, fresh.listeners)
         self._keeper.use(fresh.control, fresh.measures)
+        self._use(fresh, old)
         self._fill(fresh)
         now = time.monotonic()
         self._draining.update(dict.fromkeys(old.workers, now))
         self._signal(old.workers, signal.SIGQUIT)
-        self._announce(fresh, old)
         self._log.say("notice", "reloaded; sessions of the old workers go on until they end")
 
     def _state(self) -> dict[str, Any]:
@@ -355,7 +355,8 @@ class Master:
             if control is not None and control is not served:
                 control.close()
             raise
-        named = config.worker_connections if "worker_connections" in config.model_fields_set else 0
+        usual = type(config).model_fields["worker_connections"].default
+        named = 0 if config.worker_connections == usual else config.worker_connections
         for text in impossible(config.user, named, self._open_files):
             self._log.say("warning", text)
         return Generation(old.number + 1 if old else 1, config, listeners, control, loaded)
@@ -368,8 +369,10 @@ class Master:
         except OSError as error:
             raise CannotStart(f"cannot write the log to {settings.target}: {error.strerror}") from None
 
-    def _announce(self, generation: Generation, before: Generation | None = None) -> None:
-        """Log what listens where; after a reload, what does that did not, and what does no more."""
+    def _use(self, generation: Generation, before: Generation | None = None) -> None:
+        """Tune what listens, and log it; after a reload what is new, and what listens no more."""
+        for refused in tune_all(generation.listeners):
+            self._log.say("warning", refused)
         now, then = _described(generation.listeners), _described(before.listeners if before else ())
         for added in (text for text in now if text not in then):
             self._log.say("notice", added)

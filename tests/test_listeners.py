@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from geomail.config.schema import Config, Server
-from geomail.listeners import CannotListen, close_vanished, open_listeners, tls_side
+from geomail.listeners import CannotListen, close_vanished, open_listeners, tls_side, tune_all
 from geomail.worker import Listener
 from tests.servers.support import free_port
 
@@ -167,6 +167,28 @@ def test_all_or_nothing() -> None:
         with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1:{taken}: Address already in use"):
             open_listeners(wanted, old)
         assert (accepts(kept), accepts(fresh)) == (True, False)
+
+
+def test_what_is_tuned_is_in_force_only_with_the_rest() -> None:
+    port = free_port()
+
+    def keeps_alive(listeners: list[Listener]) -> bool:
+        return bool(listeners[0].sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    with (
+        listening(config({"listen": f"127.0.0.1:{port}"})) as old,
+        listening(config({"listen": f"127.0.0.1:{port} so_keepalive=off"}), old) as new,
+    ):
+        assert keeps_alive(new)
+        assert list(tune_all(new)) == []
+        assert not keeps_alive(new)
+
+
+def test_what_the_system_does_not_do_is_told() -> None:
+    port = free_port()
+    with listening(config({"listen": f"127.0.0.1:{port} so_keepalive=12h"})) as listeners:
+        said = f"listen 127.0.0.1:{port}: so_keepalive: 43200: Invalid argument; it goes on without"
+        assert list(tune_all(listeners)) == [said]
 
 
 def test_tls_settings_that_cannot_be_used(tmp_path: Path) -> None:

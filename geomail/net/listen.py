@@ -38,6 +38,9 @@ IPPROTO_MPTCP = 262
 #: Who may connect to a Unix socket is said by its folder, as in nginx.
 _ANYBODY = 0o666
 _READ = 1
+#: The largest number that a socket's options take.
+_LARGEST = 2**31 - 1
+_PROBES = (TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT)
 _WILDCARDS = ("0.0.0.0", "::")
 
 
@@ -101,18 +104,28 @@ def _agreed(socks: Sequence[RawSocket]) -> Iterator[None]:
 
 def tune(
     sock: RawSocket, *, backlog: int, rcvbuf: int | None, sndbuf: int | None, keepalive: bool | KeepAlive
-) -> None:
-    """Set on a listening socket what can be changed at any time; None leaves it as it is. Raises OSError."""
-    for option, size in ((SO_RCVBUF, rcvbuf), (SO_SNDBUF, sndbuf)):
-        if size is not None:
-            sock.setsockopt(SOL_SOCKET, option, size)
+) -> list[str]:
+    """Set on a listening socket what can be changed at any time; None leaves it as it is.
+
+    What the system refuses stays as it is, and is returned with the reason:
+    clients can come in all the same.
+    """
+    probing = (None, None, None) if isinstance(keepalive, bool) else keepalive
+    options = [("rcvbuf", SOL_SOCKET, SO_RCVBUF, rcvbuf), ("sndbuf", SOL_SOCKET, SO_SNDBUF, sndbuf)]
     if sock.family != AF_UNIX:
-        sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, keepalive is not False)
-        probing = (None, None, None) if isinstance(keepalive, bool) else keepalive
-        for option, value in zip((TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT), probing, strict=True):
+        options += [
+            ("so_keepalive", SOL_SOCKET, SO_KEEPALIVE, int(keepalive is not False)),
+            *(("so_keepalive", IPPROTO_TCP, *each) for each in zip(_PROBES, probing, strict=True)),
+        ]
+    refused = []
+    for name, level, option, value in options:
+        try:
             if value is not None:
-                sock.setsockopt(IPPROTO_TCP, option, value)
-    sock.listen(backlog)
+                sock.setsockopt(level, option, min(value, _LARGEST))
+        except OSError as error:
+            refused.append(f"{name}: {value}: {error.strerror}")
+    sock.listen(min(backlog, _LARGEST))
+    return refused
 
 
 def _multipath_socket(family: int) -> RawSocket:

@@ -254,11 +254,26 @@ def test_accepted_connections_are_as_the_listener_is_tuned(
     tuned: dict[str, Any], level: int, name: int, value: int
 ) -> None:
     listener = bind(host="127.0.0.1", port=0, path="")
-    tune(listener, **{**PLAIN, **tuned})
+    assert tune(listener, **{**PLAIN, **tuned}) == []
     with closing(Acceptor(listener)) as acceptor, client_of(listener):
         sock, _ = within(1, acceptor.accept)
         with closing(sock):
             assert option(sock, level, name) == value
+
+
+@pytest.mark.parametrize(
+    ("tuned", "refused"),
+    [
+        ({"keepalive": (43200, None, None)}, ["so_keepalive: 43200: Invalid argument"]),
+        ({"keepalive": (10**12, 5, 500)}, [f"so_keepalive: {n}: Invalid argument" for n in (10**12, 500)]),
+        ({"backlog": 10**12, "rcvbuf": 10**12, "sndbuf": 10**12}, []),
+    ],
+)
+def test_what_the_system_does_not_do_stops_nobody(tuned: dict[str, Any], refused: list[str]) -> None:
+    listener = bind(host="127.0.0.1", port=0, path="")
+    assert tune(listener, **{**PLAIN, **tuned}) == refused
+    with closing(Acceptor(listener)) as acceptor, client_of(listener):
+        within(1, acceptor.accept)[0].close()
 
 
 def test_a_unix_listener_has_only_a_backlog_and_buffers(tmp_path: Path) -> None:
