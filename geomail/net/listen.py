@@ -198,8 +198,11 @@ class Acceptor:
                 continue  # another process was quicker, or the client has left
 
     def waiting(self) -> Iterator[tuple[RawSocket, Any]]:
-        """Those who are connected already and whom nobody has accepted yet; this waits for no others."""
-        for _ in range(BACKLOG):
+        """Those who are connected already and whom nobody has accepted yet; this waits for no others.
+
+        How many are taken is the caller's to limit.
+        """
+        while True:
             try:
                 yield self._next()
             except ConnectionAbortedError:

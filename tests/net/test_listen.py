@@ -101,6 +101,17 @@ def test_a_connection_that_another_process_took_is_not_missed() -> None:
             job.get()[0].close()
 
 
+def test_who_waits_already_can_be_taken_in_at_once() -> None:
+    listener = bind(host="127.0.0.1", port=0, path="", backlog=1000)
+    many = min(600, int(Path("/proc/sys/net/core/somaxconn").read_text()))
+    with closing(Acceptor(listener)) as acceptor, ExitStack() as opened:
+        for _ in range(many):
+            opened.enter_context(client_of(listener))
+        taken = [opened.enter_context(closing(sock)) for sock, _ in acceptor.waiting()]
+        assert len(taken) == many
+        assert list(acceptor.waiting()) == []
+
+
 def test_no_descriptor_left_is_an_error_and_not_the_end() -> None:
     listener = bind(host="127.0.0.1", port=0, path="")
     with closing(Acceptor(listener)) as acceptor, client_of(listener), ExitStack() as filling:
