@@ -92,6 +92,22 @@ def test_the_question_on_a_terminal(answer: str, status: int, left: set[str], ow
     eventually(lambda: users(own) == left)
 
 
+def test_who_comes_while_it_is_asked_stays(own: Running) -> None:
+    for user in ("a@x.test", "b@x.test"):
+        own.imap(user)
+    near, far = pty.openpty()
+    process = subprocess.Popen(
+        [COMMAND, "kick", "-c", own.file, "*@x.test"], stdin=far, stdout=far, stderr=far, env=environment()
+    )
+    os.close(far)
+    _read_until(near, "End these 2 sessions? [y/N]")
+    own.imap("c@x.test")
+    os.write(near, b"y\n")
+    assert process.wait(10) == 0
+    os.close(near)
+    eventually(lambda: users(own) == {"c@x.test"})
+
+
 def test_the_question_is_no_part_of_the_json(own: Running) -> None:
     for user in ("a@x.test", "b@x.test"):
         own.imap(user)

@@ -151,6 +151,14 @@ def test_it_refreshes(busy: Running, tmp_path: Path) -> None:
         assert users(window.wait_for("0 sessions")) == []
 
 
+def test_it_looks_at_the_server_once_a_second(busy: Running, tmp_path: Path) -> None:
+    with top(tmp_path, busy) as window:
+        window.wait_for("7 sessions")
+        window.record()
+        time.sleep(3)
+        assert 2 <= window.raw.count(b"\x1b[?2026h") <= 4
+
+
 def test_traffic_is_shown_where_it_is(busy: Running, tmp_path: Path) -> None:
     with top(tmp_path, busy) as window:
         window.wait_for("a@example.test")

@@ -166,6 +166,16 @@ def test_those_who_may_not_are_told_so(own: Running) -> None:
     assert "permission denied" in done.stderr
 
 
+@pytest.mark.slow
+def test_what_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "silent.sock"))
+        listener.listen()
+        done = geomail("who", "--socket", tmp_path / "silent.sock")
+    assert done.returncode == 69
+    assert done.stderr == "geomail: the server does not answer\n"
+
+
 def test_what_is_not_geomail_is_not_believed(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "other.sock"))

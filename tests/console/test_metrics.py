@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from geomail.console.metrics import BackendHealth
 from tests.console.support import PROTOCOLS, Running, eventually, running
 from tests.servers.support import LOOPBACK, free_port
 
@@ -140,6 +141,35 @@ def test_a_live_session_is_active_and_its_backend_up(measured: Measured) -> None
     ]
     assert active == 1
     assert sum_of(samples, "geomail_backend_up ") == 1
+
+
+def test_a_backend_is_down_while_all_who_try_it_fail() -> None:
+    health = BackendHealth()
+
+    def observed(**counted: int) -> bool | None:
+        row = {"logins": 0, "refused": 0, "failed": 0, **counted}
+        return health.observed({"b": row} if counted else {}).get("b")
+
+    assert observed() is None, "nobody has tried"
+    assert observed(failed=1) is False
+    assert observed(failed=1) is False, "nobody has tried since"
+    assert observed(failed=1, refused=1) is True, "it answered, if it did say no"
+    assert observed(failed=1, refused=1) is True
+    assert observed(failed=2, refused=1) is False
+    assert observed(failed=3, refused=1, logins=1) is True, "some reach it"
+
+
+def test_a_backend_that_is_gone_is_down(measured: Measured) -> None:
+    file = measured.server.file
+    file.write_text(re.sub(r"^imap = .*", f'imap = "{LOOPBACK}:1"', file.read_text(), flags=re.MULTILINE))
+    with measured.server.asker() as asker:
+        asker.done("reload")
+    with pytest.raises(imaplib.IMAP4.error):
+        measured.server.imap("user@example.test")
+    name = f"geomail_backend_up {LOOPBACK}:1 (small)"
+    eventually(lambda: name in measured.samples())
+    assert measured.samples()[name] == 0
+    assert measured.samples()[f"geomail_backend_logins_total {LOOPBACK}:1 (small) failed"] == 1
 
 
 def test_no_label_is_a_user_or_a_client(measured: Measured) -> None:
