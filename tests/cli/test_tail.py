@@ -173,9 +173,10 @@ def test_why_a_server_that_has_come_back_cannot_be_asked_is_said_once(tmp_path: 
         with following(tmp_path, "tail", "--socket", path) as tail:
             for version in (1, 99, 99, 99):
                 connection, _ = listener.accept()
-                connection.sendall(b'{"geomail":%d,"version":"0"}\n' % version)
+                connection.sendall(b'{"geomail":%d,"version":"0\\u001b[2J"}\n' % version)
                 connection.close()
             tail.wait_for("of another age")
+            assert tail.said.replace("\n", "").isprintable()
             assert tail.said.count("of another age") == 1
 
 
