@@ -278,3 +278,20 @@ def test_what_a_level_leaves_out(tmp_path: Path) -> None:
         stream.emit(event)
     log.say("notice", "started")
     assert re.findall(r"imap \S+ \S+", (tmp_path / "log").read_text()) == ["imap session auth_error"]
+
+
+@pytest.mark.parametrize(
+    ("form", "one"),
+    [
+        ("text", r"\S+Z warning one \\x1b\[2J"),
+        ("json", r'\{"ts":"\S+Z","level":"warning","event":"message","text":"one \\\\x1b\[2J"\}'),
+        ("dovecot", r"\S+Z dovecot: geomail: Warning: one \\x1b\[2J"),
+    ],
+)
+def test_each_line_that_is_said_is_one_of_the_log(tmp_path: Path, form: Any, one: str) -> None:
+    log = Log()
+    log.use(target=str(tmp_path / "log"), format=form)
+    log.say("warning", "one \x1b[2J\ntwo")
+    first, second = (tmp_path / "log").read_text().splitlines()
+    assert re.fullmatch(one, first)
+    assert "two" in second
