@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from geomail.auth.base import Source
     from geomail.config.schema import Server
     from geomail.events import EventStream
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from geomail.net.parking import Parking
     from geomail.net.pipes import Pipes
     from geomail.net.resolver import Resolver
-    from geomail.protocols.base import Protocol
+    from geomail.protocols.base import BackendTls, HandshakeOptions, Protocol
     from geomail.protocols.proxy_header import Senders
     from geomail.session import Session
     from geomail.tracing import Tracing
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What every session of one ``[[mail.server]]`` shares."""
+    """What every session of one ``[[mail.server]]`` shares; ``options`` are for backends of each ``tls``."""
 
     server: Server
     protocol: Protocol
     source: Source
+    options: Mapping[BackendTls, HandshakeOptions]
     resolver: Resolver
     trusted: Senders
     events: EventStream

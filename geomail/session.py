@@ -23,7 +23,7 @@ from geomail.mask import concealed
 from geomail.net.relay import Relay
 from geomail.net.timing import TimeLimit
 from geomail.preface import preface
-from geomail.protocols.base import HandshakeOptions, Login, Peer, passed_on
+from geomail.protocols.base import Login, Peer, passed_on
 from geomail.tracing import Traced
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class Session:
                 self._connect_time = connected - began
                 if self._traced is not None:
                     backend.tracer = self._traced.tracer("backend")
-                options = HandshakeOptions.of(self._server, endpoint.tls, self._service.source.passthrough)
+                options = self._service.options[endpoint.tls]
                 answer = self._service.protocol.handshake(backend, login, self._peer, options)
                 self._login_time = time.monotonic() - connected
         except PeerTimeout as silence:

@@ -11,7 +11,7 @@ from _socket import socket as RawSocket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import gevent
 from gevent import monkey
@@ -30,7 +30,7 @@ from geomail.net.resolver import Resolver
 from geomail.net.tls import TlsSide
 from geomail.net.wire import Wire
 from geomail.protocols import PROTOCOLS, proxy_header
-from geomail.protocols.base import Peer
+from geomail.protocols.base import BackendTls, HandshakeOptions, Peer
 from geomail.service import Service
 from geomail.session import Session
 from geomail.sessions import Sessions
@@ -258,12 +258,15 @@ def _services(
     for server in config.servers:
         asked = (server.resolver, server.resolver_timeout)
         resolver = resolvers.setdefault(asked, resolver_for(server))
+        backends = Backends(config.backends, server.protocol)
+        source = source_for(server, config, backends, resolver, directory)
         services[id(server)] = Service(
             server=server,
             protocol=PROTOCOLS[server.protocol](server),
-            source=source_for(
-                server, config, Backends(config.backends, server.protocol), resolver, directory
-            ),
+            source=source,
+            options={
+                tls: HandshakeOptions.of(server, tls, source.passthrough) for tls in get_args(BackendTls)
+            },
             resolver=resolver,
             trusted=proxy_header.Senders(server.set_real_ip_from),
             events=events,

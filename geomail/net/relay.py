@@ -183,16 +183,17 @@ class Relay:
     def _up(self) -> None:
         try:
             self._copy(self._client, self._backend)
-            self._end("client")
+            side: Literal["client", "backend"] = "client"
         except Park:
             return
         except (PeerGone, TlsFailed) as error:
-            self._end("client" if error.blame == "client" else "backend")
+            side = "client" if error.blame == "client" else "backend"
         except BaseException:
             self._limit.finish_within(LINGER)
             raise
-        self._limit.finish_within(LINGER)
-        if self._ended_by == "client":
+        if self._ended_by != "backend":  # else the backend knows, and the session is about to end
+            self._end(side)
+            self._limit.finish_within(LINGER)
             self._backend.end_sending()
 
     def _down(self, up: Job) -> None:

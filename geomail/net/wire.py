@@ -101,6 +101,7 @@ class Wire(Conversation):
             watcher.events = _WRITE
             self._wait(watcher)
             watcher.events = _READ
+            watcher.priority = 1  # where both sides of a relay have ended, the backend's end needs no answer
             code = self._sock.getsockopt(SOL_SOCKET, SO_ERROR)
         return code
 
