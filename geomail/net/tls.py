@@ -13,6 +13,7 @@ import ssl
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from geomail.certificates import ClientCertificate, TlsDetails, VerifyClient
 from geomail.errors import Side, TlsFailed, TlsSettingError
@@ -188,7 +189,18 @@ class TlsChannel:
     put into one at a time.
     """
 
-    __slots__ = ("_ended", "_failure", "_incoming", "_object", "_outgoing", "_peer", "_waiting", "server")
+    __slots__ = (
+        "_described",
+        "_ended",
+        "_engine",
+        "_failure",
+        "_incoming",
+        "_object",
+        "_outgoing",
+        "_peer",
+        "_waiting",
+        "server",
+    )
 
     def __init__(self, side: TlsSide, peer: Side) -> None:
         self._incoming = ssl.MemoryBIO()
@@ -198,6 +210,9 @@ class TlsChannel:
         )
         if isinstance(side.context, ServerContext) and side.context.session_id_context:
             set_session_id_context(self._object, side.context.session_id_context)
+        # what does the work behind SSLObject, whose methods add nothing to its own but a call
+        self._engine: Any = self._object._sslobj  # type: ignore[attr-defined]
+        self._described: tuple[str, str] | None = None
         self._peer: Side = peer
         self._waiting: bytes | memoryview = b""
         self._ended = False
@@ -214,9 +229,7 @@ class TlsChannel:
             self._waiting = memoryview(data)
 
     def _pour(self) -> bool:
-        """Put the next piece of what waits into the BIO; false if there is none."""
-        if not self._waiting:
-            return False
+        """Put the next piece of what waits into the BIO."""
         self._incoming.write(self._waiting[:RECORD])
         self._waiting = self._waiting[RECORD:]
         return True
@@ -224,7 +237,7 @@ class TlsChannel:
     @property
     def has_input(self) -> bool:
         """Whether what was fed holds more than was decrypted."""
-        return bool(self._incoming.pending or self._object.pending() or self._waiting)
+        return bool(self._incoming.pending or self._engine.pending() or self._waiting)
 
     def drain(self) -> bytes:
         """Ciphertext for the socket."""
@@ -233,7 +246,7 @@ class TlsChannel:
     def handshake(self) -> bool:
         """Go on with the handshake; true when done. On the server's side, call it with data in hand."""
         try:
-            self._object.do_handshake()
+            self._engine.do_handshake()
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:
@@ -245,11 +258,12 @@ class TlsChannel:
 
         Raises TlsFailed on a broken record, once what came before it was returned.
         """
+        engine, incoming = self._engine, self._incoming
         pieces: list[bytes] = []
         missing = size
-        while missing > 0 and (self._incoming.pending or self._object.pending() or self._pour()):
+        while missing > 0 and (incoming.pending or engine.pending() or (self._waiting and self._pour())):
             try:
-                piece = self._object.read(missing if missing < _PLAINTEXT else _PLAINTEXT)
+                piece = engine.read(missing if missing < _PLAINTEXT else _PLAINTEXT)
             except ssl.SSLWantReadError:
                 continue
             except ssl.SSLError as error:
@@ -260,6 +274,8 @@ class TlsChannel:
                 break
             pieces.append(piece)
             missing -= len(piece)
+        if len(pieces) == 1:
+            return pieces[0]
         return b"".join(pieces) if pieces else self._nothing()
 
     def _end(self, error: ssl.SSLError) -> None:
@@ -276,11 +292,13 @@ class TlsChannel:
 
     def encrypt(self, data: bytes) -> bytes:
         """The ciphertext of ``data``, behind whatever was still to be sent."""
-        view = data if len(data) <= _PLAINTEXT else memoryview(data)
-        pieces = []
         try:
+            if 0 < len(data) <= _PLAINTEXT:
+                self._engine.write(data)
+                return self._outgoing.read()
+            view, pieces = memoryview(data), []
             for start in range(0, len(data), _PLAINTEXT):
-                self._object.write(view[start : start + _PLAINTEXT])
+                self._engine.write(view[start : start + _PLAINTEXT])
                 pieces.append(self._outgoing.read())
         except ssl.SSLError as error:
             raise self._failed(error) from None
@@ -299,9 +317,11 @@ class TlsChannel:
 
     @property
     def described(self) -> tuple[str, str]:
-        """Protocol and cipher, ``("TLSv1.3", "TLS_AES_256_GCM_SHA384")``."""
-        cipher = self._object.cipher()
-        return self._object.version() or "", cipher[0] if cipher else ""
+        """Protocol and cipher, ``("TLSv1.3", "TLS_AES_256_GCM_SHA384")``, after the handshake."""
+        if self._described is None:
+            cipher = self._object.cipher()
+            self._described = self._object.version() or "", cipher[0] if cipher else ""
+        return self._described
 
     @property
     def client_certificate(self) -> ClientCertificate:
@@ -348,7 +368,7 @@ class TlsChannel:
     @property
     def keeps_tickets(self) -> bool:
         """Whether what is still to be sent may wait for the next write (TLS 1.3 session tickets)."""
-        return self.server and self._object.version() == "TLSv1.3"
+        return self.server and self.described[0] == "TLSv1.3"
 
     def _failed(self, error: ssl.SSLError) -> TlsFailed:
         if isinstance(error, ssl.SSLCertVerificationError):
