@@ -43,6 +43,11 @@ class GrowingDelay:
         return self._last
 
 
+def owner(user: str | None) -> int | None:
+    """The uid of whose files children write, where that is ``user``; None: ours. Raises CannotStart."""
+    return user_and_group(user)[0].pw_uid if user is not None and os.geteuid() == 0 else None
+
+
 def user_and_group(user: str) -> tuple[pwd.struct_passwd, int]:
     """The account and the group id of ``name`` or ``name:group``. Raises CannotStart."""
     name, _, group = user.partition(":")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import config as gevent_config
 from gevent import monkey
 
-from geomail.children import CannotStart, GrowingDelay, drop_privileges, end_with, impossible, user_and_group
+from geomail.children import CannotStart, GrowingDelay, drop_privileges, end_with, impossible, owner
 from geomail.console.keeper import ControlSocket, Keeper, open_control
 from geomail.errors import GeomailError
 from geomail.limits import allow_open_files
@@ -364,8 +364,7 @@ class Master:
     def _open_log(self, config: Config) -> None:
         settings = config.log
         try:
-            owner = user_and_group(config.user)[0].pw_uid if config.user is not None else None
-            self._log.use(**settings.model_dump(), owner=owner)
+            self._log.use(**settings.model_dump(), owner=owner(config.user))
         except OSError as error:
             raise CannotStart(f"cannot write the log to {settings.target}: {error.strerror}") from None
 

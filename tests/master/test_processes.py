@@ -253,15 +253,16 @@ app(["serve", "-c", "{file}"])
 """
 
 
-def test_who_is_not_root_cannot_become_somebody_else(running: Running) -> None:
+@pytest.mark.parametrize("user", ["nobody", "nobody-knows"])
+def test_who_is_not_root_cannot_become_somebody_else(running: Running, user: str) -> None:
     file = running.folder / "geomail.toml"
-    file.write_text(running.configuration(user="nobody"))
+    file.write_text(running.configuration(user=user))
     program = OTHER.format(file=file)
     log = running.folder / "other.log"
     with log.open("w") as errors, subprocess.Popen([sys.executable, "-c", program], stderr=errors) as process:
         soon(lambda: listens(running.port))
         process.terminate()
-    assert "warning user = 'nobody' is ignored: only root can become somebody else" in log.read_text()
+    assert f"warning user = '{user}' is ignored: only root can become somebody else" in log.read_text()
 
 
 def test_nobody_knows_the_user(running: Running) -> None:

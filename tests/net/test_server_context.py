@@ -195,6 +195,12 @@ def test_conf_commands_come_last(pki: Pki) -> None:
     assert meet(context, client(pki)).channel.described == ("TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256")
 
 
+def test_conf_commands_of_both_sides_are_taken(pki: Pki) -> None:
+    context = listening(pki.ec, conf_command=[("VerifyMode", "Peer"), ("RequestCAPath", str(pki.folder))])
+
+    assert context.verify_mode == ssl.CERT_OPTIONAL
+
+
 def test_conf_commands_replace_the_certificate(pki: Pki) -> None:
     commands = [("Certificate", pki.ec.certificate), ("PrivateKey", pki.ec.key)]
 

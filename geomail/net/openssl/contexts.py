@@ -26,7 +26,7 @@ _VERIFY_PEER = 1
 _PEM = 1
 _CERT_FIRST, _CERT_NEXT = 1, 2
 _MODE_NO_AUTO_CHAIN = 8
-_CONF_FLAGS = 0x2 | 0x8 | 0x10 | 0x20  # file syntax, server, show errors, certificates
+_CONF_FLAGS = 0x2 | 0x4 | 0x8 | 0x10 | 0x20  # file syntax, client, server, show errors, certificates
 _ALPN_SELECTED, _ALPN_FATAL = 0, 2
 _CTRL_MODE, _CTRL_GROUPS_LIST, _CTRL_CURRENT_CERT = 33, 92, 117
 
