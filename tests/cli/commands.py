@@ -16,8 +16,12 @@ Done = subprocess.CompletedProcess[str]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment without what steers geomail, and with ``more``."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GEOMAIL_")}
+    """This process's environment without what steers geomail or hides what it forgets, and with ``more``."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GEOMAIL_") and name != "PYTHONUNBUFFERED"
+    }
     return {**kept, "NO_COLOR": "1", **more}
 
 

@@ -16,6 +16,7 @@ import gevent.event
 import pytest
 from gevent.server import StreamServer
 
+from tests.cli.commands import environment
 from tests.console.support import Asker, Running, eventually
 from tests.servers.geomail import COMMAND, serving
 from tests.servers.support import LOOPBACK, free_port
@@ -405,7 +406,9 @@ def test_the_workers_of_a_reload_trace_too(own: Running) -> None:
 
 def test_the_command_shows_lines_until_it_is_interrupted(shared: Running) -> None:
     command = [str(COMMAND), "trace", "--user", "cmd@*", "--socket", str(shared.path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
         assert process.stderr
         assert "tracing for 60 s" in process.stderr.readline()
         shared.client("imap", "cmd@example.test")
