@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gevent import GreenletExit, get_hub
+from gevent import GreenletExit, get_hub, getcurrent
 from gevent.event import Event
 from greenlet import greenlet as RawGreenlet
 
@@ -18,18 +18,26 @@ _SPARE = 128
 class Job:
     """A call that a greenlet of a crew makes, or has made."""
 
-    __slots__ = ("_arguments", "_call", "_ended", "_hand", "finished")
+    __slots__ = ("_arguments", "_call", "_ended", "_hand", "_is_running", "finished")
 
     def __init__(self, hand: _Hand, call: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         self._hand = hand
         self._call = call
         self._arguments = arguments
         self._ended: Event | None = None
+        self._is_running = False
         self.finished = False
 
     def kill(self) -> None:
-        """End it by GreenletExit, and wait until it has ended."""
-        self.stop()
+        """End it by GreenletExit, and wait until it has ended; not in the hub, nor in the job itself."""
+        if self._is_running:
+            back = get_hub().loop.run_callback(getcurrent().switch)
+            try:
+                self._hand.throw(GreenletExit)  # mostly that was it, and nobody has to be woken
+            finally:
+                back.stop()
+        else:
+            self.stop()
         self.join()
 
     def stop(self, error: BaseException | type[BaseException] = GreenletExit) -> None:
@@ -49,12 +57,14 @@ class Job:
 
     def run(self) -> None:
         """Make the call, in the greenlet it was given to; a bug is told, and goes no further."""
+        self._is_running = True
         try:
             self._call(*self._arguments)
         except GreenletExit:
             pass
         except BaseException as bug:  # noqa: BLE001
             get_hub().handle_error(self._call, type(bug), bug, bug.__traceback__)
+        self._is_running = False
         self.finished = True
         del self._hand, self._call, self._arguments  # whoever keeps the job keeps nothing else
         if self._ended is not None:
