@@ -83,6 +83,8 @@ class Parking(Generic[Ticket]):
 
     def _sweep(self) -> None:
         now = time.monotonic()
+        for relay in self._awake:
+            relay.arm()
         for relay in [relay for relay in self._awake if relay.may_park(now - PARK_AFTER)]:
             relay.park()
             self._untrimmed += 1

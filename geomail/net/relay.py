@@ -61,11 +61,18 @@ class IdleLimit(TimeLimit):
         return min(self.deadline, moved + self._seconds)
 
     def finish_within(self, seconds: float) -> None:
-        """From now on the block has ``seconds``, whatever moves; later calls change nothing."""
+        """From now on the block has ``seconds``, whatever moves; later calls change nothing.
+
+        That is only noted: most blocks end at once then, and a timer costs as
+        much as all of their end. :meth:`arm` sets it for those that do not.
+        """
         if self.deadline == math.inf:
             self.deadline = time.monotonic() + seconds
-            if self._clock is not None:
-                self._clock.wake_by(self.deadline)
+
+    def arm(self) -> None:
+        """Set the timer that ends the block at its deadline, if it has got one."""
+        if self._clock is not None:
+            self._clock.wake_by(self.deadline)
 
 
 class Park(BaseException):
@@ -144,6 +151,10 @@ class Relay:
             and self._client.is_waiting
             and self._backend.is_waiting
         )
+
+    def arm(self) -> None:
+        """See to it that a relay of which one side has ended does so in time; call it now and then."""
+        self._limit.arm()
 
     def park(self) -> None:
         """Give up both greenlets; :meth:`run` returns None."""
