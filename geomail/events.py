@@ -98,6 +98,8 @@ class SessionClosed(Event):
     ``outcome`` is how (``done``, ``quit``, ``refused``, ``timeout``, …),
     ``side`` who ended it (client, auth, backend, geomail), ``reason`` the
     private text, ``step`` the step of the backend's handshake it ended in.
+    ``listener`` is the address of the ``listen`` that the client came in by,
+    ``sni`` the host name that it asked for under TLS.
     ``relayed``: whether the client was logged in at its backend; ``refusals``
     counts the logins that were refused.
     Times are seconds; an absent one is None. ``bytes_in`` counts what came
@@ -112,7 +114,9 @@ class SessionClosed(Event):
     client_port: int
     local: str
     local_port: int
+    listener: str
     tls: str
+    sni: str
     user: str
     method: str
     backend: str

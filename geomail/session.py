@@ -61,6 +61,7 @@ class Session:
         "_connect_time",
         "_ending",
         "_frontend",
+        "_listen",
         "_login_time",
         "_method",
         "_outcome",
@@ -94,6 +95,7 @@ class Session:
         self._method = ""
         self._refusals = 0
         self._frontend: Frontend | None = None
+        self._listen: Listen | None = None
         self.job: Job | None = None
         self.relay: Relay | None = None
         self.is_parked = False
@@ -110,6 +112,7 @@ class Session:
 
         If ``relay`` is parked then, it has not ended: :meth:`resume` goes on.
         """
+        self._listen = listen
         self._opened()
         self._live(lambda: self._begin(listen))
 
@@ -431,7 +434,9 @@ class Session:
                 client_port=peer.port,
                 local=peer.local_address,
                 local_port=peer.local_port,
+                listener=self._listen.label if self._listen is not None else "",
                 tls=" ".join(self._client.tls_described or ()),
+                sni=self._client.channel.server_name if self._client.channel is not None else "",
                 user=self._user,
                 method=self._method,
                 backend=self._backend_label,

@@ -324,6 +324,12 @@ class TlsChannel:
         return self._described
 
     @property
+    def server_name(self) -> str:
+        """The host name that a client asked for (SNI), what is no text as escapes; empty if it did not."""
+        name = peers.requested_name(self._object) if available() else None
+        return (name or b"").decode("utf-8", "backslashreplace")
+
+    @property
     def client_certificate(self) -> ClientCertificate:
         """The client's certificate and what OpenSSL found of it, after the handshake of a server's side."""
         der = self._object.getpeercert(binary_form=True)

@@ -13,6 +13,16 @@ TAG = ""
 #: Whether a line holds its time itself.
 STAMPED = True
 
+_CODES = {
+    "auth_error": "temp_fail",
+    "bug": "internal_failure",
+    "certificate_error": "client_ssl_cert_untrusted",
+    "no_certificate": "client_ssl_cert_missing",
+    "shutdown": "shutting_down",
+}
+#: Where a backend's no is about the user.
+_LOGIN_STEPS = frozenset({"AUTH", "LOGIN", "USER", "PASS"})
+
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -67,7 +77,9 @@ def closed(level: str, event: SessionClosed) -> str:
             "rport": event.client_port,
             "lip": event.local,
             "lport": event.local_port,
+            "listener": event.listener,
             "tls": event.tls,
+            "sni": cut(event.sni, _encode),
             "user": cut(event.user, _encode),
             "method": event.method,
             "backend": cut(event.backend, _encode),
@@ -78,12 +90,27 @@ def closed(level: str, event: SessionClosed) -> str:
             "bytes_in": event.bytes_in,
             "bytes_out": event.bytes_out,
             "result": event.outcome,
+            "code": _code(event),
             "side": event.side,
             "step": event.step,
             "reason": cut(event.reason, _encode),
             "refusals": event.refusals,
         }
     )
+
+
+def _code(event: SessionClosed) -> str:
+    """Why there was no login, in the words of Dovecot's ``login_aborted`` events; empty after one."""
+    if event.relayed:
+        return ""
+    if event.outcome in _CODES:
+        return _CODES[event.outcome]
+    if event.refusals:
+        return "auth_failed"
+    if event.side == "backend":
+        refused = event.outcome == "backend_refused" and event.step in _LOGIN_STEPS
+        return "proxy_dest_auth_failed" if refused else "temp_fail"
+    return "" if event.method else "no_auth_attempts"
 
 
 def _common(

@@ -36,6 +36,7 @@ def test_a_session_is_told_from_its_beginning_to_its_end_under_one_id(shared: Ru
     client.logout()
     closed = asker.event("session.closed", session=login["session"])
     assert (closed["outcome"], closed["relayed"]) == ("done", True)
+    assert closed["listener"] == f"127.0.0.1:{shared.ports['imap']}"
     assert closed["bytes_in"] > 20
     assert closed["bytes_out"] > 20
     assert closed["duration"] > 0

@@ -15,7 +15,7 @@ import toml
 from geomail.protocols.proxy_header import SIGNATURE, crc32c
 from tests.net.pki import Pair, Pki
 from tests.servers.auth_http import AuthService, listening
-from tests.servers.geomail import serving
+from tests.servers.geomail import Geomail, serving
 from tests.servers.support import LOOPBACK, free_port, program
 
 PATIENCE = 10.0
@@ -29,6 +29,7 @@ class Listening:
     ports: dict[str, int]
     backend: socket.socket
     pki: Pki
+    geomail: Geomail
 
     def secured(self, name: str, shown: Pair | None = None, **options: Any) -> ssl.SSLSocket:
         """A client's connection after its handshake."""
@@ -57,8 +58,8 @@ def geomail(servers_folder: Path) -> Iterator[Listening]:
             "Auth-Server": LOOPBACK,
             "Auth-Port": str(backend.getsockname()[1]),
         }
-        with serving(configuration(pki, ports, auth.port), folder):
-            yield Listening(ports, backend, pki)
+        with serving(configuration(pki, ports, auth.port), folder) as geomail:
+            yield Listening(ports, backend, pki, geomail)
 
 
 def configuration(pki: Pki, ports: dict[str, int], auth: int) -> str:
@@ -123,6 +124,14 @@ def s_client(geomail: Listening, name: str, *options: str) -> str:
 )
 def test_a_client_of_another_protocol_is_sent_away(geomail: Listening, offered: str, said: str) -> None:
     assert said in s_client(geomail, "imaps", "-alpn", offered)
+
+
+def test_the_log_tells_which_host_the_client_asked_for(geomail: Listening) -> None:
+    with geomail.secured("imaps") as client:
+        port = client.getsockname()[1]
+        client.recv(100)
+
+    geomail.geomail.log.wait_for(rf" port={port} .*sni=localhost ")
 
 
 def test_starttls_with_openssls_client(geomail: Listening) -> None:

@@ -41,6 +41,8 @@ def closed(user: str = "", reason: str = "", **differing: object) -> SessionClos
         client_port=40000,
         local="198.51.100.1",
         local_port=143,
+        listener="0.0.0.0:143",
+        sni="",
         tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
         user=user,
         method="plain",

@@ -234,7 +234,9 @@ def test_the_record_of_a_session_in_json(tmp_path: Path) -> None:
         "rport": 40000,
         "lip": "198.51.100.1",
         "lport": 143,
+        "listener": "0.0.0.0:143",
         "tls": "TLSv1.3 TLS_AES_256_GCM_SHA384",
+        "sni": "",
         "backend": BACKEND,
         "t_auth_ms": 1.1,
         "t_connect_ms": 2.2,
@@ -243,11 +245,47 @@ def test_the_record_of_a_session_in_json(tmp_path: Path) -> None:
         "bytes_in": 100,
         "bytes_out": 2000,
         "result": "done",
+        "code": "",
         "side": "client",
         "step": "",
         "reason": "",
         "refusals": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("differing", "code"),
+    [
+        ({"relayed": True, "outcome": "gone", "side": "backend"}, ""),
+        ({"outcome": "refused", "refusals": 1}, "auth_failed"),
+        ({"outcome": "quit", "refusals": 2}, "auth_failed"),
+        ({"outcome": "auth_error", "side": "auth"}, "temp_fail"),
+        ({"outcome": "backend_unreachable", "side": "backend"}, "temp_fail"),
+        ({"outcome": "backend_refused", "side": "backend", "step": "greeting"}, "temp_fail"),
+        ({"outcome": "backend_refused", "side": "backend", "step": "LOGIN"}, "proxy_dest_auth_failed"),
+        ({"outcome": "timeout", "side": "backend", "step": "LOGIN"}, "temp_fail"),
+        ({"outcome": "no_certificate", "method": ""}, "client_ssl_cert_missing"),
+        ({"outcome": "bug", "side": "geomail"}, "internal_failure"),
+        ({"outcome": "shutdown", "side": "geomail"}, "shutting_down"),
+        ({"outcome": "quit", "method": ""}, "no_auth_attempts"),
+        ({"outcome": "gone"}, ""),
+    ],
+)
+def test_why_there_was_no_login_in_dovecots_words(
+    tmp_path: Path, differing: dict[str, object], code: str
+) -> None:
+    [line] = logged(tmp_path, "json", closed(**{"user": "jane", "relayed": False, **differing}))  # type: ignore[arg-type]
+    assert json.loads(line)["code"] == code
+
+
+def test_the_name_that_a_client_asked_for(tmp_path: Path) -> None:
+    event = closed("jane", sni='mail.example.org" by=x')
+
+    text = logged(tmp_path, "text", event)[0]
+    line = logged(tmp_path, "json", event)[-1]
+
+    assert r' sni="mail.example.org\x22 by=x" ' in text
+    assert json.loads(line)["sni"] == 'mail.example.org" by=x'
 
 
 @pytest.mark.parametrize(
