@@ -40,8 +40,9 @@ class LinesLost(OSError):
 
 
 class Target(Protocol):
-    """Takes lines. ``stamps``: whether it writes the time of a line itself."""
+    """Takes lines; ``name`` is what ``[log]`` calls it, ``stamps``: whether it writes their time itself."""
 
+    name: str
     stamps: bool
 
     def write(self, lines: Sequence[Line]) -> None:
@@ -111,6 +112,8 @@ class _Descriptor:
 class StandardError(_Descriptor):
     """The standard error of this process."""
 
+    name = "stderr"
+
     def __init__(self) -> None:
         super().__init__(2)
 
@@ -129,7 +132,7 @@ class File(_Descriptor):
     """
 
     def __init__(self, path: str, owner: int | None) -> None:
-        self._path = path
+        self.name = self._path = path
         self._owner = owner if os.geteuid() == 0 else None
         super().__init__(self._opened())
 
@@ -166,6 +169,7 @@ class Syslog:
     stamps = True
 
     def __init__(self, path: str, facility: int, tag: str) -> None:
+        self.name = f"syslog:{path}"
         self._path = path
         self._facility = facility
         self._tag = tag

@@ -178,7 +178,8 @@ class Background:
             return
         self._complained = now
         try:
-            os.write(2, b"geomail: cannot write the log: %b\n" % str(error).encode())
+            text = f"geomail: cannot write the log to {self.target.name}: {error}\n"
+            os.write(2, text.encode("utf-8", "backslashreplace"))
         except OSError:
             pass  # there is nobody left to tell
 

@@ -137,7 +137,7 @@ def test_lines_that_fail_are_counted_once_and_told_when_it_works_again(
     background.put("info", b"after\n")
     background.close()
     assert path.read_bytes() == b"[error] log: 15 lines were lost: the target did not take them\nafter\n"
-    assert capfd.readouterr().err == "geomail: cannot write the log: No space left on device\n"
+    assert capfd.readouterr().err == f"geomail: cannot write the log to {path}: No space left on device\n"
 
 
 @pytest.mark.parametrize("make", [Direct, Background])
