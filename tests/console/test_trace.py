@@ -108,7 +108,9 @@ def echoing() -> Iterator[Echoing]:
 
 
 @pytest.fixture(scope="module")
-def echoed(echoing: Echoing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int, Any]]:
+def echo_server(
+    echoing: Echoing, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, int, Any]]:
     """A geomail before that backend: its control socket, its port, and itself."""
     folder, port = tmp_path_factory.mktemp("echoed"), free_port()
     text = f"""
@@ -128,6 +130,18 @@ def echoed(echoing: Echoing, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """
     with serving(text, folder) as server:
         yield folder / "control.sock", port, server
+
+
+@pytest.fixture
+def echoed(echo_server: tuple[Path, int, Any]) -> tuple[Path, int, Any]:
+    """The same, with no session of another test that is still ending."""
+    until_nobody_is_in(echo_server[0])
+    return echo_server
+
+
+def until_nobody_is_in(path: Path) -> None:
+    with Asker(path) as asker:
+        eventually(lambda: not asker.sessions())
 
 
 def lines_of(asker: Asker) -> list[dict[str, Any]]:
@@ -211,6 +225,7 @@ def heard_from(echoed: tuple[Path, int, Any], password: str) -> list[str]:
     """What a trace shows of what the backend says to a client with this password."""
     path, port, _ = echoed
     found: list[dict[str, Any]] = []
+    until_nobody_is_in(path)
     with Asker(path) as asker:
         start(asker, select={"client": [LOOPBACK]})
         literal_login(port, "jane", password)
