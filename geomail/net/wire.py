@@ -64,13 +64,13 @@ class Wire(Conversation):
         "_buffer",
         "_channel",
         "_hub",
+        "_is_reading",
         "_reader",
         "_sock",
         "_tls",
         "_writer",
         "at_line_end",
         "half_said",
-        "is_reading",
         "received",
         "resumed",
         "sent",
@@ -88,7 +88,7 @@ class Wire(Conversation):
         self._at_end = False
         self.at_line_end = True
         self.half_said = False
-        self.is_reading = False
+        self._is_reading = False
         self.received = 0
         self.sent = 0
         self.resumed = 0.0
@@ -134,7 +134,7 @@ class Wire(Conversation):
     def is_waiting(self) -> bool:
         """Whether a greenlet waits for bytes here, and none for room."""
         writer: Any = self._writer  # gevent's types leave "active" out
-        return self.is_reading and not (writer is not None and writer.active)
+        return self._is_reading and not (writer is not None and writer.active)
 
     def watch(self, callback: Callable[..., object], *arguments: Any) -> None:
         """Have ``callback`` called in the hub while there are bytes, or an end; nobody may read meanwhile."""
@@ -146,11 +146,11 @@ class Wire(Conversation):
 
     def wait_for_bytes(self) -> None:
         """Wait until there is something to read, or the end of the stream."""
-        self.is_reading = True
+        self._is_reading = True
         try:
             self._wait(self._reader)
         finally:
-            self.is_reading = False
+            self._is_reading = False
 
     def splice_into(self, pipe: int, size: int) -> int | None:
         """Move at most ``size`` bytes that are here into a pipe, unread: how many, 0 at the end.
@@ -334,14 +334,14 @@ class Wire(Conversation):
     def _receive_plain(self, size: int) -> bytes:
         reader: Any = self._reader  # gevent's types leave "callback" out
         while True:
-            self.is_reading = True
+            self._is_reading = True
             reader.start(getcurrent().switch)
             try:
                 self._hub.switch()
             finally:
                 # Left armed, as the next read mostly follows before the kernel would have to be told.
                 reader.callback = reader.stop
-                self.is_reading = False
+                self._is_reading = False
             try:
                 data = self._sock.recv(size)
             except BlockingIOError:
