@@ -39,6 +39,8 @@ _fork = monkey.get_original("os", "fork")
 _waitpid = monkey.get_original("os", "waitpid")
 
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
+#: When garbage is collected: each time, all live sessions are looked at, and nothing of a session is garbage.
+_SELDOM = (20_000, 50, 100)
 _WATCHED = frozenset(
     {*_ENDING, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGIO}
 )
@@ -116,6 +118,7 @@ class Master:
         _preload()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_SELDOM)
         self._fill(self._current)
         notify("READY=1")
         while not (self._ending and not self._children()):

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from geomail.events import Event, EventStream, LoginRefused, RelayStarted, SessionClosed
-from geomail.sinks.tally import MOST_BACKENDS, OTHERS, Row
+from geomail.sinks.tally import MOST_BACKENDS, OTHERS, Row, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +40,7 @@ class Meters:
     """
 
     def __init__(self, events: EventStream, lost: Callable[[], Row]) -> None:
-        self._tables: dict[str, dict[str, Row]] = {table: {} for table in (*BOUNDS, *COUNTS)}
-        self._changed: dict[str, set[str]] = {table: set() for table in self._tables}
+        self._tables = {table: Table() for table in (*BOUNDS, *COUNTS)}
         self._lost = lost
         self._backends: set[str] = set()
         events.subscribe(self._refused, LoginRefused)
@@ -51,13 +50,8 @@ class Meters:
     def changes(self, everything: bool = False) -> dict[str, dict[str, Row]]:
         """The rows that have changed since the last call, whole, by table."""
         self._note_losses()
-        changed = {}
-        for table, rows in self._tables.items():
-            keys = rows if everything else self._changed[table]
-            if keys:
-                changed[table] = {key: rows[key] for key in keys}
-                self._changed[table] = set()
-        return changed
+        tables = self._tables.items()
+        return {name: rows for name, table in tables if (rows := table.changes(everything))}
 
     def _note_losses(self) -> None:
         for what, number in self._lost().items():
@@ -65,7 +59,6 @@ class Meters:
                 self._row("losses", what)["count"] = number
 
     def _row(self, table: str, key: str) -> Row:
-        self._changed[table].add(key)
         rows = self._tables[table]
         row = rows.get(key)
         if row is None:

@@ -21,6 +21,21 @@ BACKEND_COUNTERS = ("logins", "refused", "ended", "failed", "bytes_in", "bytes_o
 Row = dict[str, int]
 
 
+class Table(dict[str, Row]):
+    """Rows of counters by their key; which of them have changed is found out when that is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, Row] = {}
+
+    def changes(self, everything: bool) -> dict[str, Row]:
+        """The rows that have changed since the last call, or all: whole, as they are now."""
+        told = self._told
+        found = {key: dict(row) for key, row in self.items() if everything or told.get(key) != row}
+        told.update(found)
+        return found
+
+
 class Tally:
     """Counters that only grow, in a row for each server and each backend.
 
@@ -30,14 +45,12 @@ class Tally:
     """
 
     def __init__(self, events: EventStream, config: Config) -> None:
-        self.servers = {server.name: _server_row() for server in config.servers}
-        self.backends = {
-            f"{address.label} ({name})": _backend_row()
-            for name, backend in config.backends.items()
-            for address in backend.addresses().values()
-        }
-        self._changed_servers = set(self.servers)
-        self._changed_backends = set(self.backends)
+        self.servers, self.backends = Table(), Table()
+        for server in config.servers:
+            self.servers[server.name] = dict.fromkeys(SERVER_COUNTERS, 0)
+        for name, backend in config.backends.items():
+            for address in backend.addresses().values():
+                self._add_backend(f"{address.label} ({name})")
         events.subscribe(self._opened, SessionOpened)
         events.subscribe(self._refused, LoginRefused)
         events.subscribe(self._started, RelayStarted)
@@ -45,59 +58,42 @@ class Tally:
 
     def changes(self, everything: bool = False) -> dict[str, dict[str, Row]]:
         """The rows that have changed since the last call, whole, as ``servers`` and ``backends``."""
-        servers = self.servers if everything else self._changed_servers
-        backends = self.backends if everything else self._changed_backends
-        changed = {
-            "servers": {name: self.servers[name] for name in servers},
-            "backends": {label: self.backends[label] for label in backends},
-        }
-        self._changed_servers, self._changed_backends = set(), set()
-        return {table: rows for table, rows in changed.items() if rows}
-
-    def _server(self, name: str) -> Row:
-        self._changed_servers.add(name)
-        return self.servers[name]
+        tables = {"servers": self.servers, "backends": self.backends}
+        return {name: rows for name, table in tables.items() if (rows := table.changes(everything))}
 
     def _backend(self, label: str) -> Row:
-        if label not in self.backends:
-            if len(self.backends) >= MOST_BACKENDS:
-                label = OTHERS
-            self.backends.setdefault(label, _backend_row())
-        self._changed_backends.add(label)
-        return self.backends[label]
+        return self.backends.get(label) or self._add_backend(label)
+
+    def _add_backend(self, label: str) -> Row:
+        if len(self.backends) >= MOST_BACKENDS:
+            label = OTHERS
+        return self.backends.setdefault(label, dict.fromkeys(BACKEND_COUNTERS, 0))
 
     def _opened(self, event: Event) -> None:
         assert isinstance(event, SessionOpened)
-        self._server(event.server)["opened"] += 1
+        self.servers[event.server]["opened"] += 1
 
     def _refused(self, event: Event) -> None:
         assert isinstance(event, LoginRefused)
-        self._server(event.server)["refused"] += 1
+        self.servers[event.server]["refused"] += 1
         if event.backend:
             self._backend(event.backend)["refused"] += 1
 
     def _started(self, event: Event) -> None:
         assert isinstance(event, RelayStarted)
-        self._server(event.server)["logins"] += 1
+        self.servers[event.server]["logins"] += 1
         self._backend(event.backend)["logins"] += 1
 
     def _closed(self, event: Event) -> None:
         assert isinstance(event, SessionClosed)
-        rows = [self._server(event.server)]
-        rows[0]["closed"] += 1
+        row = self.servers[event.server]
+        row["closed"] += 1
+        row["bytes_in"] += event.bytes_in
+        row["bytes_out"] += event.bytes_out
         if event.relayed:
-            rows.append(self._backend(event.backend))
-            rows[1]["ended"] += 1
-        elif event.backend and event.side == "backend":
-            self._backend(event.backend)["failed"] += 1
-        for row in rows:
+            row = self._backend(event.backend)
+            row["ended"] += 1
             row["bytes_in"] += event.bytes_in
             row["bytes_out"] += event.bytes_out
-
-
-def _server_row() -> Row:
-    return dict.fromkeys(SERVER_COUNTERS, 0)
-
-
-def _backend_row() -> Row:
-    return dict.fromkeys(BACKEND_COUNTERS, 0)
+        elif event.backend and event.side == "backend":
+            self._backend(event.backend)["failed"] += 1
