@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from geomail.net.resolver import canonical_host
@@ -19,7 +19,10 @@ class Endpoint:
     """Where a backend listens and how it is spoken to; ``path`` is a Unix socket's, else empty.
 
     ``name`` is the configured backend's, empty for an address that only an
-    auth service named. ``side`` is None where ``tls`` is off.
+    auth service named. ``side`` is None where ``tls`` is off. ``label`` is the
+    address as the log shows it, ``192.0.2.1:143``, ``[2001:db8::1]:143`` or
+    ``unix:/path``; ``described`` is the same, and the name if it has one:
+    ``192.0.2.1:143 (dovecot)``. Both are made once, as every session holds one.
     """
 
     name: str
@@ -28,18 +31,14 @@ class Endpoint:
     path: str = ""
     tls: Literal["off", "implicit", "starttls"] = "off"
     side: TlsSide | None = None
+    label: str = field(init=False)
+    described: str = field(init=False)
 
-    @property
-    def label(self) -> str:
-        """The address as the log shows it: ``192.0.2.1:143``, ``[2001:db8::1]:143``, ``unix:/path``."""
-        if self.path:
-            return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def described(self) -> str:
-        """The address, and the name if it has one: ``192.0.2.1:143 (dovecot)``."""
-        return f"{self.label} ({self.name})" if self.name else self.label
+    def __post_init__(self) -> None:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        label = f"unix:{self.path}" if self.path else f"{host}:{self.port}"
+        object.__setattr__(self, "label", label)
+        object.__setattr__(self, "described", f"{label} ({self.name})" if self.name else label)
 
 
 class Backends:
