@@ -322,11 +322,7 @@ class Session:
         if events.wants(RelayStarted):
             events.emit(
                 RelayStarted(
-                    time.time(),
-                    self.id,
-                    self._server.name,
-                    self._service.protocol.name,
-                    self._peer.address,
+                    *self._whose(),
                     self._user,
                     self._method,
                     self._backend_label,
@@ -388,29 +384,21 @@ class Session:
         )
 
     def _opened(self) -> None:
-        service = self._service
-        if service.events.wants(SessionOpened):
-            opened = SessionOpened(
-                time.time(), self.id, self._server.name, service.protocol.name, self._peer.address
-            )
-            service.events.emit(opened)
+        if self._service.events.wants(SessionOpened):
+            self._service.events.emit(SessionOpened(*self._whose()))
+
+    def _whose(self) -> tuple[float, str, str, str, str]:
+        """What all events begin with: when, and whose they are."""
+        return time.time(), self.id, self._server.name, self._service.protocol.name, self._peer.address
 
     def _remark(self, text: str) -> None:
-        user = self._user
-        protocol = self._service.protocol.name
-        self._service.events.emit(
-            Remark(time.time(), self.id, self._server.name, protocol, self._peer.address, user, text)
-        )
+        self._service.events.emit(Remark(*self._whose(), self._user, text))
 
     def _refused(self, reason: str, by: str) -> None:
         self._refusals += 1
         self._service.events.emit(
             LoginRefused(
-                time.time(),
-                self.id,
-                self._server.name,
-                self._service.protocol.name,
-                self._peer.address,
+                *self._whose(),
                 self._user,
                 self._method,
                 self._backend_label if by == "backend" else "",
