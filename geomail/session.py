@@ -49,8 +49,8 @@ class Interruption(BaseException):
 class Session:
     """One client's session; :meth:`run` is its whole life, in one greenlet (two while it relays).
 
-    ``job`` is what runs it, set by whoever started that; ``is_parked`` tells,
-    when that has ended, that the session has not.
+    ``job`` is what runs it, set by whoever started that, None while nothing
+    does; ``is_parked`` tells, when that has ended, that the session has not.
     """
 
     __slots__ = (
@@ -159,10 +159,11 @@ class Session:
         The client hears of it only where that cannot be taken for something
         else: before the relay, or in a silence between two lines.
         """
-        if self._ending is not None or self.job is None:
+        if self._ending is not None:
             return
         self._ending = Interruption(error)
-        if self.relay is None or not self._service.parking.release(self.relay, self._ending):
+        released = self.relay is not None and self._service.parking.release(self.relay, self._ending)
+        if not released and self.job is not None:
             self.job.stop(self._ending)
 
     def trace(self) -> None:

@@ -232,6 +232,7 @@ class Worker:
             act(argument)
         finally:
             if session.is_parked and session.relay is not None:
+                session.job = None
                 self._parking.hold(session.relay, (number, session))
             else:
                 self._sessions.remove(number)
