@@ -50,7 +50,7 @@ class Tally:
             self.servers[server.name] = dict.fromkeys(SERVER_COUNTERS, 0)
         for name, backend in config.backends.items():
             for address in backend.addresses().values():
-                self._add_backend(f"{address.label} ({name})")
+                self.backends[f"{address.label} ({name})"] = dict.fromkeys(BACKEND_COUNTERS, 0)
         events.subscribe(self._opened, SessionOpened)
         events.subscribe(self._refused, LoginRefused)
         events.subscribe(self._started, RelayStarted)

@@ -47,6 +47,17 @@ def test_what_is_configured_has_a_row_from_the_start(tally: Tally) -> None:
     assert not any(map(nonzero, [*tally.servers.values(), *tally.backends.values()]))
 
 
+def test_every_configured_backend_has_a_row_however_many_there_are(stream: EventStream) -> None:
+    tables = (f'[backends.b{n}]\naddress = "192.0.3.1:{n + 1}"\n' for n in range(MOST_BACKENDS + 5))
+    config = inspect_text(CONFIGURATION + "".join(tables), Path("geomail.toml")).config
+    assert config is not None
+
+    backends = Tally(stream, config).backends
+
+    assert len(backends) == MOST_BACKENDS + 5 + 3
+    assert OTHERS not in backends
+
+
 def closed(**differing: Any) -> Event:
     return support.closed("jane", **differing)
 
