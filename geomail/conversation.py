@@ -22,6 +22,8 @@ Tracer = Callable[[Literal[">", "<"], bytes, str], None]
 Mask = Callable[[bytes], bytes]
 
 SECRET = b"********"
+#: As numbers: ``in`` looks for a byte at once, where it takes ``b"\r"`` for a failed number first.
+NUL, LF, CR = 0x00, 0x0A, 0x0D
 #: Stands for a TLS handshake among the lines.
 TLS_HANDSHAKE = b"<TLS handshake>"
 
@@ -57,7 +59,7 @@ class Conversation(ABC):
         caused it. Raises LineBreakError if the line holds CR, LF or NUL:
         there is no other way to make a line.
         """
-        if b"\n" in line or b"\r" in line or b"\0" in line:
+        if LF in line or CR in line or NUL in line:
             raise LineBreakError("a line break or NUL inside a line to be sent")
         if self.tracer is not None:
             self.tracer(">", line if shown is None else shown, because)
@@ -66,7 +68,7 @@ class Conversation(ABC):
     def send_lines(self, lines: Sequence[bytes], because: str = "") -> None:
         """Send a reply of several lines in one write; rules as for :meth:`send_line`."""
         for line in lines:
-            if b"\n" in line or b"\r" in line or b"\0" in line:
+            if LF in line or CR in line or NUL in line:
                 raise LineBreakError("a line break or NUL inside a line to be sent")
             if self.tracer is not None:
                 self.tracer(">", line, because)

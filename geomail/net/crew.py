@@ -31,11 +31,7 @@ class Job:
     def kill(self) -> None:
         """End it by GreenletExit, and wait until it has ended; not in the hub, nor in the job itself."""
         if self._is_running:
-            back = get_hub().loop.run_callback(getcurrent().switch)
-            try:
-                self._hand.throw(GreenletExit)  # mostly that was it, and nobody has to be woken
-            finally:
-                back.stop()
+            step_aside(self._hand.throw, GreenletExit)  # mostly that was it, and nobody has to be woken
         else:
             self.stop()
         self.join()
@@ -73,6 +69,15 @@ class Job:
     def _throw(self, error: BaseException | type[BaseException]) -> None:
         if not self.finished:
             self._hand.throw(error)
+
+
+def step_aside(switch: Callable[..., object], *arguments: Any) -> None:
+    """Make a call that switches to another greenlet; this one goes on when that has had its turn."""
+    back = get_hub().loop.run_callback(getcurrent().switch)
+    try:
+        switch(*arguments)
+    finally:
+        back.stop()
 
 
 class Crew:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from geomail.conversation import Tracer
+from geomail.conversation import CR, NUL, Tracer
 from geomail.errors import GeomailError, LineTooLong, PeerGone, SessionError, Side
 from geomail.net.connect import Address, connect
 from geomail.net.timing import TimeLimit
@@ -187,7 +187,7 @@ def _parse_head(head: bytes) -> Answer:
     first = lines[0]
     if not first.startswith(b"HTTP/"):
         return Answer(0, False, _parse_headers(lines))
-    if b"\r" in first[:-1]:
+    if CR in first[:-1]:
         raise BadAnswer("sent invalid response")
     version, _, rest = first.partition(b" ")
     status = int(rest[:3]) if rest[:3].isdigit() else 0
@@ -203,7 +203,7 @@ def _parse_headers(lines: Sequence[bytes]) -> dict[bytes, list[bytes]]:
             break
         name, _, value = line.partition(b":")
         key = _NAMES.get(name) or _checked_name(name)
-        if key is None or b"\r" in value or b"\0" in value:
+        if key is None or CR in value or NUL in value:
             raise BadAnswer(f"sent invalid header in response: {line[:40]!a}")
         headers.setdefault(key, []).append(value.strip(b" "))
     return headers

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gevent import getcurrent
 
+from geomail.conversation import LF
 from geomail.errors import PeerGone, PeerTimeout, TlsFailed
 from geomail.net.crew import Crew, Job
 from geomail.net.pipes import CAPACITY, Pipes
@@ -36,7 +37,6 @@ _SHORT_READS = 4
 _BUSY = 128 * 1024
 #: Fewer bytes than these are not worth a pipe.
 _SHORT_SPLICE = 16 * 1024
-_LF = 0x0A
 
 
 class IdleLimit(TimeLimit):
@@ -138,7 +138,10 @@ class Relay:
         finally:
             self._parking.leave(self)
             self._down_greenlet = self._up_job = None
-            up.kill()
+            if not up.finished and self._ended_by is not None:
+                self._client.hang_up()
+            if not up.finished:
+                up.kill()
         return self._ended_by or "backend"
 
     # -- parking, from the hub --------------------------------------------------------------------
@@ -225,7 +228,7 @@ class Relay:
         while data := source.receive(size):
             limit.moved = time.monotonic()
             sink.send(data)  # where it has to wait, it sets ``resumed``
-            sink.at_line_end = data[-1] == _LF
+            sink.at_line_end = data[-1] == LF
             if len(data) >= size:
                 size, short = min(size * 2, self._largest), 0
             elif size > self._smallest:

@@ -30,6 +30,7 @@ from geomail.errors import (
     Side,
     TlsFailed,
 )
+from geomail.net.crew import step_aside
 from geomail.net.tls import RECORD, TlsChannel, TlsSide
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ DIALOGUE_READ = 479
 #: Bytes read at once of what nobody wants.
 _DROP_READ = 4096
 _READ, _WRITE = 1, 2
+#: What :meth:`Wire.hang_up` switches with.
+_HUNG_UP = object()
 #: SPLICE_F_MOVE | SPLICE_F_NONBLOCK; os has names for them from Python 3.10 on, but not on every libc.
 _SPLICE = 1 | 2
 #: Bytes of a rejected client's that are read and dropped, so that it sees our last words, not a reset.
@@ -143,6 +146,16 @@ class Wire(Conversation):
     def stop_watching(self) -> None:
         """Undo :meth:`watch`."""
         self._reader.stop()
+
+    def hang_up(self) -> None:
+        """Tell a greenlet that waits in :meth:`receive` that nothing more comes: it gets ``b""``, at once.
+
+        Every session ends so, and an exception thrown into it would cost more than all
+        else of the end. One that waits for anything else goes on as before.
+        """
+        reader: Any = self._reader  # gevent's types leave "callback" out
+        if self._is_reading:
+            step_aside(reader.callback, _HUNG_UP)
 
     def wait_for_bytes(self) -> None:
         """Wait until there is something to read, or the end of the stream."""
@@ -337,11 +350,13 @@ class Wire(Conversation):
             self._is_reading = True
             reader.start(getcurrent().switch)
             try:
-                self._hub.switch()
+                told = self._hub.switch()
             finally:
                 # Left armed, as the next read mostly follows before the kernel would have to be told.
                 reader.callback = reader.stop
                 self._is_reading = False
+            if told is _HUNG_UP:
+                return b""
             try:
                 data = self._sock.recv(size)
             except BlockingIOError:
@@ -356,7 +371,10 @@ class Wire(Conversation):
         channel = self._channel
         assert channel is not None
         while (data := channel.decrypt(size)) is None:
-            channel.feed(self._receive_plain(max(size, RECORD)))
+            data = self._receive_plain(max(size, RECORD))
+            if not (data or self._at_end):
+                break  # hung up, which is no end of the TLS
+            channel.feed(data)
         return data
 
     def _feed(self, channel: TlsChannel) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar
 
-from geomail.conversation import Conversation, hidden
+from geomail.conversation import CR, NUL, Conversation, hidden
 from geomail.errors import (
     AuthUnavailable,
     BackendGarbage,
@@ -45,7 +45,7 @@ def arguments_of(rest: bytes) -> list[bytes]:
 
 def is_broken(line: bytes) -> bool:
     """Whether a line holds what none may: a CR that ends nothing, or NUL."""
-    return b"\r" in line or b"\0" in line
+    return CR in line or NUL in line
 
 
 def is_http(line: bytes) -> bool:

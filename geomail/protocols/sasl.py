@@ -11,7 +11,7 @@ import binascii
 import secrets
 from collections.abc import Callable, Collection, Sequence
 
-from geomail.conversation import SECRET
+from geomail.conversation import CR, LF, NUL, SECRET
 from geomail.errors import GeomailError
 from geomail.protocols.base import Login
 
@@ -64,7 +64,7 @@ def clean(login: Login) -> Login:
     A backend would take what follows as a second command, or a second field.
     """
     for value in (login.user, login.password):
-        if b"\n" in value or b"\r" in value or b"\0" in value:
+        if LF in value or CR in value or NUL in value:
             raise Malformed("CR, LF or NUL in the credentials")
     return login
 

@@ -432,6 +432,23 @@ def test_a_waiting_greenlet_can_be_killed(pair: tuple[Wire, Peer]) -> None:
     peer.close()
 
 
+def test_a_waiting_greenlet_that_is_hung_up_on_gets_nothing_and_the_connection_stays_open(
+    pair: tuple[Wire, Peer],
+) -> None:
+    wire, peer = pair
+    reader = gevent.spawn(wire.receive, 100)
+    gevent.sleep(0.01)
+    wire.hang_up()
+    assert reader.get(timeout=1) == b""
+    wire.send(b"still here")
+    assert read_exactly(peer, 10) == b"still here"
+    peer.sendall(b"so am I")
+    assert within(1, lambda: wire.receive(100)) == b"so am I"
+    wire.hang_up()  # nobody waits
+    wire.close()
+    peer.close()
+
+
 def test_one_greenlet_reads_while_another_one_writes(pair: tuple[Wire, Peer]) -> None:
     wire, peer = pair
     data = os.urandom(65536) * 64

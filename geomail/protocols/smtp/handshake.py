@@ -14,6 +14,8 @@ from geomail.protocols.smtp import xclient
 Reply = tuple[bytes, ...]
 
 _LOGGED_IN = (b"235 2.0.0 OK",)
+#: What may stand behind the code of a reply; nothing at all counts as a space.
+_MARKS = (b" ", b"-", b"")
 #: Answers to AUTH that are about the dialogue, not about user and password.
 _NOT_CREDENTIALS = (b"421", b"500", b"501", b"502", b"503", b"504", b"530", b"538")
 
@@ -141,7 +143,7 @@ class _SmtpHandshake:
         while True:
             line = self.dialogue.hear(heard, wanted)
             mark = line[3:4]
-            if len(line) < 3 or not line[:3].isdigit() or mark not in b" -":
+            if len(line) < 3 or not line[:3].isdigit() or mark not in _MARKS:
                 raise self.dialogue.garbage(line)
             if mark != b"-":
                 return tuple(heard)
