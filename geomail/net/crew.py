@@ -41,10 +41,6 @@ class Job:
         if not self.finished:
             get_hub().loop.run_callback(self._throw, error)
 
-    def throw(self, error: BaseException) -> None:
-        """Throw ``error`` into it now; only in the hub, and nothing may leave it."""
-        self._throw(error)
-
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended, ``timeout`` seconds at most."""
         if not self.finished:

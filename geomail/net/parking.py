@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 #: Seconds of silence after which a relay is parked.
 PARK_AFTER = 0.5
-#: Seconds between two looks at the relays that are awake.
+#: Seconds between two looks at each relay that is awake.
 _SWEEP = 0.25
+#: Parts in which all are looked at: the greenlets of the few that are parked in one are there for the next
+#: sessions, while those of many would be given back to the system and made anew.
+_PARTS = 8
 #: Relays parked since, after which the memory of their greenlets is given back to the system.
 _TRIM_EVERY = 1000
 
@@ -45,8 +48,10 @@ class Parking(Generic[Ticket]):
         self._parked: dict[Relay, Ticket] = {}
         self._first_expiry = math.inf
         self._untrimmed = 0
-        self._timer = get_hub().loop.timer(_SWEEP, _SWEEP, ref=False)
-        self._timer.start(self._sweep)
+        self._round: list[Relay] = []
+        self._part = 0
+        self._is_ticking = False
+        self._timer = get_hub().loop.timer(_SWEEP / _PARTS, _SWEEP / _PARTS, ref=False)
 
     def __len__(self) -> int:
         return len(self._parked)
@@ -54,6 +59,9 @@ class Parking(Generic[Ticket]):
     def enter(self, relay: Relay) -> None:
         """The relay runs: it is looked at from now on."""
         self._awake[relay] = None
+        if not self._is_ticking:
+            self._is_ticking = True
+            self._timer.start(self._sweep)
 
     def leave(self, relay: Relay) -> None:
         """The relay runs no more."""
@@ -83,11 +91,12 @@ class Parking(Generic[Ticket]):
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        for relay in self._awake:
-            relay.arm()
-        for relay in [relay for relay in self._awake if relay.may_park(now - PARK_AFTER)]:
-            relay.park()
-            self._untrimmed += 1
+        if self._part == 0:
+            self._round = list(self._awake)
+        for relay in self._round[self._part :: _PARTS]:
+            if relay in self._awake:
+                self._look_at(relay, now)
+        self._part = (self._part + 1) % _PARTS
         if self._untrimmed >= _TRIM_EVERY:
             self._untrimmed = 0
             _trim()
@@ -95,6 +104,16 @@ class Parking(Generic[Ticket]):
             for relay in [relay for relay in self._parked if relay.expires <= now]:
                 self._release(relay, PeerTimeout("nothing moved for proxy_timeout", blame="client"))
             self._first_expiry = min((relay.expires for relay in self._parked), default=math.inf)
+        if not (self._awake or self._parked):
+            self._round.clear()
+            self._timer.stop()
+            self._is_ticking = False
+
+    def _look_at(self, relay: Relay, now: float) -> None:
+        relay.arm()
+        if relay.may_park(now - PARK_AFTER):
+            relay.park()
+            self._untrimmed += 1
 
 
 def _trim() -> None:

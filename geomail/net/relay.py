@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from gevent import getcurrent
-
 from geomail.conversation import LF
 from geomail.errors import PeerGone, PeerTimeout, TlsFailed
 from geomail.net.crew import Crew, Job
@@ -75,10 +73,6 @@ class IdleLimit(TimeLimit):
             self._clock.wake_by(self.deadline)
 
 
-class Park(BaseException):
-    """Thrown into the greenlets of a relay in which nothing moves, where both wait for bytes."""
-
-
 class Relay:
     """Copies between ``client`` and ``backend``; both stay the caller's to close.
 
@@ -106,12 +100,11 @@ class Relay:
         self._crew = crew
         self._pipes = pipes
         self._parking = parking
-        self._up_job: Job | None = None
-        self._down_greenlet: Any = None
         self._smallest = buffer or DEFAULT_BUFFER
         self._largest = buffer or LARGEST_BUFFER
         self._limit = IdleLimit(idle, client, backend)
         self._ended_by: Literal["client", "backend"] | None = None
+        self._is_parking = False
 
     def run(self) -> Literal["client", "backend"] | None:
         """Copy until the end, in the calling greenlet and one of ``crew``; returns who ended it.
@@ -124,24 +117,23 @@ class Relay:
         hears of the client's end at once; the rest has LINGER seconds.
         Raises PeerTimeout when nothing moved for ``idle`` seconds.
         """
-        up = self._up_job = self._crew.start(self._up)
-        self._down_greenlet = getcurrent()
+        up = self._crew.start(self._up)
         self._parking.enter(self)
         try:
             with self._limit:
                 self._down(up)
-        except Park:
-            return None
         except PeerTimeout:
             if self._ended_by is None:
                 raise
         finally:
             self._parking.leave(self)
-            self._down_greenlet = self._up_job = None
             if not up.finished and self._ended_by is not None:
                 self._client.hang_up()
             if not up.finished:
                 up.kill()
+        if self._is_parking:
+            self._is_parking = False
+            return None
         return self._ended_by or "backend"
 
     # -- parking, from the hub --------------------------------------------------------------------
@@ -160,10 +152,10 @@ class Relay:
         self._limit.arm()
 
     def park(self) -> None:
-        """Give up both greenlets; :meth:`run` returns None."""
-        assert self._up_job is not None
-        self._up_job.throw(Park())
-        self._down_greenlet.throw(Park())
+        """Give up both greenlets, where it :meth:`may_park`; :meth:`run` returns None."""
+        self._is_parking = True
+        self._client.hang_up()
+        self._backend.hang_up()
 
     @property
     def expires(self) -> float:
@@ -197,9 +189,9 @@ class Relay:
     def _up(self) -> None:
         try:
             self._copy(self._client, self._backend)
+            if self._is_parking:
+                return
             side: Literal["client", "backend"] = "client"
-        except Park:
-            return
         except (PeerGone, TlsFailed) as error:
             side = "client" if error.blame == "client" else "backend"
         except BaseException:
@@ -213,7 +205,8 @@ class Relay:
     def _down(self, up: Job) -> None:
         try:
             self._copy(self._backend, self._client)
-            self._end("backend")
+            if not self._is_parking:
+                self._end("backend")
         except (PeerGone, TlsFailed) as error:
             self._end("client" if error.blame == "client" else "backend")
             if error.blame == "client":  # it cannot hear any more, but what it has sent still counts
@@ -245,11 +238,12 @@ class Relay:
         return self._smallest != self._largest and source.can_splice and sink.can_splice
 
     def _splice(self, source: Wire, sink: Wire) -> bool:
-        """Move bytes past this process while they come in bulk; whether the source has ended."""
+        """Move bytes past this process while they come in bulk; whether nothing more comes."""
         limit, short = self._limit, 0
         sink.at_line_end = False  # nobody looks at what goes by
         while short < _SHORT_READS:
-            source.wait_for_bytes()
+            if not source.wait_for_bytes():
+                return True
             pipe = self._pipes.take()
             if pipe is None:
                 return False

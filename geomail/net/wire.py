@@ -148,7 +148,7 @@ class Wire(Conversation):
         self._reader.stop()
 
     def hang_up(self) -> None:
-        """Tell a greenlet that waits in :meth:`receive` that nothing more comes: it gets ``b""``, at once.
+        """Tell a greenlet that waits for bytes that no more come: :meth:`receive` gives ``b""`` at once.
 
         Every session ends so, and an exception thrown into it would cost more than all
         else of the end. One that waits for anything else goes on as before.
@@ -157,11 +157,11 @@ class Wire(Conversation):
         if self._is_reading:
             step_aside(reader.callback, _HUNG_UP)
 
-    def wait_for_bytes(self) -> None:
-        """Wait until there is something to read, or the end of the stream."""
+    def wait_for_bytes(self) -> bool:
+        """Wait until there is something to read, or the end of the stream; False: it was hung up."""
         self._is_reading = True
         try:
-            self._wait(self._reader)
+            return self._wait(self._reader) is not _HUNG_UP
         finally:
             self._is_reading = False
 
@@ -396,11 +396,11 @@ class Wire(Conversation):
             except OSError as error:
                 raise self._gone(error) from None
 
-    def _wait(self, watcher: _IoWatcher) -> None:
-        """What ``hub.wait`` does, without its Waiter: nothing but this watcher and a throw ends the wait."""
+    def _wait(self, watcher: _IoWatcher) -> object:
+        """What ``hub.wait`` does, without its Waiter: only this watcher, a throw or hang_up ends the wait."""
         watcher.start(getcurrent().switch)
         try:
-            self._hub.switch()
+            return self._hub.switch()
         finally:
             watcher.stop()
 

@@ -2,6 +2,7 @@
 
 import random
 import time
+from typing import Any
 
 import gevent
 import pytest
@@ -124,3 +125,26 @@ def test_nothing_is_lost_by_coming_and_going(legs: Legs) -> None:
     assert [job.value for job in heard] == [b"".join(part for part, _ in words) for _, _, words in pairs]
     assert legs.times_parked > 20
     legs.leave()
+
+
+def test_a_relay_that_was_splicing_is_parked_too(plain_legs: Legs) -> None:
+    legs = plain_legs
+    legs.relay()
+    bulk = b"x" * 4_000_000 + b"\r\n"
+    sending = gevent.spawn(legs.backend.sendall, bulk)
+    assert read_exactly(legs.client, len(bulk)) == bulk
+    sending.get()
+    assert parked(legs)
+    legs.client.sendall(b"a1 NOOP\r\n")
+    assert read_exactly(legs.backend, 9) == b"a1 NOOP\r\n"
+    legs.leave()
+
+
+def test_nothing_is_looked_at_when_nobody_is_left(plain_legs: Legs) -> None:
+    looks: Any = plain_legs.parking._timer
+    plain_legs.relay()
+    assert parked(plain_legs)
+    assert looks.active  # a parked relay is looked at for its timeout
+    plain_legs.leave()
+    gevent.sleep(0.05)
+    assert not looks.active
