@@ -28,8 +28,9 @@ _SWEEP = 0.25
 #: Parts in which all are looked at: the greenlets of the few that are parked in one are there for the next
 #: sessions, while those of many would be given back to the system and made anew.
 _PARTS = 8
-#: Relays parked since, after which the memory of their greenlets is given back to the system.
-_TRIM_EVERY = 1000
+#: Relays parked since, after which the memory of their greenlets is given back to the system: while more are
+#: parked all the time, and when that is over.
+_TRIM_WHILE_BUSY, _TRIM_WHEN_QUIET = 1000, 100
 
 Ticket = TypeVar("Ticket")
 
@@ -47,7 +48,7 @@ class Parking(Generic[Ticket]):
         self._awake: dict[Relay, None] = {}
         self._parked: dict[Relay, Ticket] = {}
         self._first_expiry = math.inf
-        self._untrimmed = 0
+        self._untrimmed = self._untrimmed_before = 0
         self._round: list[Relay] = []
         self._part = 0
         self._is_ticking = False
@@ -71,7 +72,7 @@ class Parking(Generic[Ticket]):
         """Watch the connections of a relay that gave up its greenlets."""
         self._parked[relay] = ticket
         self._first_expiry = min(self._first_expiry, relay.expires)
-        relay.watch(self._has_bytes, relay)
+        relay.rest(self._has_bytes, relay)
 
     def release(self, relay: Relay, error: BaseException) -> bool:
         """Wake a relay to raise ``error`` in its session; False if it is not parked."""
@@ -93,13 +94,11 @@ class Parking(Generic[Ticket]):
         now = time.monotonic()
         if self._part == 0:
             self._round = list(self._awake)
+            self._trim_now_and_then()
         for relay in self._round[self._part :: _PARTS]:
             if relay in self._awake:
                 self._look_at(relay, now)
         self._part = (self._part + 1) % _PARTS
-        if self._untrimmed >= _TRIM_EVERY:
-            self._untrimmed = 0
-            _trim()
         if self._first_expiry <= now:
             for relay in [relay for relay in self._parked if relay.expires <= now]:
                 self._release(relay, PeerTimeout("nothing moved for proxy_timeout", blame="client"))
@@ -114,6 +113,13 @@ class Parking(Generic[Ticket]):
         if relay.may_park(now - PARK_AFTER):
             relay.park()
             self._untrimmed += 1
+
+    def _trim_now_and_then(self) -> None:
+        is_quiet = self._untrimmed == self._untrimmed_before
+        if self._untrimmed >= (_TRIM_WHEN_QUIET if is_quiet else _TRIM_WHILE_BUSY):
+            self._untrimmed = 0
+            _trim()
+        self._untrimmed_before = self._untrimmed
 
 
 def _trim() -> None:

@@ -162,13 +162,14 @@ class Relay:
         """When it has been idle for too long, as ``time.monotonic()`` counts."""
         return self._limit.expires()
 
-    def watch(self, callback: Callable[..., object], *arguments: Any) -> None:
-        """Have ``callback`` called when there are bytes, or an end, on either side."""
-        self._client.watch(callback, *arguments)
-        self._backend.watch(callback, *arguments)
+    def rest(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Need little memory; ``callback`` is called when there are bytes, or an end, on either side."""
+        for wire in (self._client, self._backend):
+            wire.give_back_memory()
+            wire.watch(callback, *arguments)
 
     def stop_watching(self) -> None:
-        """Undo :meth:`watch`."""
+        """Undo :meth:`rest`."""
         self._client.stop_watching()
         self._backend.stop_watching()
 

@@ -13,12 +13,14 @@ import ssl
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 from geomail.certificates import ClientCertificate, TlsDetails, VerifyClient
 from geomail.errors import Side, TlsFailed, TlsSettingError
 from geomail.net import tls_settings
 from geomail.net.openssl import contexts, peers
+from geomail.net.openssl.buffers import give_back_buffers
 from geomail.net.openssl.contexts import ServerContext
 from geomail.net.openssl.library import available
 from geomail.net.openssl.sessions import forget_session, set_session_id_context
@@ -320,7 +322,8 @@ class TlsChannel:
         """Protocol and cipher, ``("TLSv1.3", "TLS_AES_256_GCM_SHA384")``, after the handshake."""
         if self._described is None:
             cipher = self._object.cipher()
-            self._described = self._object.version() or "", cipher[0] if cipher else ""
+            name = cipher[0] if cipher else ""
+            self._described = intern(self._object.version() or ""), intern(name)  # one for all connections
         return self._described
 
     @property
@@ -370,6 +373,11 @@ class TlsChannel:
         """Take the session of a rejected client out of the server's caches, so that it is asked anew."""
         if available():
             forget_session(self._object)
+
+    def give_back_memory(self) -> None:
+        """Free what a connection that is silent can do without."""
+        if available():
+            give_back_buffers(self._object)
 
     @property
     def keeps_tickets(self) -> bool:

@@ -143,6 +143,11 @@ class Wire(Conversation):
         """Have ``callback`` called in the hub while there are bytes, or an end; nobody may read meanwhile."""
         self._reader.start(callback, *arguments)
 
+    def give_back_memory(self) -> None:
+        """Free what a connection that is silent can do without; it comes back when it is needed."""
+        if self._channel is not None:
+            self._channel.give_back_memory()
+
     def stop_watching(self) -> None:
         """Undo :meth:`watch`."""
         self._reader.stop()

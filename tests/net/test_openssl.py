@@ -2,11 +2,12 @@
 
 import _ssl
 import ssl
-from ctypes import c_void_p
+from ctypes import byref, c_size_t, c_void_p
 
 import pytest
 
 from geomail.net.openssl import contexts, library, peers
+from geomail.net.openssl.buffers import give_back_buffers
 from geomail.net.ticket_keys import TicketKey
 from tests.net.pki import Pki
 from tests.net.tls_support import listening
@@ -27,6 +28,36 @@ def test_pointers() -> None:
     assert library.libssl().SSL_get_SSL_CTX(library.pointer_to_connection(connection)) == pointer
     assert library.libssl().SSL_CTX_get_options(pointer) == context.options
     assert library.pointer_to_context(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) != pointer
+
+
+def _room_of_buffers(connection: ssl.SSLObject) -> list[int]:
+    """What the memory BIOs of a connection keep: BUF_MEM.max, behind a length and a pointer."""
+    loaded, pointer = library.libssl(), library.pointer_to_connection(connection)
+    rooms = []
+    for bio in (loaded.SSL_get_rbio(pointer), loaded.SSL_get_wbio(pointer)):
+        kept = c_void_p()
+        loaded.BIO_ctrl(bio, 115, 0, byref(kept))  # BIO_C_GET_BUF_MEM_PTR
+        assert kept.value is not None
+        rooms.append(c_size_t.from_address(kept.value + 16).value)
+    return rooms
+
+
+def test_empty_buffers_are_given_back_and_full_ones_are_not() -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    connection = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).wrap_bio(incoming, outgoing, server_side=True)
+    incoming.write(b"x" * 3000)
+    outgoing.write(b"y" * 3000)
+    outgoing.read()
+    assert min(_room_of_buffers(connection)) >= 3000
+
+    give_back_buffers(connection)
+
+    kept, given_back = _room_of_buffers(connection)
+    assert (kept >= 3000, given_back) == (True, 0)
+    assert incoming.read() == b"x" * 3000
+    assert outgoing.read() == b""
+    outgoing.write(b"z" * 5000)
+    assert outgoing.read() == b"z" * 5000
 
 
 @pytest.mark.parametrize("words", [[None, 1, 2], [1, 1, 1], [None, None, None]])

@@ -20,10 +20,13 @@ from ctypes import (
     c_ulong,
     c_void_p,
     create_string_buffer,
+    sizeof,
 )
 from typing import Any
 
 P = c_void_p
+#: Bytes of the head of any object, and of a pointer.
+_HEAD, _WORD = object.__basicsize__, sizeof(P)
 #: ``int (*)(int preverified, X509_STORE_CTX *)``
 VerifyCallback = CFUNCTYPE(c_int, c_int, P)
 #: ``int (*)(SSL *, unsigned char **out, unsigned char *outlen, unsigned char *in, unsigned inlen, void *)``
@@ -44,6 +47,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "BIO_free": (c_int, P),
     "BIO_new": (P, P),
     "BIO_s_mem": (P,),
+    "BUF_MEM_new": (P,),
     "ERR_clear_error": (None,),
     "ERR_error_string_n": (None, c_ulong, P, c_size_t),
     "ERR_get_error": (c_ulong,),
@@ -78,9 +82,11 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "SSL_get_SSL_CTX": (P, P),
     "SSL_get_certificate": (P, P),
     "SSL_get_options": (c_uint64, P),
+    "SSL_get_rbio": (P, P),
     "SSL_get_servername": (c_char_p, P, c_int),
     "SSL_get_session": (P, P),
     "SSL_get_verify_result": (c_long, P),
+    "SSL_get_wbio": (P, P),
     "SSL_load_client_CA_file": (P, c_char_p),
     "SSL_set_session_id_context": (c_int, P, c_char_p, c_uint),
     "SSL_version": (c_int, P),
@@ -124,16 +130,12 @@ def libssl() -> CDLL:
 
 def pointer_to_context(context: ssl.SSLContext) -> int:
     """The ``SSL_CTX *`` of a context; good for as long as the context lives."""
-    pointer = _words(context, 1)[0]
-    assert pointer is not None
-    return pointer
+    return _word(context, 0)
 
 
 def pointer_to_connection(connection: ssl.SSLObject) -> int:
     """The ``SSL *`` of a connection; good for as long as the connection lives."""
-    pointer = _words(_inner(connection), 2)[1]
-    assert pointer is not None
-    return pointer
+    return _word(_inner(connection), 1)
 
 
 def clear_errors() -> None:
@@ -194,9 +196,16 @@ def _inner(connection: ssl.SSLObject) -> object:
 
 def _room(instance: object) -> int:
     """How many words an object holds behind its head."""
-    return (type(instance).__basicsize__ - object.__basicsize__) // 8
+    return (type(instance).__basicsize__ - _HEAD) // _WORD
+
+
+def _word(instance: object, number: int) -> int:
+    """One of :func:`_words`, read at once."""
+    pointer = P.from_address(id(instance) + _HEAD + number * _WORD).value
+    assert pointer is not None
+    return pointer
 
 
 def _words(instance: object, count: int) -> list[int | None]:
     """The first words of an object behind its head, taken for pointers."""
-    return list((P * count).from_address(id(instance) + object.__basicsize__))
+    return list((P * count).from_address(id(instance) + _HEAD))

@@ -44,6 +44,7 @@ _BUILTIN = re.compile(r"builtin(?::([1-9]\d{0,8}))?")
 _SHARED = re.compile(r"shared:([^:\s]+):(\d{1,12})([kKmM]?)")
 
 _TLS_1_3 = 0x304
+_NO_TICKET = int(ssl.OP_NO_TICKET)  # as a Flag, it would cost more than all else that is done for a session
 _NAME = 16
 _UTF8_STRING, _OCTET_STRING = 4, 5
 
@@ -120,7 +121,7 @@ def _callbacks(cache: SessionCache) -> tuple[Callable[..., int], Callable[..., i
 
     def keep(connection: int, session: int) -> int:
         if library.SSL_version(connection) == _TLS_1_3 and not (
-            library.SSL_get_options(connection) & ssl.OP_NO_TICKET
+            library.SSL_get_options(connection) & _NO_TICKET
         ):
             return 0  # OpenSSL only tells of it: the whole session is in the ticket
         size = library.i2d_SSL_SESSION(session, None)
