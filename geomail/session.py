@@ -231,8 +231,8 @@ class Session:
         self._outcome, self._side = "quit", "client"
 
     def _login_limit(self) -> TimeLimit:
-        seconds = self._server.timeout
-        return TimeLimit(seconds, blame="client", private=f"client did not log in within {seconds:g} s")
+        late = "client did not log in within {seconds} s"
+        return TimeLimit(self._server.timeout, blame="client", private=late)
 
     def _admit(self, login: Login, attempt: int) -> tuple[bytes, ...] | Refused:
         """Ask who the client is and bring the backend to where it is: its answer, or the refusal."""
@@ -290,10 +290,10 @@ class Session:
         if self._traced is not None:
             self._traced.learn(login.password)
             self._traced.note(f"the auth source accepts: to {self._backend_label}")
-        seconds = self._server.timeout
         began = time.monotonic()
         try:
-            with TimeLimit(seconds, blame="backend", private=f"backend did not answer within {seconds:g} s"):
+            late = "backend did not answer within {seconds} s"
+            with TimeLimit(self._server.timeout, blame="backend", private=late):
                 backend = self._backend = connect(endpoint, self._service.resolver)
                 connected = time.monotonic()
                 self._connect_time = connected - began

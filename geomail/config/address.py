@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,21 @@ _SCHEMES = {"http": 80, "https": 443}
 class Address:
     """A TCP address, or the path of a unix socket (then host is empty and port 0).
 
-    ``host`` is an IP address (IPv6 without brackets) or a host name.
+    ``host`` is an IP address (IPv6 without brackets) or a host name. ``label``
+    is the address as it is written: ``192.0.2.1:25``, ``[::]:25``, ``unix:/x``;
+    it is made once, as every session tells it.
     """
 
     host: str = ""
     port: int = 0
     path: str = ""
+    label: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def label(self) -> str:
-        """The address as it is written: ``192.0.2.1:25``, ``[::]:25``, ``unix:/x``."""
-        if self.path:
-            return f"unix:{self.path}"
-        return f"{bracketed(self.host)}:{self.port}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self._written())
+
+    def _written(self) -> str:
+        return f"unix:{self.path}" if self.path else f"{bracketed(self.host)}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

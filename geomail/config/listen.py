@@ -28,7 +28,10 @@ class KeepAlive:
 
 @dataclass(frozen=True, slots=True)
 class Listen(Address):
-    """One address that a server listens on; a range of ports where there is a ``last_port``."""
+    """One address that a server listens on; a range of ports where there is a ``last_port``.
+
+    ``label`` is as that of any address, and ``[::]:143-145`` for a range.
+    """
 
     ssl: bool = False
     proxy_protocol: bool = False
@@ -41,9 +44,7 @@ class Listen(Address):
     so_keepalive: bool | KeepAlive = True
     last_port: int | None = None
 
-    @property
-    def label(self) -> str:
-        """The address as it is written: ``0.0.0.0:25``, ``[::]:143-145``, ``unix:/x``."""
+    def _written(self) -> str:
         text = Address(self.host, self.port, self.path).label
         return text if self.last_port is None else f"{text}-{self.last_port}"
 

@@ -64,7 +64,8 @@ class Clock(Timeout):
 class TimeLimit:
     """A block that must end within ``seconds``, or PeerTimeout is raised in it.
 
-    ``blame`` is whom the block waits for, ``private`` what the log says.
+    ``blame`` is whom the block waits for, ``private`` what the log says; ``{seconds}``
+    in it is filled in when that is said.
     Limits nest: each turns only its own end into an error, the outermost first.
     """
 
@@ -109,4 +110,5 @@ class TimeLimit:
             del getcurrent().clock  # type: ignore[attr-defined]
         if error is clock and clock.fired is self:
             clock.fired = clock.__traceback__ = None
-            raise PeerTimeout(self._private, blame=self._blame) from None
+            private = self._private.replace("{seconds}", f"{self._seconds:g}")
+            raise PeerTimeout(private, blame=self._blame) from None

@@ -172,7 +172,7 @@ class Stage:
         seconds = self.server.timeout
         wire: Wire | None = None
         try:
-            with TimeLimit(seconds, blame="backend", private=f"no answer within {seconds:g} s (timeout)"):
+            with TimeLimit(seconds, blame="backend", private="no answer within {seconds} s (timeout)"):
                 wire = connect(scene.endpoint, self.resolver)
                 ending = self.run(wire, scene, recorder)
             if ending.outcome in ("ok", BackendRefused.outcome):
