@@ -8,7 +8,7 @@ refusal of line breaks happen here, once, for both.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -33,7 +33,7 @@ def hidden(_line: bytes) -> bytes:
     return SECRET
 
 
-class Conversation(ABC):
+class Conversation(metaclass=ABCMeta):
     """One connection, as the dialogues see it.
 
     ``step`` is what its dialogue is at, for whoever has to tell how it ended.
@@ -63,7 +63,7 @@ class Conversation(ABC):
             raise LineBreakError("a line break or NUL inside a line to be sent")
         if self.tracer is not None:
             self.tracer(">", line if shown is None else shown, because)
-        self._write(line + b"\r\n")
+        self.send(line + b"\r\n")
 
     def send_lines(self, lines: Sequence[bytes], because: str = "") -> None:
         """Send a reply of several lines in one write; rules as for :meth:`send_line`."""
@@ -72,13 +72,13 @@ class Conversation(ABC):
                 raise LineBreakError("a line break or NUL inside a line to be sent")
             if self.tracer is not None:
                 self.tracer(">", line, because)
-        self._write(b"\r\n".join(lines) + b"\r\n")
+        self.send(b"\r\n".join(lines) + b"\r\n")
 
     def send_bytes(self, data: bytes, shown: bytes, because: str = "") -> None:
         """Send bytes that are no line (a PROXY header)."""
         if self.tracer is not None:
             self.tracer(">", shown, because)
-        self._write(data)
+        self.send(data)
 
     def read_line(self, limit: int, mask: Mask | None = None, because: str = "") -> bytes:
         """Read one line, without its LF or CRLF; a CR elsewhere stays in it.
@@ -118,7 +118,8 @@ class Conversation(ABC):
     def _start_tls(self) -> None: ...
 
     @abstractmethod
-    def _write(self, data: bytes) -> None: ...
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are; dialogues leave that to the methods above."""
 
     @abstractmethod
     def _read_line(self, limit: int) -> bytes: ...
@@ -188,7 +189,7 @@ class Rehearsal(Conversation):
     def _record(self, direction: str, line: bytes, because: str) -> None:
         self.steps.append(Step("geomail" if direction == ">" else "peer", line, because))
 
-    def _write(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         said = data.removesuffix(b"\r\n").split(b"\r\n")
         self.said.extend(said)
         if self._answers is not None:

@@ -318,8 +318,6 @@ class Wire(Conversation):
         if self._tls.verify_client != "off":
             _judge(channel, self._tls.verify_client)
 
-    _write = send
-
     def _read_line(self, limit: int) -> bytes:
         while True:
             end = self._buffer.find(b"\n", 0, limit)

@@ -35,7 +35,7 @@ class Pieces(Conversation):
     def _start_tls(self) -> None:
         raise NotImplementedError
 
-    def _write(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         raise NotImplementedError
 
     def _read_line(self, limit: int) -> bytes:
