@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import Farewell, SessionError
@@ -38,6 +38,8 @@ _TEMPORARY = (b"[SYS/TEMP]", b"[IN-USE]", b"[LOGIN-DELAY]")
 _NOT_CREDENTIALS = (b"[SYS/PERM]",)
 #: Commands of later phases: their names may be shown, what follows may be anything.
 _NAMED = frozenset((b"STAT", b"LIST", b"RETR", b"DELE", b"RSET", b"TOP", b"UIDL", b"UTF8", b"LANG"))
+#: What may follow USER; anything else takes it back.
+_AFTER_USER = frozenset((b"PASS", b"CAPA", b"NOOP", b"QUIT"))
 
 
 # -- with a client --------------------------------------------------------------------------------
@@ -74,7 +76,7 @@ def shown(line: bytes) -> bytes:
         return b" ".join((words[0], words[1], SECRET))
     if verb == b"PASS" or verb in _NAMED:
         return words[0] if len(words) == 1 else words[0] + b" " + SECRET
-    return line if verb in Pop3Frontend.commands else SECRET
+    return line if verb in COMMANDS else SECRET
 
 
 class Pop3Frontend(ClientDialogue):
@@ -99,13 +101,13 @@ class Pop3Frontend(ClientDialogue):
             line = self.client.read_line(self._limit, shown)
             verb, _, rest = line.partition(b" ")
             verb = verb.upper()
-            command = self.commands.get(verb)
+            command = COMMANDS.get(verb)
             arguments = _one_argument(rest) if verb in (b"USER", b"PASS") else arguments_of(rest)
             if command is None or len(arguments) > self.max_arguments or is_broken(line):
                 self.reject(line)
                 continue
             self.count_command()
-            if self._user is not None and verb not in self.after_user:
+            if self._user is not None and verb not in _AFTER_USER:
                 self.invalid()
                 continue
             login = command(self, arguments)
@@ -177,19 +179,19 @@ class Pop3Frontend(ClientDialogue):
         self.client.send_line(_OK)
         self.client.start_tls()
 
-    commands: ClassVar[dict[bytes, Callable[[Pop3Frontend, list[bytes]], Login | None]]] = {
-        b"USER": _give_user,
-        b"PASS": _give_password,
-        b"APOP": _apop,
-        b"AUTH": _auth,
-        b"CAPA": _capa,
-        b"NOOP": _noop,
-        b"QUIT": _quit,
-        b"STLS": _start_tls,
-    }
-    verbs = _NAMED | commands.keys()
-    #: What may follow USER; anything else takes it back.
-    after_user = frozenset((b"PASS", b"CAPA", b"NOOP", b"QUIT"))
+
+Command = Callable[[Pop3Frontend, list[bytes]], Login | None]
+COMMANDS: dict[bytes, Command] = {
+    b"USER": Pop3Frontend._give_user,
+    b"PASS": Pop3Frontend._give_password,
+    b"APOP": Pop3Frontend._apop,
+    b"AUTH": Pop3Frontend._auth,
+    b"CAPA": Pop3Frontend._capa,
+    b"NOOP": Pop3Frontend._noop,
+    b"QUIT": Pop3Frontend._quit,
+    b"STLS": Pop3Frontend._start_tls,
+}
+Pop3Frontend.verbs = _NAMED.union(COMMANDS)
 
 
 def _one_argument(rest: bytes) -> list[bytes]:

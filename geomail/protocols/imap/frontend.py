@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation, hidden
 from geomail.errors import Farewell, LineTooLong, ProtocolViolation, SessionError
@@ -55,7 +55,7 @@ def shown(line: bytes) -> bytes:
         return words[0] + b" " + sasl.shown(words[1:])
     if verb == b"LOGIN" or verb in _NAMED:
         return b" ".join((*words[:2], *([SECRET] if len(words) > 2 else ())))
-    return line if verb in ImapFrontend.commands else SECRET
+    return line if verb in COMMANDS else SECRET
 
 
 class ImapFrontend(ClientDialogue):
@@ -125,7 +125,7 @@ class ImapFrontend(ClientDialogue):
             raise Unparsable("no tag")
         self._tag = tag
         verb, _, text = rest.lstrip(b" ").partition(b" ")
-        command = self.commands.get(verb.upper())
+        command = COMMANDS.get(verb.upper())
         if command is None or is_broken(self._line):
             raise Unparsable("no such command, or a lone CR")
         return command, self._arguments(text)
@@ -191,16 +191,16 @@ class ImapFrontend(ClientDialogue):
             return None
         return self.authenticate(arguments, self._replies.mechanisms)
 
-    commands: ClassVar[dict[bytes, Command]] = {
-        b"CAPABILITY": _capability,
-        b"NOOP": _noop,
-        b"LOGOUT": _logout,
-        b"STARTTLS": _start_tls,
-        b"LOGIN": _log_in,
-        b"AUTHENTICATE": _authenticate,
-    }
-    verbs = _NAMED | commands.keys()
     verb_at = 1
 
 
 Command = Callable[[ImapFrontend, list[bytes]], Login | None]
+COMMANDS: dict[bytes, Command] = {
+    b"CAPABILITY": ImapFrontend._capability,
+    b"NOOP": ImapFrontend._noop,
+    b"LOGOUT": ImapFrontend._logout,
+    b"STARTTLS": ImapFrontend._start_tls,
+    b"LOGIN": ImapFrontend._log_in,
+    b"AUTHENTICATE": ImapFrontend._authenticate,
+}
+ImapFrontend.verbs = _NAMED.union(COMMANDS)

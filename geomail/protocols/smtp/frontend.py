@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import Farewell, SessionError
@@ -65,7 +65,7 @@ def shown(line: bytes) -> bytes:
         return sasl.shown(words)
     if verb in _NAMED:
         return words[0] if len(words) == 1 else words[0] + b" " + SECRET
-    return line if verb in SmtpFrontend.commands else SECRET
+    return line if verb in COMMANDS else SECRET
 
 
 class SmtpFrontend(ClientDialogue):
@@ -88,7 +88,7 @@ class SmtpFrontend(ClientDialogue):
         while not self._leaving:
             line = self.client.read_line(self._limit, shown)
             verb, _, rest = line.partition(b" ")
-            command = self.commands.get(verb.upper())
+            command = COMMANDS.get(verb.upper())
             arguments = arguments_of(rest)
             if command is None or len(arguments) > self.max_arguments or is_broken(line):
                 self.reject(line)
@@ -194,18 +194,20 @@ class SmtpFrontend(ClientDialogue):
     def _decline(self, line: bytes, arguments: list[bytes]) -> None:
         self.invalid()
 
-    commands: ClassVar[dict[bytes, Callable[[SmtpFrontend, bytes, list[bytes]], Login | None]]] = {
-        b"HELO": _hello,
-        b"EHLO": _hello,
-        b"AUTH": _auth,
-        b"MAIL": _mail_from,
-        b"RCPT": _rcpt_to,
-        b"RSET": _rset,
-        b"NOOP": _noop,
-        b"QUIT": _quit,
-        b"STARTTLS": _start_tls,
-        b"VRFY": _decline,
-        b"EXPN": _decline,
-        b"HELP": _decline,
-    }
-    verbs = _NAMED | commands.keys()
+
+Command = Callable[[SmtpFrontend, bytes, list[bytes]], Login | None]
+COMMANDS: dict[bytes, Command] = {
+    b"HELO": SmtpFrontend._hello,
+    b"EHLO": SmtpFrontend._hello,
+    b"AUTH": SmtpFrontend._auth,
+    b"MAIL": SmtpFrontend._mail_from,
+    b"RCPT": SmtpFrontend._rcpt_to,
+    b"RSET": SmtpFrontend._rset,
+    b"NOOP": SmtpFrontend._noop,
+    b"QUIT": SmtpFrontend._quit,
+    b"STARTTLS": SmtpFrontend._start_tls,
+    b"VRFY": SmtpFrontend._decline,
+    b"EXPN": SmtpFrontend._decline,
+    b"HELP": SmtpFrontend._decline,
+}
+SmtpFrontend.verbs = _NAMED.union(COMMANDS)
