@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from geomail.backends import Endpoint
+from geomail.protocols.base import Refusal
+
 if TYPE_CHECKING:
-    from geomail.backends import Endpoint
-    from geomail.protocols.base import Login, Peer, Refusal
+    from geomail.protocols.base import Login, Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Refused:
 Verdict = Accepted | Refused
 
 
-class Source(ABC):
+class Source(metaclass=ABCMeta):
     """Who is asked about a login: made once per ``[[mail.server]]``, shared by its sessions.
 
     ``passthrough``: nobody was asked, the backend verifies what the client gave.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -138,7 +138,7 @@ class HandshakeOptions:
         )
 
 
-class Frontend(ABC):
+class Frontend(metaclass=ABCMeta):
     """geomail's side of one client's dialogue, until the relay."""
 
     __slots__ = ()
@@ -168,7 +168,7 @@ class Frontend(ABC):
         """Say the last words that ``error.farewell`` asks for, in this protocol's terms."""
 
 
-class Protocol(ABC):
+class Protocol(metaclass=ABCMeta):
     """What one ``[[mail.server]]`` speaks: made once, shared by its sessions."""
 
     name: ClassVar[Literal["smtp", "imap", "pop3"]]
