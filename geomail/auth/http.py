@@ -167,7 +167,8 @@ class HttpSource(Source):
         return None if b"WAIT" in statuses else self._accepted(answer, login, protocol)
 
     def _accepted(self, answer: Answer, login: Login, protocol: str) -> Accepted:
-        name, host, port = (answer.last(header) for header in (b"auth-backend", b"auth-server", b"auth-port"))
+        name = answer.last(b"auth-backend")
+        host, port = answer.last(b"auth-server"), answer.last(b"auth-port")
         if not name and not (host and port):
             raise AuthUnavailable(
                 f"{self._name} did not send server or port, nor Auth-Backend"

@@ -183,29 +183,32 @@ def _read_head(wire: Wire) -> Answer:
 
 
 def _parse_head(head: bytes) -> Answer:
-    lines = head.split(b"\n")
+    text = head.replace(b"\r\n", b"\n")
+    lines, is_clean = text.split(b"\n"), not (CR in text or NUL in text)
     first = lines[0]
     if not first.startswith(b"HTTP/"):
-        return Answer(0, False, _parse_headers(lines))
-    if CR in first[:-1]:
+        return Answer(0, False, _parse_headers(lines, is_clean))
+    if not is_clean and CR in first:
         raise BadAnswer("sent invalid response")
     version, _, rest = first.partition(b" ")
     status = int(rest[:3]) if rest[:3].isdigit() else 0
-    return Answer(status, status > 0 and version == b"HTTP/1.1", _parse_headers(lines[1:]))
+    return Answer(status, status > 0 and version == b"HTTP/1.1", _parse_headers(lines[1:], is_clean))
 
 
-def _parse_headers(lines: Sequence[bytes]) -> dict[bytes, list[bytes]]:
-    """The headers of these lines, up to the blank one."""
+def _parse_headers(lines: Sequence[bytes], is_clean: bool) -> dict[bytes, list[bytes]]:
+    """The headers of these lines, up to the blank one; ``is_clean``: there is no CR or NUL in them."""
     headers: dict[bytes, list[bytes]] = {}
     for line in lines:
-        line = line.removesuffix(b"\r")
         if not line:
             break
         name, _, value = line.partition(b":")
         key = _NAMES.get(name) or _checked_name(name)
-        if key is None or CR in value or NUL in value:
+        if key is None or not (is_clean or (CR not in value and NUL not in value)):
             raise BadAnswer(f"sent invalid header in response: {line[:40]!a}")
-        headers.setdefault(key, []).append(value.strip(b" "))
+        if key in headers:
+            headers[key].append(value.strip(b" "))
+        else:
+            headers[key] = [value.strip(b" ")]
     return headers
 
 
@@ -227,12 +230,13 @@ def _checked_name(name: bytes) -> bytes | None:
 
 def _drop_body(wire: Wire, answer: Answer) -> bool:
     """Read the answer's body and forget it; whether the connection can be used again."""
-    if not answer.persistent or b"close" in b",".join(answer.headers.get(b"connection", ())).lower():
+    wishes = answer.headers.get(b"connection")
+    if not answer.persistent or (wishes and b"close" in b",".join(wishes).lower()):
         return False
     if answer.status in _NO_BODY:
         return True
-    codings = answer.headers.get(b"transfer-encoding", [])
-    lengths = answer.headers.get(b"content-length", [])
+    codings = answer.headers.get(b"transfer-encoding")
+    lengths = answer.headers.get(b"content-length", ())
     if codings:
         chunked = [coding.lower() for coding in codings] == [b"chunked"] and not lengths
         return chunked and _in_time(_drop_chunks, wire)

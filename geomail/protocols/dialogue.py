@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 REPLY_LINE = 8192
 REPLY_LINES = 128
 REPLY_SIZE = 65536
+#: So many need no adding up.
+_LINES_THAT_FIT = REPLY_SIZE // REPLY_LINE
 
 _HTTP_STARTS = tuple(
     verb + b" /" for verb in (b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE")
@@ -203,7 +205,7 @@ class BackendDialogue:
         if is_broken(line):
             raise BackendGarbage("a reply with a lone CR or NUL", step=self.step)
         reply.append(line)
-        if len(reply) > REPLY_LINES or sum(map(len, reply)) > REPLY_SIZE:
+        if len(reply) > _LINES_THAT_FIT and (len(reply) > REPLY_LINES or sum(map(len, reply)) > REPLY_SIZE):
             raise BackendGarbage("a reply that does not end", step=self.step)
         return line
 

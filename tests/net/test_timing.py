@@ -15,7 +15,7 @@ def test_a_block_that_takes_too_long() -> None:
     began = time.monotonic()
 
     with (
-        pytest.raises(PeerTimeout, match="^client was silent for 0.02 s$") as raised,
+        pytest.raises(PeerTimeout, match=r"^client was silent for 0\.02 s$") as raised,
         TimeLimit(SHORT, blame="client", private="client was silent for {seconds} s"),
     ):
         gevent.sleep(LONG)
