@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import get_hub, getcurrent
 
 from geomail.certificates import VerifyClient, verdict
-from geomail.conversation import Conversation
+from geomail.conversation import CR, Conversation
 from geomail.errors import (
     CertificateError,
     LineTooLong,
@@ -319,15 +319,16 @@ class Wire(Conversation):
             _judge(channel, self._tls.verify_client)
 
     def _read_line(self, limit: int) -> bytes:
-        while True:
-            end = self._buffer.find(b"\n", 0, limit)
-            if end >= 0:
-                break
-            if len(self._buffer) >= limit:
-                raise LineTooLong(f"a line of more than {limit} bytes", blame=self.peer, start=self._buffer)
+        buffer = self._buffer
+        while (end := buffer.find(b"\n", 0, limit)) < 0:
+            if len(buffer) >= limit:
+                raise LineTooLong(f"a line of more than {limit} bytes", blame=self.peer, start=buffer)
             self._fill()
-        line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
-        return line[:-1] if line[-1:] == b"\r" else line
+            buffer = self._buffer
+        self._buffer = buffer[end + 1 :]
+        if end and buffer[end - 1] == CR:
+            end -= 1
+        return buffer[:end]
 
     def _read_exactly(self, size: int) -> bytes:
         while len(self._buffer) < size:
