@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geomail.certificates import TlsDetails
-from geomail.conversation import Conversation, Rehearsal
+from geomail.conversation import Rehearsal
 from geomail.errors import PeerGone, ProxyHeaderError
 from geomail.protocols import proxy_header
 from geomail.protocols.base import Peer, ProxyAddresses
@@ -21,31 +21,11 @@ V4_BLOCK = bytes([192, 0, 2, 7, 192, 0, 2, 1]) + bytes.fromhex("A0E0 024B")
 V4_TOLD = ProxyAddresses(V4, 41184, "192.0.2.1", 587)
 
 
-class Pieces(Conversation):
+def sent(data: bytes) -> Rehearsal:
     """A client that sent these bytes and waits."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__("client")
-        self.left = data
-
-    @property
-    def secured(self) -> bool:
-        return False
-
-    def _start_tls(self) -> None:
-        raise NotImplementedError
-
-    def send(self, data: bytes) -> None:
-        raise NotImplementedError
-
-    def _read_line(self, limit: int) -> bytes:
-        raise NotImplementedError
-
-    def _read_exactly(self, size: int) -> bytes:
-        if size > len(self.left):
-            raise PeerGone("waits", blame="client")
-        data, self.left = self.left[:size], self.left[size:]
-        return data
+    client = Rehearsal(peer="client")
+    client._heard = data
+    return client
 
 
 def v2(command: int, family: int, block: bytes, size: int | None = None) -> bytes:
@@ -119,7 +99,7 @@ def test_version_2(client: Peer, after_signature: str, shown: bytes) -> None:
 )
 def test_version_2_promotes_what_is_mixed(source: str, destination: str, told: tuple[str, str]) -> None:
     header, _ = proxy_header.written("v2", peer(source, local=destination))
-    addresses = proxy_header.read(Pieces(header))
+    addresses = proxy_header.read(sent(header))
 
     assert header[13] == 0x21
     assert addresses == ProxyAddresses(told[0], 41184, told[1], 587)
@@ -148,7 +128,7 @@ def tls_tlvs(details: TlsDetails, client: Peer | None = None) -> bytes:
     header, _ = proxy_header.written("v2", told)
     assert int.from_bytes(header[14:16], "big") == len(header) - 16
     if client is None:
-        assert proxy_header.read(Pieces(header)) == V4_TOLD
+        assert proxy_header.read(sent(header)) == V4_TOLD
     return header[16 + (12 if client is None else 0) : -7]
 
 
@@ -224,10 +204,10 @@ def test_crc32c_of_the_standard_vectors() -> None:
     ids=lambda value: repr(value)[:60],
 )
 def test_read_takes_the_header_and_nothing_beyond(header: bytes, addresses: ProxyAddresses | None) -> None:
-    client = Pieces(header + b"\x16\x03\x01")
+    client = sent(header + b"\x16\x03\x01")
 
     assert proxy_header.read(client) == addresses
-    assert client.left == b"\x16\x03\x01"
+    assert client._heard == b"\x16\x03\x01"
 
 
 @pytest.mark.parametrize("version", ["on", "v2"])
@@ -236,7 +216,7 @@ def test_what_is_written_can_be_read(version: Literal["on", "v2"], client: Peer)
     header, _ = proxy_header.written(version, client)
 
     told = ProxyAddresses(client.address, client.port, client.local_address, client.local_port)
-    assert proxy_header.read(Pieces(header)) == told
+    assert proxy_header.read(sent(header)) == told
 
 
 @pytest.mark.parametrize(
@@ -276,7 +256,7 @@ def test_what_is_written_can_be_read(version: Literal["on", "v2"], client: Peer)
 )
 def test_broken_headers(header: bytes) -> None:
     with pytest.raises(ProxyHeaderError) as caught:
-        proxy_header.read(Pieces(header))
+        proxy_header.read(sent(header))
 
     assert (caught.value.blame, caught.value.step) == ("client", "PROXY")
 
@@ -286,12 +266,12 @@ def test_a_checksum_that_is_right_is_accepted_among_other_values() -> None:
     checked = v2(0x21, 0x11, block + bytes(4))[:-4]
     header = checked + proxy_header.crc32c(checked + bytes(4)).to_bytes(4, "big")
 
-    assert proxy_header.read(Pieces(header)) == V4_TOLD
+    assert proxy_header.read(sent(header)) == V4_TOLD
 
 
 def test_a_client_that_goes_away() -> None:
     with pytest.raises(PeerGone):
-        proxy_header.read(Pieces(b"PROXY TCP4 192.0.2.7"))
+        proxy_header.read(sent(b"PROXY TCP4 192.0.2.7"))
 
 
 def test_the_header_is_shown_once() -> None:
@@ -308,7 +288,7 @@ def test_the_header_is_shown_once() -> None:
 )
 def test_anything_else_is_a_session_error(data: bytes, start: bytes) -> None:
     with contextlib.suppress(PeerGone, ProxyHeaderError):
-        proxy_header.read(Pieces(start + data))
+        proxy_header.read(sent(start + data))
 
 
 # -- who is believed ------------------------------------------------------------------------------
@@ -337,7 +317,7 @@ def test_anything_else_is_a_session_error(data: bytes, start: bytes) -> None:
 )
 def test_whose_word_counts(trusted: tuple[str, ...], sender: str, believed: bool) -> None:
     client = peer(sender, 4711)
-    header = Pieces(b"PROXY TCP4 192.0.2.7 192.0.2.1 41184 587\r\n")
+    header = sent(b"PROXY TCP4 192.0.2.7 192.0.2.1 41184 587\r\n")
     proxy_header.introduce(header, client, proxy_header.Senders(trusted))
 
     assert client.proxy == V4_TOLD
@@ -346,6 +326,6 @@ def test_whose_word_counts(trusted: tuple[str, ...], sender: str, believed: bool
 
 def test_a_header_without_addresses_changes_nothing() -> None:
     client = peer("127.0.0.1", 4711)
-    proxy_header.introduce(Pieces(b"PROXY UNKNOWN\r\n"), client, proxy_header.Senders(("127.0.0.1",)))
+    proxy_header.introduce(sent(b"PROXY UNKNOWN\r\n"), client, proxy_header.Senders(("127.0.0.1",)))
 
     assert client == peer("127.0.0.1", 4711)
