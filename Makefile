@@ -13,6 +13,11 @@ test: lint servers  ## every check and test, on every supported Python that is f
 bench: environment  ## geomail beside nginx, measured; BENCH_ARGS=--quick for a rough figure
 	$(VENV)/bin/python -m tests.benchmarks $(BENCH_ARGS)
 
+.PHONY: compiled
+compiled:  ## .venv-compiled, with the compiled build; `make bench VENV=.venv-compiled` measures it
+	tests/environment.sh "$(PYTHON)" .venv-compiled
+	tests/compile.sh .venv-compiled
+
 .PHONY: lint
 lint: environment  ## style and types
 	$(VENV)/bin/ruff check
