@@ -8,6 +8,7 @@ PYTHON = $(firstword $(INTERPRETERS))
 test: lint servers  ## every check and test, on every supported Python that is found
 	tests/twice.sh $(VENV)/bin/pytest
 	tests/other_interpreters.sh $(filter-out $(PYTHON),$(INTERPRETERS))
+	tests/compiled.sh "$(PYTHON)"
 
 .PHONY: bench
 bench: environment  ## geomail beside nginx, measured; BENCH_ARGS=--quick for a rough figure

@@ -19,6 +19,9 @@ wanted openssl openssl
 wanted mandoc mandoc
 wanted fail2ban-regex fail2ban
 wanted logrotate logrotate
+wanted cc "gcc libc6-dev"
+headers='import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")'
+python3 -c "$headers" 2>/dev/null || missing="$missing python3-dev"
 [ -n "$missing" ] || exit 0
 
 command="apt-get install --yes --no-remove --no-install-recommends$missing"
