@@ -22,6 +22,7 @@ from geomail.backends import Backends
 from geomail.backends.connect import resolver_for
 from geomail.errors import GeomailError, ShuttingDown
 from geomail.events import EventStream, TraceLine
+from geomail.net import memory
 from geomail.net.crew import Crew
 from geomail.net.listen import Acceptor
 from geomail.net.parking import Parking
@@ -97,6 +98,7 @@ class Worker:
         self._config = config
         self._log = log
         log.into_background()
+        memory.keep_for_buffers()
         self._crew = Crew()
         self._parking = Parking(self._resume)
         self._sessions = Sessions()

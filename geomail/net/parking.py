@@ -8,7 +8,6 @@ first byte, or whoever wants the session to end, brings it back.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from gevent import get_hub
 
 from geomail.errors import PeerTimeout
+from geomail.net import memory
 
 if TYPE_CHECKING:
     from geomail.net.relay import Relay
@@ -118,12 +118,5 @@ class Parking(Generic[Ticket]):
         is_quiet = self._untrimmed == self._untrimmed_before
         if self._untrimmed >= (_TRIM_WHEN_QUIET if is_quiet else _TRIM_WHILE_BUSY):
             self._untrimmed = 0
-            _trim()
+            memory.give_back()
         self._untrimmed_before = self._untrimmed
-
-
-def _trim() -> None:
-    """Have the C library return freed memory: it keeps whatever lies below something still in use."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
-    if trim is not None:
-        trim(0)
