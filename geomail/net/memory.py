@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-#: Bytes that are freed and kept for what is asked for next; from the second on, a piece is the system's own.
+#: Bytes at the end of the heap that are kept when they are free, and of a piece that gets memory of its own.
 _KEPT, _LARGE = 16 << 20, 4 << 20
 
 
