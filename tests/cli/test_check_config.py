@@ -1,6 +1,5 @@
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -178,13 +177,7 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"geomail {__version__}\n")
 
 
-def processor_time() -> float:
-    """What ended children have used, whatever else the machine does."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def test_the_command_is_quick_and_loads_no_session(file: Path) -> None:
+def test_the_command_loads_no_session(file: Path) -> None:
     file.write_text(SOUND)
     code = """
 import sys
@@ -194,16 +187,11 @@ try:
 finally:
     print(*{"geomail.session", "geomail.worker", "geomail.master", "geomail.net.wire"} & sys.modules.keys())
 """
-    spent = []
-    for _ in range(3):
-        before = processor_time()
-        done = subprocess.run(
-            [sys.executable, "-c", code, "check-config", "-q", "-c", str(file)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
-        spent.append(processor_time() - before)
-        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
-    assert min(spent) < 0.5
+    done = subprocess.run(
+        [sys.executable, "-c", code, "check-config", "-q", "-c", str(file)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
