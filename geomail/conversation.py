@@ -65,12 +65,15 @@ class Conversation(metaclass=ABCMeta):
             self.tracer(">", line if shown is None else shown, because)
         self.send(line + b"\r\n")
 
-    def send_lines(self, lines: Sequence[bytes], because: str = "") -> None:
-        """Send a reply of several lines in one write; rules as for :meth:`send_line`."""
+    def send_lines(
+        self, lines: Sequence[bytes], shown: Sequence[bytes] | None = None, because: str = ""
+    ) -> None:
+        """Send several lines in one write; rules as for :meth:`send_line`."""
         for line in lines:
             if LF in line or CR in line or NUL in line:
                 raise LineBreakError("a line break or NUL inside a line to be sent")
-            if self.tracer is not None:
+        if self.tracer is not None:
+            for line in lines if shown is None else shown:
                 self.tracer(">", line, because)
         self.send(b"\r\n".join(lines) + b"\r\n")
 

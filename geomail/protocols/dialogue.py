@@ -196,6 +196,11 @@ class BackendDialogue:
         self.backend.step = step
         self.backend.send_line(line, shown, because)
 
+    def say_at_once(self, step: str, lines: Sequence[bytes], because: str, shown: Sequence[bytes]) -> None:
+        """Send lines that need no answer in between, in this step."""
+        self.backend.step = step
+        self.backend.send_lines(lines, shown, because)
+
     def hear(self, reply: list[bytes], wanted: str) -> bytes:
         """Read the next line of a reply and add it to ``reply``; raises BackendGarbage beyond the bounds.
 

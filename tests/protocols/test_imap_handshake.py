@@ -9,6 +9,7 @@ from geomail.errors import (
     AuthUnavailable,
     BackendGarbage,
     BackendRefused,
+    LineBreakError,
     LineTooLong,
     PeerGone,
     ProtocolViolation,
@@ -180,6 +181,56 @@ def test_a_digest_is_no_password(method: Method) -> None:
     assert rehearse(GREETING, GO_AHEAD, GO_AHEAD, DONE, login=login.rewritten(b"us%er", b"p w"))[0] == SAID
 
 
+# -- a backend that asks for no literal (LITERAL+) -----------------------------------------------------
+
+OFFERED, AT_ONCE = b"* OK [CAPABILITY IMAP4rev1 LITERAL+] hi", [b"a LOGIN {5+}", b"us%er {3+}", b"p w"]
+
+
+@pytest.mark.parametrize("greeting", [OFFERED, b"* ok [capability imap4rev1 literal+ id] hi"], ids=repr)
+def test_nothing_is_waited_for_where_the_backend_asks_for_no_literal(greeting: bytes) -> None:
+    assert rehearse(greeting, DONE) == (AT_ONCE, (DONE,))
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"* OK LITERAL+", b"* OK [CAPABILITY IMAP4rev1 LITERAL-] hi", b"* OK [CAPABILITY XLITERAL+]"]
+)
+def test_what_is_no_offer_to_ask_for_no_literal(greeting: bytes) -> None:
+    assert rehearse(greeting, GO_AHEAD, GO_AHEAD, DONE)[0] == SAID
+
+
+def test_an_offer_before_tls_does_not_count() -> None:
+    said, _ = rehearse(OFFERED, b"geomail OK go", GO_AHEAD, GO_AHEAD, DONE, options=STARTTLS)
+
+    assert said == [b"geomail STARTTLS", b"<TLS handshake>", *SAID]
+
+
+def test_a_refusal_of_what_was_said_at_once() -> None:
+    with pytest.raises(BackendRefused) as caught:
+        rehearse(OFFERED, b"* OK x", b"a NO bad creds")
+
+    assert (caught.value.step, caught.value.credentials) == ("LOGIN", True)
+    assert caught.value.reply == (b"* OK x", b"a NO bad creds")
+
+
+@pytest.mark.parametrize(("user", "password"), [(b"u\rv", b"p"), (b"u", b"p\nb LOGOUT"), (b"u", b"p\0")])
+@pytest.mark.parametrize("greeting", [GREETING, OFFERED])
+def test_no_line_is_forged(greeting: bytes, user: bytes, password: bytes) -> None:
+    backend = Rehearsal(greeting, GO_AHEAD, GO_AHEAD, DONE)
+    with pytest.raises(LineBreakError):
+        handshake(backend, Login("plain", user, password, tag=b"a"), peer(), OPTIONS)
+
+    assert not {b"b LOGOUT", b"u", b"p", user, password} & set(backend.said)
+
+
+def test_no_password_is_shown_that_is_said_at_once() -> None:
+    backend = Rehearsal(OFFERED, DONE)
+    handshake(backend, LOGIN, peer(), OPTIONS)
+
+    shown = [step for step in backend.steps if step.sender == "geomail"]
+    assert [step.line for step in shown] == [b"a LOGIN {5+}", b"us%er {3+}", b"********"]
+    assert {step.because for step in shown} == {"IMAP LOGIN by literals; the backend offers LITERAL+"}
+
+
 # -- TLS and PROXY --------------------------------------------------------------------------------
 
 
@@ -282,3 +333,11 @@ def test_a_backend_that_says_goodbye_at_the_sessions_id() -> None:
         handshake(Rehearsal(b"* OK [CAPABILITY ID] hi", b"* BYE [UNAVAILABLE] off"), LOGIN, NAMED, OPTIONS)
 
     assert (refused.value.step, refused.value.temporary) == ("ID", True)
+
+
+def test_what_was_asked_for_the_sessions_sake_tells_of_literals_too() -> None:
+    capable = b"* CAPABILITY IMAP4rev1 LITERAL+"
+    backend = Rehearsal(GREETING, capable, b"geomail OK", DONE)
+
+    assert handshake(backend, LOGIN, NAMED, OPTIONS) == (DONE,)
+    assert backend.said == [CAPABILITY, *AT_ONCE]

@@ -22,7 +22,8 @@ def handshake(
 ) -> tuple[bytes, ...]:
     """Log the client in to a fresh IMAP backend, under the client's own tag.
 
-    Returns the backend's tagged OK, and the untagged responses before it.
+    Returns the backend's tagged OK, and the untagged responses before it. Unlike nginx,
+    it does not wait to be asked for literals where the greeting offers LITERAL+.
     """
     with BackendDialogue(backend) as dialogue:
         dialogue.open(peer, options)
@@ -33,8 +34,12 @@ def handshake(
             backend.start_tls("backend tls = starttls")
             known = ()  # RFC 9051 6.2.1: what was said before TLS may be an attacker's
         require_password(login, "LOGIN")
-        if peer.session and b"ID" in (known or _capabilities(dialogue)):
-            _tell_session(dialogue, peer.session)
+        if peer.session:
+            known = known or _capabilities(dialogue)
+            if b"ID" in known:
+                _tell_session(dialogue, peer.session)
+        if b"LITERAL+" in known:
+            return _log_in_at_once(dialogue, login)
         return _log_in(dialogue, login)
 
 
@@ -74,6 +79,15 @@ def _log_in(dialogue: BackendDialogue, login: Login) -> tuple[bytes, ...]:
     dialogue.say("LOGIN", b"%b {%d}" % (login.user, len(login.password)), because)
     _expect(dialogue, login.tag, go_ahead=True)
     dialogue.say("LOGIN", login.password, because, shown=SECRET)
+    return _expect(dialogue, login.tag)
+
+
+def _log_in_at_once(dialogue: BackendDialogue, login: Login) -> tuple[bytes, ...]:
+    """As :func:`_log_in`, two round trips shorter: the backend asks for no literal (RFC 7888)."""
+    first = b"%b LOGIN {%d+}" % (login.tag, len(login.user))
+    second = b"%b {%d+}" % (login.user, len(login.password))
+    because = "IMAP LOGIN by literals; the backend offers LITERAL+"
+    dialogue.say_at_once("LOGIN", (first, second, login.password), because, (first, second, SECRET))
     return _expect(dialogue, login.tag)
 
 
