@@ -16,7 +16,7 @@ from gevent import sleep
 
 from geomail.auth.base import Accepted, Refused, Source, Verdict
 from geomail.auth.cache import AnswerCache
-from geomail.conversation import NUL
+from geomail.conversation import CR, LF, NUL
 from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
 from geomail.net.http import Answer, BadAnswer, HttpClient
 from geomail.net.resolver import canonical_host, literal_family
@@ -136,11 +136,10 @@ class HttpSource(Source):
 
     def _sealed(self, lines: Sequence[bytes]) -> bytes:
         """The request as one; refused if a line break or NUL came in with a value."""
-        request = b"\r\n".join(lines)
-        breaks = len(lines) - 1
-        if request.count(b"\n") != breaks or request.count(b"\r") != breaks or NUL in request:
+        text = b"".join(lines)
+        if LF in text or CR in text or NUL in text:
             raise AuthUnavailable(f"{self._name} was not asked: a line break or NUL in what the client gave")
-        return request
+        return b"\r\n".join(lines)
 
     def ask(self, request: bytes) -> Answer:
         """Send a request. Raises AuthUnavailable, PeerTimeout."""

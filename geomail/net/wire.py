@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub, getcurrent
+from greenlet import greenlet as RawGreenlet
 
 from geomail.certificates import VerifyClient, verdict
 from geomail.conversation import CR, Conversation
@@ -41,6 +42,8 @@ DIALOGUE_READ = 479
 #: Bytes read at once of what nobody wants.
 _DROP_READ = 4096
 _READ, _WRITE = 1, 2
+#: Switches to the hub; its own method looks first for something to call that no greenlet of ours has.
+_switch_to = RawGreenlet.switch
 #: What :meth:`Wire.hang_up` switches with.
 _HUNG_UP = object()
 #: SPLICE_F_MOVE | SPLICE_F_NONBLOCK; os has names for them from Python 3.10 on, but not on every libc.
@@ -100,12 +103,14 @@ class Wire(Conversation):
         """Connect a fresh socket, however long that takes; 0, or the number of the error."""
         code = self._sock.connect_ex(address)
         if code == errno.EINPROGRESS:
-            watcher: Any = self._reader  # a second one would cost more than all of this
-            watcher.events = _WRITE
+            code = self._sock.connect_ex(address)  # on this machine it has come about meanwhile, or failed
+        watcher: Any = self._reader
+        if code == errno.EALREADY:
+            watcher.events = _WRITE  # a second watcher would cost more than all of this
             self._wait(watcher)
             watcher.events = _READ
-            watcher.priority = 1  # where both sides of a relay have ended, the backend's end needs no answer
             code = self._sock.getsockopt(SOL_SOCKET, SO_ERROR)
+        watcher.priority = 1  # where both sides of a relay have ended, the backend's end needs no answer
         return code
 
     # -- for the relay and for whoever speaks bytes -----------------------------------------------
@@ -354,7 +359,7 @@ class Wire(Conversation):
             self._is_reading = True
             reader.start(getcurrent().switch)
             try:
-                told = self._hub.switch()
+                told = _switch_to(self._hub)
             finally:
                 # Left armed, as the next read mostly follows before the kernel would have to be told.
                 reader.callback = reader.stop
@@ -404,7 +409,7 @@ class Wire(Conversation):
         """What ``hub.wait`` does, without its Waiter: only this watcher, a throw or hang_up ends the wait."""
         watcher.start(getcurrent().switch)
         try:
-            return self._hub.switch()
+            return _switch_to(self._hub)
         finally:
             watcher.stop()
 

@@ -42,16 +42,23 @@ def closed_port() -> Address:
 
 
 @pytest.fixture
-def hanging() -> Iterator[Address]:
-    """An address where nobody ever answers: its backlog is full."""
+def swamped() -> Iterator[socket.socket]:
+    """One that answers nobody: its backlog is full."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as sock:
         waiting = [socket.socket() for _ in range(3)]
         for one in waiting:
             one.setblocking(False)
             one.connect_ex(sock.getsockname())
-        yield address_of(sock)
+        sock.settimeout(5)
+        yield sock
         for one in waiting:
             one.close()
+
+
+@pytest.fixture
+def hanging(swamped: socket.socket) -> Address:
+    """An address where nobody ever answers."""
+    return address_of(swamped)
 
 
 def option(wire: Wire, level: int, name: int) -> int:
@@ -122,6 +129,29 @@ def test_unreachable() -> None:
     with pytest.raises(OSError, match="unreachable") as raised:
         connect([multicast], peer="backend")
     assert raised.value.errno == errno.ENETUNREACH
+
+
+def test_a_late_answer(swamped: socket.socket) -> None:
+    connecting = gevent.spawn(connect, [address_of(swamped)], peer="backend")
+    gevent.sleep(0.05)
+    assert not connecting.ready()
+
+    swamped.accept()[0].close()  # there is room now, and the kernel asks again
+
+    wire = connecting.get(timeout=10)
+    assert wire.local_address == "127.0.0.1"
+    wire.close()
+
+
+def test_a_late_refusal(swamped: socket.socket) -> None:
+    connecting = gevent.spawn(connect, [address_of(swamped)], peer="backend")
+    gevent.sleep(0.05)
+    assert not connecting.ready()
+
+    swamped.close()
+
+    with pytest.raises(ConnectionRefusedError):
+        connecting.get(timeout=10)
 
 
 def test_no_address_at_all() -> None:
