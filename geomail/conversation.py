@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from geomail.errors import LineBreakError, LineTooLong, PeerGone, ProtocolViolation, Side
 
@@ -21,9 +21,11 @@ Tracer = Callable[[Literal[">", "<"], bytes, str], None]
 #: Turns a received line into what may be shown of it.
 Mask = Callable[[bytes], bytes]
 
-SECRET = b"********"
+SECRET: Final = b"********"
 #: As numbers: ``in`` looks for a byte at once, where it takes ``b"\r"`` for a failed number first.
-NUL, LF, CR = 0x00, 0x0A, 0x0D
+NUL: Final = 0x00
+LF: Final = 0x0A
+CR: Final = 0x0D
 #: Stands for a TLS handshake among the lines.
 TLS_HANDSHAKE = b"<TLS handshake>"
 

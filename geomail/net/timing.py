@@ -19,35 +19,35 @@ from gevent import Timeout, get_hub, getcurrent
 from geomail.errors import PeerTimeout, Side
 
 
-class Clock(Timeout):
-    """The one timer of a greenlet; thrown into it when the first of its limits is over.
+class Clock:
+    """The one timer of a greenlet: ``alarm`` is thrown into it when the first of its limits is over.
 
     ``fired`` is that limit. ``lasting`` keeps the timer between limits, for a
     greenlet that serves one session after another.
     """
 
     def __init__(self, greenlet: Any, *, lasting: bool = False) -> None:
-        super().__init__(None)
+        self.alarm = Timeout(None)
         self.lasting = lasting
         self.fired: TimeLimit | None = None
         self.armed = math.inf
         self.limits: list[TimeLimit] = []
         self._greenlet = greenlet
-        self._alarm: Any = None
+        self._timer: Any = None
 
     def wake_by(self, deadline: float) -> None:
         """Look at the limits at ``deadline`` (of ``time.monotonic()``) at the latest."""
         if deadline < self.armed:
             self.close()
             self.armed = deadline
-            self._alarm = get_hub().loop.timer(max(0.0, deadline - time.monotonic()), ref=False)
-            self._alarm.start(self._ring, update=True)
+            self._timer = get_hub().loop.timer(max(0.0, deadline - time.monotonic()), ref=False)
+            self._timer.start(self._ring, update=True)
 
     def close(self) -> None:
         """Look at nothing any more."""
-        if self._alarm is not None:
-            self._alarm.close()
-        self._alarm, self.armed = None, math.inf
+        if self._timer is not None:
+            self._timer.close()
+            self._timer, self.armed = None, math.inf
 
     def _ring(self) -> None:
         self.close()
@@ -58,7 +58,7 @@ class Clock(Timeout):
                 self.wake_by(limit.expires())
         if over is not None:
             self.fired = over
-            self._greenlet.throw(self)
+            self._greenlet.throw(self.alarm)
 
 
 class TimeLimit:
@@ -108,7 +108,7 @@ class TimeLimit:
         if not (clock.limits or clock.lasting):
             clock.close()
             del getcurrent().clock  # type: ignore[attr-defined]
-        if error is clock and clock.fired is self:
-            clock.fired = clock.__traceback__ = None
+        if error is not None and error is clock.alarm and clock.fired is self:
+            clock.fired = clock.alarm.__traceback__ = None
             private = self._private.replace("{seconds}", f"{self._seconds:g}")
             raise PeerTimeout(private, blame=self._blame) from None

@@ -14,7 +14,7 @@ import time
 from _socket import SHUT_WR, SO_ERROR, SOL_SOCKET
 from _socket import socket as RawSocket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gevent import get_hub, getcurrent
 from greenlet import greenlet as RawGreenlet
@@ -38,18 +38,19 @@ if TYPE_CHECKING:
     from gevent._types import _IoWatcher
 
 #: Bytes asked of the socket at once while a dialogue runs: the most that Python's own allocator has room for.
-DIALOGUE_READ = 479
+DIALOGUE_READ: Final = 479
 #: Bytes read at once of what nobody wants.
-_DROP_READ = 4096
-_READ, _WRITE = 1, 2
+_DROP_READ: Final = 4096
+_READ: Final = 1
+_WRITE: Final = 2
 #: Switches to the hub; its own method looks first for something to call that no greenlet of ours has.
 _switch_to = RawGreenlet.switch
 #: What :meth:`Wire.hang_up` switches with.
 _HUNG_UP = object()
 #: SPLICE_F_MOVE | SPLICE_F_NONBLOCK; os has names for them from Python 3.10 on, but not on every libc.
-_SPLICE = 1 | 2
+_SPLICE: Final = 1 | 2
 #: Bytes of a rejected client's that are read and dropped, so that it sees our last words, not a reset.
-_LINGER_BYTES = 65536
+_LINGER_BYTES: Final = 65536
 
 
 class Wire(Conversation):
@@ -69,6 +70,7 @@ class Wire(Conversation):
         "_at_end",
         "_buffer",
         "_channel",
+        "_fd",
         "_hub",
         "_is_reading",
         "_reader",
@@ -85,9 +87,10 @@ class Wire(Conversation):
     def __init__(self, sock: RawSocket, peer: Side, tls: TlsSide | None = None) -> None:
         super().__init__(peer)
         self._sock = sock
+        self._fd = sock.fileno()
         self._tls = tls
         self._hub = get_hub()
-        self._reader = self._hub.loop.io(sock.fileno(), _READ)
+        self._reader = self._hub.loop.io(self._fd, _READ)
         self._writer: _IoWatcher | None = None
         self._buffer = b""
         self._channel: TlsChannel | None = None
@@ -181,7 +184,7 @@ class Wire(Conversation):
         None: there was nothing after all. Raises PeerGone.
         """
         try:
-            moved = os.splice(self._sock.fileno(), pipe, size, flags=_SPLICE)
+            moved = os.splice(self._fd, pipe, size, flags=_SPLICE)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -193,7 +196,7 @@ class Wire(Conversation):
         """Send ``size`` bytes that a pipe holds, however long that takes. Raises PeerGone."""
         while size:
             try:
-                moved = os.splice(pipe, self._sock.fileno(), size, flags=_SPLICE)
+                moved = os.splice(pipe, self._fd, size, flags=_SPLICE)
                 size -= moved
                 self.sent += moved
             except BlockingIOError:
@@ -213,7 +216,7 @@ class Wire(Conversation):
 
     def close(self) -> None:
         """Close at once, TLS with a close_notify if it can be sent without waiting. May be called twice."""
-        if self._sock.fileno() < 0:
+        if self._fd < 0:
             return
         self._reader.close()
         if self._writer is not None:
@@ -222,6 +225,7 @@ class Wire(Conversation):
             self._say_goodbye(self._channel)
         if self.peer == "client" and not self._at_end:
             self._drop_unread()
+        self._fd = -1
         self._sock.close()
 
     def read_head(self, limit: int) -> bytes:
@@ -253,7 +257,7 @@ class Wire(Conversation):
         channel = self._channel
         try:
             while channel is None or channel.decrypt(1) is None:  # session tickets are no answer
-                data = self._sock.recv(RECORD)
+                data = os.read(self._fd, RECORD)
                 if channel is None or not data:
                     return True
                 channel.feed(data)
@@ -265,7 +269,7 @@ class Wire(Conversation):
 
     def fileno(self) -> int:
         """The descriptor of the socket, -1 once closed."""
-        return self._sock.fileno()
+        return self._fd
 
     @property
     def local_address(self) -> str:
@@ -367,7 +371,7 @@ class Wire(Conversation):
             if told is _HUNG_UP:
                 return b""
             try:
-                data = self._sock.recv(size)
+                data = os.read(self._fd, size)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -396,7 +400,7 @@ class Wire(Conversation):
         rest: bytes | memoryview = data
         while rest:
             try:
-                sent = self._sock.send(rest)
+                sent = os.write(self._fd, rest)
                 if sent == len(rest):
                     return
                 rest = memoryview(rest)[sent:]
@@ -415,7 +419,7 @@ class Wire(Conversation):
 
     def _wait_for_room(self) -> None:
         if self._writer is None:
-            self._writer = self._hub.loop.io(self._sock.fileno(), _WRITE)
+            self._writer = self._hub.loop.io(self._fd, _WRITE)
         self.half_said = True
         self._wait(self._writer)
         self.half_said = False
@@ -435,7 +439,7 @@ class Wire(Conversation):
 
     def _say_goodbye(self, channel: TlsChannel) -> None:
         try:
-            self._sock.send(channel.close_notify())
+            os.write(self._fd, channel.close_notify())
         except OSError:
             pass  # it has gone, or does not read
 
@@ -443,7 +447,7 @@ class Wire(Conversation):
         """Read what the client sent and nobody wants: closing over it would reset the connection."""
         dropped = 0
         try:
-            while dropped < _LINGER_BYTES and (data := self._sock.recv(_DROP_READ)):
+            while dropped < _LINGER_BYTES and (data := os.read(self._fd, _DROP_READ)):
                 dropped += len(data)
         except OSError:
             pass  # that was all, or it has gone

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from geomail.conversation import CR, NUL, Conversation, hidden
 from geomail.errors import (
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from geomail.config.schema import Server
 
 #: Bounds of one reply of a backend, before the relay.
-REPLY_LINE = 8192
-REPLY_LINES = 128
-REPLY_SIZE = 65536
+REPLY_LINE: Final = 8192
+REPLY_LINES: Final = 128
+REPLY_SIZE: Final = 65536
 #: So many need no adding up.
-_LINES_THAT_FIT = REPLY_SIZE // REPLY_LINE
+_LINES_THAT_FIT: Final = REPLY_SIZE // REPLY_LINE
 
 _HTTP_STARTS = tuple(
     verb + b" /" for verb in (b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE")

@@ -63,9 +63,9 @@ def clean(login: Login) -> Login:
 
     A backend would take what follows as a second command, or a second field.
     """
-    for value in (login.user, login.password):
-        if LF in value or CR in value or NUL in value:
-            raise Malformed("CR, LF or NUL in the credentials")
+    given = login.user + login.password
+    if LF in given or CR in given or NUL in given:
+        raise Malformed("CR, LF or NUL in the credentials")
     return login
 
 

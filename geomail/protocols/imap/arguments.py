@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from geomail.errors import GeomailError
 
-MAX_ARGUMENTS = 3
-MAX_TAG = 32
+MAX_ARGUMENTS: Final = 3
+MAX_TAG: Final = 32
 
-_QUOTE, _BRACE = b'"{'
-_TAG_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
+_QUOTE: Final = 0x22
+_BRACE: Final = 0x7B
+_TAG_CHARACTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
 #: As many digits as any literal that fits could have.
-_MAX_DIGITS = 10
+_MAX_DIGITS: Final = 10
 
 
 class Unparsable(GeomailError):
