@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 E = TypeVar("E")
+K = TypeVar("K", bound="Event")
 
 
 @dataclass_transform(frozen_default=True)
@@ -160,7 +161,7 @@ KINDS: dict[str, type[Event]] = {
     kind.kind: kind for kind in (SessionOpened, LoginRefused, RelayStarted, Remark, SessionClosed)
 }
 
-Sink = Callable[[Event], None]
+Sink = Callable[[Any], object]
 
 
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (*KINDS.values(), TraceLine)}
@@ -181,12 +182,12 @@ class EventStream:
     def __init__(self) -> None:
         self._sinks: dict[type[Event], tuple[Sink, ...]] = {}
 
-    def subscribe(self, sink: Sink, *kinds: type[Event]) -> None:
+    def subscribe(self, sink: Callable[[K], object], *kinds: type[K]) -> None:
         """Give ``sink`` every event of these kinds from now on."""
         for kind in kinds:
             self._sinks[kind] = (*self._sinks.get(kind, ()), sink)
 
-    def unsubscribe(self, sink: Sink, *kinds: type[Event]) -> None:
+    def unsubscribe(self, sink: Callable[[K], object], *kinds: type[K]) -> None:
         """Give ``sink`` no more events of these kinds."""
         for kind in kinds:
             left = tuple(other for other in self._sinks.get(kind, ()) if other != sink)

@@ -409,38 +409,35 @@ class Session:
         )
 
     def _closed(self) -> None:
-        peer = self._peer
+        peer, client = self._peer, self._client
         if self._traced is not None:
             why = f": {self._reason}" if self._reason else ""
             self._traced.note(f"session ends, {self._outcome}, by {self._side}{why}; {self._amounts}")
         self._service.events.emit(
+            # by position: names would cost more than all that is counted of it
             SessionClosed(
-                time=time.time(),
-                session=self.id,
-                server=self._server.name,
-                protocol=self._service.protocol.name,
-                client=peer.address,
-                client_port=peer.port,
-                local=peer.local_address,
-                local_port=peer.local_port,
-                listener=self._listen.label if self._listen is not None else "",
-                tls=" ".join(self._client.tls_described or ()),
-                sni=self._client.channel.server_name if self._client.channel is not None else "",
-                user=self._user,
-                method=self._method,
-                backend=self._backend_label,
-                outcome=self._outcome,
-                side=self._side,
-                reason=self._reason,
-                step=self._step,
-                relayed=self.relay is not None,
-                refusals=self._refusals,
-                duration=time.monotonic() - self._started,
-                auth_time=self._auth_time,
-                connect_time=self._connect_time,
-                login_time=self._login_time,
-                bytes_in=self._client.received,
-                bytes_out=self._client.sent,
+                *self._whose(),
+                peer.port,
+                peer.local_address,
+                peer.local_port,
+                self._listen.label if self._listen is not None else "",
+                " ".join(client.tls_described or ()),
+                client.channel.server_name if client.channel is not None else "",
+                self._user,
+                self._method,
+                self._backend_label,
+                self._outcome,
+                self._side,
+                self._reason,
+                self._step,
+                self.relay is not None,
+                self._refusals,
+                time.monotonic() - self._started,
+                self._auth_time,
+                self._connect_time,
+                self._login_time,
+                client.received,
+                client.sent,
             )
         )
 

@@ -130,24 +130,19 @@ class Log:
         now, shown = time.time(), visible(text[:_LONGEST_SAID], never="")
         return self._finished(level, now, self._form.said(level, shown, now))
 
-    def _opened(self, event: Event) -> None:
-        assert isinstance(event, SessionOpened)
+    def _opened(self, event: SessionOpened) -> None:
         self._put("debug", event, self._form.opened("debug", event))
 
-    def _started(self, event: Event) -> None:
-        assert isinstance(event, RelayStarted)
+    def _started(self, event: RelayStarted) -> None:
         self._put("debug", event, self._form.started("debug", event))
 
-    def _refused(self, event: Event) -> None:
-        assert isinstance(event, LoginRefused)
+    def _refused(self, event: LoginRefused) -> None:
         self._put("warning", event, self._form.refused("warning", event))
 
-    def _remarked(self, event: Event) -> None:
-        assert isinstance(event, Remark)
+    def _remarked(self, event: Remark) -> None:
         self._put("warning", event, self._form.remarked("warning", event))
 
-    def _closed(self, event: Event) -> None:
-        assert isinstance(event, SessionClosed)
+    def _closed(self, event: SessionClosed) -> None:
         level = level_of(event)
         if _RANKS[level] >= self._least:
             self._put(level, event, self._form.closed(level, event))

@@ -8,13 +8,14 @@ exceed, and in ``us``, the sum of all in microseconds.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from geomail.events import Event, EventStream, LoginRefused, RelayStarted, SessionClosed
-from geomail.sinks.tally import MOST_BACKENDS, OTHERS, Row, Table
+from geomail.events import EventStream, LoginRefused, RelayStarted, SessionClosed
+from geomail.sinks.tally import MOST_BACKENDS, OTHERS, Row, Told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 #: Upper bounds in seconds, by table.
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -26,7 +27,27 @@ BOUNDS: dict[str, tuple[float, ...]] = {
 }
 #: Tables beside the histograms.
 COUNTS = ("logins", "ended", "relayed", "losses")
-_NAMES = tuple(map(str, range(1 + max(map(len, BOUNDS.values())))))
+
+
+class Histogram:
+    """How many times were how long; ``bounds`` as in BOUNDS."""
+
+    __slots__ = ("_bounds", "_counts", "_seconds")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._seconds = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one time."""
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._seconds += seconds
+
+    def row(self) -> Row:
+        """What was counted, as a row."""
+        counts = {str(number): count for number, count in enumerate(self._counts) if count}
+        return {**counts, "us": round(self._seconds * 1e6)}
 
 
 class Meters:
@@ -40,42 +61,34 @@ class Meters:
     """
 
     def __init__(self, events: EventStream, lost: Callable[[], Row]) -> None:
-        self._tables = {table: Table() for table in (*BOUNDS, *COUNTS)}
+        self._auth, self._connect, self._login, self._session = map(_histograms, BOUNDS)
+        self._logins: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._ended: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._relayed: dict[tuple[str, str], Row] = {}
         self._lost = lost
         self._backends: set[str] = set()
+        self._told = {table: Told() for table in (*BOUNDS, *COUNTS)}
         events.subscribe(self._refused, LoginRefused)
         events.subscribe(self._started, RelayStarted)
         events.subscribe(self._closed, SessionClosed)
 
     def changes(self, everything: bool = False) -> dict[str, dict[str, Row]]:
         """The rows that have changed since the last call, whole, by table."""
-        self._note_losses()
-        tables = self._tables.items()
-        return {name: rows for name, table in tables if (rows := table.changes(everything))}
+        tables = {
+            **{table: {key: found.row() for key, found in rows.items()} for table, rows in self._times()},
+            "logins": {"\t".join(key): {"count": count} for key, count in self._logins.items()},
+            "ended": {"\t".join(key): {"count": count} for key, count in self._ended.items()},
+            "relayed": {"\t".join(key): row for key, row in self._relayed.items()},
+            "losses": {what: {"count": number} for what, number in self._lost().items() if number},
+        }
+        return {
+            table: changed
+            for table, rows in tables.items()
+            if (changed := self._told[table].changes(rows, everything))
+        }
 
-    def _note_losses(self) -> None:
-        for what, number in self._lost().items():
-            if number and self._tables["losses"].get(what) != {"count": number}:
-                self._row("losses", what)["count"] = number
-
-    def _row(self, table: str, key: str) -> Row:
-        rows = self._tables[table]
-        row = rows.get(key)
-        if row is None:
-            row = rows[key] = {}
-        return row
-
-    def _count(self, table: str, key: str) -> None:
-        row = self._row(table, key)
-        row["count"] = row.get("count", 0) + 1
-
-    def _observe(self, table: str, key: str, seconds: float | None) -> None:
-        if seconds is None:
-            return
-        row = self._row(table, key)
-        name = _NAMES[bisect_left(BOUNDS[table], seconds)]
-        row[name] = row.get(name, 0) + 1
-        row["us"] = row.get("us", 0) + int(seconds * 1e6)
+    def _times(self) -> Iterator[tuple[str, dict[str, Histogram]]]:
+        return zip(BOUNDS, (self._auth, self._connect, self._login, self._session), strict=True)
 
     def _backend(self, label: str) -> str:
         """The label, or what too many are counted under."""
@@ -85,32 +98,41 @@ class Meters:
             self._backends.add(label)
         return label
 
-    def _refused(self, event: Event) -> None:
-        assert isinstance(event, LoginRefused)
-        self._count("logins", f"{event.protocol}\trefused\t{event.by}")
+    def _refused(self, event: LoginRefused) -> None:
+        self._logins[event.protocol, "refused", event.by] += 1
 
-    def _started(self, event: Event) -> None:
-        assert isinstance(event, RelayStarted)
-        self._count("logins", f"{event.protocol}\taccepted\t")
+    def _started(self, event: RelayStarted) -> None:
+        self._logins[event.protocol, "accepted", ""] += 1
         self._observe_login(event)
 
-    def _closed(self, event: Event) -> None:
-        assert isinstance(event, SessionClosed)
+    def _closed(self, event: SessionClosed) -> None:
         protocol = event.protocol
-        self._count("ended", f"{protocol}\t{event.outcome}\t{event.side}")
-        self._observe("session", protocol, event.duration)
+        self._ended[protocol, event.outcome, event.side] += 1
+        self._session[protocol].observe(event.duration)
         if event.relayed:
-            row = self._row("relayed", f"{protocol}\t{self._backend(event.backend)}")
-            row["in"] = row.get("in", 0) + event.bytes_in
-            row["out"] = row.get("out", 0) + event.bytes_out
+            row = self._bytes(protocol, self._backend(event.backend))
+            row["in"] += event.bytes_in
+            row["out"] += event.bytes_out
         elif event.method:
             self._observe_login(event)
             if event.side in ("auth", "backend") and event.outcome != "refused":
-                self._count("logins", f"{protocol}\tfailed\t{event.outcome}")
+                self._logins[protocol, "failed", event.outcome] += 1
+
+    def _bytes(self, protocol: str, backend: str) -> Row:
+        row = self._relayed.get((protocol, backend))
+        if row is None:
+            row = self._relayed[protocol, backend] = {"in": 0, "out": 0}
+        return row
 
     def _observe_login(self, event: RelayStarted | SessionClosed) -> None:
-        self._observe("auth", event.protocol, event.auth_time)
+        if event.auth_time is not None:
+            self._auth[event.protocol].observe(event.auth_time)
         if event.connect_time is not None:
             backend = self._backend(event.backend)
-            self._observe("connect", backend, event.connect_time)
-            self._observe("login", backend, event.login_time)
+            self._connect[backend].observe(event.connect_time)
+            if event.login_time is not None:
+                self._login[backend].observe(event.login_time)
+
+
+def _histograms(table: str) -> defaultdict[str, Histogram]:
+    return defaultdict(lambda: Histogram(BOUNDS[table]))

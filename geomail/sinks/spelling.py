@@ -10,6 +10,7 @@ from functools import lru_cache
 LONGEST = 600
 #: Most bytes that any form makes of one character: JSON, of one beyond U+FFFF.
 _WIDEST = 12
+_MILLISECONDS = [f".{number:03d}Z" for number in range(1000)]
 
 
 def visible(text: str, never: str = '"\\') -> str:
@@ -29,8 +30,8 @@ def cut(text: str, written: Callable[[str], str] = visible) -> str:
 
 def timestamp(when: float) -> str:
     """``when``, of time.time(), as RFC 3339 has it: in UTC, with milliseconds."""
-    second = int(when)
-    return f"{_to_the_second(second)}.{int(when * 1000) % 1000:03d}Z"
+    second, millisecond = divmod(int(when * 1000), 1000)
+    return _to_the_second(second) + _MILLISECONDS[millisecond]
 
 
 @lru_cache(maxsize=4)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from geomail.events import Event, EventStream, LoginRefused, RelayStarted, SessionClosed, SessionOpened
+from geomail.events import EventStream, LoginRefused, RelayStarted, SessionClosed, SessionOpened
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config
@@ -21,17 +22,16 @@ BACKEND_COUNTERS = ("logins", "refused", "ended", "failed", "bytes_in", "bytes_o
 Row = dict[str, int]
 
 
-class Table(dict[str, Row]):
-    """Rows of counters by their key; which of them have changed is found out when that is asked."""
+class Told:
+    """What somebody was told of a table's rows: which have changed is found out when that is asked."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._told: dict[str, Row] = {}
 
-    def changes(self, everything: bool) -> dict[str, Row]:
+    def changes(self, rows: Mapping[str, Row], everything: bool) -> dict[str, Row]:
         """The rows that have changed since the last call, or all: whole, as they are now."""
         told = self._told
-        found = {key: dict(row) for key, row in self.items() if everything or told.get(key) != row}
+        found = {key: dict(row) for key, row in rows.items() if everything or told.get(key) != row}
         told.update(found)
         return found
 
@@ -45,7 +45,9 @@ class Tally:
     """
 
     def __init__(self, events: EventStream, config: Config) -> None:
-        self.servers, self.backends = Table(), Table()
+        self.servers: dict[str, Row] = {}
+        self.backends: dict[str, Row] = {}
+        self._told = {"servers": Told(), "backends": Told()}
         for server in config.servers:
             self.servers[server.name] = dict.fromkeys(SERVER_COUNTERS, 0)
         for name, backend in config.backends.items():
@@ -59,7 +61,11 @@ class Tally:
     def changes(self, everything: bool = False) -> dict[str, dict[str, Row]]:
         """The rows that have changed since the last call, whole, as ``servers`` and ``backends``."""
         tables = {"servers": self.servers, "backends": self.backends}
-        return {name: rows for name, table in tables.items() if (rows := table.changes(everything))}
+        return {
+            name: rows
+            for name, table in tables.items()
+            if (rows := self._told[name].changes(table, everything))
+        }
 
     def _backend(self, label: str) -> Row:
         return self.backends.get(label) or self._add_backend(label)
@@ -69,23 +75,19 @@ class Tally:
             label = OTHERS
         return self.backends.setdefault(label, dict.fromkeys(BACKEND_COUNTERS, 0))
 
-    def _opened(self, event: Event) -> None:
-        assert isinstance(event, SessionOpened)
+    def _opened(self, event: SessionOpened) -> None:
         self.servers[event.server]["opened"] += 1
 
-    def _refused(self, event: Event) -> None:
-        assert isinstance(event, LoginRefused)
+    def _refused(self, event: LoginRefused) -> None:
         self.servers[event.server]["refused"] += 1
         if event.backend:
             self._backend(event.backend)["refused"] += 1
 
-    def _started(self, event: Event) -> None:
-        assert isinstance(event, RelayStarted)
+    def _started(self, event: RelayStarted) -> None:
         self.servers[event.server]["logins"] += 1
         self._backend(event.backend)["logins"] += 1
 
-    def _closed(self, event: Event) -> None:
-        assert isinstance(event, SessionClosed)
+    def _closed(self, event: SessionClosed) -> None:
         row = self.servers[event.server]
         row["closed"] += 1
         row["bytes_in"] += event.bytes_in

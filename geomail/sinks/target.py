@@ -89,11 +89,11 @@ class _Descriptor:
     def write(self, lines: Sequence[Line]) -> None:
         written = 0
         for batch in _batches(lines, self._most):
-            written += self._write_all(batch, len(lines) - written)
+            self._write_all(b"".join(batch), len(lines) - written - len(batch))
+            written += len(batch)
 
-    def _write_all(self, data: bytes, lines_left: int) -> int:
-        """Write some of the lines that are left, and count them. A line that was torn off stays alone."""
-        count = data.count(b"\n")
+    def _write_all(self, data: bytes, lines_behind: int) -> None:
+        """Write some of the lines; so many come behind them. A line that was torn off stays alone."""
         rest = b"\n" + data if self._torn else data
         while rest:
             try:
@@ -102,11 +102,10 @@ class _Descriptor:
                 _is_writable(self._fd, None)
                 continue
             except OSError as error:
-                lost = lines_left - count + rest.count(b"\n", 0 if rest[0] != _LF else 1)
+                lost = lines_behind + rest.count(b"\n", 0 if rest[0] != _LF else 1)
                 raise LinesLost(lost, os.strerror(error.errno or 0)) from None
             self._torn = rest[written - 1] != _LF
             rest = rest[written:]
-        return count
 
 
 class StandardError(_Descriptor):
@@ -222,15 +221,15 @@ def _is_writable(fd: int, milliseconds: int | None = 0) -> bool:
     return bool(poll.poll(milliseconds))
 
 
-def _batches(lines: Sequence[Line], most: int) -> Iterator[bytes]:
+def _batches(lines: Sequence[Line], most: int) -> Iterator[list[bytes]]:
     """The lines in pieces of at most ``most`` bytes, longer ones alone."""
     batch: list[bytes] = []
     size = 0
     for _, line in lines:
         if batch and size + len(line) > most:
-            yield b"".join(batch)
+            yield batch
             batch, size = [], 0
         batch.append(line)
         size += len(line)
     if batch:
-        yield b"".join(batch)
+        yield batch

@@ -67,18 +67,15 @@ def closed(level: str, event: SessionClosed) -> str:
     step = f" step={event.step}" if event.step else ""
     reason = f" reason={escaped(event.reason)}" if event.reason else ""
     refusals = f" refusals={event.refusals}" if event.refusals else ""
+    auth = f" auth={event.auth_time * 1000:.1f}ms" if event.auth_time is not None else ""
+    connect = f" connect={event.connect_time * 1000:.1f}ms" if event.connect_time is not None else ""
+    login = f" login={event.login_time * 1000:.1f}ms" if event.login_time is not None else ""
     return (
         f"{level} {event.protocol} session {event.outcome} {_session(event)}{port}{user}{tls}{sni}{backend}"
-        f" by={event.side}{step}{reason}{refusals}"
-        f"{_milliseconds('auth', event.auth_time)}{_milliseconds('connect', event.connect_time)}"
-        f"{_milliseconds('login', event.login_time)}"
+        f" by={event.side}{step}{reason}{refusals}{auth}{connect}{login}"
         f" duration={event.duration:.3f}s in={event.bytes_in} out={event.bytes_out}"
     )
 
 
 def _session(event: SessionOpened | RelayStarted | LoginRefused | Remark | SessionClosed) -> str:
     return f"session={event.session} server={escaped(event.server)} client={event.client}"
-
-
-def _milliseconds(name: str, seconds: float | None) -> str:
-    return "" if seconds is None else f" {name}={seconds * 1000:.1f}ms"

@@ -143,9 +143,8 @@ class Background:
         if self._reopen:
             self._reopen = False
             self._reopen_target()
-        count = len(self._lines)
-        lines = [self._lines.popleft() for _ in range(count)]
-        size = sum(len(line) + _OVERHEAD for _, line in lines)
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        size = sum([len(line) for _, line in lines]) + _OVERHEAD * len(lines)
         self._failed += self._unwritten(lines)
         self._taken += size
 
