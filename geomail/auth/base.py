@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from geomail.protocols.base import Login, Peer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: every login makes one, and that would take three times as long
 class Accepted:
-    """The client may go on: where to, and as whom.
+    """The client may go on: where to, and as whom. It is never changed.
 
     ``user`` and ``password`` are the backend's, after what the source replaced.
     ``password`` is None where none is known (a digest is no password).

@@ -40,6 +40,7 @@ MOST_WAITS = 20
 
 _UNSAFE = bytes(range(0x21)) + b"%"
 _ESCAPES = [b"%%%02X" % code if code in _UNSAFE else bytes((code,)) for code in range(256)]
+_unsafe = re.compile(rb"[\0-\x20%]").search
 _CONTROLS = bytes.maketrans(bytes((*range(0x09), *range(0x0A, 0x20), 0x7F)), b" " * 32)
 REPLY_CODE = re.compile(rb"[45]\d\d( [245]\.\d{1,3}\.\d{1,3})?")
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
@@ -213,7 +214,7 @@ class HttpSource(Source):
 
 def escaped(value: bytes) -> bytes:
     """A value as nginx escapes it: controls, space and ``%``; bytes from 7F on stay as they are."""
-    if len(value.translate(None, _UNSAFE)) == len(value):
+    if _unsafe(value) is None:
         return value
     return b"".join([_ESCAPES[code] for code in value])
 

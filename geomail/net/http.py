@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from geomail.conversation import CR, NUL, Tracer
 from geomail.errors import GeomailError, LineTooLong, PeerGone, SessionError, Side
@@ -35,7 +34,7 @@ class BadAnswer(GeomailError):
     """What came back is no HTTP answer; the text goes on from the service's name."""
 
 
-class Answer(NamedTuple):
+class Answer:
     """The head of an answer.
 
     ``headers`` holds every value of each header in order, under its lower-case
@@ -43,9 +42,12 @@ class Answer(NamedTuple):
     sense. ``persistent``: the service speaks HTTP/1.1.
     """
 
-    status: int
-    persistent: bool
-    headers: dict[bytes, list[bytes]]
+    __slots__ = ("headers", "persistent", "status")
+
+    def __init__(self, status: int, persistent: bool, headers: dict[bytes, list[bytes]]) -> None:
+        self.status = status
+        self.persistent = persistent
+        self.headers = headers
 
     def last(self, name: bytes) -> bytes | None:
         """The last value of a header, None if it is not there."""
@@ -183,27 +185,28 @@ def _read_head(wire: Wire) -> Answer:
 
 
 def _parse_head(head: bytes) -> Answer:
-    text = head.replace(b"\r\n", b"\n")
-    lines, is_clean = text.split(b"\n"), not (CR in text or NUL in text)
-    first = lines[0]
+    lines = head.split(b"\n")
+    first = lines[0].removesuffix(b"\r")
     if not first.startswith(b"HTTP/"):
-        return Answer(0, False, _parse_headers(lines, is_clean))
-    if not is_clean and CR in first:
+        return Answer(0, False, _parse_headers(lines))
+    if CR in first:
         raise BadAnswer("sent invalid response")
     version, _, rest = first.partition(b" ")
     status = int(rest[:3]) if rest[:3].isdigit() else 0
-    return Answer(status, status > 0 and version == b"HTTP/1.1", _parse_headers(lines[1:], is_clean))
+    return Answer(status, status > 0 and version == b"HTTP/1.1", _parse_headers(lines[1:]))
 
 
-def _parse_headers(lines: Sequence[bytes], is_clean: bool) -> dict[bytes, list[bytes]]:
-    """The headers of these lines, up to the blank one; ``is_clean``: there is no CR or NUL in them."""
+def _parse_headers(lines: list[bytes]) -> dict[bytes, list[bytes]]:
+    """The headers of these lines, up to the blank one."""
     headers: dict[bytes, list[bytes]] = {}
     for line in lines:
+        if line and line[-1] == CR:
+            line = line[:-1]
         if not line:
             break
         name, _, value = line.partition(b":")
         key = _NAMES.get(name) or _checked_name(name)
-        if key is None or not (is_clean or (CR not in value and NUL not in value)):
+        if key is None or CR in value or NUL in value:
             raise BadAnswer(f"sent invalid header in response: {line[:40]!a}")
         if key in headers:
             headers[key].append(value.strip(b" "))
@@ -231,7 +234,7 @@ def _checked_name(name: bytes) -> bytes | None:
 def _drop_body(wire: Wire, answer: Answer) -> bool:
     """Read the answer's body and forget it; whether the connection can be used again."""
     wishes = answer.headers.get(b"connection")
-    if not answer.persistent or (wishes and b"close" in b",".join(wishes).lower()):
+    if not answer.persistent or (wishes and b",".join(wishes).lower().find(b"close") >= 0):
         return False
     if answer.status in _NO_BODY:
         return True

@@ -6,6 +6,7 @@ import string
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from socket import AF_INET, AF_INET6, SOCK_STREAM, inet_ntop, inet_pton
 from typing import Generic, TypeVar
 
@@ -96,8 +97,9 @@ class Resolver:
         What the DNS servers do not know, and ``localhost``, is left to the
         system: it may stand in /etc/hosts.
         """
-        if literal_family(host) is not None:
-            return [_address(host, port)]
+        literal = _literal(host, port)
+        if literal is not None:
+            return [literal]
         found = self._hosts.get(host) or self._find(host)
         return [_address(address, port) for address in found]
 
@@ -188,6 +190,11 @@ def literal_family(host: str) -> int | None:
     except (OSError, ValueError):
         return None
     return family
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _literal(host: str, port: int) -> Address | None:
+    return None if literal_family(host) is None else _address(host, port)
 
 
 def canonical_host(host: str) -> str:

@@ -14,6 +14,7 @@ import time
 from _socket import SHUT_WR, SO_ERROR, SOL_SOCKET
 from _socket import socket as RawSocket
 from collections.abc import Callable
+from os import read, write
 from typing import TYPE_CHECKING, Any, Final
 
 from gevent import get_hub, getcurrent
@@ -70,6 +71,7 @@ class Wire(Conversation):
         "_at_end",
         "_buffer",
         "_channel",
+        "_disarm",
         "_fd",
         "_hub",
         "_is_reading",
@@ -91,6 +93,7 @@ class Wire(Conversation):
         self._tls = tls
         self._hub = get_hub()
         self._reader = self._hub.loop.io(self._fd, _READ)
+        self._disarm = self._reader.stop
         self._writer: _IoWatcher | None = None
         self._buffer = b""
         self._channel: TlsChannel | None = None
@@ -235,7 +238,7 @@ class Wire(Conversation):
         """
         end = 0
         try:
-            while not (end := _end_of_head(self._buffer, limit)):
+            while not (self._buffer and (end := _end_of_head(self._buffer, limit))):
                 if len(self._buffer) >= limit:
                     raise LineTooLong(f"a head of more than {limit} bytes", blame=self.peer)
                 self._fill()
@@ -257,7 +260,7 @@ class Wire(Conversation):
         channel = self._channel
         try:
             while channel is None or channel.decrypt(1) is None:  # session tickets are no answer
-                data = os.read(self._fd, RECORD)
+                data = read(self._fd, RECORD)
                 if channel is None or not data:
                     return True
                 channel.feed(data)
@@ -328,12 +331,14 @@ class Wire(Conversation):
             _judge(channel, self._tls.verify_client)
 
     def _read_line(self, limit: int) -> bytes:
-        buffer = self._buffer
-        while (end := buffer.find(b"\n", 0, limit)) < 0:
-            if len(buffer) >= limit:
-                raise LineTooLong(f"a line of more than {limit} bytes", blame=self.peer, start=buffer)
+        if not self._buffer:
             self._fill()
-            buffer = self._buffer
+        while (end := self._buffer.find(b"\n")) < 0 or end >= limit:
+            if len(self._buffer) >= limit:
+                text = f"a line of more than {limit} bytes"
+                raise LineTooLong(text, blame=self.peer, start=self._buffer)
+            self._fill()
+        buffer = self._buffer
         self._buffer = buffer[end + 1 :]
         if end and buffer[end - 1] == CR:
             end -= 1
@@ -366,12 +371,12 @@ class Wire(Conversation):
                 told = _switch_to(self._hub)
             finally:
                 # Left armed, as the next read mostly follows before the kernel would have to be told.
-                reader.callback = reader.stop
+                reader.callback = self._disarm
                 self._is_reading = False
             if told is _HUNG_UP:
                 return b""
             try:
-                data = os.read(self._fd, size)
+                data = read(self._fd, size)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -400,7 +405,7 @@ class Wire(Conversation):
         rest: bytes | memoryview = data
         while rest:
             try:
-                sent = os.write(self._fd, rest)
+                sent = write(self._fd, rest)
                 if sent == len(rest):
                     return
                 rest = memoryview(rest)[sent:]
@@ -439,7 +444,7 @@ class Wire(Conversation):
 
     def _say_goodbye(self, channel: TlsChannel) -> None:
         try:
-            os.write(self._fd, channel.close_notify())
+            write(self._fd, channel.close_notify())
         except OSError:
             pass  # it has gone, or does not read
 
@@ -447,7 +452,7 @@ class Wire(Conversation):
         """Read what the client sent and nobody wants: closing over it would reset the connection."""
         dropped = 0
         try:
-            while dropped < _LINGER_BYTES and (data := os.read(self._fd, _DROP_READ)):
+            while dropped < _LINGER_BYTES and (data := read(self._fd, _DROP_READ)):
                 dropped += len(data)
         except OSError:
             pass  # that was all, or it has gone

@@ -47,10 +47,7 @@ def started(level: str, event: RelayStarted) -> str:
 
 def refused(level: str, event: LoginRefused) -> str:
     """A refused login."""
-    return (
-        f"{{{_common(level, event)},{_login(event)}"
-        f',"side":"{event.by}","reason":{_string(event.reason)}}}'
-    )
+    return f'{{{_common(level, event)},{_login(event)},"side":"{event.by}","reason":{_string(event.reason)}}}'
 
 
 def remarked(level: str, event: Remark) -> str:
@@ -87,9 +84,7 @@ def _code(event: SessionClosed) -> str:
     return "" if event.method else "no_auth_attempts"
 
 
-def _common(
-    level: str, event: SessionOpened | RelayStarted | LoginRefused | Remark | SessionClosed
-) -> str:
+def _common(level: str, event: SessionOpened | RelayStarted | LoginRefused | Remark | SessionClosed) -> str:
     return (
         f'"ts":"{timestamp(event.time)}","level":"{level}","event":"{event.kind}"'
         f',"session":"{event.session}","proto":"{event.protocol}","server":{_string(event.server)}'

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
+from geomail.net import wire
 from geomail.net.tls import TlsSide, client_context
 from tests.net.legs import Legs, leg
 from tests.net.pki import Pki
-from tests.net.support import listener_context
+from tests.net.support import asked, listener_context, noting_read
 from tests.servers.certificates import Certificates
 
 
@@ -30,6 +31,13 @@ def nothing_leaks() -> Iterator[None]:
     gc.unfreeze()
     assert running == []
     assert _open_files() <= files
+
+
+@pytest.fixture(autouse=True)
+def reads_are_noted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(wire, "read", noting_read)
+    yield
+    asked.clear()
 
 
 @pytest.fixture(scope="session")

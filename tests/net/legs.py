@@ -14,7 +14,7 @@ from geomail.net.pipes import Pipes
 from geomail.net.relay import Relay
 from geomail.net.tls import TlsSide
 from geomail.net.wire import Wire
-from tests.net.support import PATIENCE, Peer, PlainPeer, TlsPeer, noted, tcp_pair
+from tests.net.support import PATIENCE, Peer, PlainPeer, TlsPeer, asked_of, raw, tcp_pair
 from tests.servers.certificates import Certificates
 
 
@@ -30,10 +30,10 @@ class Leg:
 def leg(side: Side, tls: TlsSide | None, certificates: Certificates) -> Leg:
     """A leg with TLS active, or without TLS."""
     near, far = tcp_pair()
-    sock = noted(near)
-    wire = Wire(sock, side, tls)
+    wire = Wire(raw(near), side, tls)
+    asked = asked_of(wire)
     if tls is None:
-        return Leg(PlainPeer(far), wire, sock.asked)
+        return Leg(PlainPeer(far), wire, asked)
     if tls.server:
         peer = TlsPeer(far, certificates.client_context(), name="localhost")
     else:
@@ -41,8 +41,8 @@ def leg(side: Side, tls: TlsSide | None, certificates: Certificates) -> Leg:
     shaking = gevent.spawn(peer.handshake)
     wire.start_tls()
     shaking.get(timeout=PATIENCE)
-    sock.asked.clear()
-    return Leg(peer, wire, sock.asked)
+    asked.clear()
+    return Leg(peer, wire, asked)
 
 
 class Legs:

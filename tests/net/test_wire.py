@@ -15,7 +15,7 @@ from tests.net.support import (
     Peer,
     PlainPeer,
     TlsPeer,
-    noted,
+    asked_of,
     raw,
     read_all,
     read_exactly,
@@ -208,13 +208,13 @@ def test_counts_are_of_the_application(pair: tuple[Wire, Peer]) -> None:
 
 def test_no_read_is_larger_than_was_asked_for() -> None:
     near, far = tcp_pair()
-    sock = noted(near)
-    wire = Wire(sock, "client")
+    wire = Wire(raw(near), "client")
+    asked = asked_of(wire)
     far.sendall(b"x" * 100)
 
     assert [len(wire.receive(7)), len(wire.receive(70))] == [7, 70]
 
-    assert sock.asked == [7, 70]
+    assert asked == [7, 70]
     wire.close()
     far.close()
 
