@@ -48,6 +48,9 @@ class ClientName:
     problem: str = ""
 
 
+_NAMELESS = ClientName(None)
+
+
 class Resolver:
     """Resolves through the DNS servers of ``resolver``, else as the system does; keeps what it learns.
 
@@ -79,7 +82,7 @@ class Resolver:
         (``A-Za-z0-9-.``) makes it safe in a line or header.
         """
         if self._servers is None:
-            return ClientName(None)
+            return _NAMELESS
         if literal_family(address) is None:
             return ClientName(None, temporary=True)
         name = self._pointers.get(address) or self._point(self._servers, address)

@@ -127,7 +127,7 @@ class SmtpFrontend(ClientDialogue):
             self.client.send_line(_INVALID_ARGUMENT)
             return
         self._helo = arguments[0]
-        self._esmtp = line[:1] in b"Ee"
+        self._esmtp = line[0] in b"Ee"
         self._mail = b""
         if not self._esmtp:
             self.client.send_line(self._replies.helo)

@@ -87,7 +87,7 @@ class _SmtpHandshake:
         else:
             lines = xclient.commands(self.login, self.peer, vouched, offered or ())
         for line in lines:
-            self.command("XCLIENT", line, "220", "250", because=f"xclient = {self.options.xclient}")
+            self.command("XCLIENT", line, "220 or 250", because=f"xclient = {self.options.xclient}")
         if lines:
             self.hello_after_xclient()
 
@@ -133,9 +133,9 @@ class _SmtpHandshake:
         if verb == b"EHLO":
             self.offers = reply[1:]
 
-    def command(self, step: str, line: bytes, *codes: str, because: str, shown: bytes | None = None) -> Reply:
+    def command(self, step: str, line: bytes, wanted: str, because: str, shown: bytes | None = None) -> Reply:
         self.dialogue.say(step, line, because, shown)
-        return self.expect(*codes)
+        return self.expect(wanted)
 
     def reply(self, wanted: str) -> Reply:
         """Read one reply, of as many lines as it has."""
@@ -148,13 +148,13 @@ class _SmtpHandshake:
             if mark != b"-":
                 return tuple(heard)
 
-    def expect(self, *codes: str) -> Reply:
-        """Read a reply, and return it if its first line has one of these codes; else the backend refused."""
-        reply = self.reply(" or ".join(codes))
+    def expect(self, wanted: str) -> Reply:
+        """Read a reply, and return it if its first line has a wanted code; else the backend refused."""
+        reply = self.reply(wanted)
         code = reply[0][:3]
-        if code.decode() in codes:
+        if code.decode() in wanted:
             return reply
-        if code[:1] not in b"45":
+        if code[0] not in b"45":
             raise self.dialogue.garbage(reply[0])
         credentials = self.dialogue.step == "AUTH" and code not in _NOT_CREDENTIALS
         raise self.dialogue.refused(reply, credentials=credentials, temporary=code[:1] == b"4")
@@ -163,7 +163,9 @@ class _SmtpHandshake:
         """The parameters of an extension that the last EHLO offered, None if it did not."""
         parameters: list[bytes] | None = None
         for line in self.offers:
-            words = line[4:].upper().replace(b"AUTH=", b"AUTH ").split()
-            if words[:1] == [keyword]:
-                parameters = (parameters or []) + words[1:]
+            offer = line[4:].upper()
+            if offer.find(keyword) >= 0:
+                words = offer.replace(b"AUTH=", b"AUTH ").split()
+                if words[0] == keyword:
+                    parameters = (parameters or []) + words[1:]
         return parameters
