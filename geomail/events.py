@@ -164,16 +164,18 @@ KINDS: dict[str, type[Event]] = {
 Sink = Callable[[Any], object]
 
 
-_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (*KINDS.values(), TraceLine)}
+_FIELDS = {
+    kind: ("event", *(field.name for field in fields(kind))) for kind in (*KINDS.values(), TraceLine)
+}
 _VALUES: dict[type[Event], Callable[[Event], tuple[Any, ...]]] = {
-    kind: attrgetter(*names) for kind, names in _FIELDS.items()
+    kind: attrgetter(*names[1:]) for kind, names in _FIELDS.items()
 }
 
 
 def record(happened: Event) -> dict[str, Any]:
     """The event as names and values, for JSON; ``event`` comes first and holds its kind."""
     kind = type(happened)
-    return {"event": kind.kind, **dict(zip(_FIELDS[kind], _VALUES[kind](happened), strict=True))}
+    return dict(zip(_FIELDS[kind], (kind.kind, *_VALUES[kind](happened)), strict=True))
 
 
 class EventStream:

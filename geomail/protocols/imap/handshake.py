@@ -48,10 +48,10 @@ def _expect_greeting(dialogue: BackendDialogue) -> Sequence[bytes]:
     heard: list[bytes] = []
     mark, kind, text = _words(dialogue.hear(heard, "* OK"))
     if mark == b"*" and kind == b"OK":
-        code, _, _ = text.partition(b"]")
+        code = text.partition(b"]")[0].upper()
         return code.split()[1:] if code.startswith(b"[CAPABILITY ") else ()
     if mark == b"*" and kind in (b"BYE", b"PREAUTH"):
-        raise dialogue.refused(heard, temporary=text.startswith(_TEMPORARY))
+        raise dialogue.refused(heard, temporary=text.upper().startswith(_TEMPORARY))
     raise dialogue.garbage(heard[0])
 
 
@@ -101,6 +101,7 @@ def _expect(dialogue: BackendDialogue, tag: bytes, *, go_ahead: bool = False) ->
     if (mark == b"+") if go_ahead else (mark == tag and kind == b"OK"):
         return tuple(heard)
     if (mark == tag and kind in (b"NO", b"BAD")) or mark == b"*":
+        text = text.upper()
         raise dialogue.refused(
             heard,
             credentials=dialogue.step == "LOGIN" and kind == b"NO" and not text.startswith(_NOT_CREDENTIALS),
@@ -110,7 +111,7 @@ def _expect(dialogue: BackendDialogue, tag: bytes, *, go_ahead: bool = False) ->
 
 
 def _words(line: bytes) -> tuple[bytes, bytes, bytes]:
-    """What a response starts with: its tag or mark as it is, its kind and text in upper case."""
-    mark, _, rest = line.partition(b" ")
-    kind, _, text = rest.upper().partition(b" ")
-    return mark, kind, text
+    """What a response is made of: its tag or mark, its kind in upper case, and its text."""
+    words = line.split(b" ", 2)
+    kind = words[1].upper() if len(words) > 1 else b""
+    return words[0], kind, words[2] if len(words) > 2 else b""
