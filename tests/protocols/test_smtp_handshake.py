@@ -113,6 +113,7 @@ BY_LOGIN = [b"AUTH LOGIN", b"dQ==", b"cA=="]
         ([b"auth login cram-md5"], BY_LOGIN),
         ([b"AUTH=LOGIN"], BY_LOGIN),
         ([b"AUTH LOGIN", b"AUTH=LOGIN PLAIN"], [b"AUTH PLAIN AHUAcA=="]),
+        ([b"AUTHX LOGIN", b"XAUTH LOGIN", b"X AUTH LOGIN"], [b"AUTH PLAIN AHUAcA=="]),
     ],
     ids=repr,
 )

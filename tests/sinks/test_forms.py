@@ -115,6 +115,20 @@ def test_json_is_read_back_as_it_was_said(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+def test_no_text_of_a_json_record_ends_early(tmp_path: Path, name: str) -> None:
+    fields = {"client": "rip", "local": "lip", "listener": "listener", "sni": "sni", "tls": "tls"}
+    fields |= {"server": "server", "user": "user", "backend": "backend", "reason": "reason"}
+    event = closed(**dict.fromkeys(fields, name))
+
+    [line] = logged(tmp_path, "json", event)
+
+    found = json.loads(line)
+    assert list(found) == list(json.loads(logged(tmp_path, "json", closed())[-1]))
+    for field in fields.values():
+        assert found[field].startswith(shown(name)), field
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
 def test_a_name_has_no_marks_of_dovecot_lines(tmp_path: Path, name: str) -> None:
     events = every_kind(name, name)
     for line, event in zip(logged(tmp_path, "dovecot", *events.values()), events.values(), strict=True):

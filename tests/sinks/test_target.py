@@ -102,6 +102,17 @@ def test_lines_that_a_full_disk_does_not_take_are_counted(tmp_path: Path) -> Non
     assert path.read_bytes().splitlines()[2:] == [b"ccccc", b"after"]
 
 
+def test_lines_of_later_writes_are_counted_too(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    target = File(str(tmp_path / "log"), None)
+    os.close(target._fd)  # a pipe that it has open for both ways never breaks of itself
+
+    with pytest.raises(LinesLost, match="Bad file descriptor") as lost:
+        target.write(lines(*["x" * 3000] * 5))  # each is a write
+
+    assert lost.value.count == 5
+
+
 def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
     del tmp_path
     target = File("/dev/full", None)
