@@ -164,9 +164,7 @@ KINDS: dict[str, type[Event]] = {
 Sink = Callable[[Any], object]
 
 
-_FIELDS = {
-    kind: ("event", *(field.name for field in fields(kind))) for kind in (*KINDS.values(), TraceLine)
-}
+_FIELDS = {kind: ("event", *(field.name for field in fields(kind))) for kind in (*KINDS.values(), TraceLine)}
 _VALUES: dict[type[Event], Callable[[Event], tuple[Any, ...]]] = {
     kind: attrgetter(*names[1:]) for kind, names in _FIELDS.items()
 }

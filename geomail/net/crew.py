@@ -20,9 +20,9 @@ class Job:
 
     __slots__ = ("_arguments", "_call", "_ended", "_hand", "_is_running", "finished")
 
-    def __init__(self, hand: _Hand, call: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-        self._hand = hand
-        self._call = call
+    def __init__(self, hand: RawGreenlet, call: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self._hand: RawGreenlet | None = hand
+        self._call: Callable[..., object] | None = call
         self._arguments = arguments
         self._ended: Event | None = None
         self._is_running = False
@@ -30,7 +30,7 @@ class Job:
 
     def kill(self) -> None:
         """End it by GreenletExit, and wait until it has ended; not in the hub, nor in the job itself."""
-        if self._is_running:
+        if self._is_running and self._hand is not None:
             step_aside(self._hand.throw, GreenletExit)  # mostly that was it, and nobody has to be woken
         else:
             self.stop()
@@ -51,6 +51,7 @@ class Job:
         """Make the call, in the greenlet it was given to; a bug is told, and goes no further."""
         self._is_running = True
         try:
+            assert self._call is not None, "a job is done once"
             self._call(*self._arguments)
         except GreenletExit:
             pass
@@ -58,12 +59,12 @@ class Job:
             get_hub().handle_error(self._call, type(bug), bug, bug.__traceback__)
         self._is_running = False
         self.finished = True
-        del self._hand, self._call, self._arguments  # whoever keeps the job keeps nothing else
+        self._hand, self._call, self._arguments = None, None, ()  # whoever keeps the job keeps nothing else
         if self._ended is not None:
             self._ended.set()
 
     def _throw(self, error: BaseException | type[BaseException]) -> None:
-        if not self.finished:
+        if self._hand is not None:
             self._hand.throw(error)
 
 
@@ -84,29 +85,30 @@ class Crew:
 
     def start(self, call: Callable[..., object], *arguments: Any) -> Job:
         """Make the call soon, in a greenlet that has a lasting Clock."""
-        hand = self.idle.pop() if self.idle else _Hand(self)
-        job = hand.job = Job(hand, call, arguments)
-        get_hub().loop.run_callback(hand.switch)
+        hand = self.idle.pop() if self.idle else _Hand(self.idle)
+        job = hand.job = Job(hand.greenlet, call, arguments)
+        get_hub().loop.run_callback(hand.greenlet.switch)
         return job
 
 
-class _Hand(RawGreenlet):
+class _Hand:
     """One greenlet of a crew: makes a call, then waits for the next."""
 
-    job: Job | None
+    __slots__ = ("_hub", "_idle", "greenlet", "job")
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, idle: list[_Hand]) -> None:
         self._hub = get_hub()
-        super().__init__(None, self._hub)
-        self.clock = Clock(self, lasting=True)
-        self._idle = crew.idle
+        self._idle = idle
+        self.job: Job | None = None
+        self.greenlet = RawGreenlet(self._work, self._hub)
+        self.greenlet.clock = Clock(self.greenlet, lasting=True)  # type: ignore[attr-defined]
 
-    def run(self) -> None:
+    def _work(self) -> None:
         while self.job is not None:
             self.job.run()
             self.job = None
             if len(self._idle) < _SPARE:
                 self._idle.append(self)
                 self._hub.switch()
-        self.clock.close()
-        del self.clock  # it refers back, and only the garbage collector would notice
+        self.greenlet.clock.close()  # type: ignore[attr-defined]
+        del self.greenlet.clock  # type: ignore[attr-defined]  # it refers back, and only gc would notice
