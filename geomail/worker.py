@@ -20,6 +20,7 @@ from gevent.event import Event
 from geomail.auth import directory_for, source_for
 from geomail.backends import Backends
 from geomail.backends.connect import resolver_for
+from geomail.config.schema import Listen, Server
 from geomail.errors import GeomailError, ShuttingDown
 from geomail.events import EventStream, TraceLine
 from geomail.net import memory
@@ -41,7 +42,7 @@ from geomail.sinks.tally import Tally
 from geomail.tracing import Tracing
 
 if TYPE_CHECKING:
-    from geomail.config.schema import Config, Listen, Server
+    from geomail.config.schema import Config
     from geomail.sinks.log import Log
 
 #: Seconds to wait when the process has no descriptor left for another client.
