@@ -240,7 +240,7 @@ def test_a_backend_that_does_not_end_after_the_client(
     legs.client.end_sending()
 
     assert legs.ended_by() == "client"
-    assert 0.3 <= time.monotonic() - began < 0.5
+    assert 0.3 <= time.monotonic() - began < 3
     assert b"x" * (20 if talks else 0) in listening.get()
     if talking is not None:
         talking.get()

@@ -92,7 +92,7 @@ def test_a_pipe_that_nobody_reads_delays_nobody_and_the_loss_is_told(
         slowest = max(slowest, time.monotonic() - before)
         if number % 1000 == 0:
             gevent.sleep(0.01)
-    assert slowest < 0.1
+    assert slowest < 1
     held = count - background.lost
     assert 4000 < held < 8000  # what the pipe and MOST_HELD hold
 
