@@ -292,7 +292,11 @@ def test_another_user_and_password_of_the_auth_service_are_said(
 
     found = live(account=Account("front", "door"))
 
-    assert f"{ALICE.address} {{{len(ALICE.password)}}}" in said(found)
+    user, password = len(ALICE.address), len(ALICE.password)
+    assert said(found)[:3] == [f"a1 LOGIN {{{user}+}}", f"{ALICE.address} {{{password}+}}", "********"]
+    assert {step["because"] for step in found["steps"] if "LOGIN" in step["line"]} >= {
+        "IMAP LOGIN by literals; the backend offers LITERAL+"
+    }
     assert ALICE.password not in json.dumps(found)
 
 
