@@ -108,7 +108,7 @@ class TimeLimit:
         if not (clock.limits or clock.lasting):
             clock.close()
             del getcurrent().clock  # type: ignore[attr-defined]
-        if error is not None and error is clock.alarm and clock.fired is self:
+        if error is clock.alarm and clock.fired is self:
             clock.fired = clock.alarm.__traceback__ = None
             private = self._private.replace("{seconds}", f"{self._seconds:g}")
             raise PeerTimeout(private, blame=self._blame) from None

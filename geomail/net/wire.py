@@ -161,7 +161,7 @@ class Wire(Conversation):
 
     def stop_watching(self) -> None:
         """Undo :meth:`watch`."""
-        self._reader.stop()
+        self._disarm()
 
     def hang_up(self) -> None:
         """Tell a greenlet that waits for bytes that no more come: :meth:`receive` gives ``b""`` at once.

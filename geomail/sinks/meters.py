@@ -67,25 +67,21 @@ class Meters:
         self._relayed: dict[tuple[str, str], Row] = {}
         self._lost = lost
         self._backends: set[str] = set()
-        self._told = {table: Told() for table in (*BOUNDS, *COUNTS)}
+        self._told = Told()
         events.subscribe(self._refused, LoginRefused)
         events.subscribe(self._started, RelayStarted)
         events.subscribe(self._closed, SessionClosed)
 
     def changes(self, everything: bool = False) -> dict[str, dict[str, Row]]:
         """The rows that have changed since the last call, whole, by table."""
-        tables = {
+        tables: dict[str, dict[str, Row]] = {
             **{table: {key: found.row() for key, found in rows.items()} for table, rows in self._times()},
             "logins": {"\t".join(key): {"count": count} for key, count in self._logins.items()},
             "ended": {"\t".join(key): {"count": count} for key, count in self._ended.items()},
             "relayed": {"\t".join(key): row for key, row in self._relayed.items()},
             "losses": {what: {"count": number} for what, number in self._lost().items() if number},
         }
-        return {
-            table: changed
-            for table, rows in tables.items()
-            if (changed := self._told[table].changes(rows, everything))
-        }
+        return self._told.changes(tables, everything)
 
     def _times(self) -> Iterator[tuple[str, dict[str, Histogram]]]:
         return zip(BOUNDS, (self._auth, self._connect, self._login, self._session), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -23,17 +24,21 @@ Row = dict[str, int]
 
 
 class Told:
-    """What somebody was told of a table's rows: which have changed is found out when that is asked."""
+    """What somebody was told of tables of rows: which have changed is found out when that is asked."""
 
     def __init__(self) -> None:
-        self._told: dict[str, Row] = {}
+        self._told: defaultdict[str, dict[str, Row]] = defaultdict(dict)
 
-    def changes(self, rows: Mapping[str, Row], everything: bool) -> dict[str, Row]:
-        """The rows that have changed since the last call, or all: whole, as they are now."""
-        told = self._told
-        found = {key: dict(row) for key, row in rows.items() if everything or told.get(key) != row}
-        told.update(found)
-        return found
+    def changes(self, tables: Mapping[str, Mapping[str, Row]], everything: bool) -> dict[str, dict[str, Row]]:
+        """The rows that have changed since the last call, or all, by table: whole, as they are now."""
+        changed = {}
+        for table, rows in tables.items():
+            told = self._told[table]
+            found = {key: dict(row) for key, row in rows.items() if everything or told.get(key) != row}
+            told.update(found)
+            if found:
+                changed[table] = found
+        return changed
 
 
 class Tally:
@@ -47,7 +52,7 @@ class Tally:
     def __init__(self, events: EventStream, config: Config) -> None:
         self.servers: dict[str, Row] = {}
         self.backends: dict[str, Row] = {}
-        self._told = {"servers": Told(), "backends": Told()}
+        self._told = Told()
         for server in config.servers:
             self.servers[server.name] = dict.fromkeys(SERVER_COUNTERS, 0)
         for name, backend in config.backends.items():
@@ -60,12 +65,7 @@ class Tally:
 
     def changes(self, everything: bool = False) -> dict[str, dict[str, Row]]:
         """The rows that have changed since the last call, whole, as ``servers`` and ``backends``."""
-        tables = {"servers": self.servers, "backends": self.backends}
-        return {
-            name: rows
-            for name, table in tables.items()
-            if (rows := self._told[name].changes(table, everything))
-        }
+        return self._told.changes({"servers": self.servers, "backends": self.backends}, everything)
 
     def _backend(self, label: str) -> Row:
         return self.backends.get(label) or self._add_backend(label)

@@ -38,9 +38,7 @@ def handshake(
             known = known or _capabilities(dialogue)
             if b"ID" in known:
                 _tell_session(dialogue, peer.session)
-        if b"LITERAL+" in known:
-            return _log_in_at_once(dialogue, login)
-        return _log_in(dialogue, login)
+        return _log_in(dialogue, login, at_once=b"LITERAL+" in known)
 
 
 def _expect_greeting(dialogue: BackendDialogue) -> Sequence[bytes]:
@@ -72,22 +70,20 @@ def _tell_session(dialogue: BackendDialogue, session: bytes) -> None:
         dialogue.backend.remark("the backend offers ID and refuses x-session-id")
 
 
-def _log_in(dialogue: BackendDialogue, login: Login) -> tuple[bytes, ...]:
-    because = "IMAP LOGIN by literals, as nginx does"
-    dialogue.say("LOGIN", b"%b LOGIN {%d}" % (login.tag, len(login.user)), because)
+def _log_in(dialogue: BackendDialogue, login: Login, *, at_once: bool) -> tuple[bytes, ...]:
+    """Say LOGIN by literals; ``at_once`` where the backend need not ask for each (LITERAL+, RFC 7888)."""
+    plus, why = (b"+", "; the backend offers LITERAL+") if at_once else (b"", ", as nginx does")
+    because = f"IMAP LOGIN by literals{why}"
+    command = b"%b LOGIN {%d%b}" % (login.tag, len(login.user), plus)
+    user = b"%b {%d%b}" % (login.user, len(login.password), plus)
+    if at_once:
+        dialogue.say_at_once("LOGIN", (command, user, login.password), because, (command, user, SECRET))
+        return _expect(dialogue, login.tag)
+    dialogue.say("LOGIN", command, because)
     _expect(dialogue, login.tag, go_ahead=True)
-    dialogue.say("LOGIN", b"%b {%d}" % (login.user, len(login.password)), because)
+    dialogue.say("LOGIN", user, because)
     _expect(dialogue, login.tag, go_ahead=True)
     dialogue.say("LOGIN", login.password, because, shown=SECRET)
-    return _expect(dialogue, login.tag)
-
-
-def _log_in_at_once(dialogue: BackendDialogue, login: Login) -> tuple[bytes, ...]:
-    """As :func:`_log_in`, two round trips shorter: the backend asks for no literal (RFC 7888)."""
-    first = b"%b LOGIN {%d+}" % (login.tag, len(login.user))
-    second = b"%b {%d+}" % (login.user, len(login.password))
-    because = "IMAP LOGIN by literals; the backend offers LITERAL+"
-    dialogue.say_at_once("LOGIN", (first, second, login.password), because, (first, second, SECRET))
     return _expect(dialogue, login.tag)
 
 

@@ -164,7 +164,7 @@ class _SmtpHandshake:
         parameters: list[bytes] | None = None
         for line in self.offers:
             offer = line[4:].upper()
-            if offer.find(keyword) >= 0:
+            if offer.find(keyword) >= 0:  # bytes in bytes would be tried as a number first
                 words = offer.replace(b"AUTH=", b"AUTH ").split()
                 if words[0] == keyword:
                     parameters = (parameters or []) + words[1:]
