@@ -90,6 +90,15 @@ def test_only_what_changed_is_told_and_all_of_it_to_who_asks_for_everything() ->
     assert set(found.changes(everything=True)) == {"logins", "losses"}
 
 
+def test_what_one_table_has_told_is_not_taken_for_another_ones() -> None:
+    stream = EventStream()
+    found = Meters(stream, dict)
+    stream.emit(started("u"))
+    stream.emit(closed("u"))
+    assert list(found.changes()["auth"]) == list(found.changes(everything=True)["session"]) == ["imap"]
+    assert found.changes() == {}
+
+
 def test_backends_beyond_a_number_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meters, "MOST_BACKENDS", 3)
     events = [started("u", backend=f"192.0.2.{number}:143") for number in range(6)]
