@@ -12,6 +12,9 @@ import gevent
 CLOSE, RESET = "close", "reset"
 #: What is done after a request: bytes are sent, numbers slept.
 Action = bytes | float | str
+#: Holds a port that refuses, while the tests run: the next server could be given one that is let go.
+_NEVER_LISTENING = socket.socket()
+_NEVER_LISTENING.bind(("127.0.0.1", 0))
 
 
 class RawService:
@@ -104,8 +107,6 @@ def _act(sock: socket.socket, action: Action) -> None:
 
 
 def closed_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that refuses whoever connects."""
+    port: int = _NEVER_LISTENING.getsockname()[1]
+    return port

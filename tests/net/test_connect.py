@@ -18,6 +18,7 @@ from geomail.net.connect import Address, connect
 from geomail.net.timing import TimeLimit
 from geomail.net.tls import TlsSide
 from geomail.net.wire import Wire
+from tests.net.raw_service import closed_port
 from tests.net.support import TlsPeer
 from tests.servers.certificates import Certificates
 
@@ -35,10 +36,9 @@ def listener() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def closed_port() -> Address:
+def closed() -> Address:
     """An address where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return address_of(sock)
+    return socket.AF_INET, ("127.0.0.1", closed_port())
 
 
 @pytest.fixture
@@ -118,9 +118,9 @@ def test_tls_is_there_to_be_started(
     peer.close()
 
 
-def test_refused(closed_port: Address) -> None:
+def test_refused(closed: Address) -> None:
     with pytest.raises(ConnectionRefusedError, match="Connection refused"):
-        connect([closed_port], peer="backend")
+        connect([closed], peer="backend")
 
 
 def test_unreachable() -> None:
@@ -159,23 +159,23 @@ def test_no_address_at_all() -> None:
         connect([], peer="backend")
 
 
-def test_the_next_address_is_tried_where_one_refuses(closed_port: Address, listener: socket.socket) -> None:
-    wire = connect([closed_port, closed_port, address_of(listener)], peer="backend")
+def test_the_next_address_is_tried_where_one_refuses(closed: Address, listener: socket.socket) -> None:
+    wire = connect([closed, closed, address_of(listener)], peer="backend")
 
     assert speaks(wire, listener)
     wire.close()
 
 
-def test_the_first_address_that_answers_is_taken(closed_port: Address, listener: socket.socket) -> None:
-    wire = connect([address_of(listener), closed_port], peer="backend")
+def test_the_first_address_that_answers_is_taken(closed: Address, listener: socket.socket) -> None:
+    wire = connect([address_of(listener), closed], peer="backend")
 
     assert speaks(wire, listener)
     wire.close()
 
 
-def test_the_last_failure_is_the_one_that_is_told(closed_port: Address, tmp_path: Path) -> None:
+def test_the_last_failure_is_the_one_that_is_told(closed: Address, tmp_path: Path) -> None:
     with pytest.raises(ConnectionRefusedError):
-        connect([(socket.AF_UNIX, str(tmp_path / "none")), closed_port], peer="backend")
+        connect([(socket.AF_UNIX, str(tmp_path / "none")), closed], peer="backend")
 
 
 def test_an_address_that_hangs_does_not_use_up_the_time_of_the_next(
@@ -193,12 +193,12 @@ def test_an_address_that_hangs_does_not_use_up_the_time_of_the_next(
 
 
 def test_a_hanging_address_and_then_a_refusal(
-    hanging: Address, closed_port: Address, monkeypatch: pytest.MonkeyPatch
+    hanging: Address, closed: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ATTEMPT", 0.05)
 
     with pytest.raises(ConnectionRefusedError):
-        connect([hanging, closed_port], peer="backend")
+        connect([hanging, closed], peer="backend")
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -18,6 +18,7 @@ import pytest
 
 from geomail.net.listen import IPPROTO_MPTCP, Acceptor, bind, tune
 from tests.net.support import within
+from tests.servers.support import free_port
 
 
 @pytest.fixture
@@ -178,8 +179,8 @@ def test_an_address_of_another_machine() -> None:
 
 
 def test_all_of_ipv6_leaves_ipv4_alone() -> None:
-    with closing(bind(host="::", port=0, path="")) as six:
-        port = six.getsockname()[1]
+    port = free_port()
+    with closing(bind(host="::", port=port, path="")):
         with socket.socket() as client:
             assert client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
         bind(host="0.0.0.0", port=port, path="").close()
