@@ -11,7 +11,7 @@ from _socket import socket as RawSocket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import gevent
 from gevent import monkey
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from geomail.config.schema import Config
     from geomail.sinks.log import Log
 
+#: Clients taken in together when one has come: what a session begins with is in the processor's caches then,
+#: which makes each a tenth cheaper, and those who are served already get their turn soon.
+_AT_ONCE: Final = 64
 #: Seconds to wait when the process has no descriptor left for another client.
 _OUT_OF_DESCRIPTORS = 0.5
 #: Seconds for the goodbyes to all clients when this process ends, and for the console to hear of it.
@@ -127,7 +130,7 @@ class Worker:
         self._stop.wait()
         gevent.killall(self._accepting)
         if self._graceful:
-            self._admit_waiting()
+            self._admit_all()
         for acceptor, _ in self._doors:
             acceptor.close()
         if self._graceful:
@@ -145,12 +148,10 @@ class Worker:
         self._graceful = True
         self._stop.set()
 
-    def _admit_waiting(self) -> None:
+    def _admit_all(self) -> None:
         """Take in who is connected already: where nobody listens any more, they would be cut off."""
         for acceptor, listener in self._doors:
-            room = max(0, self._config.worker_connections - len(self._sessions))
-            for sock, address in islice(acceptor.waiting(), room):
-                self._open_session(sock, address, acceptor.local, listener)
+            self._admit_waiting(acceptor, listener, self._config.worker_connections)
 
     def _drain(self) -> None:
         """Wait for the sessions to end, ``worker_shutdown_timeout`` seconds at most where that is set."""
@@ -211,6 +212,12 @@ class Worker:
                 self._log.say("error", f"cannot accept on {listener.listen.label}: {error.strerror}")
                 gevent.sleep(_OUT_OF_DESCRIPTORS)
                 continue
+            self._open_session(sock, address, acceptor.local, listener)
+            self._admit_waiting(acceptor, listener, _AT_ONCE - 1)
+
+    def _admit_waiting(self, acceptor: Acceptor, listener: Listener, most: int) -> None:
+        room = max(0, min(most, self._config.worker_connections - len(self._sessions)))
+        for sock, address in islice(acceptor.waiting(), room):
             self._open_session(sock, address, acceptor.local, listener)
 
     def _open_session(self, sock: RawSocket, address: Any, local: Any, listener: Listener) -> None:

@@ -200,7 +200,7 @@ class Acceptor:
     def waiting(self) -> Iterator[tuple[RawSocket, Any]]:
         """Those who are connected already and whom nobody has accepted yet; this waits for no others.
 
-        How many are taken is the caller's to limit.
+        Sessions have no turn meanwhile: how many are taken is the caller's to limit.
         """
         while True:
             try:

@@ -3,10 +3,13 @@
 import os
 import re
 import resource
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import gevent
@@ -15,7 +18,7 @@ import pytest
 from tests.e2e.clients import Client
 from tests.master.support import SOON, Running, blocks_signals, children, knocking, listens, soon, status_of
 from tests.servers.geomail import COMMAND
-from tests.servers.support import unavailable
+from tests.servers.support import LOOPBACK, unavailable
 
 
 def test_a_worker_that_dies_has_a_successor(running: Running) -> None:
@@ -219,6 +222,32 @@ def test_more_sessions_than_open_files(running: Running) -> None:
 
     said = f"takes twice as many open files, but the system allows {most} "
     running.geomail.log.wait_for(f"warning worker_connections = {most // 2 + 1} {said}")
+
+
+def test_who_comes_at_once_is_served_at_once_up_to_worker_connections(running: Running) -> None:
+    """The others wait until somebody leaves."""
+    running.start(workers=1, worker_connections=3)
+    [worker] = soon(running.workers)
+    with ExitStack() as opened:
+        os.kill(worker, signal.SIGSTOP)
+        waiting = [
+            opened.enter_context(socket.create_connection((LOOPBACK, running.port), SOON)) for _ in range(7)
+        ]
+        os.kill(worker, signal.SIGCONT)
+        for served in (3, 3, 1):
+            soon(lambda: answering(waiting))
+            gevent.sleep(0.3)
+            greeted = answering(waiting)
+            assert len(greeted) == served
+            for client in greeted:
+                assert client.recv(100) == b"* OK IMAP4 ready\r\n"
+                client.close()
+                waiting.remove(client)
+
+
+def answering(clients: list[socket.socket]) -> list[socket.socket]:
+    """Those who have something to read."""
+    return select.select(clients, [], [], 0)[0]
 
 
 @pytest.mark.parametrize(("user", "group"), [("nobody", 65534), ("nobody:daemon", 1)])
