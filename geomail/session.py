@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import gevent
@@ -21,7 +20,7 @@ from geomail.errors import (
 from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
 from geomail.mask import concealed
 from geomail.net.relay import Relay
-from geomail.net.timing import TimeLimit
+from geomail.net.timing import TimeLimit, now
 from geomail.preface import preface
 from geomail.protocols.base import Login, Peer, passed_on
 from geomail.tracing import Traced
@@ -49,8 +48,9 @@ class Interruption(BaseException):
 class Session:
     """One client's session; :meth:`run` is its whole life, in one greenlet (two while it relays).
 
-    ``job`` is what runs it, set by whoever started that, None while nothing
-    does; ``is_parked`` tells, when that has ended, that the session has not.
+    ``listen`` is what the client came in by. ``job`` is what runs it, set by
+    whoever started that, None while nothing does; ``is_parked`` tells, when
+    that has ended, that the session has not.
     """
 
     __slots__ = (
@@ -81,9 +81,10 @@ class Session:
         "relay",
     )
 
-    def __init__(self, session_id: str, service: Service, client: Wire, peer: Peer) -> None:
+    def __init__(self, session_id: str, service: Service, listen: Listen, client: Wire, peer: Peer) -> None:
         self.id = session_id
         self._service = service
+        self._listen = listen
         self._server = service.server
         self._client = client
         self._peer = peer
@@ -95,35 +96,31 @@ class Session:
         self._method = ""
         self._refusals = 0
         self._frontend: Frontend | None = None
-        self._listen: Listen | None = None
         self.job: Job | None = None
         self.relay: Relay | None = None
         self.is_parked = False
         self._ending: Interruption | None = None
         self._traced: Traced | None = None
-        self._started = time.monotonic()
+        self._started = now()
         self._auth_time: float | None = None
         self._connect_time: float | None = None
         self._login_time: float | None = None
         self._outcome, self._side, self._reason, self._step = "shutdown", "geomail", "", ""
 
-    def run(self, listen: Listen) -> None:
+    def run(self, ending: BaseException | None = None) -> None:
         """Serve the client until the end: both connections are closed, and that is told, whatever happens.
 
-        If ``relay`` is parked then, it has not ended: :meth:`resume` goes on.
+        If it ``is_parked`` then, it has not ended: run it again, with ``ending`` towards its end.
+        The relay is run from here: what calls it lies on the stack that each switch saves.
         """
-        self._listen = listen
-        self._opened()
-        self._live(lambda: self._begin(listen))
-
-    def resume(self, error: BaseException | None) -> None:
-        """Go on after it was parked; with ``error``, towards its end."""
-        self._live(lambda: self._go_on(error))
-
-    def _live(self, act: Callable[[], None]) -> None:
         self.is_parked = False
         try:
-            act()
+            if ending is not None:
+                raise ending
+            if self.relay is None:
+                self._begin()
+            if self.relay is not None:
+                self._relay_on(self.relay)
         except SessionError as error:
             self._failed(error)
             self._say_farewell(error)
@@ -141,17 +138,13 @@ class Session:
                     self._backend.close()
                 self._closed()
 
-    def _begin(self, listen: Listen) -> None:
-        preface(self._client, self._peer, self._service, listen, self._remark)
+    def _begin(self) -> None:
+        self._opened()
+        preface(self._client, self._peer, self._service, self._listen, self._remark)
         if self._service.tracing.traces:
             self.trace()
         self._frontend = self._service.protocol.frontend(self._client, self._peer)
         self._converse(self._frontend)
-
-    def _go_on(self, error: BaseException | None) -> None:
-        if error is not None:
-            raise error
-        self._relay_on()
 
     def end(self, error: SessionError) -> None:
         """End it soon, from another greenlet. Once is enough.
@@ -202,7 +195,7 @@ class Session:
             "user": self._user,
             "method": self._method,
             "backend": self._backend_label,
-            "started": time.time() - (time.monotonic() - self._started),
+            "started": time.time() - (now() - self._started),
             "idle": relay.idle if relay else None,
             "bytes_in": self._client.received,
             "bytes_out": self._client.sent,
@@ -225,7 +218,7 @@ class Session:
                 silence = "client does not read its welcome"
                 with TimeLimit(self._server.timeout, blame="client", private=silence):
                     frontend.accept(admitted)
-                self._copy_both_ways()
+                self._prepare_relay()
                 return
             login = self._refuse(frontend, admitted, attempt)
         self._outcome, self._side = "quit", "client"
@@ -239,9 +232,9 @@ class Session:
         source = self._service.source
         if self._client.channel is not None and self._peer.tls is None:
             self._describe_tls(self._client.channel)
-        began = time.monotonic()
+        began = now()
         verdict = source.check(login, self._peer, self._service.protocol.name, attempt)
-        self._auth_time = time.monotonic() - began
+        self._auth_time = now() - began
         if isinstance(verdict, Refused):
             told = verdict.reason or verdict.refusal.text.decode("utf-8", "replace")
             reason = concealed(told, login.password)
@@ -290,18 +283,18 @@ class Session:
         if self._traced is not None:
             self._traced.learn(login.password)
             self._traced.note(f"the auth source accepts: to {self._backend_label}")
-        began = time.monotonic()
+        began = now()
         try:
             late = "backend did not answer within {seconds} s"
             with TimeLimit(self._server.timeout, blame="backend", private=late):
                 backend = self._backend = connect(endpoint, self._service.resolver)
-                connected = time.monotonic()
+                connected = now()
                 self._connect_time = connected - began
                 if self._traced is not None:
                     backend.tracer = self._traced.tracer("backend")
                 options = self._service.options[endpoint.tls]
                 answer = self._service.protocol.handshake(backend, login, self._peer, options)
-                self._login_time = time.monotonic() - connected
+                self._login_time = now() - connected
         except PeerTimeout as silence:
             silence.step = self._backend.step if self._backend else "connect"
             raise
@@ -317,7 +310,7 @@ class Session:
             self._backend.close()
             self._backend = None
 
-    def _copy_both_ways(self) -> None:
+    def _prepare_relay(self) -> None:
         assert self._backend is not None
         events = self._service.events
         if events.wants(RelayStarted):
@@ -346,11 +339,9 @@ class Session:
             idle=self._server.proxy_timeout,
         )
         self._frontend = None  # it has no more to say, and a session is mostly this from here on
-        self._relay_on()
 
-    def _relay_on(self) -> None:
-        assert self.relay is not None
-        ended_by = self.relay.run()
+    def _relay_on(self, relay: Relay) -> None:
+        ended_by = relay.run()
         if ended_by is None and self._ending is not None:
             raise self._ending  # which came when nobody could be told any more
         self.is_parked = ended_by is None
@@ -420,7 +411,7 @@ class Session:
                 peer.port,
                 peer.local_address,
                 peer.local_port,
-                self._listen.label if self._listen is not None else "",
+                self._listen.label,
                 " ".join(client.tls_described or ()),
                 client.channel.server_name if client.channel is not None else "",
                 self._user,
@@ -432,7 +423,7 @@ class Session:
                 self._step,
                 self.relay is not None,
                 self._refusals,
-                time.monotonic() - self._started,
+                now() - self._started,
                 self._auth_time,
                 self._connect_time,
                 self._login_time,

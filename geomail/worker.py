@@ -8,7 +8,7 @@ import signal
 import time
 from _socket import AF_UNIX
 from _socket import socket as RawSocket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -229,17 +229,18 @@ class Worker:
         listener = listener.at(peer.local_address)
         service = self._services[id(listener.server)]
         number, session_id = self._sessions.new_id()
-        session = Session(session_id, service, Wire(sock, "client", listener.side), peer)
+        client = Wire(sock, "client", listener.side)
+        session = Session(session_id, service, listener.listen, client, peer)
         self._sessions.add(number, session)
-        session.job = self._crew.start(self._serve, number, session, session.run, listener.listen)
+        session.job = self._crew.start(self._serve, number, session)
 
-    def _resume(self, parked: tuple[int, Session], error: BaseException | None) -> None:
+    def _resume(self, parked: tuple[int, Session], ending: BaseException | None) -> None:
         number, session = parked
-        session.job = self._crew.start(self._serve, number, session, session.resume, error)
+        session.job = self._crew.start(self._serve, number, session, ending)
 
-    def _serve(self, number: int, session: Session, act: Callable[[Any], None], argument: Any) -> None:
+    def _serve(self, number: int, session: Session, ending: BaseException | None = None) -> None:
         try:
-            act(argument)
+            session.run(ending)
         finally:
             if session.is_parked and session.relay is not None:
                 session.job = None

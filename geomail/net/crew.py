@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gevent import GreenletExit, get_hub, getcurrent
+from gevent import GreenletExit, get_hub
 from gevent.event import Event
 from greenlet import greenlet as RawGreenlet
 
-from geomail.net.timing import Clock
+from geomail.net.timing import Clock, current
 
 #: Idle greenlets that are kept; each holds some 7 KiB.
 _SPARE = 128
@@ -70,7 +70,7 @@ class Job:
 
 def step_aside(switch: Callable[..., object], *arguments: Any) -> None:
     """Make a call that switches to another greenlet; this one goes on when that has had its turn."""
-    back = get_hub().loop.run_callback(getcurrent().switch)
+    back = get_hub().loop.run_callback(current().switch)
     try:
         switch(*arguments)
     finally:

@@ -6,13 +6,13 @@ answer says stays unjudged here, but for nginx's rules of what a header is.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from geomail.conversation import CR, NUL, Tracer
 from geomail.errors import GeomailError, LineTooLong, PeerGone, SessionError, Side
 from geomail.net.connect import Address, connect
-from geomail.net.timing import TimeLimit
+from geomail.net.timing import TimeLimit, now
 from geomail.net.tls import TlsSide
 from geomail.net.wire import Wire
 
@@ -122,7 +122,7 @@ class HttpClient:
         return wire, _exchange(wire, request)
 
     def _idle_connection(self) -> Wire | None:
-        too_old = time.monotonic() - IDLE_TIME
+        too_old = now() - IDLE_TIME
         while self._idle:
             wire, since = self._idle.popitem()
             if since > too_old:
@@ -132,11 +132,11 @@ class HttpClient:
         return None
 
     def _keep(self, wire: Wire) -> None:
-        now = time.monotonic()
-        self._idle[wire] = now
+        at = now()
+        self._idle[wire] = at
         wire.watch(self._stirs, wire)
         oldest = next(iter(self._idle))
-        if len(self._idle) > MOST_IDLE or self._idle[oldest] < now - IDLE_TIME:
+        if len(self._idle) > MOST_IDLE or self._idle[oldest] < at - IDLE_TIME:
             del self._idle[oldest]
             oldest.close()
 
@@ -216,7 +216,7 @@ def _parse_headers(lines: list[bytes]) -> dict[bytes, list[bytes]]:
 
 
 #: Header names as services write them, checked once, in lower case.
-_NAMES: dict[bytes, bytes] = {}
+_NAMES: Final[dict[bytes, bytes]] = {}
 _MOST_NAMES = 256
 
 

@@ -7,7 +7,6 @@ greenlet of the session copies down; one more copies up.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +14,7 @@ from geomail.conversation import LF
 from geomail.errors import PeerGone, PeerTimeout, TlsFailed
 from geomail.net.crew import Crew, Job
 from geomail.net.pipes import CAPACITY, Pipes
-from geomail.net.timing import TimeLimit
+from geomail.net.timing import TimeLimit, now
 from geomail.net.wire import Wire
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class IdleLimit(TimeLimit):
         self._wires = wires
 
     def start(self) -> float:
-        self.moved = time.monotonic()
+        self.moved = now()
         return self.moved + self._seconds
 
     def expires(self) -> float:
@@ -65,7 +64,7 @@ class IdleLimit(TimeLimit):
         much as all of their end. :meth:`arm` sets it for those that do not.
         """
         if self.deadline == math.inf:
-            self.deadline = time.monotonic() + seconds
+            self.deadline = now() + seconds
 
     def arm(self) -> None:
         """Set the timer that ends the block at its deadline, if it has got one."""
@@ -176,7 +175,7 @@ class Relay:
     @property
     def idle(self) -> float:
         """Seconds since something moved."""
-        return time.monotonic() - self._limit.moved
+        return now() - self._limit.moved
 
     @property
     def is_quiet(self) -> bool:
@@ -220,7 +219,7 @@ class Relay:
     def _copy(self, source: Wire, sink: Wire) -> None:
         limit, size, short = self._limit, self._smallest, 0
         while data := source.receive(size):
-            limit.moved = time.monotonic()
+            limit.moved = now()
             sink.send(data)  # where it has to wait, it sets ``resumed``
             sink.at_line_end = data[-1] == LF
             if len(data) >= size:
@@ -251,10 +250,10 @@ class Relay:
             empty = False
             try:
                 moved = source.splice_into(pipe.writing, CAPACITY)
-                limit.moved = time.monotonic()
+                limit.moved = now()
                 if moved:
                     sink.splice_from(pipe.reading, moved)
-                    limit.moved = time.monotonic()
+                    limit.moved = now()
                 empty = True
             finally:
                 self._pipes.give_back(pipe, empty=empty)

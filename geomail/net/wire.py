@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from _socket import SHUT_WR, SO_ERROR, SOL_SOCKET
 from _socket import socket as RawSocket
 from collections.abc import Callable
-from os import read, write
+from os import read
 from typing import TYPE_CHECKING, Any, Final
 
-from gevent import get_hub, getcurrent
+from gevent import get_hub
 from greenlet import greenlet as RawGreenlet
 
 from geomail.certificates import VerifyClient, verdict
@@ -33,6 +32,7 @@ from geomail.errors import (
     TlsFailed,
 )
 from geomail.net.crew import step_aside
+from geomail.net.timing import current, now
 from geomail.net.tls import RECORD, TlsChannel, TlsSide
 
 if TYPE_CHECKING:
@@ -44,10 +44,12 @@ DIALOGUE_READ: Final = 479
 _DROP_READ: Final = 4096
 _READ: Final = 1
 _WRITE: Final = 2
+#: Final, as all that is needed again and again: the compiled build need not ask the module for it.
+_write: Final = os.write
 #: Switches to the hub; its own method looks first for something to call that no greenlet of ours has.
-_switch_to = RawGreenlet.switch
+_switch_to: Final = RawGreenlet.switch
 #: What :meth:`Wire.hang_up` switches with.
-_HUNG_UP = object()
+_HUNG_UP: Final = object()
 #: SPLICE_F_MOVE | SPLICE_F_NONBLOCK; os has names for them from Python 3.10 on, but not on every libc.
 _SPLICE: Final = 1 | 2
 #: Bytes of a rejected client's that are read and dropped, so that it sees our last words, not a reset.
@@ -75,6 +77,7 @@ class Wire(Conversation):
         "_fd",
         "_hub",
         "_is_reading",
+        "_read",
         "_reader",
         "_sock",
         "_tls",
@@ -90,6 +93,7 @@ class Wire(Conversation):
         super().__init__(peer)
         self._sock = sock
         self._fd = sock.fileno()
+        self._read = read
         self._tls = tls
         self._hub = get_hub()
         self._reader = self._hub.loop.io(self._fd, _READ)
@@ -333,16 +337,15 @@ class Wire(Conversation):
     def _read_line(self, limit: int) -> bytes:
         if not self._buffer:
             self._fill()
-        while (end := self._buffer.find(b"\n")) < 0 or end >= limit:
+        line, end, rest = self._buffer.partition(b"\n")
+        while not end or len(line) >= limit:
             if len(self._buffer) >= limit:
                 text = f"a line of more than {limit} bytes"
                 raise LineTooLong(text, blame=self.peer, start=self._buffer)
             self._fill()
-        buffer = self._buffer
-        self._buffer = buffer[end + 1 :]
-        if end and buffer[end - 1] == CR:
-            end -= 1
-        return buffer[:end]
+            line, end, rest = self._buffer.partition(b"\n")
+        self._buffer = rest
+        return line[:-1] if line and line[-1] == CR else line
 
     def _read_exactly(self, size: int) -> bytes:
         while len(self._buffer) < size:
@@ -366,7 +369,7 @@ class Wire(Conversation):
         reader: Any = self._reader  # gevent's types leave "callback" out
         while True:
             self._is_reading = True
-            reader.start(getcurrent().switch)
+            reader.start(current().switch)
             try:
                 told = _switch_to(self._hub)
             finally:
@@ -376,7 +379,7 @@ class Wire(Conversation):
             if told is _HUNG_UP:
                 return b""
             try:
-                data = read(self._fd, size)
+                data = self._read(self._fd, size)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -405,7 +408,7 @@ class Wire(Conversation):
         rest: bytes | memoryview = data
         while rest:
             try:
-                sent = write(self._fd, rest)
+                sent = _write(self._fd, rest)
                 if sent == len(rest):
                     return
                 rest = memoryview(rest)[sent:]
@@ -416,7 +419,7 @@ class Wire(Conversation):
 
     def _wait(self, watcher: _IoWatcher) -> object:
         """What ``hub.wait`` does, without its Waiter: only this watcher, a throw or hang_up ends the wait."""
-        watcher.start(getcurrent().switch)
+        watcher.start(current().switch)
         try:
             return _switch_to(self._hub)
         finally:
@@ -428,7 +431,7 @@ class Wire(Conversation):
         self.half_said = True
         self._wait(self._writer)
         self.half_said = False
-        self.resumed = time.monotonic()
+        self.resumed = now()
 
     def _last_alert(self, channel: TlsChannel) -> None:
         try:
@@ -444,7 +447,7 @@ class Wire(Conversation):
 
     def _say_goodbye(self, channel: TlsChannel) -> None:
         try:
-            write(self._fd, channel.close_notify())
+            _write(self._fd, channel.close_notify())
         except OSError:
             pass  # it has gone, or does not read
 

@@ -29,7 +29,7 @@ class ProxyAddresses:
     destination_port: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)  # compiled, the generated __init__ takes ten times as long
 class Peer:
     """A client: where it comes from and where it came in.
 
@@ -48,15 +48,39 @@ class Peer:
     port: int
     local_address: str
     local_port: int
-    name: bytes = UNAVAILABLE
-    proxy: ProxyAddresses | None = None
-    tls: tuple[str, str] | None = None
-    certificate: ClientCertificate | None = None
-    tls_details: TlsDetails | None = None
-    session: bytes = b""
+    name: bytes
+    proxy: ProxyAddresses | None
+    tls: tuple[str, str] | None
+    certificate: ClientCertificate | None
+    tls_details: TlsDetails | None
+    session: bytes
+
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        local_address: str,
+        local_port: int,
+        name: bytes = UNAVAILABLE,
+        proxy: ProxyAddresses | None = None,
+        tls: tuple[str, str] | None = None,
+        certificate: ClientCertificate | None = None,
+        tls_details: TlsDetails | None = None,
+        session: bytes = b"",
+    ) -> None:
+        self.address = address
+        self.port = port
+        self.local_address = local_address
+        self.local_port = local_port
+        self.name = name
+        self.proxy = proxy
+        self.tls = tls
+        self.certificate = certificate
+        self.tls_details = tls_details
+        self.session = session
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)  # as for Peer
 class Login:
     """What one attempt to log in gave: made anew for each, nothing is carried over.
 
@@ -68,14 +92,36 @@ class Login:
     """
 
     method: Method
-    user: bytes = b""
-    password: bytes = field(default=b"", repr=False)
-    salt: bytes = b""
-    tag: bytes = b""
-    helo: bytes = b""
-    esmtp: bool = False
-    mail: bytes = b""
-    rcpt: bytes = b""
+    user: bytes
+    password: bytes = field(repr=False)
+    salt: bytes
+    tag: bytes
+    helo: bytes
+    esmtp: bool
+    mail: bytes
+    rcpt: bytes
+
+    def __init__(
+        self,
+        method: Method,
+        user: bytes = b"",
+        password: bytes = b"",
+        salt: bytes = b"",
+        tag: bytes = b"",
+        helo: bytes = b"",
+        esmtp: bool = False,
+        mail: bytes = b"",
+        rcpt: bytes = b"",
+    ) -> None:
+        self.method: Method = method
+        self.user = user
+        self.password = password
+        self.salt = salt
+        self.tag = tag
+        self.helo = helo
+        self.esmtp = esmtp
+        self.mail = mail
+        self.rcpt = rcpt
 
     def rewritten(self, user: bytes | None = None, password: bytes | None = None) -> Login:
         """The login as the auth source wants it said to the backend; None changes nothing.
