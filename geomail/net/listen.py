@@ -176,6 +176,7 @@ class Acceptor:
 
     def __init__(self, sock: RawSocket) -> None:
         self._sock = sock
+        self._family, self._type, self._proto = int(sock.family), int(sock.type), sock.proto
         address = sock.getsockname()
         self.local = None if sock.family != AF_UNIX and address[0] in _WILDCARDS else address
         self._watcher = get_hub().loop.io(sock.fileno(), _READ)
@@ -212,7 +213,7 @@ class Acceptor:
 
     def _next(self) -> tuple[RawSocket, Any]:
         fd, address = self._sock._accept()  # type: ignore[attr-defined]
-        sock = RawSocket(self._sock.family, self._sock.type, self._sock.proto, fileno=fd)
+        sock = RawSocket(self._family, self._type, self._proto, fd)
         sock.setblocking(False)
         return sock, address
 

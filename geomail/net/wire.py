@@ -20,7 +20,7 @@ from gevent import get_hub
 from greenlet import greenlet as RawGreenlet
 
 from geomail.certificates import VerifyClient, verdict
-from geomail.conversation import CR, Conversation
+from geomail.conversation import CR, LF, Conversation
 from geomail.errors import (
     CertificateError,
     LineTooLong,
@@ -479,7 +479,7 @@ def _judge(channel: TlsChannel, mode: VerifyClient) -> None:
 
 def _end_of_head(data: bytes, limit: int) -> int:
     """Where the first blank line ends, 0 if it is not there yet; lines end with CRLF or LF."""
-    if data.startswith((b"\n", b"\r\n")):
+    if data[0] == LF or data.startswith(b"\r\n"):
         return data.index(b"\n") + 1
     crlf = data.find(b"\n\r\n", 0, limit)
     lf = data.find(b"\n\n", 0, limit if crlf < 0 else crlf)

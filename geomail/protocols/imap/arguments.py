@@ -29,7 +29,7 @@ class Literal(NamedTuple):
 
 def is_tag(tag: bytes) -> bool:
     """Whether this may be a tag: nginx's characters, and as many as it takes."""
-    return 0 < len(tag) <= MAX_TAG and not tag.translate(None, _TAG_CHARACTERS)
+    return 0 < len(tag) <= MAX_TAG and (tag.isalnum() or not tag.translate(None, _TAG_CHARACTERS))
 
 
 def split(text: bytes, arguments: list[bytes]) -> Literal | None:
