@@ -73,12 +73,12 @@ class Wire(Conversation):
         "_at_end",
         "_buffer",
         "_channel",
-        "_disarm",
         "_fd",
         "_hub",
-        "_is_reading",
+        "_is_armed",
         "_read",
         "_reader",
+        "_sleeper",
         "_sock",
         "_tls",
         "_writer",
@@ -97,14 +97,14 @@ class Wire(Conversation):
         self._tls = tls
         self._hub = get_hub()
         self._reader = self._hub.loop.io(self._fd, _READ)
-        self._disarm = self._reader.stop
+        self._is_armed = False
+        self._sleeper: RawGreenlet | None = None
         self._writer: _IoWatcher | None = None
         self._buffer = b""
         self._channel: TlsChannel | None = None
         self._at_end = False
         self.at_line_end = True
         self.half_said = False
-        self._is_reading = False
         self.received = 0
         self.sent = 0
         self.resumed = 0.0
@@ -152,10 +152,11 @@ class Wire(Conversation):
     def is_waiting(self) -> bool:
         """Whether a greenlet waits for bytes here, and none for room."""
         writer: Any = self._writer  # gevent's types leave "active" out
-        return self._is_reading and not (writer is not None and writer.active)
+        return self._sleeper is not None and not (writer is not None and writer.active)
 
     def watch(self, callback: Callable[..., object], *arguments: Any) -> None:
         """Have ``callback`` called in the hub while there are bytes, or an end; nobody may read meanwhile."""
+        self._is_armed = False
         self._reader.start(callback, *arguments)
 
     def give_back_memory(self) -> None:
@@ -165,7 +166,7 @@ class Wire(Conversation):
 
     def stop_watching(self) -> None:
         """Undo :meth:`watch`."""
-        self._disarm()
+        self._reader.stop()
 
     def hang_up(self) -> None:
         """Tell a greenlet that waits for bytes that no more come: :meth:`receive` gives ``b""`` at once.
@@ -173,17 +174,12 @@ class Wire(Conversation):
         Every session ends so, and an exception thrown into it would cost more than all
         else of the end. One that waits for anything else goes on as before.
         """
-        reader: Any = self._reader  # gevent's types leave "callback" out
-        if self._is_reading:
-            step_aside(reader.callback, _HUNG_UP)
+        if self._sleeper is not None:
+            step_aside(self._sleeper.switch, _HUNG_UP)
 
     def wait_for_bytes(self) -> bool:
         """Wait until there is something to read, or the end of the stream; False: it was hung up."""
-        self._is_reading = True
-        try:
-            return self._wait(self._reader) is not _HUNG_UP
-        finally:
-            self._is_reading = False
+        return self._wait_for_bytes() is not _HUNG_UP
 
     def splice_into(self, pipe: int, size: int) -> int | None:
         """Move at most ``size`` bytes that are here into a pipe, unread: how many, 0 at the end.
@@ -366,18 +362,7 @@ class Wire(Conversation):
     # -- the socket -------------------------------------------------------------------------------
 
     def _receive_plain(self, size: int) -> bytes:
-        reader: Any = self._reader  # gevent's types leave "callback" out
-        while True:
-            self._is_reading = True
-            reader.start(current().switch)
-            try:
-                told = _switch_to(self._hub)
-            finally:
-                # Left armed, as the next read mostly follows before the kernel would have to be told.
-                reader.callback = self._disarm
-                self._is_reading = False
-            if told is _HUNG_UP:
-                return b""
+        while self._wait_for_bytes() is not _HUNG_UP:
             try:
                 data = self._read(self._fd, size)
             except BlockingIOError:
@@ -387,6 +372,29 @@ class Wire(Conversation):
             if not data:
                 self._at_end = True
             return data
+        return b""
+
+    def _wait_for_bytes(self) -> object:
+        """What :meth:`hang_up` has to say, or nothing: there are bytes, or an end.
+
+        The watcher stays armed: the next wait mostly follows before the kernel would have to be told.
+        """
+        if not self._is_armed:
+            self._is_armed = True
+            self._reader.start(self._stirred)
+        self._sleeper = current()
+        try:
+            return _switch_to(self._hub)
+        finally:
+            self._sleeper = None
+
+    def _stirred(self) -> None:
+        """There are bytes, or an end: wake who waits for that, or look away until somebody does."""
+        if self._sleeper is not None:
+            _switch_to(self._sleeper)
+        else:
+            self._is_armed = False
+            self._reader.stop()
 
     def _receive_secured(self, size: int) -> bytes:
         channel = self._channel
