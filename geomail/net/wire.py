@@ -31,7 +31,7 @@ from geomail.errors import (
     Side,
     TlsFailed,
 )
-from geomail.net.crew import step_aside
+from geomail.net.crew import step_aside, switch_to
 from geomail.net.timing import current, now
 from geomail.net.tls import RECORD, TlsChannel, TlsSide
 
@@ -46,8 +46,6 @@ _READ: Final = 1
 _WRITE: Final = 2
 #: Final, as all that is needed again and again: the compiled build need not ask the module for it.
 _write: Final = os.write
-#: Switches to the hub; its own method looks first for something to call that no greenlet of ours has.
-_switch_to: Final = RawGreenlet.switch
 #: What :meth:`Wire.hang_up` switches with.
 _HUNG_UP: Final = object()
 #: SPLICE_F_MOVE | SPLICE_F_NONBLOCK; os has names for them from Python 3.10 on, but not on every libc.
@@ -384,14 +382,14 @@ class Wire(Conversation):
             self._reader.start(self._stirred)
         self._sleeper = current()
         try:
-            return _switch_to(self._hub)
+            return switch_to(self._hub)
         finally:
             self._sleeper = None
 
     def _stirred(self) -> None:
         """There are bytes, or an end: wake who waits for that, or look away until somebody does."""
         if self._sleeper is not None:
-            _switch_to(self._sleeper)
+            switch_to(self._sleeper)
         else:
             self._is_armed = False
             self._reader.stop()
@@ -429,7 +427,7 @@ class Wire(Conversation):
         """What ``hub.wait`` does, without its Waiter: only this watcher, a throw or hang_up ends the wait."""
         watcher.start(current().switch)
         try:
-            return _switch_to(self._hub)
+            return switch_to(self._hub)
         finally:
             watcher.stop()
 
