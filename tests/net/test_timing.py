@@ -5,11 +5,13 @@ import time
 
 import gevent
 import pytest
+from gevent import monkey
 
 from geomail.errors import PeerTimeout
 from geomail.net.timing import TimeLimit
 
 SHORT, LONG = 0.02, 5.0
+_hold_up_everything = monkey.get_original("time", "sleep")
 
 
 def test_a_block_that_takes_too_long() -> None:
@@ -71,6 +73,28 @@ def test_the_outer_limit_goes_on_after_the_inner_one_has_fired() -> None:
             TimeLimit(SHORT, blame="client", private="inner"),
         ):
             gevent.sleep(LONG)
+        gevent.sleep(LONG)
+
+
+def test_of_limits_that_are_over_at_once_the_outermost_is_told() -> None:
+    with (
+        pytest.raises(PeerTimeout, match="outer"),
+        TimeLimit(SHORT, blame="client", private="outer"),
+        TimeLimit(SHORT, blame="backend", private="inner"),
+    ):
+        _hold_up_everything(SHORT * 3)
+        gevent.sleep(LONG)
+
+
+def test_a_limit_that_was_put_off_does_not_put_off_the_others() -> None:
+    inner = TimeLimit(SHORT, blame="backend", private="inner")
+    with (
+        gevent.Timeout(LONG / 2),
+        pytest.raises(PeerTimeout, match="outer"),
+        TimeLimit(SHORT * 3, blame="client", private="outer"),
+        inner,
+    ):
+        inner.deadline += LONG
         gevent.sleep(LONG)
 
 
