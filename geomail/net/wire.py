@@ -91,7 +91,7 @@ class Wire(Conversation):
         super().__init__(peer)
         self._sock = sock
         self._fd = sock.fileno()
-        self._read = read
+        self._read = read  # here, as _write is Final; the tests take note of reads by another one
         self._tls = tls
         self._hub = get_hub()
         self._reader = self._hub.loop.io(self._fd, _READ)
