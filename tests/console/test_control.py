@@ -56,7 +56,10 @@ def test_who_does_not_speak_the_protocol_is_told_and_left(garbage: bytes, shared
             pass  # it did not wait for the end
         answer = asker.next()
         assert (answer["id"], answer["error"]) == (None, "bad-request")
-        assert asker.ended() == b""
+        try:
+            assert asker.ended() == b""
+        except ConnectionResetError:
+            pass  # it left with garbage unread
 
 
 def test_requests_in_one_piece_are_all_answered_after_the_client_ended_its_sending(asker: Asker) -> None:
