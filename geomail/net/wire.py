@@ -176,8 +176,18 @@ class Wire(Conversation):
             step_aside(self._sleeper.switch, _HUNG_UP)
 
     def wait_for_bytes(self) -> bool:
-        """Wait until there is something to read, or the end of the stream; False: it was hung up."""
-        return self._wait_for_bytes() is not _HUNG_UP
+        """Wait until there is something to read, or the end of the stream; False: it was hung up.
+
+        The watcher stays armed: the next wait mostly follows before the kernel would have to be told.
+        """
+        if not self._is_armed:
+            self._is_armed = True
+            self._reader.start(self._stirred)
+        self._sleeper = current()
+        try:
+            return switch_to(self._hub) is not _HUNG_UP
+        finally:
+            self._sleeper = None
 
     def splice_into(self, pipe: int, size: int) -> int | None:
         """Move at most ``size`` bytes that are here into a pipe, unread: how many, 0 at the end.
@@ -360,7 +370,7 @@ class Wire(Conversation):
     # -- the socket -------------------------------------------------------------------------------
 
     def _receive_plain(self, size: int) -> bytes:
-        while self._wait_for_bytes() is not _HUNG_UP:
+        while self.wait_for_bytes():
             try:
                 data = self._read(self._fd, size)
             except BlockingIOError:
@@ -371,20 +381,6 @@ class Wire(Conversation):
                 self._at_end = True
             return data
         return b""
-
-    def _wait_for_bytes(self) -> object:
-        """What :meth:`hang_up` has to say, or nothing: there are bytes, or an end.
-
-        The watcher stays armed: the next wait mostly follows before the kernel would have to be told.
-        """
-        if not self._is_armed:
-            self._is_armed = True
-            self._reader.start(self._stirred)
-        self._sleeper = current()
-        try:
-            return switch_to(self._hub)
-        finally:
-            self._sleeper = None
 
     def _stirred(self) -> None:
         """There are bytes, or an end: wake who waits for that, or look away until somebody does."""
@@ -423,11 +419,11 @@ class Wire(Conversation):
             except OSError as error:
                 raise self._gone(error) from None
 
-    def _wait(self, watcher: _IoWatcher) -> object:
-        """What ``hub.wait`` does, without its Waiter: only this watcher, a throw or hang_up ends the wait."""
+    def _wait(self, watcher: _IoWatcher) -> None:
+        """What ``hub.wait`` does, without its Waiter: only this watcher or a throw ends the wait."""
         watcher.start(current().switch)
         try:
-            return switch_to(self._hub)
+            switch_to(self._hub)
         finally:
             watcher.stop()
 
