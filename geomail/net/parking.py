@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from geomail.net.relay import Relay
 
 #: Seconds of silence after which a relay is parked.
-PARK_AFTER = 0.5
+PARK_AFTER = 0.25
 #: Seconds between two looks at each relay that is awake.
-_SWEEP = 0.25
+_SWEEP = 0.125
 #: Parts in which all are looked at: the greenlets of the few that are parked in one are there for the next
 #: sessions, while those of many would be given back to the system and made anew.
 _PARTS = 8
