@@ -20,10 +20,10 @@ from geomail.certificates import ClientCertificate, TlsDetails, VerifyClient
 from geomail.errors import Side, TlsFailed, TlsSettingError
 from geomail.net import tls_settings
 from geomail.net.openssl import contexts, peers
-from geomail.net.openssl.buffers import give_back_buffers
+from geomail.net.openssl.buffers import give_back_buffers, put_close_notify
 from geomail.net.openssl.contexts import ServerContext
 from geomail.net.openssl.library import available
-from geomail.net.openssl.sessions import forget_session, set_session_id_context
+from geomail.net.openssl.sessions import forget_session, set_session_id_context, take_session_id_context
 
 #: The most that one TLS record carries.
 _PLAINTEXT = 16384
@@ -123,7 +123,8 @@ def server_context(
     if context.options & ssl.OP_NO_TICKET and session_cache in ("off", "none"):
         context.num_tickets = 0  # no session is kept that such a ticket could name
     if session_ticket_key or context.shared_sessions is not None:
-        context.session_id_context = _digest([*basis, alpn.encode(), *contexts.certificates(context)])
+        resumed_within = _digest([*basis, alpn.encode(), *contexts.certificates(context)])
+        set_session_id_context(context, resumed_within)
     return context
 
 
@@ -197,6 +198,7 @@ class TlsChannel:
         "_engine",
         "_failure",
         "_incoming",
+        "_is_fed",
         "_object",
         "_outgoing",
         "_peer",
@@ -211,12 +213,13 @@ class TlsChannel:
             self._incoming, self._outgoing, server_side=side.server, server_hostname=side.server_name
         )
         if isinstance(side.context, ServerContext) and side.context.session_id_context:
-            set_session_id_context(self._object, side.context.session_id_context)
+            take_session_id_context(self._object, side.context.session_id_context)
         # what does the work behind SSLObject, whose methods add nothing to its own but a call
         self._engine: Any = self._object._sslobj  # type: ignore[attr-defined]
         self._described: tuple[str, str] | None = None
         self._peer: Side = peer
         self._waiting: bytes | memoryview = b""
+        self._is_fed = False
         self._ended = False
         self._failure: TlsFailed | None = None
         self.server = side.server
@@ -225,7 +228,9 @@ class TlsChannel:
         """Take ciphertext from the socket; none means its end."""
         if not data:
             self._ended = True
-        elif len(data) <= RECORD:
+            return
+        self._is_fed = True
+        if len(data) <= RECORD:
             self._incoming.write(data)
         else:
             self._waiting = memoryview(data)
@@ -260,10 +265,15 @@ class TlsChannel:
 
         Raises TlsFailed on a broken record, once what came before it was returned.
         """
+        if not self._is_fed:
+            return self._nothing()  # every read begins so: asking OpenSSL would cost more than all of this
         engine, incoming = self._engine, self._incoming
         pieces: list[bytes] = []
         missing = size
-        while missing > 0 and (incoming.pending or engine.pending() or (self._waiting and self._pour())):
+        while missing > 0:
+            if not (incoming.pending or engine.pending() or (self._waiting and self._pour())):
+                self._is_fed = False
+                break
             try:
                 piece = engine.read(missing if missing < _PLAINTEXT else _PLAINTEXT)
             except ssl.SSLWantReadError:
@@ -311,10 +321,13 @@ class TlsChannel:
 
         What was fed and not decrypted before is lost.
         """
-        try:
-            self._object.unwrap()
-        except ssl.SSLError:
-            pass  # the peer's own close_notify is not here yet, or the connection is broken
+        if available():
+            put_close_notify(self._object)
+        else:
+            try:
+                self._object.unwrap()
+            except ssl.SSLError:
+                pass  # the peer's own close_notify is not here yet, or the connection is broken
         return self.drain()
 
     @property

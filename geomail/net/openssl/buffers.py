@@ -1,4 +1,4 @@
-"""The memory BIOs of a connection, as far as ``ssl`` does not reach them."""
+"""The bytes of a connection, as far as ``ssl`` does not reach them."""
 
 from __future__ import annotations
 
@@ -22,3 +22,14 @@ def give_back_buffers(connection: ssl.SSLObject) -> None:
             fresh = library.BUF_MEM_new()
             if fresh:
                 library.BIO_ctrl(bio, _SET_BUF_MEM, _CLOSE, fresh)
+
+
+def put_close_notify(connection: ssl.SSLObject) -> None:
+    """Put a close_notify behind what is to be sent.
+
+    ``unwrap`` would ask for the peer's own as well, and fail without it: that
+    costs as much again.
+    """
+    library = libssl()
+    if library.SSL_shutdown(pointer_to_connection(connection)) < 0:
+        library.ERR_clear_error()  # or ``ssl`` takes it for the failure of its own next call

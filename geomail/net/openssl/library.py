@@ -7,9 +7,9 @@ import functools
 import ssl
 import sys
 from ctypes import (
-    CDLL,
     CFUNCTYPE,
     POINTER,
+    PyDLL,
     c_char_p,
     c_int,
     c_long,
@@ -58,6 +58,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "EVP_aes_128_cbc": (P,),
     "EVP_aes_256_cbc": (P,),
     "OBJ_nid2sn": (c_char_p, c_int),
+    "RAND_bytes": (c_int, P, c_int),
     "SSL_CONF_CTX_finish": (c_int, P),
     "SSL_CONF_CTX_free": (None, P),
     "SSL_CONF_CTX_new": (P,),
@@ -74,6 +75,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "SSL_CTX_set_alpn_select_cb": (None, P, AlpnCallback, P),
     "SSL_CTX_set_client_CA_list": (None, P, P),
     "SSL_CTX_set_default_passwd_cb": (None, P, PasswordCallback),
+    "SSL_CTX_set_session_id_context": (c_int, P, c_char_p, c_uint),
     "SSL_CTX_set_timeout": (c_long, P, c_long),
     "SSL_CTX_set_tlsext_ticket_key_evp_cb": (c_int, P, TicketCallback),
     "SSL_CTX_set_verify": (None, P, c_int, VerifyCallback),
@@ -89,6 +91,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "SSL_get_wbio": (P, P),
     "SSL_load_client_CA_file": (P, c_char_p),
     "SSL_set_session_id_context": (c_int, P, c_char_p, c_uint),
+    "SSL_shutdown": (c_int, P),
     "SSL_version": (c_int, P),
     "X509_LOOKUP_file": (P,),
     "X509_NAME_ENTRY_get_data": (P, P),
@@ -121,8 +124,8 @@ def available() -> bool:
     return _load() is not None
 
 
-def libssl() -> CDLL:
-    """The library, its functions declared."""
+def libssl() -> PyDLL:
+    """The library, its functions declared; calls keep the interpreter's lock, as none takes long."""
     library = _load()
     assert library is not None, "libssl is not available"
     return library
@@ -157,9 +160,9 @@ def errors() -> str:
 
 
 @functools.cache
-def _load() -> CDLL | None:
+def _load() -> PyDLL | None:
     try:
-        library = CDLL(_ssl.__file__)
+        library = PyDLL(_ssl.__file__)
         for name, (result, *arguments) in _FUNCTIONS.items():
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
@@ -168,7 +171,7 @@ def _load() -> CDLL | None:
     return library if _objects_look_as_known(library) else None
 
 
-def _objects_look_as_known(library: CDLL) -> bool:
+def _objects_look_as_known(library: PyDLL) -> bool:
     """Whether the pointers are where they are looked for; no pointer is followed before it is recognised."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     connection = _inner(context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True))
@@ -184,7 +187,7 @@ def _objects_look_as_known(library: CDLL) -> bool:
     )
 
 
-def _same_options(library: CDLL, context: ssl.SSLContext, pointer: int, options: int) -> bool:
+def _same_options(library: PyDLL, context: ssl.SSLContext, pointer: int, options: int) -> bool:
     context.options = ssl.Options(options)
     found: int = library.SSL_CTX_get_options(pointer)
     return found == context.options

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import functools
 import mmap
-import os
 import re
 import ssl
+import sys
 import time
 from collections.abc import Callable, Sequence
 from ctypes import (
     Structure,
     addressof,
     byref,
+    c_char,
     c_char_p,
     c_size_t,
     c_uint,
     c_void_p,
     create_string_buffer,
-    memmove,
     string_at,
 )
 
@@ -45,7 +45,7 @@ _SHARED = re.compile(r"shared:([^:\s]+):(\d{1,12})([kKmM]?)")
 
 _TLS_1_3 = 0x304
 _NO_TICKET = int(ssl.OP_NO_TICKET)  # as a Flag, it would cost more than all else that is done for a session
-_NAME = 16
+_Name = c_char * 16
 _UTF8_STRING, _OCTET_STRING = 4, 5
 
 
@@ -81,11 +81,17 @@ def set_session_timeout(context: ServerContext, seconds: float) -> None:
     libssl().SSL_CTX_set_timeout(pointer_to_context(context), int(seconds))
 
 
-def set_session_id_context(connection: ssl.SSLObject, value: bytes) -> None:
-    """Resume only sessions that were begun under the same value, of 32 bytes at most; before the handshake.
+def set_session_id_context(context: ServerContext, value: bytes) -> None:
+    """Resume only sessions that were begun under the same value, of 32 bytes at most."""
+    if sys.version_info < (3, 13):
+        accepted = libssl().SSL_CTX_set_session_id_context(pointer_to_context(context), value, len(value))
+        assert accepted, "too long"
+    else:  # there, ``ssl`` gives each connection one of its own
+        context.session_id_context = value
 
-    It is the connection's: from Python 3.13 on, ``ssl`` overrides the context's.
-    """
+
+def take_session_id_context(connection: ssl.SSLObject, value: bytes) -> None:
+    """For this connection, before its handshake, what :func:`set_session_id_context` does for all."""
     accepted = libssl().SSL_set_session_id_context(pointer_to_connection(connection), value, len(value))
     assert accepted, "too long"
 
@@ -201,10 +207,11 @@ def _ticket_answers(ring: Callable[[], _Ring]) -> Callable[..., int]:
         keys = ring()
         if making:
             key, good = keys.newest, 1
-            memmove(name, key.name, _NAME)
-            memmove(iv, os.urandom(16), 16)
+            _Name.from_address(name).raw = key.name
+            if library.RAND_bytes(iv, 16) != 1:
+                return -1
         else:
-            found = keys.by_name.get(string_at(name, _NAME))
+            found = keys.by_name.get(_Name.from_address(name).raw)
             if found is None:
                 return 0
             key = found
