@@ -66,6 +66,32 @@ def test_what_stands_before_a_broken_record_is_delivered_first(
     peer.close()
 
 
+def test_the_end_of_a_broken_connection_breaks_no_other(
+    server_side: TlsSide, certificates: Certificates
+) -> None:
+    """OpenSSL has one queue of errors: what one connection leaves there, the next one takes for its own."""
+    (wire, peer), (other, another) = (
+        secured_pair(server_side, speaking(certificates.client_context(), V13)) for _ in range(2)
+    )
+    peer.sock.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+    with pytest.raises(TlsFailed):
+        within(1, lambda: wire.receive(100))
+    first, last = (part := another.record(b"whole"))[:10], part[10:]
+    another.sock.sendall(first)
+    reading = gevent.spawn(other.receive, 100)
+    gevent.sleep(0.01)
+
+    wire.close()
+    another.sock.sendall(last[:5])
+    gevent.sleep(0.01)
+    another.sock.sendall(last[5:])
+
+    assert reading.get(timeout=PATIENCE) == b"whole"
+    other.close()
+    for each in (peer, another):
+        each.close()
+
+
 @pytest.mark.parametrize("taken", [0, 4000], ids=["none of it read", "half of it read"])
 @pytest.mark.parametrize("size", [10_000, 200_000])
 def test_end_sending_loses_nothing_that_came_before(
