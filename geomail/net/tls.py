@@ -23,7 +23,7 @@ from geomail.net.openssl import contexts, peers
 from geomail.net.openssl.buffers import give_back_buffers, put_close_notify
 from geomail.net.openssl.contexts import ServerContext
 from geomail.net.openssl.library import available
-from geomail.net.openssl.sessions import forget_session, set_session_id_context, take_session_id_context
+from geomail.net.openssl.sessions import forget_session, set_session_id_context
 
 #: The most that one TLS record carries.
 _PLAINTEXT = 16384
@@ -123,8 +123,7 @@ def server_context(
     if context.options & ssl.OP_NO_TICKET and session_cache in ("off", "none"):
         context.num_tickets = 0  # no session is kept that such a ticket could name
     if session_ticket_key or context.shared_sessions is not None:
-        resumed_within = _digest([*basis, alpn.encode(), *contexts.certificates(context)])
-        set_session_id_context(context, resumed_within)
+        context.session_id_context = _digest([*basis, alpn.encode(), *contexts.certificates(context)])
     return context
 
 
@@ -213,7 +212,7 @@ class TlsChannel:
             self._incoming, self._outgoing, server_side=side.server, server_hostname=side.server_name
         )
         if isinstance(side.context, ServerContext) and side.context.session_id_context:
-            take_session_id_context(self._object, side.context.session_id_context)
+            set_session_id_context(self._object, side.context.session_id_context)
         # what does the work behind SSLObject, whose methods add nothing to its own but a call
         self._engine: Any = self._object._sslobj  # type: ignore[attr-defined]
         self._described: tuple[str, str] | None = None

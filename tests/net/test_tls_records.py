@@ -92,6 +92,21 @@ def test_the_end_of_a_broken_connection_breaks_no_other(
         each.close()
 
 
+def test_the_end_is_told_also_where_libssl_is_out_of_reach(
+    secured: tuple[Wire, TlsPeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire, peer = secured
+    monkeypatch.setattr(tls, "available", lambda: False)
+
+    wire.end_sending()
+    peer.sendall(b"and more")
+
+    assert within(1, lambda: peer.recv(100)) == b""
+    assert within(1, lambda: wire.receive(100)) == b"and more"
+    wire.close()
+    peer.close()
+
+
 @pytest.mark.parametrize("taken", [0, 4000], ids=["none of it read", "half of it read"])
 @pytest.mark.parametrize("size", [10_000, 200_000])
 def test_end_sending_loses_nothing_that_came_before(

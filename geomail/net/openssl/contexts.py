@@ -34,8 +34,8 @@ _CTRL_MODE, _CTRL_GROUPS_LIST, _CTRL_CURRENT_CERT = 33, 92, 117
 class ServerContext(ssl.SSLContext):
     """A server's context, with what must live as long as it does.
 
-    ``session_id_context`` is for those who make its connections, where each
-    must be told which sessions it may resume.
+    Where its sessions may be those of other contexts, ``session_id_context``
+    tells which: those with the same value.
     """
 
     session_id_context: bytes = b""

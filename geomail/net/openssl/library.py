@@ -75,7 +75,6 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "SSL_CTX_set_alpn_select_cb": (None, P, AlpnCallback, P),
     "SSL_CTX_set_client_CA_list": (None, P, P),
     "SSL_CTX_set_default_passwd_cb": (None, P, PasswordCallback),
-    "SSL_CTX_set_session_id_context": (c_int, P, c_char_p, c_uint),
     "SSL_CTX_set_timeout": (c_long, P, c_long),
     "SSL_CTX_set_tlsext_ticket_key_evp_cb": (c_int, P, TicketCallback),
     "SSL_CTX_set_verify": (None, P, c_int, VerifyCallback),

@@ -6,7 +6,6 @@ import functools
 import mmap
 import re
 import ssl
-import sys
 import time
 from collections.abc import Callable, Sequence
 from ctypes import (
@@ -81,17 +80,11 @@ def set_session_timeout(context: ServerContext, seconds: float) -> None:
     libssl().SSL_CTX_set_timeout(pointer_to_context(context), int(seconds))
 
 
-def set_session_id_context(context: ServerContext, value: bytes) -> None:
-    """Resume only sessions that were begun under the same value, of 32 bytes at most."""
-    if sys.version_info < (3, 13):
-        accepted = libssl().SSL_CTX_set_session_id_context(pointer_to_context(context), value, len(value))
-        assert accepted, "too long"
-    else:  # there, ``ssl`` gives each connection one of its own
-        context.session_id_context = value
+def set_session_id_context(connection: ssl.SSLObject, value: bytes) -> None:
+    """Resume only sessions that were begun under the same value, of 32 bytes at most; before the handshake.
 
-
-def take_session_id_context(connection: ssl.SSLObject, value: bytes) -> None:
-    """For this connection, before its handshake, what :func:`set_session_id_context` does for all."""
+    It is the connection's: from Python 3.13 on, ``ssl`` overrides the context's.
+    """
     accepted = libssl().SSL_set_session_id_context(pointer_to_connection(connection), value, len(value))
     assert accepted, "too long"
 
