@@ -126,6 +126,7 @@ def session_cost(stand: Stand, proxy: Proxy, orders: Orders) -> float:
     """Microseconds of CPU for one session."""
     spent, done = cost(stand, proxy, orders)
     _check_resumption(orders, done)
+    stand.was_busy(proxy, spent / done.seconds)
     return spent * 1e6 / orders.amount
 
 

@@ -3,7 +3,7 @@
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,8 @@ from tests.servers.support import LOOPBACK, Daemon, free_port
 #: Descriptors of a proxy that are no session's.
 _SPARE_FILES = 400
 _MOST_DRIVERS = 4
+#: Share of the time that a proxy should be at work while sessions come and go.
+_BUSY = 0.9
 
 
 class Stand:
@@ -32,6 +34,7 @@ class Stand:
         self.geomail = geomail
         self.nginx = nginx
         self.notes: list[str] = []
+        self._busy: dict[str, list[float]] = {}
         self.processors = sorted(os.sched_getaffinity(0))
         self._running = ExitStack()
         self._number = 0
@@ -52,6 +55,7 @@ class Stand:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.notes += idleness(self._busy)
         try:
             self._running.close()
         except pytest.fail.Exception as failure:  # it did not end; what was measured is not lost for that
@@ -104,6 +108,10 @@ class Stand:
         self._running.callback(proxy.stop)
         return proxy
 
+    def was_busy(self, proxy: Proxy, share: float) -> None:
+        """Note for which share of the time a proxy was at work while sessions came and went."""
+        self._busy.setdefault(proxy.name, []).append(share)
+
     def drivers(self, orders: Orders, processors: set[int] | None = None) -> Drivers:
         """Clients with these orders."""
         processors = processors or self.others
@@ -142,6 +150,19 @@ def cost(stand: Stand, proxy: Proxy, orders: Orders) -> tuple[float, Done]:
         spent = usage.cpu(proxy.pid) - before
     usage.settle(proxy.pid)
     return spent, done
+
+
+def idleness(busy: Mapping[str, Sequence[float]]) -> list[str]:
+    """What there is to say of the shares of the time, by proxy, in which each was at work."""
+    if all(share >= _BUSY for shares in busy.values() for share in shares):
+        return []
+    told = ", ".join(
+        f"{name} for {min(shares):.0%} to {max(shares):.0%} of the time" for name, shares in busy.items()
+    )
+    return [
+        f"the clients are not fast enough here: while sessions came and went, {told} was at work; "
+        "a proxy that sleeps between two events pays more for each"
+    ]
 
 
 def _raise_limit() -> None:

@@ -16,6 +16,7 @@ from tests.benchmarks.chart import drawn
 from tests.benchmarks.clients import Orders, Work
 from tests.benchmarks.drivers import ENVIRONMENT, shares
 from tests.benchmarks.results import Amounts, Chapter, Goal, Line, Report
+from tests.benchmarks.stand import idleness
 
 WORKLOADS = [
     "imap",
@@ -53,6 +54,7 @@ def test_workloads_are_measured_on_each_proxy_that_is_there(tmp_path: Path) -> N
     found = benchmark(tmp_path, ",".join(WORKLOADS))
 
     (chapter,) = found["chapters"]
+    assert any("not fast enough" in note for note in found["notes"])
     assert [line["name"] for line in chapter["lines"]] == WORKLOADS
     for line in chapter["lines"]:
         assert {column: len(figure["runs"]) for column, figure in line["figures"].items()} == dict.fromkeys(
@@ -71,6 +73,14 @@ def test_the_other_tables_are_filled(name: str, tmp_path: Path) -> None:
     for line in chapter["lines"]:
         assert set(line["figures"]) == set(chapter["columns"])
         assert all(figure["median"] is not None for figure in line["figures"].values())
+
+
+def test_proxies_that_were_not_kept_busy_are_told_of() -> None:
+    assert idleness({}) == idleness({"nginx": [1.0, 0.9], "geomail": [0.95]}) == []
+
+    (note,) = idleness({"nginx": [0.5, 0.3], "geomail": [0.95]})
+
+    assert "nginx for 30% to 50% of the time, geomail for 95% to 95% of the time" in note
 
 
 def test_names_that_are_unknown_are_refused() -> None:

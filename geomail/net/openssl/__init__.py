@@ -4,6 +4,7 @@
 ``contexts``  settings of a server's context, one function for each of nginx's directives
 ``sessions``  the session cache and the keys of session tickets
 ``peers``     what one connection tells: verdict on the certificate, names, keys
+``buffers``   the bytes of a connection: room that is given back, its last word
 
 Ask :func:`library.available` first; everything else here relies on it.
 """
