@@ -197,7 +197,6 @@ class TlsChannel:
         "_engine",
         "_failure",
         "_incoming",
-        "_is_fed",
         "_object",
         "_outgoing",
         "_peer",
@@ -218,7 +217,6 @@ class TlsChannel:
         self._described: tuple[str, str] | None = None
         self._peer: Side = peer
         self._waiting: bytes | memoryview = b""
-        self._is_fed = False
         self._ended = False
         self._failure: TlsFailed | None = None
         self.server = side.server
@@ -227,9 +225,7 @@ class TlsChannel:
         """Take ciphertext from the socket; none means its end."""
         if not data:
             self._ended = True
-            return
-        self._is_fed = True
-        if len(data) <= RECORD:
+        elif len(data) <= RECORD:
             self._incoming.write(data)
         else:
             self._waiting = memoryview(data)
@@ -264,15 +260,10 @@ class TlsChannel:
 
         Raises TlsFailed on a broken record, once what came before it was returned.
         """
-        if not self._is_fed:
-            return self._nothing()  # every read begins so: asking OpenSSL would cost more than all of this
         engine, incoming = self._engine, self._incoming
         pieces: list[bytes] = []
         missing = size
-        while missing > 0:
-            if not (incoming.pending or engine.pending() or (self._waiting and self._pour())):
-                self._is_fed = False
-                break
+        while missing > 0 and (incoming.pending or engine.pending() or (self._waiting and self._pour())):
             try:
                 piece = engine.read(missing if missing < _PLAINTEXT else _PLAINTEXT)
             except ssl.SSLWantReadError:

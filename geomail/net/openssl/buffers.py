@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from geomail.net.openssl.library import libssl, pointer_to_connection
+from geomail.net.openssl.library import clear_errors, libssl, pointer_to_connection
 
 _CTRL_PENDING, _SET_BUF_MEM = 10, 114
 _CLOSE = 1
@@ -30,6 +30,5 @@ def put_close_notify(connection: ssl.SSLObject) -> None:
     ``unwrap`` would ask for the peer's own as well, and fail without it: that
     costs as much again.
     """
-    library = libssl()
-    if library.SSL_shutdown(pointer_to_connection(connection)) < 0:
-        library.ERR_clear_error()  # or ``ssl`` takes it for the failure of its own next call
+    if libssl().SSL_shutdown(pointer_to_connection(connection)) < 0:
+        clear_errors()
