@@ -62,7 +62,7 @@ RULES: dict[str, Rule] = {
     "hashes": Rule(may=("errors",), outside=("argon2", "bcrypt", "passlib"), never=frozenset(NETWORK)),
     "config": CONFIG,
     "config.users": Rule(may=("errors", "config", "hashes"), never=frozenset(NETWORK)),
-    "config.probe": Rule(may=("errors", "config", "net.tls", "net.openssl.library"), outside=("pydantic",)),
+    "config.probe": Rule(may=("errors", "config", "net.tls", "net.openssl.binding"), outside=("pydantic",)),
     "protocols": Rule(
         may=("conversation", "certificates", "errors", "protocols"),
         for_types=("config.schema",),

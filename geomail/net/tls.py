@@ -20,9 +20,9 @@ from geomail.certificates import ClientCertificate, TlsDetails, VerifyClient
 from geomail.errors import Side, TlsFailed, TlsSettingError
 from geomail.net import tls_settings
 from geomail.net.openssl import contexts, peers
+from geomail.net.openssl.binding import available
 from geomail.net.openssl.buffers import give_back_buffers, put_close_notify
 from geomail.net.openssl.contexts import ServerContext
-from geomail.net.openssl.library import available
 from geomail.net.openssl.sessions import forget_session, set_session_id_context
 
 #: The most that one TLS record carries.
@@ -85,7 +85,7 @@ def server_context(
     one is each worker's own).
 
     Raises TlsSettingError, which names the directive. Where libssl is out of
-    reach (:func:`geomail.net.openssl.library.available`), that is also what
+    reach (:func:`geomail.net.openssl.binding.available`), that is also what
     becomes of a setting that needs it, ``session_timeout`` is OpenSSL's, and a
     client with another protocol in its ALPN is served.
     """

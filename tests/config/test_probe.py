@@ -193,7 +193,7 @@ def test_where_libssl_is_out_of_reach(
     more: str,
     told: list[str],
 ) -> None:
-    monkeypatch.setattr("geomail.net.openssl.library._load", lambda: None)
+    monkeypatch.setattr("geomail.net.openssl.binding._load", lambda: None)
     server = certificates.server
     lines = [
         line.replace("mail.server[0].", "").replace(

@@ -6,7 +6,7 @@ from ctypes import byref, c_size_t, c_void_p
 
 import pytest
 
-from geomail.net.openssl import contexts, library, peers
+from geomail.net.openssl import binding, contexts, peers
 from geomail.net.openssl.buffers import give_back_buffers
 from geomail.net.ticket_keys import TicketKey
 from tests.net.pki import Pki
@@ -16,23 +16,23 @@ from tests.net.tls_support import listening
 
 
 def test_it_is_available() -> None:
-    assert library.available()
+    assert binding.available()
 
 
 def test_pointers() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     connection = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
 
-    pointer = library.pointer_to_context(context)
+    pointer = binding.pointer_to_context(context)
 
-    assert library.libssl().SSL_get_SSL_CTX(library.pointer_to_connection(connection)) == pointer
-    assert library.libssl().SSL_CTX_get_options(pointer) == context.options
-    assert library.pointer_to_context(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) != pointer
+    assert binding.libssl().SSL_get_SSL_CTX(binding.pointer_to_connection(connection)) == pointer
+    assert binding.libssl().SSL_CTX_get_options(pointer) == context.options
+    assert binding.pointer_to_context(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) != pointer
 
 
 def _room_of_buffers(connection: ssl.SSLObject) -> list[int]:
     """What the memory BIOs of a connection keep: BUF_MEM.max, behind a length and a pointer."""
-    loaded, pointer = library.libssl(), library.pointer_to_connection(connection)
+    loaded, pointer = binding.libssl(), binding.pointer_to_connection(connection)
     rooms = []
     for bio in (loaded.SSL_get_rbio(pointer), loaded.SSL_get_wbio(pointer)):
         kept = c_void_p()
@@ -64,53 +64,53 @@ def test_empty_buffers_are_given_back_and_full_ones_are_not() -> None:
 def test_objects_that_look_different_are_left_alone(
     words: list[int | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = library.libssl()
-    monkeypatch.setattr(library, "_words", lambda _instance, count: words[:count])
+    loaded = binding.libssl()
+    monkeypatch.setattr(binding, "_words", lambda _instance, count: words[:count])
 
-    assert not library._objects_look_as_known(loaded)
+    assert not binding._objects_look_as_known(loaded)
 
 
 def test_objects_that_are_too_small_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = library.libssl()
-    monkeypatch.setattr(library, "_room", lambda _instance: 2)
+    loaded = binding.libssl()
+    monkeypatch.setattr(binding, "_room", lambda _instance: 2)
 
-    assert not library._objects_look_as_known(loaded)
+    assert not binding._objects_look_as_known(loaded)
 
 
 def test_a_library_that_is_linked_in_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(_ssl, "__file__")
 
-    assert library._load.__wrapped__() is None
+    assert binding._load.__wrapped__() is None
 
 
 @pytest.mark.parametrize("name", ["SSL_CTX_of_tomorrow"])
 def test_a_library_of_another_version_is_out_of_reach(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(library._FUNCTIONS, name, (None,))
+    monkeypatch.setitem(binding._FUNCTIONS, name, (None,))
 
-    assert library._load.__wrapped__() is None
+    assert binding._load.__wrapped__() is None
 
 
 def test_errors_are_told_once() -> None:
-    libssl = library.libssl()
+    libssl = binding.libssl()
     assert not libssl.SSL_load_client_CA_file(b"/none")
 
-    assert "No such file or directory" in library.errors()
-    assert library.errors() == "no reason given"
+    assert "No such file or directory" in binding.errors()
+    assert binding.errors() == "no reason given"
 
 
 def test_every_function_has_its_types() -> None:
-    libssl = library.libssl()
+    libssl = binding.libssl()
 
-    for name, (result, *arguments) in library._FUNCTIONS.items():
+    for name, (result, *arguments) in binding._FUNCTIONS.items():
         function = getattr(libssl, name)
         assert (function.restype, list(function.argtypes)) == (result, arguments)
 
 
 def test_nobody_is_asked_for_a_password_at_the_terminal(pki: Pki) -> None:
-    ask = library.libssl()["SSL_CTX_get_default_passwd_cb"]
+    ask = binding.libssl()["SSL_CTX_get_default_passwd_cb"]
     ask.restype, ask.argtypes = c_void_p, [c_void_p]
 
-    assert ask(library.pointer_to_context(listening(pki.ec))) is not None
+    assert ask(binding.pointer_to_context(listening(pki.ec))) is not None
 
 
 # -- ALPN -----------------------------------------------------------------------------------------

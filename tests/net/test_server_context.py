@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from geomail.errors import TlsFailed, TlsSettingError
-from geomail.net.openssl import library
+from geomail.net.openssl import binding
 from geomail.net.tls import TlsSide
 from tests.net.pki import Pair, Pki
 from tests.net.support import PATIENCE, TlsPeer, wire_pair, within
@@ -406,7 +406,7 @@ def test_a_name_cannot_steer_a_terminal(pki: Pki) -> None:
 
 @pytest.fixture
 def _no_libssl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "_load", lambda: None)
+    monkeypatch.setattr(binding, "_load", lambda: None)
 
 
 @pytest.mark.usefixtures("_no_libssl")

@@ -14,7 +14,7 @@ from geomail.config.schema.tables import VERIFYING_FILES
 from geomail.config.source import Source
 from geomail.config.units import quoted
 from geomail.errors import Problem, TlsSettingError
-from geomail.net.openssl.library import available
+from geomail.net.openssl.binding import available
 from geomail.net.tls import server_context
 
 #: What an OpenSSL that only ``ssl`` can reach does not do, and does not refuse either, by the option.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from geomail.net.openssl.library import clear_errors, libssl, pointer_to_connection
+from geomail.net.openssl.binding import clear_errors, libssl, pointer_to_connection
 
 _CTRL_PENDING, _SET_BUF_MEM = 10, 114
 _CLOSE = 1

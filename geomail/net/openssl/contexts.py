@@ -9,7 +9,7 @@ from ctypes import addressof, byref, c_void_p, create_string_buffer, string_at
 from typing import TYPE_CHECKING
 
 from geomail.errors import TlsSettingError
-from geomail.net.openssl.library import (
+from geomail.net.openssl.binding import (
     AlpnCallback,
     PasswordCallback,
     VerifyCallback,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ctypes import addressof, byref, c_void_p, create_string_buffer, string_at
 from dataclasses import dataclass
 
-from geomail.net.openssl.library import clear_errors, libssl, pointer_to_connection
+from geomail.net.openssl.binding import clear_errors, libssl, pointer_to_connection
 
 _HOST_NAME = 0
 _BIO_INFO = 3

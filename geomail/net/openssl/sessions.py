@@ -22,8 +22,7 @@ from ctypes import (
 )
 
 from geomail.errors import TlsSettingError
-from geomail.net.openssl.contexts import ServerContext
-from geomail.net.openssl.library import (
+from geomail.net.openssl.binding import (
     GetSessionCallback,
     NewSessionCallback,
     TicketCallback,
@@ -31,6 +30,7 @@ from geomail.net.openssl.library import (
     pointer_to_connection,
     pointer_to_context,
 )
+from geomail.net.openssl.contexts import ServerContext
 from geomail.net.session_cache import LARGEST, SessionCache, shared_cache
 from geomail.net.ticket_keys import ChangingKeys, TicketKey
 
