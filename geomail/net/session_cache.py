@@ -29,11 +29,11 @@ class SessionCache:
         self._memory = mmap.mmap(-1, self._slots * _SLOT + _HEAD + LARGEST)
         self._ticket_keys: dict[float, ChangingKeys] = {}
 
-    def ticket_keys(self, period: float) -> ChangingKeys:
-        """Keys of tickets for those who share the cache and whose sessions live for ``period`` seconds."""
-        if period not in self._ticket_keys:
-            self._ticket_keys[period] = ChangingKeys(period)
-        return self._ticket_keys[period]
+    def ticket_keys(self, life: float) -> ChangingKeys:
+        """Keys of tickets for those who share the cache and whose sessions live for ``life`` seconds."""
+        if life not in self._ticket_keys:
+            self._ticket_keys[life] = ChangingKeys(life)
+        return self._ticket_keys[life]
 
     def put(self, session_id: bytes, session: bytes) -> None:
         """Keep a session, unless it is over :data:`LARGEST` bytes."""

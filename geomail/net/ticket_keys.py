@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-#: Seconds that a key is in use at least, however soon sessions end.
-SHORTEST = 60.0
+#: Seconds that a key is the only one, between the life of the sessions of the key before and the next change:
+#: OpenSSL can open tickets of one key by itself, but not those of two.
+ALONE = 3600.0
 _SECRET, _EPOCH, _DIGEST = 32, 8, 16
 _BODY = _EPOCH + _SECRET
 _SLOT = _BODY + _DIGEST
@@ -35,35 +36,48 @@ class TicketKey:
 
 
 class ChangingKeys:
-    """A new key every ``period`` seconds; made before the processes that share it are forked.
+    """A new key now and then, for sessions of ``life`` seconds.
+
+    It is made before the processes that share it are forked.
+
+    For so long after a change, the key before opens the tickets that it made;
+    then one key is the only one, for ALONE seconds.
 
     The secret that a key is made of follows from the one before, and not the
     other way round. So whoever is the first to need the next writes what anybody
     else would write, and no lock is wanted; and memory that is read later on
     opens no ticket of earlier times. There are two places, one written in turn
-    with the other, as a process may be killed while it writes.
+    with the other, as a process may be killed while it writes; they hold the
+    same where only one key is in use.
     """
 
-    def __init__(self, period: float) -> None:
-        self._period = max(period, SHORTEST)
+    def __init__(self, life: float) -> None:
+        self._life = life
+        self._period = life + ALONE
         self._memory = mmap.mmap(-1, 2 * _SLOT)
-        self._write(self._now(), secrets.token_bytes(_SECRET))
+        self._write_alone(self._epoch(), secrets.token_bytes(_SECRET))
 
     def current(self) -> tuple[list[TicketKey], float]:
-        """The key in use and, behind it, the one before; and until when (time.monotonic()) that is so."""
+        """The key in use and, behind it, the one before while that is wanted; and until when this is so.
+
+        That is of time.monotonic().
+        """
         found = dict(self._read())
-        known = found or {self._now(): secrets.token_bytes(_SECRET)}  # an accident in both places: start anew
+        known = found or {self._epoch(): secrets.token_bytes(_SECRET)}  # both places torn: start anew
         epoch = max(known)
-        for following in range(epoch + 1, self._now() + 1):
+        for following in range(epoch + 1, self._epoch() + 1):
             known = {epoch: known[epoch], following: _digest(known[epoch], b"next")}
             epoch = following
         if known is not found:
             for each, secret in known.items():
-                self._write(each, secret)
-        keys = [_key(known[each]) for each in (epoch, epoch - 1) if each in known]
-        return keys, (epoch + 1) * self._period
+                self._write(each, each, secret)
+        alone_from, end = epoch * self._period + self._life, (epoch + 1) * self._period
+        if epoch - 1 in known and time.monotonic() < alone_from:
+            return [_key(known[epoch]), _key(known[epoch - 1])], alone_from
+        self._write_alone(epoch, known[epoch])
+        return [_key(known[epoch])], end
 
-    def _now(self) -> int:
+    def _epoch(self) -> int:
         return int(time.monotonic() / self._period)
 
     def _read(self) -> Iterator[tuple[int, bytes]]:
@@ -72,9 +86,13 @@ class ChangingKeys:
             if digest == _digest(body, b"whole", _DIGEST):
                 yield int.from_bytes(body[:_EPOCH], "big"), body[_EPOCH:]
 
-    def _write(self, epoch: int, secret: bytes) -> None:
+    def _write_alone(self, epoch: int, secret: bytes) -> None:
+        for place in (epoch - 1, epoch):
+            self._write(place, epoch, secret)
+
+    def _write(self, place: int, epoch: int, secret: bytes) -> None:
         body = epoch.to_bytes(_EPOCH, "big") + secret
-        start = epoch % 2 * _SLOT
+        start = place % 2 * _SLOT
         self._memory[start : start + _SLOT] = body + _digest(body, b"whole", _DIGEST)
 
 

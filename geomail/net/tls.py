@@ -23,7 +23,7 @@ from geomail.net.openssl import contexts, peers
 from geomail.net.openssl.binding import available
 from geomail.net.openssl.buffers import give_back_buffers, put_close_notify
 from geomail.net.openssl.contexts import ServerContext
-from geomail.net.openssl.sessions import forget_session, set_session_id_context
+from geomail.net.openssl.sessions import forget_session, prepare_to_resume
 
 #: The most that one TLS record carries.
 _PLAINTEXT = 16384
@@ -211,7 +211,7 @@ class TlsChannel:
             self._incoming, self._outgoing, server_side=side.server, server_hostname=side.server_name
         )
         if isinstance(side.context, ServerContext) and side.context.session_id_context:
-            set_session_id_context(self._object, side.context.session_id_context)
+            prepare_to_resume(self._object, side.context)
         # what does the work behind SSLObject, whose methods add nothing to its own but a call
         self._engine: Any = self._object._sslobj  # type: ignore[attr-defined]
         self._described: tuple[str, str] | None = None

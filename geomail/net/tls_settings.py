@@ -105,8 +105,8 @@ def resume_sessions(
     if ticket_keys:
         sessions.set_session_ticket_keys(context, _read_ticket_keys(ticket_keys))
     elif context.shared_sessions is not None:
-        period = _OPENSSL_TIMEOUT if timeout is None else timeout
-        sessions.change_session_ticket_keys(context, context.shared_sessions.ticket_keys(period))
+        life = _OPENSSL_TIMEOUT if timeout is None else timeout
+        sessions.change_session_ticket_keys(context, context.shared_sessions.ticket_keys(life))
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -11,11 +11,12 @@ import pytest
 
 from geomail.net import ticket_keys
 from geomail.net.openssl import sessions
-from geomail.net.ticket_keys import SHORTEST, ChangingKeys
+from geomail.net.ticket_keys import ALONE, ChangingKeys
 from tests.net.pki import Pki
 from tests.net.tls_support import V12, V13, client, listening, meet
 
-PERIOD = 300.0
+LIFE = 300.0
+PERIOD = LIFE + ALONE
 ROOT = Path(__file__).parents[2]
 Clock = Callable[[float], None]
 
@@ -35,13 +36,13 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def copied(keys: ChangingKeys) -> ChangingKeys:
-    twin = ChangingKeys(PERIOD)
+    twin = ChangingKeys(LIFE)
     twin._memory[:] = keys._memory[:]
     return twin
 
 
 def test_the_key_of_today_is_the_one_before_tomorrow(passes: Clock) -> None:
-    keys = ChangingKeys(PERIOD)
+    keys = ChangingKeys(LIFE)
     (first,), end = keys.current()
     assert end == 13 * PERIOD
     passes(PERIOD - 2)
@@ -49,22 +50,25 @@ def test_the_key_of_today_is_the_one_before_tomorrow(passes: Clock) -> None:
 
     passes(1)
     (second, before), end = keys.current()
-    assert (before, end) == (first, 14 * PERIOD)
+    assert (before, end) == (first, 13 * PERIOD + LIFE)
     assert len({first.name, second.name, first.aes, second.aes, first.hmac, second.hmac}) == 6
 
     passes(PERIOD)
     assert keys.current()[0][1:] == [second]
 
 
-def test_a_key_is_used_for_a_minute_at_least(passes: Clock) -> None:
-    keys = ChangingKeys(1.0)
-    before = keys.current()[0][0]
-    passes(SHORTEST / 2)
-    assert keys.current()[0][0] == before
+def test_the_one_before_goes_when_no_session_of_its_can_live(passes: Clock) -> None:
+    keys = ChangingKeys(LIFE)
+    passes(PERIOD - 1)
+    (newest, before), end = keys.current()
+    passes(LIFE - 1)
+    assert keys.current() == ([newest, before], end)
+    passes(1)
+    assert keys.current() == ([newest], 14 * PERIOD)
 
 
 def test_who_comes_late_finds_the_same_keys(passes: Clock) -> None:
-    keys = ChangingKeys(PERIOD)
+    keys = ChangingKeys(LIFE)
     twin = copied(keys)
     for _ in range(5):
         passes(PERIOD)
@@ -77,46 +81,47 @@ def test_who_comes_late_finds_the_same_keys(passes: Clock) -> None:
 
 
 def test_who_was_stopped_while_it_wrote_does_no_harm(passes: Clock) -> None:
-    keys = ChangingKeys(PERIOD)
+    keys = ChangingKeys(LIFE)
     passes(PERIOD)
     late = copied(keys)
     late.current()
     passes(2 * PERIOD)
-    (newest, _), end = keys.current()
+    newest = keys.current()[0][0]
 
     half = len(keys._memory) // 2
     for start in (0, half):  # what was to be written long ago comes now
         keys._memory[start : start + half] = late._memory[start : start + half]
-        (key, *_), until = keys.current()
-        assert (key, until) == (newest, end)
+        assert keys.current()[0][0] == newest
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_torn_place_is_made_good(place: int, passes: Clock) -> None:
-    keys = ChangingKeys(PERIOD)
-    passes(PERIOD)
-    (newest, _), end = keys.current()
+@pytest.mark.parametrize("since", [0.0, LIFE], ids=["two in use", "one in use"])
+def test_a_torn_place_is_made_good(since: float, place: int, passes: Clock) -> None:
+    keys = ChangingKeys(LIFE)
+    passes(PERIOD + since)
+    newest = keys.current()[0][0]
     keys._memory[place * len(keys._memory) // 2 + 20] ^= 1
 
-    (key, *_), until = keys.current()
-    assert (key, until) == (newest, end)
+    assert keys.current()[0][0] == newest
 
 
 def test_nothing_at_all_is_left(passes: Clock) -> None:
-    keys = ChangingKeys(PERIOD)
+    keys = ChangingKeys(LIFE)
     keys._memory[:] = bytes(len(keys._memory))
 
     assert keys.current() == keys.current()
 
 
 def test_nothing_is_left_of_a_secret_that_has_had_its_time(passes: Clock) -> None:
-    keys = ChangingKeys(PERIOD)
-    ((_, secret),) = keys._read()
-    for _ in range(2):
-        assert secret in keys._memory[:]
-        passes(PERIOD)
+    keys = ChangingKeys(LIFE)
+    ((_, secret),) = set(keys._read())
+    for seconds in (PERIOD - 1, LIFE - 1):
+        passes(seconds)
         keys.current()
+        assert secret in keys._memory[:]
 
+    passes(1)
+    keys.current()
     assert secret not in keys._memory[:]
 
 
@@ -124,13 +129,14 @@ _FORK = """
 import os, sys, types
 from geomail.net import ticket_keys
 keys = ticket_keys.ChangingKeys(300)
+period = 300 + ticket_keys.ALONE
 now = ticket_keys.time.monotonic()
-ticket_keys.time = types.SimpleNamespace(monotonic=lambda: now + 300)
+ticket_keys.time = types.SimpleNamespace(monotonic=lambda: now + period)
 if (child := os.fork()) == 0:
     print(keys.current()[0][0].name.hex(), flush=True)
     os._exit(0)
 os.waitpid(child, 0)
-assert max(dict(keys._read())) == int((now + 300) / 300)  # the child has written it
+assert max(dict(keys._read())) == int(now / period) + 1  # the child has written it
 print(keys.current()[0][0].name.hex())
 """
 
@@ -149,21 +155,23 @@ def test_processes_share_them() -> None:
 def test_tickets_of_a_shared_cache_are_good_for_one_change_of_keys(
     version: ssl.TLSVersion, passes: Clock, pki: Pki
 ) -> None:
-    listener = listening(pki.ec, session_cache=f"shared:{version}:64k", session_timeout=PERIOD)
+    listener = listening(pki.ec, session_cache=f"shared:{version}:64k", session_timeout=LIFE)
     visitor = client(pki, version)
     session = meet(listener, visitor).session
     passes(PERIOD)
     renewed = meet(listener, visitor, session)
     assert renewed.resumed
-    passes(PERIOD)
+    passes(LIFE)
     assert not meet(listener, visitor, session).resumed
+    assert meet(listener, visitor, renewed.session).resumed
+    passes(ALONE)
     assert meet(listener, visitor, renewed.session).resumed
 
 
 def test_a_reload_keeps_the_keys_of_a_shared_cache(pki: Pki) -> None:
     visitor = client(pki)
     before, after, other = (
-        listening(pki.ec, session_cache=f"shared:{name}:64k", session_timeout=PERIOD)
+        listening(pki.ec, session_cache=f"shared:{name}:64k", session_timeout=LIFE)
         for name in ("kept", "kept", "other")
     )
     session = meet(before, visitor).session
@@ -174,7 +182,7 @@ def test_a_reload_keeps_the_keys_of_a_shared_cache(pki: Pki) -> None:
 
 @pytest.mark.parametrize("cache", ["none", "builtin"])
 def test_keys_do_not_change_where_no_cache_is_shared(cache: str, passes: Clock, pki: Pki) -> None:
-    listener = listening(pki.ec, session_cache=cache, session_timeout=PERIOD)
+    listener = listening(pki.ec, session_cache=cache, session_timeout=LIFE)
     visitor = client(pki, V13)
     session = meet(listener, visitor).session
     passes(3 * PERIOD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from ctypes import addressof, byref, c_void_p, create_string_buffer, string_at
@@ -21,6 +22,7 @@ from geomail.net.openssl.binding import (
 
 if TYPE_CHECKING:
     from geomail.net.session_cache import SessionCache
+    from geomail.net.ticket_keys import ChangingKeys
 
 _VERIFY_PEER = 1
 _PEM = 1
@@ -35,12 +37,16 @@ class ServerContext(ssl.SSLContext):
     """A server's context, with what must live as long as it does.
 
     Where its sessions may be those of other contexts, ``session_id_context``
-    tells which: those with the same value.
+    tells which: those with the same value. Where the keys of its tickets change,
+    those of ``changing_keys`` are good until ``ticket_keys_end``, of
+    time.monotonic().
     """
 
     session_id_context: bytes = b""
     shared_sessions: SessionCache | None = None
     ticket_callback: object = None
+    changing_keys: ChangingKeys | None = None
+    ticket_keys_end: float = math.inf
 
 
 def choose_protocol(context: ssl.SSLContext, protocol: str) -> None:

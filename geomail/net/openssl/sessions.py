@@ -80,11 +80,14 @@ def set_session_timeout(context: ServerContext, seconds: float) -> None:
     libssl().SSL_CTX_set_timeout(pointer_to_context(context), int(seconds))
 
 
-def set_session_id_context(connection: ssl.SSLObject, value: bytes) -> None:
-    """Resume only sessions that were begun under the same value, of 32 bytes at most; before the handshake.
+def prepare_to_resume(connection: ssl.SSLObject, context: ServerContext) -> None:
+    """Before a handshake: have the ticket keys of today, and resume only sessions of contexts like this one.
 
-    It is the connection's: from Python 3.13 on, ``ssl`` overrides the context's.
+    The session id context is the connection's: from Python 3.13 on, ``ssl`` overrides the context's.
     """
+    if time.monotonic() >= context.ticket_keys_end:
+        _renew_ticket_keys(context)
+    value = context.session_id_context
     accepted = libssl().SSL_set_session_id_context(pointer_to_connection(connection), value, len(value))
     assert accepted, "too long"
 
@@ -165,39 +168,33 @@ class _Param(Structure):
 def set_session_ticket_keys(context: ServerContext, keys: Sequence[TicketKey]) -> None:
     """``ssl_session_ticket_key``: the first key makes tickets, all of them open tickets."""
     library, pointer = libssl(), pointer_to_context(context)
-    if len(keys) == 1 and len(keys[0].aes) == 32:  # as OpenSSL's own keys are
+    if len(keys) == 1 and len(keys[0].aes) == 32:  # as OpenSSL's own keys are: it asks nobody then
         native = keys[0].name + keys[0].hmac + keys[0].aes
         library.SSL_CTX_ctrl(pointer, _CTRL_TICKET_KEYS, len(native), native)
-        return
-    ring = _Ring(keys)
-    _answer_for_tickets(context, lambda: ring)
+        callback = TicketCallback()
+    else:
+        callback = TicketCallback(_ticket_answers(_Ring(keys)))
+    library.SSL_CTX_set_tlsext_ticket_key_evp_cb(pointer, callback)
+    context.ticket_callback = callback
 
 
 def change_session_ticket_keys(context: ServerContext, keys: ChangingKeys) -> None:
     """Make tickets with keys that change: what nginx does from 1.23.2 on where a cache is shared."""
-    ring, end = _Ring(()), 0.0
-
-    def in_use() -> _Ring:
-        nonlocal ring, end
-        if time.monotonic() >= end:
-            current, end = keys.current()
-            ring = _Ring(current)
-        return ring
-
-    _answer_for_tickets(context, in_use)
+    context.changing_keys = keys
+    _renew_ticket_keys(context)
 
 
-def _answer_for_tickets(context: ServerContext, ring: Callable[[], _Ring]) -> None:
-    context.ticket_callback = callback = TicketCallback(_ticket_answers(ring))
-    libssl().SSL_CTX_set_tlsext_ticket_key_evp_cb(pointer_to_context(context), callback)
+def _renew_ticket_keys(context: ServerContext) -> None:
+    assert context.changing_keys is not None
+    current, context.ticket_keys_end = context.changing_keys.current()
+    set_session_ticket_keys(context, current)
 
 
-def _ticket_answers(ring: Callable[[], _Ring]) -> Callable[..., int]:
+def _ticket_answers(keys: _Ring) -> Callable[..., int]:
     """What OpenSSL asks for each ticket; SSL_CTX_set_tlsext_ticket_key_evp_cb(3) lists the answers."""
     library = libssl()
 
     def answer(connection: int, name: int, iv: int, cipher: int, mac: int, making: int) -> int:
-        keys = ring()
         if making:
             key, good = keys.newest, 1
             _Name.from_address(name).raw = key.name
