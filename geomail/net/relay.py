@@ -43,18 +43,19 @@ class IdleLimit(TimeLimit):
     costs. A send that is under way moves whenever the peer makes room for more.
     """
 
-    __slots__ = ("_wires", "moved")
+    __slots__ = ("_backend", "_client", "moved")
 
-    def __init__(self, seconds: float, *wires: Wire) -> None:
+    def __init__(self, seconds: float, client: Wire, backend: Wire) -> None:
         super().__init__(seconds, blame="client", private="nothing moved for proxy_timeout")
-        self._wires = wires
+        self._client = client
+        self._backend = backend
 
     def start(self) -> float:
         self.moved = now()
         return self.moved + self._seconds
 
     def expires(self) -> float:
-        moved = max(self.moved, *(wire.resumed for wire in self._wires))
+        moved = max(self.moved, self._client.resumed, self._backend.resumed)
         return min(self.deadline, moved + self._seconds)
 
     def finish_within(self, seconds: float) -> None:

@@ -300,21 +300,25 @@ def test_traffic_in_either_direction_starts_the_time_anew(
     assert 0.3 <= _times_out(legs) - moved < 0.3 + LATE
 
 
-def test_a_send_that_goes_on_slowly_moves(plain_legs: Legs) -> None:
+@pytest.mark.parametrize("to", ["client", "backend"])
+def test_a_send_that_goes_on_slowly_moves(to: str, plain_legs: Legs) -> None:
     legs = plain_legs
-    _shrink(legs.client.sock.fileno(), socket.SO_RCVBUF)
-    _shrink(legs.client_wire.fileno(), socket.SO_SNDBUF)
+    speaker, listener, wire = legs.backend, legs.client, legs.client_wire
+    if to == "backend":
+        speaker, listener, wire = legs.client, legs.backend, legs.backend_wire
+    _shrink(listener.sock.fileno(), socket.SO_RCVBUF)
+    _shrink(wire.fileno(), socket.SO_SNDBUF)
     legs.relay(idle=0.4)
-    sending = gevent.spawn(legs.backend.sendall, b"x" * 50_000_000)
+    sending = gevent.spawn(speaker.sendall, b"x" * 50_000_000)
     began = time.monotonic()
     while time.monotonic() - began < 1.5:
-        read_exactly(legs.client, 10_000)
+        read_exactly(listener, 10_000)
         gevent.sleep(0.02)
 
     assert not legs.session.dead  # one pipe full takes longer than may pass without a move
     sending.kill()
-    legs.client.reset()
-    legs.backend.reset()
+    listener.reset()
+    speaker.reset()
     legs.ended_by()
 
 
