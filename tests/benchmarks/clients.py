@@ -36,8 +36,9 @@ class Orders:
     """What to do to which port.
 
     ``held`` sessions are logged in before the work. ``amount`` counts the
-    sessions that come and go (``at_a_time`` of them, and the oldest goes, so
-    that ``held`` stay), or the round trips or bytes of each held session.
+    sessions that come and go, ``at_a_time`` of them, or the round trips or
+    bytes of each held session. Of ``held`` ones and those that come, the oldest
+    goes, or where not ``oldest_goes`` the one that came.
     """
 
     protocol: str
@@ -45,6 +46,7 @@ class Orders:
     work: Work = "nothing"
     amount: int = 0
     held: int = 0
+    oldest_goes: bool = True
     tls: bool = False
     resume: bool = False
     at_a_time: int = 64
@@ -233,9 +235,11 @@ class Fleet:
         self._done()
 
     def _make_room(self, client: Client) -> None:
-        self._held.append(client)
-        oldest = self._held.popleft()
-        oldest.take([self._words.leave], lambda: self._leave(oldest))
+        leaving = client
+        if self._orders.oldest_goes:
+            self._held.append(client)
+            leaving = self._held.popleft()
+        leaving.take([self._words.leave], lambda: self._leave(leaving))
 
     def _leave(self, client: Client) -> None:
         client.close()

@@ -1,5 +1,6 @@
 """Whether a session costs the same, however many others there are."""
 
+from dataclasses import dataclass
 from functools import partial
 
 from tests.benchmarks.clients import Orders
@@ -15,42 +16,62 @@ _SESSIONS = 3000
 _FLAT = 1.15
 
 
+@dataclass(frozen=True)
+class _Row:
+    proxy: Proxy
+    oldest_goes: bool
+    line: Line
+
+
 class Concurrency:
-    """IMAP sessions that come and go among ever more that stay."""
+    """IMAP sessions that come and go among ever more that stay.
+
+    Where who comes is who goes, the others stay silent all the time; where
+    the oldest goes, it has been silent for long, and its proxy may have put it
+    aside.
+    """
 
     def __init__(self, stand: Stand, amounts: Amounts) -> None:
         self._stand = stand
         self._amounts = amounts
         self._levels = self._possible()
         columns = [f"{level} open" for level in self._levels]
-        self.chapter = Chapter(
-            "concurrency",
-            "A session among many: CPU of one that comes and goes",
-            columns,
-            [_line(proxy.name, columns) for proxy in stand.proxies],
-        )
+        self._rows = [
+            _Row(proxy, oldest_goes, _line(proxy.name, oldest_goes, columns))
+            for oldest_goes in (False, True)
+            for proxy in stand.proxies
+        ]
+        title = "A session among many: CPU of one that comes, and one that goes"
+        self.chapter = Chapter("concurrency", title, columns, [row.line for row in self._rows])
 
     def steps(self) -> list[Step]:
         """Every level of every proxy."""
         return [
-            Step(turn, f"{column}: {proxy.name}", partial(self._measure, proxy, line, level, column))
+            Step(turn, f"{column}: {row.line.label}", partial(self._measure, row, level, column))
             for turn in range(self._amounts.turns)
             for level, column in zip(self._levels, self.chapter.columns, strict=True)
-            for proxy, line in zip(self._stand.proxies, self.chapter.lines, strict=True)
+            for row in self._rows
         ]
 
     def _possible(self) -> list[int]:
         levels = [self._stand.possible(self._amounts.of(level, 10)) for level in LEVELS]
         return list(dict.fromkeys(levels))
 
-    def _measure(self, proxy: Proxy, line: Line, level: int, column: str) -> None:
+    def _measure(self, row: _Row, level: int, column: str) -> None:
         sessions = self._amounts.of(_SESSIONS, 20)
-        port, warm = proxy.ports["imap"], min(100, sessions)
-        orders = Orders("imap", port, "sessions", sessions, held=level, warm=warm)
-        line.add(column, session_cost(self._stand, proxy, orders))
+        orders = Orders(
+            "imap",
+            row.proxy.ports["imap"],
+            "sessions",
+            sessions,
+            held=level,
+            oldest_goes=row.oldest_goes,
+            warm=min(100, sessions),
+        )
+        row.line.add(column, session_cost(self._stand, row.proxy, orders))
 
 
-def _line(proxy: str, columns: list[str]) -> Line:
+def _line(proxy: str, oldest_goes: bool, columns: list[str]) -> Line:
     goal = Goal(_FLAT) if proxy == "geomail" else None
-    label = f"{proxy}, CPU of an IMAP session"
-    return Line(f"{proxy}-concurrency", label, "µs", columns[-1], columns[0], goal)
+    name, label = ("oldest", "the oldest goes") if oldest_goes else ("beside", "the others stay")
+    return Line(f"{proxy}-{name}", f"{proxy}, {label}", "µs", columns[-1], columns[0], goal)
