@@ -36,12 +36,10 @@ class TicketKey:
 
 
 class ChangingKeys:
-    """A new key now and then, for sessions of ``life`` seconds.
+    """A new key every ``life`` and ALONE seconds; made before the processes that share it are forked.
 
-    It is made before the processes that share it are forked.
-
-    For so long after a change, the key before opens the tickets that it made;
-    then one key is the only one, for ALONE seconds.
+    ``life`` is that of sessions: for so many seconds after a change, the key
+    before opens the tickets that it made; then there is one key alone.
 
     The secret that a key is made of follows from the one before, and not the
     other way round. So whoever is the first to need the next writes what anybody
@@ -55,40 +53,34 @@ class ChangingKeys:
         self._life = life
         self._period = life + ALONE
         self._memory = mmap.mmap(-1, 2 * _SLOT)
-        self._write_alone(self._epoch(), secrets.token_bytes(_SECRET))
+        self.current()
 
     def current(self) -> tuple[list[TicketKey], float]:
         """The key in use and, behind it, the one before while that is wanted; and until when this is so.
 
         That is of time.monotonic().
         """
-        found = dict(self._read())
-        known = found or {self._epoch(): secrets.token_bytes(_SECRET)}  # both places torn: start anew
+        now = time.monotonic()
+        today = int(now / self._period)
+        known = dict(self._read()) or {today: secrets.token_bytes(_SECRET)}  # nothing there yet, or all torn
         epoch = max(known)
-        for following in range(epoch + 1, self._epoch() + 1):
+        for following in range(epoch + 1, today + 1):
             known = {epoch: known[epoch], following: _digest(known[epoch], b"next")}
             epoch = following
-        if known is not found:
-            for each, secret in known.items():
-                self._write(each, each, secret)
         alone_from, end = epoch * self._period + self._life, (epoch + 1) * self._period
-        if epoch - 1 in known and time.monotonic() < alone_from:
-            return [_key(known[epoch]), _key(known[epoch - 1])], alone_from
-        self._write_alone(epoch, known[epoch])
-        return [_key(known[epoch])], end
-
-    def _epoch(self) -> int:
-        return int(time.monotonic() / self._period)
+        if epoch - 1 in known and now < alone_from:
+            before, until = epoch - 1, alone_from
+        else:
+            before, until = epoch, end
+        self._write(epoch - 1, before, known[before])
+        self._write(epoch, epoch, known[epoch])
+        return [_key(known[each]) for each in sorted({epoch, before}, reverse=True)], until
 
     def _read(self) -> Iterator[tuple[int, bytes]]:
         for start in (0, _SLOT):
             body, digest = self._memory[start : start + _BODY], self._memory[start + _BODY : start + _SLOT]
             if digest == _digest(body, b"whole", _DIGEST):
                 yield int.from_bytes(body[:_EPOCH], "big"), body[_EPOCH:]
-
-    def _write_alone(self, epoch: int, secret: bytes) -> None:
-        for place in (epoch - 1, epoch):
-            self._write(place, epoch, secret)
 
     def _write(self, place: int, epoch: int, secret: bytes) -> None:
         body = epoch.to_bytes(_EPOCH, "big") + secret

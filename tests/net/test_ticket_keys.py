@@ -91,18 +91,27 @@ def test_who_was_stopped_while_it_wrote_does_no_harm(passes: Clock) -> None:
     half = len(keys._memory) // 2
     for start in (0, half):  # what was to be written long ago comes now
         keys._memory[start : start + half] = late._memory[start : start + half]
-        assert keys.current()[0][0] == newest
+        (key, *_), until = keys.current()
+        assert (key, until) == (newest, 16 * PERIOD)
 
 
-@pytest.mark.parametrize("place", [0, 1])
-@pytest.mark.parametrize("since", [0.0, LIFE], ids=["two in use", "one in use"])
-def test_a_torn_place_is_made_good(since: float, place: int, passes: Clock) -> None:
+@pytest.mark.parametrize(
+    ("since", "place", "end"),
+    [
+        pytest.param(0.0, 0, 14 * PERIOD, id="that of the key before, which is lost"),
+        pytest.param(0.0, 1, 13 * PERIOD + LIFE, id="that of the newest"),
+        pytest.param(LIFE, 0, 14 * PERIOD, id="one of the only key's"),
+        pytest.param(LIFE, 1, 14 * PERIOD, id="the other of the only key's"),
+    ],
+)
+def test_a_torn_place_is_made_good(since: float, place: int, end: float, passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     passes(PERIOD + since)
     newest = keys.current()[0][0]
     keys._memory[place * len(keys._memory) // 2 + 20] ^= 1
 
-    assert keys.current()[0][0] == newest
+    (key, *_), until = keys.current()
+    assert (key, until) == (newest, end)
 
 
 def test_nothing_at_all_is_left(passes: Clock) -> None:
