@@ -11,13 +11,17 @@ test: lint servers  ## every check and test, on every supported Python that is f
 	tests/compiled.sh "$(PYTHON)"
 
 .PHONY: bench
-bench: environment  ## geomail beside nginx, measured; BENCH_ARGS=--quick for a rough figure
-	$(VENV)/bin/python -m tests.benchmarks $(BENCH_ARGS)
+bench: compiled  ## geomail, compiled, beside nginx, measured; BENCH_ARGS=--quick for a rough figure
+	.venv-compiled/bin/python -m tests.benchmarks $(BENCH_ARGS)
 
 .PHONY: compiled
-compiled:  ## .venv-compiled, with the compiled build; `make bench VENV=.venv-compiled` measures it
+compiled:  ## .venv-compiled, with the compiled build
 	tests/environment.sh "$(PYTHON)" .venv-compiled
 	tests/compile.sh .venv-compiled
+
+.PHONY: wheels
+wheels:  ## dist/: a wheel for each supported Python that is found and the source distribution, each proved to work
+	tests/wheels.sh $(INTERPRETERS)
 
 .PHONY: lint
 lint: environment  ## style and types

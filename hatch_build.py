@@ -1,43 +1,143 @@
-"""The compiled build: mypyc makes C of the modules that a session runs through, as they are.
+"""How a wheel is built: compiled wherever that can be done, and with the addresses of the release.
 
-It is asked for by HATCH_BUILD_HOOK_ENABLE_CUSTOM=1, and needs a C compiler and Python's headers.
+``pip install .`` has mypyc make C of the modules that a session runs through, as they are, if there is a C
+compiler with Python's headers. Where there is none, the same sources make a pure Python build. GEOMAIL_PURE
+decides instead: 1 asks for the pure build, 0 for the compiled one or none. An editable install is pure: what
+is edited is what runs.
 """
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
+
+_CHOICE = "GEOMAIL_PURE"
+_REPOSITORY = "GEOMAIL_REPOSITORY"
 
 
 class CompiledBuild(BuildHookInterface[Any]):
-    """Puts the compiled ``modules`` of pyproject.toml into a wheel, beside their sources."""
+    """Puts the compiled ``modules`` of pyproject.toml into a wheel, beside their sources.
+
+    All of them or none: whether to compile is decided first, and nothing is put in before the last one is
+    there. A compilation that fails ends the build, as a compiler that is there was meant to be used: pip says
+    nothing of a build that succeeds, so operators would notice a pure one by its load alone.
+    """
+
+    _folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def dependencies(self) -> list[str]:
+        """Name what has to be installed for the build: nothing for a pure one."""
+        if _chosen() == "1" or obstacle() is not None:
+            return []
+        return [*self.config["tools"], *self.metadata.core.dependencies]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        if version == "editable":
-            return  # what is edited is what runs
+        """Compile, unless the build is to be pure; end the build where compiling fails."""
+        if version == "editable" or not self._is_to_be_compiled():
+            return
         self._folder = tempfile.TemporaryDirectory()
-        for library in _compiled(Path(self.root), self.config["modules"], Path(self._folder.name)):
-            build_data["force_include"][str(library)] = str(library.relative_to(self._folder.name))
+        build_data["force_include"].update(self._compiled(Path(self._folder.name)))
         build_data["infer_tag"] = True
         build_data["pure_python"] = False
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        if version != "editable":
+        """Remove what was compiled: it is in the wheel."""
+        if self._folder is not None:
             self._folder.cleanup()
 
+    def _is_to_be_compiled(self) -> bool:
+        if _chosen() == "1":
+            return False
+        reason = obstacle()
+        if reason is not None and _chosen() == "0":
+            self.app.abort(f"geomail is not compiled, which {_CHOICE}=0 asks for: {reason}")
+        if reason is not None:
+            self.app.display_warning(f"geomail is built as pure Python: {reason}")
+        return reason is None
 
-def _compiled(root: Path, patterns: list[str], folder: Path) -> list[Path]:
+    def _compiled(self, folder: Path) -> dict[str, str]:
+        """The libraries, and the place of each in the wheel."""
+        root = Path(self.root)
+        modules = [str(path) for pattern in self.config["modules"] for path in sorted(root.glob(pattern))]
+        # A process of its own: mypyc's way to fail is to exit, and a compiler may run out of memory.
+        done = subprocess.run([sys.executable, __file__, str(root), str(folder), *modules], check=False)
+        if done.returncode:
+            self.app.abort(
+                "geomail could not be compiled, for the reason above. "
+                f"{_CHOICE}=1 builds it as pure Python: it does the same, and takes more CPU."
+            )
+        place = folder / "libraries"
+        return {str(path): str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+
+
+class ReleasedMetadata(MetadataHookInterface):
+    """Adds the addresses of the project, if GEOMAIL_REPOSITORY names the repository that releases it."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Fill in the addresses."""
+        repository = os.environ.get(_REPOSITORY, "").rstrip("/")
+        if repository:
+            metadata["urls"] = {
+                "Source": repository,
+                "Changelog": f"{repository}/blob/main/CHANGELOG.md",
+                "Issues": f"{repository}/issues",
+                "Security": f"{repository}/security/policy",
+            }
+
+
+def obstacle() -> str | None:
+    """Find out what keeps this machine from compiling, if anything, by trying it on one line of C."""
+    if sys.implementation.name != "cpython":
+        return f"mypyc compiles for CPython alone, and this is {sys.implementation.name}"
+    # As setuptools finds it, which compiles the modules.
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    flags = [*shlex.split(os.environ.get("CPPFLAGS", "")), *shlex.split(os.environ.get("CFLAGS", ""))]
+    headers = [sysconfig.get_path(name) for name in ("include", "platinclude")]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "probe.c")
+        source.write_text("#include <Python.h>\n")
+        command = [*shlex.split(compiler), *flags, *(f"-I{place}" for place in headers)]
+        command += ["-c", str(source), "-o", f"{folder}/probe.o"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            return f"there is no C compiler ({compiler}: {error.strerror}); Debian has it in gcc"
+    if done.returncode == 0:
+        return None
+    if not any(Path(place, "Python.h").exists() for place in headers):
+        return f"Python's headers are not in {headers[0]}; Debian has them in python3-dev"
+    return f"the C compiler does not work ({compiler}: {done.stderr.strip()})"
+
+
+def _chosen() -> str:
+    """The operator's wish: 1 for pure Python, 0 for compiled, nothing for what this machine can do."""
+    choice = os.environ.get(_CHOICE, "")
+    if choice not in ("", "0", "1"):
+        sys.exit(f"{_CHOICE}={choice} is not understood: it must be 1 (pure Python) or 0 (compiled)")
+    return choice
+
+
+def _compile(root: Path, folder: Path, modules: list[str]) -> None:
+    """Compile the modules; the libraries are in ``folder``/libraries afterwards."""
     from mypyc.build import mypycify
     from setuptools import Distribution
 
-    modules = [str(module) for pattern in patterns for module in sorted(root.glob(pattern))]
     options = ["--config-file", str(root / "pyproject.toml"), "--cache-dir", str(folder / "cache")]
     extensions = mypycify([*options, *modules], group_name="geomail", target_dir=str(folder / "c"))
     build = Distribution({"ext_modules": extensions}).get_command_obj("build_ext")
-    build.build_lib, build.build_temp = str(folder), str(folder / "temp")
+    build.build_lib, build.build_temp = str(folder / "libraries"), str(folder / "objects")
     build.ensure_finalized()
     build.run()
-    return [Path(output) for output in build.get_outputs()]
+
+
+if __name__ == "__main__":
+    _compile(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

@@ -14,7 +14,8 @@ The map of the package, in the order a connection passes through it:
 ``config/``        TOML to a complete, frozen configuration
 ``certificates``   what TLS tells of a client, and the verdict on its certificate
 ``preview/``       the handshake that ``session`` would run, shown; ``mask`` hides secrets in answers
+``build``          whether this is the compiled build, and of what else it is made
 ``errors``         who is to blame, and what the client may hear
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

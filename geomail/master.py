@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import config as gevent_config
 from gevent import monkey
 
+from geomail import build
 from geomail.children import CannotStart, GrowingDelay, drop_privileges, end_with, impossible, owner
 from geomail.console.keeper import ControlSocket, Keeper, open_control
 from geomail.errors import GeomailError
@@ -114,6 +115,9 @@ class Master:
         self._current = self._open(None)
         self._keeper.use(self._current.control, self._current.measures)
         self._use(self._current)
+        self._log.say("notice", build.described())
+        if not build.is_compiled():
+            self._log.say("notice", build.ADVICE)
         self._log.say("notice", f"started {self._current.config.workers} worker(s)")
         _preload()
         gc.collect()

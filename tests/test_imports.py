@@ -87,6 +87,7 @@ RULES: dict[str, Rule] = {
     "limits": Rule(may=()),
     "systemd": Rule(may=()),
     "children": Rule(may=("errors",)),
+    "build": Rule(may=()),
     "console": Rule(
         may=(
             "children",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from geomail import __version__
+from geomail.build import described
 from geomail_cli import interrupt
 from geomail_cli.check_auth import check_auth
 from geomail_cli.check_config import check_config
@@ -47,7 +47,7 @@ app.command("reload")(reload)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"geomail {__version__}")
+        typer.echo(described())
         raise typer.Exit
 
 
@@ -55,7 +55,9 @@ def _print_version(wanted: bool) -> None:
 def geomail(
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show version and build, and exit."
+        ),
     ] = False,
 ) -> None:
     """An SMTP, IMAP and POP3 proxy: one front door, many mail servers behind it."""

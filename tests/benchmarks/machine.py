@@ -6,7 +6,7 @@ import re
 import ssl
 import subprocess
 from datetime import UTC, datetime
-from importlib.metadata import files, version
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.benchmarks.proxies import GeomailProgram, NginxProgram
@@ -16,7 +16,7 @@ def described(geomail: GeomailProgram, nginx: NginxProgram | None) -> dict[str, 
     """Date, machine and versions, by what they are called."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "geomail": " ".join([geomail.version, *_commit(), *_build()]),
+        "geomail": " ".join([geomail.version, *_commit(), *_kind(geomail.build)]),
         "nginx": nginx.version if nginx else "not there",
         "Python": platform.python_version(),
         "gevent": version("gevent"),
@@ -32,9 +32,9 @@ def _model() -> str:
     return found[1].strip() if found else platform.machine()
 
 
-def _build() -> list[str]:
-    """Whether the geomail of this environment is the compiled one."""
-    return ["compiled"] if any(file.suffix == ".so" for file in files("geomail") or ()) else []
+def _kind(build: str) -> list[str]:
+    """What geomail says of its build: compiled or pure Python."""
+    return re.findall(r"\(([^,)]+)", build)
 
 
 def _commit() -> list[str]:

@@ -154,7 +154,8 @@ class GeomailProgram:
     def __init__(self, command: list[str]) -> None:
         self.run = command
         said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, timeout=30)
-        self.version = said.stdout.split()[-1]
+        self.build = said.stdout.strip()
+        self.version = self.build.split()[1]
 
     def proxy(self, setting: Setting) -> "Geomail":
         """It, in a setting."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from tests.servers.support import LOOPBACK, Daemon, Log
 
-COMMAND = Path(sysconfig.get_path("scripts"), "geomail")
+#: This environment's, unless another one is to be tested.
+COMMAND = Path(os.environ.get("GEOMAIL_COMMAND") or Path(sysconfig.get_path("scripts"), "geomail"))
 
 
 class Geomail(Daemon):
