@@ -19,6 +19,10 @@ compiled:  ## .venv-compiled, with the compiled build
 	tests/environment.sh "$(PYTHON)" .venv-compiled
 	tests/compile.sh .venv-compiled
 
+.PHONY: test-compiled
+test-compiled: servers  ## the tests of what is compiled, on the compiled build
+	tests/compiled.sh "$(PYTHON)"
+
 .PHONY: wheels
 wheels:  ## dist/: a wheel for each supported Python that is found and the source distribution, each proved to work
 	tests/wheels.sh $(INTERPRETERS)

@@ -19,7 +19,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cp -R tests man samples Makefile ./*.md LICENSE pyproject.toml requirements.lock "$folder"
 cd "$folder"
-rm tests/test_build.py tests/test_contributing.py tests/test_imports.py tests/test_packaging.py
+rm tests/test_build.py tests/test_contributing.py tests/test_imports.py tests/test_packaging.py tests/test_project.py
 echo "tests: $("$python" -V), compiled"
 export GEOMAIL_COMPILED=1
 tests/twice.sh "$environment/bin/pytest" --quiet -m "not slow"

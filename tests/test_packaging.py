@@ -71,7 +71,7 @@ def test_manual_pages_are_where_man_looks_for_them() -> None:
     assert [name for name in files("man") if not re.fullmatch(r"man(\d)/[\w.-]+\.\1", name)] == []
 
 
-@pytest.mark.parametrize("folder", ["geomail", "cli", "man", "samples", "tests"])
+@pytest.mark.parametrize("folder", [".github", "geomail", "cli", "man", "samples", "tests"])
 def test_the_source_distribution_holds_what_the_tree_holds(sdist: set[str], folder: str) -> None:
     assert {f"{folder}/{name}" for name in files(folder)} <= sdist
 

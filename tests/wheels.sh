@@ -35,7 +35,7 @@ for python; do
     echo "building a wheel for $("$python" -V); that takes a minute or two"
     rm -rf "$work/raw" "$work/repaired"
     "$environment/bin/pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/raw" .
-    PATH=$work/tools/bin:$PATH auditwheel --quiet repair --strip --wheel-dir "$work/repaired" "$work"/raw/*.whl
+    PATH=$work/tools/bin:$PATH auditwheel repair --strip --wheel-dir "$work/repaired" "$work"/raw/*.whl
     prove "$python" "$work"/repaired/*.whl
     mv "$work"/repaired/*.whl dist/
 done

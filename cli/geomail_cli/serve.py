@@ -24,8 +24,8 @@ def serve(
     """Run the proxy in the foreground.
 
     Without -c the file is the one that GEOMAIL_CONFIG names, else
-    /etc/geomail/geomail.toml. What listens where, and then one line for each
-    finished session, goes to standard error.
+    /etc/geomail/geomail.toml. What listens where, the build, and then one line
+    for each finished session, goes to standard error.
 
     With --demo nothing needs to be set up: a sandbox mail server, two users, a
     certificate and a configuration are made for it, and removed at the end.

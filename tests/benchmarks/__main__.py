@@ -74,7 +74,7 @@ def measure(console: Console, amounts: Amounts, seconds: float) -> Report:
     """Make all measurements that ``amounts`` asks for and that begin within ``seconds``."""
     deadline = time.monotonic() + seconds
     geomail, nginx, notes = GeomailProgram([str(COMMAND)]), None, []
-    console.print(f"measuring {geomail.build}")
+    console.print(f"measuring {geomail.build}", soft_wrap=True)
     try:
         nginx = NginxProgram()
     except NotThere as reason:

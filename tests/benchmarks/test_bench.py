@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from geomail import __version__
+from geomail.build import is_compiled
 from tests.benchmarks import usage
 from tests.benchmarks.chart import drawn
 from tests.benchmarks.clients import Orders, Work
@@ -44,6 +46,9 @@ def benchmark(folder: Path, only: str) -> dict[str, Any]:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found: dict[str, Any] = json.loads((folder / "benchmark.json").read_text())
+    build = "compiled" if is_compiled() else "pure Python"
+    assert ran.stderr.startswith(f"measuring geomail {__version__} ({build}, ")
+    assert found["machine"]["geomail"].endswith(f" {build}")
     assert found["failures"] == []
     return found
 

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from geomail.build import described
 from geomail_cli import demo as demo_module
 from geomail_cli.main import app
 from tests.servers.geomail import COMMAND
@@ -130,6 +131,10 @@ def mail() -> EmailMessage:
     message["From"], message["To"], message["Subject"] = ANN, BOB, f"{time.time_ns()}"
     message.set_content("Hello,\n.\n..dots\nbye")
     return message
+
+
+def test_its_log_begins_with_the_build(demo: Demo) -> None:
+    assert f" {described()}\n" in demo.output.text
 
 
 def send(demo: Demo, message: EmailMessage, recipient: str = BOB) -> None:
