@@ -10,6 +10,10 @@ test: lint servers  ## every check and test, on every supported Python that is f
 	tests/other_interpreters.sh $(filter-out $(PYTHON),$(INTERPRETERS))
 	tests/compiled.sh "$(PYTHON)"
 
+.PHONY: test-compiled
+test-compiled: servers  ## the tests of what is compiled, on the compiled build
+	tests/compiled.sh "$(PYTHON)"
+
 .PHONY: bench
 bench: compiled  ## geomail, compiled, beside nginx, measured; BENCH_ARGS=--quick for a rough figure
 	.venv-compiled/bin/python -m tests.benchmarks $(BENCH_ARGS)
@@ -18,10 +22,6 @@ bench: compiled  ## geomail, compiled, beside nginx, measured; BENCH_ARGS=--quic
 compiled:  ## .venv-compiled, with the compiled build
 	tests/environment.sh "$(PYTHON)" .venv-compiled
 	tests/compile.sh .venv-compiled
-
-.PHONY: test-compiled
-test-compiled: servers  ## the tests of what is compiled, on the compiled build
-	tests/compiled.sh "$(PYTHON)"
 
 .PHONY: wheels
 wheels:  ## dist/: a wheel for each supported Python that is found and the source distribution, each proved to work
