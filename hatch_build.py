@@ -22,6 +22,14 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 _CHOICE = "GEOMAIL_PURE"
 _REPOSITORY = "GEOMAIL_REPOSITORY"
+#: What the type checker remarks where a package that geomail needs has changed its types, and what a compiler
+#: warns of, must not keep an operator from installing geomail: `make lint` is for that. mypyc stops at both.
+_LENIENT = (
+    "--no-warn-redundant-casts",
+    "--no-warn-return-any",
+    "--no-warn-unreachable",
+    "--no-warn-unused-ignores",
+)
 
 
 class CompiledBuild(BuildHookInterface[Any]):
@@ -131,8 +139,10 @@ def _compile(root: Path, folder: Path, modules: list[str]) -> None:
     from mypyc.build import mypycify
     from setuptools import Distribution
 
-    options = ["--config-file", str(root / "pyproject.toml"), "--cache-dir", str(folder / "cache")]
+    options = ["--config-file", str(root / "pyproject.toml"), "--cache-dir", str(folder / "cache"), *_LENIENT]
     extensions = mypycify([*options, *modules], group_name="geomail", target_dir=str(folder / "c"))
+    for extension in extensions:
+        extension.extra_compile_args.append("-Wno-error")  # mypyc has put -Werror there
     build = Distribution({"ext_modules": extensions}).get_command_obj("build_ext")
     build.build_lib, build.build_temp = str(folder / "libraries"), str(folder / "objects")
     build.ensure_finalized()

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 
 from geomail import __version__
 
-#: What a pure build has to say of itself; the figure is README.md's, under "Performance".
-ADVICE = (
+#: The figure is README.md's, under "Performance".
+_ADVICE = (
     "this build is pure Python: an IMAP session takes some 40 % more CPU than in the compiled build. "
     "To get that one, install a C compiler and Python's headers (Debian: gcc and python3-dev), "
     "then install geomail again"
@@ -29,3 +29,8 @@ def described() -> str:
     python = f"{platform.python_implementation()} {platform.python_version()}"
     library = " ".join(ssl.OPENSSL_VERSION.split()[:2])
     return f"geomail {__version__} ({build}, {python}, {library})"
+
+
+def introduced() -> str:
+    """Describe the build, in a second line also what a pure one costs, and how to get the other."""
+    return described() if is_compiled() else f"{described()}\n{_ADVICE}"

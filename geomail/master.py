@@ -115,9 +115,7 @@ class Master:
         self._current = self._open(None)
         self._keeper.use(self._current.control, self._current.measures)
         self._use(self._current)
-        self._log.say("notice", build.described())
-        if not build.is_compiled():
-            self._log.say("notice", build.ADVICE)
+        self._log.say("notice", build.introduced())
         self._log.say("notice", f"started {self._current.config.workers} worker(s)")
         _preload()
         gc.collect()

@@ -18,11 +18,12 @@ from hatch_build import obstacle
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-TOOLS = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["tools"]
+WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+TOOLS = WHEEL["hooks"]["custom"]["tools"]
 LIBRARY = sysconfig.get_config_var("EXT_SUFFIX")
 NO_COMPILER = {"CC": "/nonexistent/cc"}
 #: A project of two modules that is built as geomail is.
-SMALL = """\
+SMALL = f"""\
 [build-system]
 requires = ["hatchling"]
 build-backend = "hatchling.build"
@@ -35,10 +36,21 @@ dynamic = ["urls"]
 [tool.hatch.metadata.hooks.custom]
 [tool.hatch.build.targets.wheel]
 packages = ["small"]
-exclude = ["*.so"]
+exclude = {WHEEL.get("exclude", [])}
 [tool.hatch.build.targets.wheel.hooks.custom]
 tools = ["tool>=1"]
 modules = ["small/[ab].py"]
+"""
+#: A type checker as strict as ours has a remark on each line; none of them keeps it from running.
+UNTIDY = """\
+from typing import Any, cast
+
+def text(given: Any, number: int) -> str:
+    if not isinstance(number, int):
+        number = 1
+    number = cast(int, number)
+    number = 2  # type: ignore[assignment]
+    return given
 """
 
 
@@ -154,6 +166,13 @@ def test_a_module_that_mypyc_refuses_ends_the_build_and_leaves_no_wheel(small: S
     assert (status, small.wheels()) == (1, {})
     assert "b.py:2: error: " in said
     assert "could not be compiled, for the reason above. GEOMAIL_PURE=1 builds it as pure Python" in said
+
+
+def test_warnings_of_newer_compilers_and_packages_do_not_end_the_build(small: Small) -> None:
+    with (small.folder / "pyproject.toml").open("a") as settings:
+        settings.write("[tool.mypy]\nstrict = true\nwarn_unreachable = true\n")
+    small.write("b", UNTIDY)
+    assert small.build(CFLAGS="-Wpadded", GEOMAIL_PURE="0")[0] == 0
 
 
 def test_a_compiler_that_fails_later_ends_the_build_and_leaves_no_wheel(small: Small) -> None:

@@ -6,6 +6,7 @@ It is this environment's. `make wheels` runs the same on each wheel (GEOMAIL_COM
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_a_sample_that_came_with_it_is_sound(tmp_path: Path, certificates: Certi
     said(COMMAND, "check-config", "--strict", "-c", tmp_path / "passthrough.toml")
 
 
-def test_it_serves_each_protocol_says_which_build_does_and_ends_by_term(tmp_path: Path) -> None:
+def test_it_serves_each_protocol_says_once_which_build_does_and_ends_by_term(tmp_path: Path) -> None:
     ports = {protocol: free_port() for protocol in PROTOCOLS}
     servers = [{"protocol": name, "listen": f"{LOOPBACK}:{port}"} for name, port in ports.items()]
     with small_servers() as backends:
@@ -65,6 +66,8 @@ def test_it_serves_each_protocol_says_which_build_does_and_ends_by_term(tmp_path
                 with connected(protocol, port) as client:
                     assert client.log_in("jane@example.test", "secret")
                     client.noop()
+            geomail.process.send_signal(signal.SIGHUP)
+            geomail.log.wait_for("notice reloaded")
     log = geomail.log.text
     assert log.count(f" notice {build()}\n") == 1
     assert len(re.findall(r" notice this build is pure Python: .* gcc ", log)) == (0 if COMPILED else 1)

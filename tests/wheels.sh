@@ -21,6 +21,13 @@ prove() {
     GEOMAIL_COMMAND=$work/clean/bin/geomail GEOMAIL_COMPILED=1 .venv/bin/pytest --quiet tests/test_smoke.py
 }
 
+# repair WHEEL: with the name of the oldest C library that it runs on, and without what debuggers read.
+repair() {
+    PATH=$work/tools/bin:$PATH auditwheel repair --strip --wheel-dir "$work/repaired" "$1" 2>"$work/log" && return
+    cat "$work/log" >&2
+    exit 1
+}
+
 first=$1
 tests/environment.sh "$first" .venv
 "$first" -m venv "$work/tools"
@@ -35,7 +42,7 @@ for python; do
     echo "building a wheel for $("$python" -V); that takes a minute or two"
     rm -rf "$work/raw" "$work/repaired"
     "$environment/bin/pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/raw" .
-    PATH=$work/tools/bin:$PATH auditwheel repair --strip --wheel-dir "$work/repaired" "$work"/raw/*.whl
+    repair "$work"/raw/*.whl
     prove "$python" "$work"/repaired/*.whl
     mv "$work"/repaired/*.whl dist/
 done
