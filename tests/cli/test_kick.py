@@ -9,79 +9,79 @@ import time
 
 import pytest
 
-from tests.cli.commands import environment, geomail
+from tests.cli.commands import environment, geomail, invoked
 from tests.console.support import Running, eventually
 from tests.servers.geomail import COMMAND
 
 
-def users(own: Running) -> set[str]:
+def users(server: Running) -> set[str]:
     """Those who are logged in."""
-    with own.asker() as asker:
+    with server.asker() as asker:
         return {session["user"] for session in asker.sessions()}
 
 
-def test_one_session_is_ended_without_a_question(own: Running) -> None:
-    own.imap("one@example.test")
-    own.imap("other@example.test")
-    done = geomail("kick", "-c", own.file, "one@example.test")
+def test_one_session_is_ended_without_a_question(empty: Running) -> None:
+    empty.imap("one@example.test")
+    empty.imap("other@example.test")
+    done = geomail("kick", "-c", empty.file, "one@example.test")
     assert (done.returncode, done.stdout) == (0, "")
     assert "1 session ended" in done.stderr
-    eventually(lambda: users(own) == {"other@example.test"})
+    eventually(lambda: users(empty) == {"other@example.test"})
 
 
-def test_several_are_ended_only_if_that_is_meant(own: Running) -> None:
+def test_several_are_ended_only_if_that_is_meant(empty: Running) -> None:
     for number in range(3):
-        own.imap(f"many{number}@example.test")
-    own.imap("stay@example.test")
-    done = geomail("kick", "-c", own.file, "many*")
+        empty.imap(f"many{number}@example.test")
+    empty.imap("stay@example.test")
+    done = invoked("kick", "-c", empty.file, "many*")
     assert done.returncode == 1
     assert "3 sessions would be ended: add --yes" in done.stderr
-    assert len(users(own)) == 4
-    done = geomail("kick", "-c", own.file, "many*", "--yes")
+    assert len(users(empty)) == 4
+    done = invoked("kick", "-c", empty.file, "many*", "--yes")
     assert done.returncode == 0
     assert "3 sessions ended" in done.stderr
-    eventually(lambda: users(own) == {"stay@example.test"})
+    eventually(lambda: users(empty) == {"stay@example.test"})
 
 
-def test_the_ended_sessions_as_json(own: Running) -> None:
-    own.imap("json@example.test")
-    [session] = json.loads(geomail("kick", "-c", own.file, "--json", "--protocol", "imap").stdout)
+def test_the_ended_sessions_as_json(empty: Running) -> None:
+    empty.imap("json@example.test")
+    [session] = json.loads(invoked("kick", "-c", empty.file, "--json", "--protocol", "imap").stdout)
     assert session["user"] == "json@example.test"
     assert session["session"]
-    done = geomail("kick", "-c", own.file, "--json", "nobody")
+    done = invoked("kick", "-c", empty.file, "--json", "nobody")
     assert (done.returncode, json.loads(done.stdout)) == (1, [])
 
 
-def test_more_sessions_than_one_request_can_name(own: Running) -> None:
+def test_more_sessions_than_one_request_can_name(empty: Running) -> None:
     for _ in range(620):
-        own.connect("imap")
-    own.imap("stay@example.test")
-    done = geomail("kick", "-c", own.file, "--user", "", "--client", "127.0.0.1", "--yes")
+        empty.connect("imap")
+    empty.imap("stay@example.test")
+    done = invoked("kick", "-c", empty.file, "--user", "", "--client", "127.0.0.1", "--yes")
     assert "620 sessions ended" in done.stderr
-    eventually(lambda: users(own) == {"stay@example.test"})
+    eventually(lambda: users(empty) == {"stay@example.test"})
 
 
-def test_nobody_to_kick(own: Running) -> None:
-    done = geomail("kick", "-c", own.file, "nobody@example.test")
+def test_nobody_to_kick(empty: Running) -> None:
+    done = invoked("kick", "-c", empty.file, "nobody@example.test")
     assert done.returncode == 1
     assert "no session fits" in done.stderr
 
 
-def test_everybody_is_not_the_default(own: Running) -> None:
-    own.imap("safe@example.test")
-    done = geomail("kick", "-c", own.file, "--yes")
+def test_everybody_is_not_the_default(empty: Running) -> None:
+    empty.imap("safe@example.test")
+    done = invoked("kick", "-c", empty.file, "--yes")
     assert done.returncode == 2
     assert "say whose" in done.stderr
-    assert users(own) == {"safe@example.test"}
+    assert users(empty) == {"safe@example.test"}
 
 
 @pytest.mark.parametrize(("answer", "status", "left"), [("y", 0, set()), ("n", 1, {"a@x.test", "b@x.test"})])
-def test_the_question_on_a_terminal(answer: str, status: int, left: set[str], own: Running) -> None:
+def test_the_question_on_a_terminal(answer: str, status: int, left: set[str], empty: Running) -> None:
     for user in ("a@x.test", "b@x.test"):
-        own.imap(user)
+        empty.imap(user)
     near, far = pty.openpty()
     process = subprocess.Popen(
-        [COMMAND, "kick", "-c", own.file, "*@x.test"], stdin=far, stdout=far, stderr=far, env=environment()
+        [COMMAND, "kick", "-c", empty.file, "*@x.test"], stdin=far, stdout=far, stderr=far, env=environment()
     )
     os.close(far)
     shown = _read_until(near, "End these 2 sessions? [y/N]")
@@ -89,31 +89,31 @@ def test_the_question_on_a_terminal(answer: str, status: int, left: set[str], ow
     os.write(near, answer.encode() + b"\n")
     assert process.wait(10) == status
     os.close(near)
-    eventually(lambda: users(own) == left)
+    eventually(lambda: users(empty) == left)
 
 
-def test_who_comes_while_it_is_asked_stays(own: Running) -> None:
+def test_who_comes_while_it_is_asked_stays(empty: Running) -> None:
     for user in ("a@x.test", "b@x.test"):
-        own.imap(user)
+        empty.imap(user)
     near, far = pty.openpty()
     process = subprocess.Popen(
-        [COMMAND, "kick", "-c", own.file, "*@x.test"], stdin=far, stdout=far, stderr=far, env=environment()
+        [COMMAND, "kick", "-c", empty.file, "*@x.test"], stdin=far, stdout=far, stderr=far, env=environment()
     )
     os.close(far)
     _read_until(near, "End these 2 sessions? [y/N]")
-    own.imap("c@x.test")
+    empty.imap("c@x.test")
     os.write(near, b"y\n")
     assert process.wait(10) == 0
     os.close(near)
-    eventually(lambda: users(own) == {"c@x.test"})
+    eventually(lambda: users(empty) == {"c@x.test"})
 
 
-def test_the_question_is_no_part_of_the_json(own: Running) -> None:
+def test_the_question_is_no_part_of_the_json(empty: Running) -> None:
     for user in ("a@x.test", "b@x.test"):
-        own.imap(user)
+        empty.imap(user)
     near, far = pty.openpty()
     process = subprocess.Popen(
-        [COMMAND, "kick", "-c", own.file, "--json", "*@x.test"],
+        [COMMAND, "kick", "-c", empty.file, "--json", "*@x.test"],
         stdin=far,
         stdout=subprocess.PIPE,
         stderr=far,

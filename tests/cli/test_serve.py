@@ -7,13 +7,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import toml
 
+from tests.cli.commands import invoked
 from tests.e2e.clients import Client, connected
 from tests.e2e.proxy import PROTOCOLS, Protocol
 from tests.servers.certificates import Certificates
@@ -28,7 +29,6 @@ GOODBYES: dict[Protocol, bytes] = {
     "imap": b"* BYE Server shutting down\r\n",
     "pop3": b"-ERR [SYS/TEMP] Server shutting down\r\n",
 }
-every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 
 @dataclass
@@ -95,17 +95,25 @@ def front(tmp_path: Path) -> Iterator[Front]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@every_protocol
-def test_it_ends_at_once_and_tells_clients(front: Front, number: signal.Signals, protocol: Protocol) -> None:
-    with connected(protocol, front.ports[protocol]) as waiting, front.logged_in(protocol) as working:
+def test_it_ends_at_once_and_tells_clients(front: Front, number: signal.Signals) -> None:
+    with ExitStack() as opened:
+        clients = {
+            protocol: (
+                opened.enter_context(connected(protocol, front.ports[protocol])),
+                opened.enter_context(front.logged_in(protocol)),
+            )
+            for protocol in PROTOCOLS
+        }
         front.tell(number)
         assert front.ends() == 0
-        assert waiting.read_line() == GOODBYES[protocol]
-        assert waiting.read_line() == b""
-        assert working.read_line() in (b"", GOODBYES[protocol])
+        for protocol, (waiting, working) in clients.items():
+            assert waiting.read_line() == GOODBYES[protocol]
+            assert waiting.read_line() == b""
+            assert working.read_line() in (b"", GOODBYES[protocol])
 
     said = front.geomail.log.text
-    assert len(re.findall(rf"info {protocol} session shutdown .* reason=\"geomail stops\"", said)) == 2
+    for protocol in PROTOCOLS:
+        assert len(re.findall(rf"info {protocol} session shutdown .* reason=\"geomail stops\"", said)) == 2
     assert said.endswith(" notice stopped\n")
 
 
@@ -209,36 +217,37 @@ def wait_for(file: Path, text: str) -> None:
     pytest.fail(f"{text!r} does not come in {file.read_text()}")
 
 
-@pytest.mark.parametrize(
-    ("listen", "more", "said"),
-    [
-        ("127.0.0.1:{port}", {}, "127.0.0.1:{port} for imap"),
-        ("[::1]:{port}", {}, "[::1]:{port} for imap"),
-        ("unix:{folder}/imap", {}, "unix:{folder}/imap for imap"),
-        ("127.0.0.1:{port} ssl", {}, "127.0.0.1:{port} for imap (ssl)"),
-        ("127.0.0.1:{port}", {"starttls": "only"}, "127.0.0.1:{port} for imap (starttls only)"),
-        (
-            "127.0.0.1:{port} ssl proxy_protocol",
-            {"starttls": "on"},
-            "127.0.0.1:{port} for imap (ssl, proxy_protocol)",
-        ),
-    ],
-)
-def test_it_says_what_listens_where(
-    tmp_path: Path, certificates: Certificates, listen: str, more: dict[str, str], said: str
-) -> None:
-    given = {"port": free_port(), "folder": tmp_path}
-    server = {"protocol": "imap", "listen": listen.format(**given), **more}
+#: Words of ``listen`` and more of a server; what is said of it.
+LISTENING: list[tuple[str, dict[str, str], str]] = [
+    ("127.0.0.1:{port}", {}, "127.0.0.1:{port} for imap"),
+    ("[::1]:{port}", {}, "[::1]:{port} for imap"),
+    ("unix:{folder}/imap", {}, "unix:{folder}/imap for imap"),
+    ("127.0.0.1:{port} ssl", {}, "127.0.0.1:{port} for imap (ssl)"),
+    ("127.0.0.1:{port}", {"starttls": "only"}, "127.0.0.1:{port} for imap (starttls only)"),
+    (
+        "127.0.0.1:{port} ssl proxy_protocol",
+        {"starttls": "on"},
+        "127.0.0.1:{port} for imap (ssl, proxy_protocol)",
+    ),
+]
+
+
+def test_it_says_what_listens_where(tmp_path: Path, certificates: Certificates) -> None:
+    servers, expected = [], []
+    for listen, more, said in LISTENING:
+        given = {"port": free_port(), "folder": tmp_path}
+        servers.append({"protocol": "imap", "listen": listen.format(**given), **more})
+        expected.append(said.format(**given))
     mail = {
         "auth_http": f"http://{LOOPBACK}:9",
         "ssl_certificate": str(certificates.server.certificate),
         "ssl_certificate_key": str(certificates.server.key),
-        "server": [server],
+        "server": servers,
     }
     geomail = Geomail(toml.dumps({"workers": 1, "control": {"socket": "off"}, "mail": mail}), tmp_path)
     geomail.log.wait_for("started 1 worker")
     assert geomail.stop() == 0
-    assert f" notice listening on {said.format(**given)}\n" in geomail.log.text
+    assert re.findall(r" notice listening on (.*)\n", geomail.log.text) == expected
 
 
 def test_every_problem_is_listed_and_nothing_started(tmp_path: Path, certificates: Certificates) -> None:
@@ -312,23 +321,21 @@ def test_a_certificate_that_cannot_be_used_is_named(
     files = f'ssl_certificate = "{certificates.folder / certificate}"\n'
     files += f'ssl_certificate_key = "{certificates.folder / key}"\n'
     text = sound(tmp_path, free_port()).replace('listen = "', f'{files}starttls = "on"\nlisten = "', 1)
-    done = serve(tmp_path, text)
+    file = tmp_path / "geomail.toml"
+    file.write_text(text)
+    done = invoked("check-config", "-c", file)  # as serve does first
     assert done.returncode == 1
-    assert re.search(rf"^geomail\.toml:\d+: error: .*{complaint}", done.stderr, re.MULTILINE), done.stderr
-    assert "listening" not in done.stderr
+    assert re.search(rf"geomail\.toml:\d+: error: .*{complaint}", done.stderr), done.stderr
 
 
 @pytest.mark.parametrize(
-    ("options", "status", "complaint"),
+    ("options", "complaint"),
     [
-        (["-c", "missing.toml"], 1, "missing.toml: error: cannot be read: No such file or directory"),
-        ([], 1, "named.toml: error: cannot be read: No such file or directory"),
-        (["--nonsense"], 2, "No such option"),
-        (["-c"], 2, "requires an argument"),
-        (["--demo", "-c", "missing.toml"], 2, "--demo has a configuration of its own"),
+        (["-c", "missing.toml"], "missing.toml: error: cannot be read: No such file or directory"),
+        ([], "named.toml: error: cannot be read: No such file or directory"),
     ],
 )
-def test_exit_codes(tmp_path: Path, options: list[str], status: int, complaint: str) -> None:
+def test_a_file_that_is_not_there(tmp_path: Path, options: list[str], complaint: str) -> None:
     done = subprocess.run(
         [COMMAND, "serve", *options],
         capture_output=True,
@@ -337,6 +344,20 @@ def test_exit_codes(tmp_path: Path, options: list[str], status: int, complaint: 
         cwd=tmp_path,
         env={**os.environ, "GEOMAIL_CONFIG": "named.toml", "COLUMNS": "200"},
     )
-    assert done.returncode == status
+    assert done.returncode == 1
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--nonsense"], "No such option"),
+        (["-c"], "requires an argument"),
+        (["--demo", "-c", "missing.toml"], "--demo has a configuration of its own"),
+    ],
+)
+def test_wrong_usage(options: list[str], complaint: str) -> None:
+    done = invoked("serve", *options, COLUMNS="200")
+    assert done.returncode == 2
+    assert complaint in done.stderr

@@ -3,11 +3,11 @@
 import json
 import re
 
-from tests.cli.commands import geomail
+from tests.cli.commands import geomail, invoked
 from tests.console.support import Running
 
 
-def test_everything_is_there(own: Running) -> None:
+def test_everything_is_there_and_what_asks_for_attention(own: Running) -> None:
     own.imap("one@example.test")
     own.client("smtp", "two@example.test")
     done = geomail("status", "-c", own.file)
@@ -25,20 +25,21 @@ def test_everything_is_there(own: Running) -> None:
     ]
     assert len(backends.splitlines()) == 4
     assert done.stderr == ""
+    _attention_is_asked_for(own)
 
 
-def test_what_asks_for_attention_is_said(own: Running) -> None:
+def _attention_is_asked_for(own: Running) -> None:
     own.file.write_text(own.file.read_text() + "nonsense = 1\n")
     with own.asker() as asker:
         asker.ask("reload")
-    done = geomail("status", "-c", own.file)
+    done = invoked("status", "-c", own.file)
     assert done.returncode == 0
     assert "the last reload" in done.stderr
     assert "nonsense" in done.stderr
     assert "has changed since" in done.stderr
 
 
-def test_json(own: Running) -> None:
-    status = json.loads(geomail("status", "--socket", own.path, "--json").stdout)
-    assert status["pid"] == own.master
-    assert [worker["pid"] for worker in status["workers"]] == own.workers
+def test_json(shared: Running) -> None:
+    status = json.loads(invoked("status", "--socket", shared.path, "--json").stdout)
+    assert status["pid"] == shared.master
+    assert [worker["pid"] for worker in status["workers"]] == shared.workers

@@ -5,11 +5,13 @@ import os
 import re
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import environment, geomail
+from geomail_cli import control
+from tests.cli.commands import environment, geomail, invoked
 from tests.console.support import PROTOCOLS, Running
 from tests.servers.geomail import COMMAND
 from tests.servers.support import program
@@ -32,21 +34,21 @@ def test_sessions_are_listed_in_columns(shared: Running) -> None:
 def test_a_pipe_gets_long_names_whole(shared: Running) -> None:
     user = f"{'long' * 60}@example.test"
     shared.imap(user)
-    assert user in geomail("who", "-c", shared.file, "--user", "long*").stdout
+    assert user in invoked("who", "-c", shared.file, "--user", "long*").stdout
 
 
 @pytest.mark.parametrize("options", [("--format", "json"), ("--json",)])
 def test_json(options: tuple[str, ...], shared: Running) -> None:
     shared.client("pop3", "json@example.test")
-    [session] = json.loads(geomail("who", "-c", shared.file, *options, "json@*").stdout)
+    [session] = json.loads(invoked("who", "-c", shared.file, *options, "json@*").stdout)
     assert list(session)[:6] == ["session", "protocol", "server", "state", "user", "method"]
     assert (session["user"], session["backend"].split()[1]) == ("json@example.test", "(small)")
-    assert json.loads(geomail("who", "-c", shared.file, *options, "nobody").stdout) == []
+    assert json.loads(invoked("who", "-c", shared.file, *options, "nobody").stdout) == []
 
 
 def test_fields_between_tabs(shared: Running) -> None:
     shared.client("smtp", "tab@example.test")
-    head, line = geomail("who", "-c", shared.file, "--format", "tab", "tab@*").stdout.splitlines()
+    head, line = invoked("who", "-c", shared.file, "--format", "tab", "tab@*").stdout.splitlines()
     fields = dict(zip(head.split("\t"), line.split("\t"), strict=True))
     assert (fields["protocol"], fields["user"], fields["tls"]) == ("smtp", "tab@example.test", "")
     assert re.fullmatch(r"[0-9a-f]+-[0-9a-f]+", fields["session"])
@@ -68,7 +70,7 @@ def test_fields_between_tabs(shared: Running) -> None:
 def test_options_choose(options: list[str], found: int, shared: Running) -> None:
     for protocol in PROTOCOLS:
         shared.client(protocol, f"opt-{protocol}@example.test")
-    done = geomail("who", "-c", shared.file, "--user", "opt-*", "--json", *options)
+    done = invoked("who", "-c", shared.file, "--user", "opt-*", "--json", *options)
     assert len(json.loads(done.stdout)) == found
     assert done.returncode == 0
 
@@ -78,7 +80,7 @@ def test_what_a_user_name_holds_steers_no_terminal(shared: Running) -> None:
         sock.sendall(b'a LOGIN "evil\x1b[31m\x9b\xe2\x80\xae[red]x[/red]" secret\r\n')
         sock.recv(1000)
         for form in ("table", "json", "tab"):
-            shown = geomail("who", "-c", shared.file, "--format", form, "evil*").stdout
+            shown = invoked("who", "-c", shared.file, "--format", form, "evil*").stdout
             assert "evil" in shown
             assert "[red]x[/red]" in shown
             assert shown.replace("\n", "").replace("\t", "").isprintable()
@@ -86,7 +88,7 @@ def test_what_a_user_name_holds_steers_no_terminal(shared: Running) -> None:
 
 @pytest.mark.parametrize("command", [["who"], ["kick", "--yes"], ["tail"], ["trace", "--user", "x"]])
 def test_a_selection_that_cannot_be_understood_is_wrong_usage(command: list[str], shared: Running) -> None:
-    done = geomail(*command, "-c", shared.file, "--client", "nowhere")
+    done = invoked(*command, "-c", shared.file, "--client", "nowhere")
     assert done.returncode == 2
     assert "'nowhere' is no address, network or mask" in done.stderr
     assert done.stdout == ""
@@ -100,13 +102,14 @@ def test_the_usage_of_names_without_an_option() -> None:
 
 
 def test_the_server_is_found_by_option_or_environment(shared: Running) -> None:
-    assert geomail("who", "--socket", shared.path, "nobody").returncode == 0
-    assert geomail("who", "nobody", GEOMAIL_CONFIG=str(shared.file)).returncode == 0
+    assert invoked("who", "--socket", shared.path, "nobody").returncode == 0
+    assert invoked("who", "nobody", GEOMAIL_CONFIG=str(shared.file)).returncode == 0
 
 
-def test_a_broken_configuration_does_not_hide_the_server(own: Running) -> None:
-    own.file.write_text(own.file.read_text().replace('auth = "passthrough"', "auth = 1"))
-    assert geomail("who", "-c", own.file).returncode == 0
+def test_a_broken_configuration_does_not_hide_the_server(shared: Running, tmp_path: Path) -> None:
+    broken = tmp_path / "geomail.toml"
+    broken.write_text(shared.file.read_text().replace('auth = "passthrough"', "auth = 1"))
+    assert invoked("who", "-c", broken).returncode == 0
 
 
 @pytest.mark.parametrize("command", [["who"], ["kick", "jane", "--yes"], ["tail"], ["reload"]])
@@ -121,7 +124,7 @@ def test_no_other_server_is_asked_than_that_of_the_file(
     file = tmp_path / "geomail.toml"
     if text is not None:
         file.write_text(text)
-    for done in (geomail(*command, "-c", file), geomail(*command, GEOMAIL_CONFIG=str(file))):
+    for done in (invoked(*command, "-c", file), invoked(*command, GEOMAIL_CONFIG=str(file))):
         assert done.returncode == 2
         assert said in done.stderr
         assert "--socket PATH names it" in done.stderr
@@ -131,7 +134,7 @@ def test_no_other_server_is_asked_than_that_of_the_file(
 def test_where_nothing_was_named_it_is_said_how_to_name_it() -> None:
     if Path("/run/geomail").exists() or Path("/etc/geomail").exists():
         pytest.skip("geomail is installed on this machine")
-    done = geomail("who")
+    done = invoked("who")
     assert done.returncode == 69
     assert "no geomail server runs at /run/geomail/control.sock; start one with: geomail serve" in done.stderr
     assert "where one runs already, say -c FILE or --socket PATH" in done.stderr
@@ -141,7 +144,7 @@ def test_without_a_server_it_is_said_how_to_start_one(tmp_path: Path) -> None:
     file = tmp_path / "geomail.toml"
     file.write_text(f'[control]\nsocket = "{tmp_path}/control.sock"\n')
     for command in ("who", "status", "reload", "tail"):
-        done = geomail(command, "-c", file)
+        done = invoked(command, "-c", file)
         assert done.returncode == 69, done.stderr
         assert f"no geomail server runs at {tmp_path}/control.sock" in done.stderr
         assert f"geomail serve -c {file}" in done.stderr
@@ -151,14 +154,22 @@ def test_without_a_server_it_is_said_how_to_start_one(tmp_path: Path) -> None:
 def test_a_server_without_a_socket_cannot_be_asked(tmp_path: Path) -> None:
     file = tmp_path / "geomail.toml"
     file.write_text('[control]\nsocket = "off"\n')
-    done = geomail("who", "-c", file)
+    done = invoked("who", "-c", file)
     assert done.returncode == 69
     assert "socket = off" in done.stderr
 
 
-def test_those_who_may_not_are_told_so(own: Running) -> None:
-    own.path.chmod(0)
-    command: list[str | Path] = [COMMAND, "who", "--socket", own.path]
+@pytest.fixture
+def closed(shared: Running) -> Iterator[Running]:
+    """A server whose control socket only root may use."""
+    mode = shared.path.stat().st_mode
+    shared.path.chmod(0)
+    yield shared
+    shared.path.chmod(mode)
+
+
+def test_those_who_may_not_are_told_so(closed: Running) -> None:
+    command: list[str | Path] = [COMMAND, "who", "--socket", closed.path]
     if os.geteuid() == 0:  # whom modes do not stop, unless that right is taken away
         command = [program("setpriv"), "--bounding-set", "-dac_override", *command]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment())
@@ -166,12 +177,12 @@ def test_those_who_may_not_are_told_so(own: Running) -> None:
     assert "permission denied" in done.stderr
 
 
-@pytest.mark.slow
-def test_what_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+def test_what_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "_PATIENCE", 0.2)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "silent.sock"))
         listener.listen()
-        done = geomail("who", "--socket", tmp_path / "silent.sock")
+        done = invoked("who", "--socket", tmp_path / "silent.sock")
     assert done.returncode == 69
     assert done.stderr == "geomail: the server does not answer\n"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.console.support import Asker, Running, running
+from tests.console.support import Asker, Record, Running, eventually, running
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +27,18 @@ def asker(shared: Running) -> Iterator[Asker]:
     """A connection to its control socket."""
     with shared.asker() as asker:
         yield asker
+
+
+@pytest.fixture
+def empty(shared: Running) -> Running:
+    """The shared geomail, once nobody is connected to it or watches it any more."""
+    with shared.asker() as asker:
+        eventually(lambda: _is_empty(asker.done("status")))
+    return shared
+
+
+def _is_empty(status: Record) -> bool:
+    return status["sessions"] == status["viewers"] == 0
 
 
 @pytest.fixture

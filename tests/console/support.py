@@ -209,6 +209,16 @@ def running(folder: Path, **top: Any) -> Iterator[Running]:
             geomail.leave()
 
 
+def served_again(server: Running) -> None:
+    """Wait until another client of the control socket is served: many have just left."""
+
+    def is_served() -> bool:
+        with server.asker() as asker:
+            return "done" in asker.ask("status")[-1]
+
+    eventually(is_served)
+
+
 def eventually(reached: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until it is so."""
     deadline = time.monotonic() + seconds

@@ -1,0 +1,29 @@
+"""What has to wait waits together: rows of one table at the same time, each in a greenlet of its own."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from gevent.pool import Pool
+
+
+def together[Found](function: Callable[..., Found], rows: Iterable[Any], most: int = 24) -> list[Found]:
+    """Call ``function`` with each row, at most ``most`` at once; gives what they found, in the rows' order.
+
+    A row that is a tuple gives several arguments. Raises all failures, once all rows are done;
+    each has a note that names its row.
+    """
+    failures: list[BaseException] = []
+
+    def call(row: Any) -> Found | None:
+        try:
+            return function(*row) if isinstance(row, tuple) else function(row)
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as failure:
+            failure.add_note(f"in the row {row!r}")
+            failures.append(failure)
+            return None
+
+    found: list[Any] = Pool(most).map(call, rows)
+    if failures:
+        raise BaseExceptionGroup(f"{len(failures)} of {len(found)} rows failed", failures)
+    return found
