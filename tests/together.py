@@ -1,13 +1,15 @@
 """What has to wait waits together: rows of one table at the same time, each in a greenlet of its own."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from gevent.pool import Pool
 
+Found = TypeVar("Found")
 
-def together[Found](function: Callable[..., Found], rows: Iterable[Any], most: int = 24) -> list[Found]:
+
+def together(function: Callable[..., Found], rows: Iterable[Any], most: int = 24) -> list[Found]:
     """Call ``function`` with each row, at most ``most`` at once; gives what they found, in the rows' order.
 
     A row that is a tuple gives several arguments. Raises all failures, once all rows are done;

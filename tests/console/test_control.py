@@ -3,10 +3,11 @@
 import json
 import socket
 import time
+from contextlib import ExitStack
 
 import pytest
 
-from tests.console.support import Asker, Running, eventually
+from tests.console.support import Asker, Running, served_again
 
 
 def test_the_first_line_tells_the_version(asker: Asker) -> None:
@@ -84,20 +85,15 @@ def test_requests_under_way_are_limited(asker: Asker) -> None:
     assert [answer["error"] for answer in answers if "error" in answer] == ["busy"]
 
 
-def test_clients_are_limited_and_those_who_leave_make_room(own: Running) -> None:
-    askers = [own.asker() for _ in range(64)]
-    with own.asker() as one_more:
-        assert one_more.next()["error"] == "busy"
-        assert one_more.ended() == b""
-    askers.pop().sock.close()
-
-    def is_served() -> bool:
-        with own.asker() as asker:
-            return "done" in asker.ask("status")[-1]
-
-    eventually(is_served)
-    for asker in askers:
-        asker.sock.close()
+def test_clients_are_limited_and_those_who_leave_make_room(empty: Running) -> None:
+    with ExitStack() as others:
+        askers = [others.enter_context(empty.asker()) for _ in range(64)]
+        with empty.asker() as one_more:
+            assert one_more.next()["error"] == "busy"
+            assert one_more.ended() == b""
+        askers.pop().__exit__()
+        served_again(empty)
+    served_again(empty)
 
 
 def test_a_client_that_asks_and_does_not_read_stops_nobody_else(shared: Running) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.console.support import PROTOCOLS, Asker, Running, eventually
+from tests.together import together
 
 GOODBYES = {"imap": b"* BYE ", "pop3": b"-ERR ", "smtp": b"421 4.3.2 "}
 #: More than the silence after which a relay is spoken into.
@@ -47,15 +48,15 @@ def test_before_the_login_there_is_a_goodbye(protocol: str, shared: Running, ask
     assert said.count(b"\r\n") == 1
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_silent_relay_is_spoken_into(protocol: str, shared: Running, asker: Asker) -> None:
-    client = shared.client(protocol, f"silent-{protocol}@example.test")
-    assert client.sock is not None
+def test_a_silent_relay_is_spoken_into(shared: Running, asker: Asker) -> None:
+    clients = {protocol: shared.client(protocol, f"silent-{protocol}@example.test") for protocol in PROTOCOLS}
     time.sleep(SILENCE)
-    assert len(asker.sessions("kick", user=f"silent-{protocol}@*")) == 1
-    said = rest(client.sock)
-    assert said.startswith(GOODBYES[protocol])
-    assert said.count(b"\r\n") == 1
+    for protocol, client in clients.items():
+        assert client.sock is not None
+        assert len(asker.sessions("kick", user=f"silent-{protocol}@*")) == 1
+        said = rest(client.sock)
+        assert said.startswith(GOODBYES[protocol])
+        assert said.count(b"\r\n") == 1
 
 
 def half_a_line_down(sock: socket.socket) -> bytes:
@@ -81,23 +82,25 @@ def a_line_just_now_down(sock: socket.socket) -> bytes:
     return sock.recv(1000)
 
 
-@pytest.mark.parametrize(
-    ("disturbed", "silence"),
-    [
-        (half_a_line_down, SILENCE),
-        (half_a_line_up, SILENCE),
-        (a_line_just_now, 0),
-        (a_line_just_now_down, 0),
-    ],
-)
-def test_a_relay_that_is_not_at_rest_is_just_closed(
-    disturbed: Callable[[socket.socket], bytes], silence: float, shared: Running, asker: Asker
-) -> None:
-    sock = talking(shared, "busy@example.test")
-    disturbed(sock)
-    time.sleep(silence)
-    assert len(asker.sessions("kick", user="busy@example.test")) == 1
-    assert rest(sock) == b""
+def test_a_relay_that_is_not_at_rest_is_just_closed(shared: Running) -> None:
+    def is_closed(disturbed: Callable[[socket.socket], bytes], silence: float) -> None:
+        user = f"{disturbed.__name__}@example.test"
+        with shared.asker() as asker:
+            sock = talking(shared, user)
+            disturbed(sock)
+            time.sleep(silence)
+            assert len(asker.sessions("kick", user=user)) == 1
+            assert rest(sock) == b""
+
+    together(
+        is_closed,
+        [
+            (half_a_line_down, SILENCE),
+            (half_a_line_up, SILENCE),
+            (a_line_just_now, 0),
+            (a_line_just_now_down, 0),
+        ],
+    )
 
 
 def test_a_relay_whose_client_does_not_read_is_just_closed(own: Running) -> None:
@@ -158,14 +161,16 @@ def test_the_log_tells_who_was_kicked(shared: Running, asker: Asker) -> None:
     assert "kicked by an operator" in line[0]
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_when_the_server_stops_clients_are_told_goodbye_in_the_same_way(protocol: str, own: Running) -> None:
-    before, at_rest = own.connect(protocol), own.client(protocol, "rest@example.test").sock
+def test_when_the_server_stops_clients_are_told_goodbye_in_the_same_way(own: Running) -> None:
+    before = {protocol: own.connect(protocol) for protocol in PROTOCOLS}
+    at_rest = {protocol: own.client(protocol, "rest@example.test").sock for protocol in PROTOCOLS}
     busy = talking(own, "busy@example.test")
     half_a_line_down(busy)
     time.sleep(SILENCE)
-    assert at_rest is not None
     own.server.process.terminate()
-    assert rest(before).startswith(GOODBYES[protocol])
-    assert rest(at_rest).startswith(GOODBYES[protocol])
+    for protocol, goodbye in GOODBYES.items():
+        sock = at_rest[protocol]
+        assert sock is not None
+        assert rest(before[protocol]).startswith(goodbye)
+        assert rest(sock).startswith(goodbye)
     assert rest(busy) == b""

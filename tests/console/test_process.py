@@ -44,14 +44,13 @@ def test_mail_goes_on_without_the_console_and_the_next_one_knows_all(own: Runnin
 
 def test_a_console_that_dies_again_and_again_is_started_after_growing_delays(own: Running) -> None:
     delays = []
-    for _ in range(3):
+    for _ in range(2):
         console = own.console
         kill(console)
         began = time.monotonic()
         with own.asker():
             delays.append(time.monotonic() - began)
-    assert delays[0] < delays[1] < delays[2]
-    assert 0.3 < delays[0] < 2
+    assert 0.3 < delays[0] < delays[1]
 
 
 def test_a_dead_worker_takes_its_sessions_with_it_and_no_counts(own: Running) -> None:
@@ -101,12 +100,12 @@ def test_nothing_outlives_a_master_that_was_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
-def test_signals_that_a_terminal_sends_to_all_do_not_end_it(number: signal.Signals, own: Running) -> None:
-    console = own.console
+def test_signals_that_a_terminal_sends_to_all_do_not_end_it(number: signal.Signals, shared: Running) -> None:
+    console = shared.console
     os.kill(console, number)
-    with own.asker() as asker:
+    with shared.asker() as asker:
         assert asker.done("status")
-    assert own.console == console
+    assert shared.console == console
 
 
 def test_while_old_sessions_last_after_quit_there_is_a_console(own: Running) -> None:
@@ -139,16 +138,16 @@ def feed_address(master: int) -> bytes:
     raise AssertionError("no such socket")
 
 
-def test_nobody_else_can_pretend_to_be_a_worker(own: Running) -> None:
+def test_nobody_else_can_pretend_to_be_a_worker(shared: Running) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(5)
-        sock.connect(feed_address(own.master))
+        sock.connect(feed_address(shared.master))
         try:
             sock.sendall(b'{"hello":{"pid":1,"generation":1,"started":0}}\n{"status":{"sessions":1}}\n')
             assert sock.recv(100) == b""
         except ConnectionError:
             pass  # it was closed before it could say anything
-    assert len(own.workers) == 2
+    assert len(shared.workers) == 2
 
 
 # -- the socket -------------------------------------------------------------------------------------
@@ -169,8 +168,8 @@ def refused(tmp_path: Path, control: str) -> str:
     return done.stderr
 
 
-def test_the_socket_is_closed_to_others(own: Running) -> None:
-    status = own.path.stat()
+def test_the_socket_is_closed_to_others(shared: Running) -> None:
+    status = shared.path.stat()
     assert stat.S_IMODE(status.st_mode) == 0o660
     assert status.st_gid == os.getegid()
 

@@ -6,6 +6,7 @@ import signal
 import time
 from typing import Any
 
+import gevent
 import pytest
 
 from tests.console.support import PROTOCOLS, Asker, Client, Running, eventually
@@ -143,17 +144,18 @@ def test_rates_are_those_of_late(own: Running) -> None:
 
 
 def test_a_worker_that_is_stuck_is_named_and_holds_up_nobody_long(own: Running) -> None:
-    with own.asker() as asker:
+    with own.asker() as asker, own.asker() as other:
         stuck, well = own.workers
         os.kill(stuck, signal.SIGSTOP)
         try:
             began = time.monotonic()
+            listed = gevent.spawn(other.done, "who")
             status = asker.done("status")
             assert {worker["pid"]: worker["answers"] for worker in status["workers"]} == {
                 stuck: False,
                 well: True,
             }
-            assert asker.done("who")["silent"] == [stuck]
+            assert listed.get()["silent"] == [stuck]
             assert time.monotonic() - began < 10
         finally:
             os.kill(stuck, signal.SIGCONT)

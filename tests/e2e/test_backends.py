@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.proxy import CLIENT, CLIENT_NAME, PROTOCOLS, TIMEOUT, Protocol, Servers
+from tests.e2e.proxy import CLIENT, CLIENT_NAME, TIMEOUT, Protocol, Servers
 from tests.servers.accounts import ALICE
 from tests.servers.auth_http import AuthService, listening
 from tests.servers.geomail import Geomail
@@ -20,15 +20,19 @@ Start = Callable[[str], Geomail]
 
 
 def passthrough(
-    servers: Servers, protocol: Protocol, backend: dict[str, Any], **server: Any
-) -> tuple[str, int]:
-    """A configuration with one server and one backend, and the server's port."""
-    port = free_port()
-    table = {"protocol": protocol, "listen": f"{LOOPBACK}:{port}", "auth": "passthrough"} | server
+    servers: Servers, behind: dict[Protocol, int], backend: dict[str, Any], **server: Any
+) -> tuple[str, dict[Protocol, int]]:
+    """A configuration with a server for each protocol that has a port behind it; the servers' ports."""
+    ports = {protocol: free_port() for protocol in behind}
+    tables = [
+        {"protocol": protocol, "listen": f"{LOOPBACK}:{port}", "auth": "passthrough"} | server
+        for protocol, port in ports.items()
+    ]
+    backend = backend | {protocol: f"{LOOPBACK}:{port}" for protocol, port in behind.items()}
     text = servers.configuration(
-        [table], auth={"passthrough": {"default": "real"}}, backends={"real": backend}
+        tables, auth={"passthrough": {"default": "real"}}, backends={"real": backend}
     )
-    return text, port
+    return text, ports
 
 
 def log_in(protocol: Protocol, port: int) -> str:
@@ -60,39 +64,35 @@ def log_in(protocol: Protocol, port: int) -> str:
 
 
 WELCOME: dict[Protocol, str] = {"smtp": "235", "imap": "OK", "pop3": "+OK"}
-every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 
 @pytest.mark.parametrize("version", ["on", "v2"])
-@every_protocol
 def test_a_proxy_header_tells_the_backend_who_the_client_is(
-    servers: Servers, geomail_server: Start, protocol: Protocol, version: str
+    servers: Servers, geomail_server: Start, version: str
 ) -> None:
     postfix, dovecot = servers.postfix, servers.dovecot
-    behind = {"smtp": postfix.haproxy, "imap": dovecot.imap_haproxy, "pop3": dovecot.pop3_haproxy}[protocol]
-    text, port = passthrough(
-        *(servers, protocol, {"address": f"{LOOPBACK}:{behind}"}), proxy_protocol=version, xclient="off"
-    )
+    behind: dict[Protocol, int] = {
+        "smtp": postfix.haproxy,
+        "imap": dovecot.imap_haproxy,
+        "pop3": dovecot.pop3_haproxy,
+    }
+    text, ports = passthrough(servers, behind, {}, proxy_protocol=version, xclient="off")
     geomail_server(text)
-    before = {"smtp": postfix.log.end}.get(protocol, dovecot.log.end)
+    sent, fetched = postfix.log.end, dovecot.log.end
 
-    assert log_in(protocol, port) == WELCOME[protocol]
+    assert {protocol: log_in(protocol, port) for protocol, port in ports.items()} == WELCOME
 
-    if protocol == "smtp":
-        postfix.log.wait_for(rf"connect from unknown\[{CLIENT}\]", after=before)
-    else:
-        dovecot.log.wait_for(rf"{protocol}-login: .*user=<{ALICE.address}>.*rip=127\.0\.0\.1", after=before)
+    postfix.log.wait_for(rf"connect from unknown\[{CLIENT}\]", after=sent)
+    for protocol in ("imap", "pop3"):
+        dovecot.log.wait_for(rf"{protocol}-login: .*user=<{ALICE.address}>.*rip=127\.0\.0\.1", after=fetched)
 
 
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
-@every_protocol
-def test_a_backend_is_reached_under_tls(
-    servers: Servers, geomail_server: Start, protocol: Protocol, tls: str
-) -> None:
-    text, port = passthrough(servers, protocol, secured(servers, protocol, tls))
+def test_a_backend_is_reached_under_tls(servers: Servers, geomail_server: Start, tls: str) -> None:
+    text, ports = passthrough(servers, behind(servers, tls), secured(servers, tls))
     geomail_server(text)
 
-    assert log_in(protocol, port) == WELCOME[protocol]
+    assert {protocol: log_in(protocol, port) for protocol, port in ports.items()} == WELCOME
 
 
 @pytest.mark.parametrize(
@@ -104,39 +104,38 @@ def test_a_backend_is_reached_under_tls(
     ids=["name", "authority"],
 )
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
-@every_protocol
 def test_a_backend_with_a_wrong_certificate_never_sees_the_password(
-    servers: Servers,
-    geomail_server: Start,
-    protocol: Protocol,
-    tls: str,
-    wrong: dict[str, str],
-    complaint: str,
+    servers: Servers, geomail_server: Start, tls: str, wrong: dict[str, str], complaint: str
 ) -> None:
     if "tls_ca" in wrong:
         wrong = {"tls_ca": str(servers.certificates.untrusted.certificate)}
-    text, port = passthrough(servers, protocol, secured(servers, protocol, tls) | wrong)
+    text, ports = passthrough(servers, behind(servers, tls), secured(servers, tls) | wrong)
     geomail = geomail_server(text)
     before = servers.dovecot.log.end
 
-    assert log_in(protocol, port) != WELCOME[protocol]
+    for protocol, port in ports.items():
+        assert log_in(protocol, port) != WELCOME[protocol]
+        geomail.log.wait_for(f" {protocol} session tls_failed .*{complaint}")
 
-    geomail.log.wait_for(complaint)
     assert ALICE.address not in servers.dovecot.log.text[before:]
 
 
-def secured(servers: Servers, protocol: Protocol, tls: str) -> dict[str, Any]:
-    """A backend's table, for the port that speaks TLS in this way."""
+def behind(servers: Servers, tls: str) -> dict[Protocol, int]:
+    """The ports of the backends that speak TLS in this way."""
     postfix, dovecot = servers.postfix, servers.dovecot
-    implicit = {"smtp": postfix.smtps, "imap": dovecot.imaps, "pop3": dovecot.pop3s}
-    port = implicit[protocol] if tls == "implicit" else servers.ports[protocol]
-    return {"address": f"{LOOPBACK}:{port}", "tls": tls, "tls_ca": str(servers.certificates.ca.certificate)}
+    implicit: dict[Protocol, int] = {"smtp": postfix.smtps, "imap": dovecot.imaps, "pop3": dovecot.pop3s}
+    return implicit if tls == "implicit" else servers.ports
+
+
+def secured(servers: Servers, tls: str) -> dict[str, Any]:
+    """The rest of a backend's table."""
+    return {"tls": tls, "tls_ca": str(servers.certificates.ca.certificate)}
 
 
 def test_without_a_login_the_recipient_decides(servers: Servers, geomail_server: Start) -> None:
-    backend = {"address": f"{LOOPBACK}:{servers.postfix.smtp}"}
-    text, port = passthrough(servers, "smtp", backend, smtp_auth="none")
+    text, ports = passthrough(servers, {"smtp": servers.postfix.smtp}, {}, smtp_auth="none")
     geomail_server(text)
+    port = ports["smtp"]
 
     with smtplib.SMTP(LOOPBACK, port, "client.test", timeout=TIMEOUT, source_address=(CLIENT, 0)) as client:
         client.ehlo()

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import gevent
@@ -17,6 +18,7 @@ from tests.e2e.proxy import PROTOCOLS, Protocol
 from tests.net.raw_service import closed_port
 from tests.servers.geomail import Geomail, serving
 from tests.servers.support import LOOPBACK, free_port
+from tests.together import together
 
 FAREWELLS: dict[Protocol, bytes] = {
     "smtp": b"451 4.3.2 Internal server error\r\n",
@@ -163,10 +165,11 @@ def last_words(protocol: Protocol, port: int, user: str) -> bytes:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("name", BACKENDS)
-def test_a_broken_backend_ends_one_session_and_the_log_says_how(
-    front: Front, protocol: Protocol, name: str
-) -> None:
+def test_a_broken_backend_ends_one_session_and_the_log_says_how(front: Front, protocol: Protocol) -> None:
+    together(partial(_breaks, front, protocol), BACKENDS)
+
+
+def _breaks(front: Front, protocol: Protocol, name: str) -> None:
     user, before = _user(name), front.geomail.log.end
     with connected(protocol, front.ports[f"patient {protocol}"]) as bystander:
         assert last_words(protocol, front.ports[protocol], user) == FAREWELLS[protocol]
@@ -180,8 +183,11 @@ def test_a_broken_backend_ends_one_session_and_the_log_says_how(
     assert "secret" not in line
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_a_broken_auth_service_ends_one_session_and_the_log_says_how(front: Front, name: str) -> None:
+def test_a_broken_auth_service_ends_one_session_and_the_log_says_how(front: Front) -> None:
+    together(partial(_gives_no_verdict, front), SERVICES)
+
+
+def _gives_no_verdict(front: Front, name: str) -> None:
     server = f"auth {name}"
     before = front.geomail.log.end
     assert last_words("imap", front.ports[server], "jane") == FAREWELLS["imap"]
