@@ -20,7 +20,7 @@ def together(function: Callable[..., Found], rows: Iterable[Any], most: int = 24
     def call(row: Any) -> Found | None:
         try:
             return function(*row) if isinstance(row, tuple) else function(row)
-        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as failure:
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as failure:  # noqa: BLE001  told below
             failure.add_note(f"in the row {row!r}")
             failures.append(failure)
             return None

@@ -368,9 +368,7 @@ def test_keys_at_a_terminal_end_it_all(tmp_path: Path, number: signal.Signals) -
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
-def test_the_sandbox_leaves_keys_to_the_proxy(
-    demo: Demo, mail: EmailMessage, number: signal.Signals
-) -> None:
+def test_the_sandbox_leaves_keys_to_the_proxy(demo: Demo, mail: EmailMessage, number: signal.Signals) -> None:
     sandbox = sandbox_of(demo)
     os.kill(sandbox, number)
     send(demo, mail)  # the sandbox takes it after the signal

@@ -38,7 +38,7 @@ def empty(shared: Running) -> Running:
 
 
 def _is_empty(status: Record) -> bool:
-    return status["sessions"] == status["viewers"] == 0
+    return bool(status["sessions"] == status["viewers"] == 0)
 
 
 @pytest.fixture

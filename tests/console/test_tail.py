@@ -18,7 +18,7 @@ def test_a_login_of_each_protocol_is_seen_within_half_a_second(
     protocol: str, shared: Running, asker: Asker
 ) -> None:
     asker.tail()
-    took = []
+    took, login = [], {}
     for number in range(3):  # this machine may be busy with something else
         user = f"seen-{protocol}-{number}@example.test"
         shared.client(protocol, user)

@@ -59,14 +59,14 @@ def test_a_worker_that_is_killed_takes_its_own_clients_with_it_and_nobody_elses(
 def test_workers_that_die_at_once_are_not_started_at_once(running: Running) -> None:
     running.start(workers=1)
     assert running.geomail is not None
-    began = time.monotonic()
+    kills = []
     for _ in range(3):
         (worker,) = soon(running.workers)
+        kills.append(time.monotonic())
         os.kill(worker, signal.SIGKILL)
         soon(lambda: not running.workers())
-    soon(running.workers)
 
-    assert time.monotonic() - began > 0.5 + 1 + 2
+    assert kills[-1] - kills[0] > 0.5 + 1
     for delay in ("0.5", "1", "2"):
         running.geomail.log.wait_for(f"next start in {delay} s")
 
@@ -90,7 +90,8 @@ from geomail.worker import Worker
 
 def hurried(made):
     def early(self, *arguments):
-        os.kill(os.getpid(), signal.SIG{signal})
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            os.kill(os.getpid(), number)
         made(self, *arguments)
     return early
 
@@ -124,7 +125,7 @@ app(["serve", "-c", "{file}"])
 """
 
 
-@pytest.mark.parametrize("refusals", [1, 2, 3])
+@pytest.mark.parametrize("refusals", [1, 3])
 def test_no_room_for_another_process_is_not_the_end(running: Running, refusals: int) -> None:
     """The first is to be a worker, the next the console, or a worker again."""
     file = running.folder / "geomail.toml"
@@ -142,14 +143,14 @@ def test_no_room_for_another_process_is_not_the_end(running: Running, refusals: 
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize(("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (40, "signal 40")])
-def test_how_a_worker_died(running: Running, number: int, name: str) -> None:
-    victim = min(running.start().two_workers())
-    gevent.sleep(0.5)
-    os.kill(victim, number)
+def test_how_a_worker_died(running: Running) -> None:
+    workers = running.start().two_workers()
     assert running.geomail is not None
-    running.geomail.log.wait_for(rf"error worker {victim} died \(killed by {name}\)")
-    running.two_workers()
+    log = running.geomail.log
+    for victim, (number, name) in zip(workers, ((signal.SIGSEGV, "SIGSEGV"), (40, "signal 40")), strict=True):
+        soon(lambda: not blocks_signals(victim))  # noqa: B023
+        os.kill(victim, number)
+        log.wait_for(rf"error worker {victim} died \(killed by {name}\)")
 
 
 def test_an_old_worker_that_dies_is_missed_and_not_replaced(running: Running) -> None:
@@ -171,13 +172,12 @@ def test_an_old_worker_that_dies_is_missed_and_not_replaced(running: Running) ->
 
 
 @pytest.mark.parametrize("kind", ["Worker", "Console"])
-@pytest.mark.parametrize("name", ["TERM", "INT", "QUIT", "HUP"])
-def test_a_signal_that_comes_early_is_not_the_end(running: Running, kind: str, name: str) -> None:
+def test_signals_that_come_early_are_not_the_end(running: Running, kind: str) -> None:
     """A process is told of it once it can say goodbye."""
     file = running.folder / "geomail.toml"
     control = {"socket": str(running.folder / "control")}
     file.write_text(running.configuration(workers=1, control=control))
-    script = EARLY.format(kind=kind, signal=name, file=file)
+    script = EARLY.format(kind=kind, file=file)
     log = running.folder / "early.log"
     with log.open("w") as errors, subprocess.Popen([sys.executable, "-c", script], stderr=errors) as process:
         soon(lambda: listens(running.port))

@@ -78,4 +78,6 @@ def test_all_ports_listen_within_two_seconds(tmp_path: Path) -> None:
             soon(lambda: all(map(listens, ports.values())))
             times.append(time.monotonic() - began)
             process.terminate()
-    assert min(times) < 2
+        if times[-1] < 2:
+            return
+    pytest.fail(f"it took {times} seconds")

@@ -1,42 +1,38 @@
-"""nginx and geomail, side by side, with a recording auth service and mail server behind both."""
+"""nginx and geomail, side by side, with a recording auth service and mail server behind each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.servers.certificates import Certificates
-from tests.twin.proxies import Name, Proxy, Way, running
+from tests.twin.proxies import NAMES, Name, Proxy, Way, running
 from tests.twin.recorders import AuthRecorder, BackendRecorder, recording
 from tests.twin.ways import ALL_WAYS
 
 Proxies = Callable[[Name], Proxy]
+Recorders = Mapping[Name, tuple[AuthRecorder, BackendRecorder]]
 
 
 @pytest.fixture(scope="session")
-def recorders() -> Iterator[tuple[AuthRecorder, BackendRecorder]]:
-    """The auth service and the mail server behind both."""
-    with recording() as both:
-        yield both
+def recorders() -> Iterator[Recorders]:
+    """The auth service and the mail server behind each: both proxies can be talked to at the same time."""
+    with ExitStack() as opened:
+        yield {name: opened.enter_context(recording()) for name in NAMES}
 
 
 @pytest.fixture(scope="session")
-def proxies(
-    recorders: tuple[AuthRecorder, BackendRecorder], certificates: Certificates, servers_folder: Path
-) -> Iterator[Proxies]:
-    """Each of the two, started by the first test that asks for it."""
+def proxies(recorders: Recorders, certificates: Certificates, servers_folder: Path) -> Iterator[Proxies]:
+    """Both, on one nginx.conf but for their ports."""
     started: dict[Name, Proxy] = {}
     with ExitStack() as ending:
-
-        def get(name: Name) -> Proxy:
-            if name not in started:
-                folder = servers_folder / f"twin-{name}"
-                folder.mkdir()
-                ways: set[Way] = ALL_WAYS
-                started[name] = ending.enter_context(
-                    running(name, sorted(ways, key=str), recorders[0].port, certificates, folder)
-                )
-            return started[name]
-
-        yield get
+        for name in NAMES:
+            folder = servers_folder / f"twin-{name}"
+            folder.mkdir()
+            ways: set[Way] = ALL_WAYS
+            auth, _ = recorders[name]
+            started[name] = ending.enter_context(
+                running(name, sorted(ways, key=str), auth.port, certificates, folder)
+            )
+        yield started.__getitem__

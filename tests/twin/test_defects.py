@@ -7,34 +7,46 @@ import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.servers.certificates import Certificates
 from tests.servers.support import LOOPBACK
-from tests.twin.conftest import Proxies
+from tests.together import together
+from tests.twin.conftest import Proxies, Recorders
 from tests.twin.proxies import NAMES, Name, Proxy, Way, running
-from tests.twin.recorders import PATIENCE, AuthRecorder, BackendRecorder
+from tests.twin.recorders import PATIENCE
 from tests.twin.ways import CHALLENGES
 
-Recorders = tuple[AuthRecorder, BackendRecorder]
 SMTP, IMAP, POP3 = Way("smtp", "xclient off;"), Way("imap"), Way("pop3")
 SECONDS = 1
 
 
-@pytest.fixture(params=NAMES)
-def talkative(
-    request: pytest.FixtureRequest, recorders: Recorders, certificates: Certificates, tmp_path: Path
-) -> Iterator[Proxy]:
-    """One of the two, which logs all that it has to say, and waits for nobody for long when it ends."""
+@pytest.fixture(scope="module")
+def talkatives(
+    recorders: Recorders, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Name, Proxy]]:
+    """Both, which log all that they have to say, and wait for nobody for long when they end."""
     more = f"worker_shutdown_timeout {SECONDS}s;\n"
-    auth = recorders[0].port
-    with running(
-        request.param, (SMTP, IMAP, POP3), auth, certificates, tmp_path, level="info", more=more
-    ) as proxy:
-        yield proxy
+    with ExitStack() as opened:
+        yield {
+            name: opened.enter_context(
+                running(
+                    *(name, (SMTP, IMAP, POP3), recorders[name][0].port, certificates),
+                    tmp_path_factory.mktemp(name),
+                    level="info",
+                    more=more,
+                )
+            )
+            for name in NAMES
+        }
+
+
+@pytest.fixture(params=NAMES)
+def talkative(request: pytest.FixtureRequest, talkatives: dict[Name, Proxy]) -> Proxy:
+    """One of the two."""
+    return talkatives[request.param]
 
 
 @contextmanager
@@ -46,10 +58,10 @@ def talking(port: int) -> Iterator[Any]:
         yield stream
 
 
-def said(proxy: Proxy, what: str) -> str:
-    """The log, once it holds this."""
+def said(proxy: Proxy, what: str, before: str) -> str:
+    """The log, once it holds this more often than before."""
     deadline = time.monotonic() + PATIENCE
-    while what not in proxy.log:
+    while proxy.log.count(what) <= before.count(what):
         assert time.monotonic() < deadline, proxy.log
         time.sleep(0.02)
     return proxy.log
@@ -70,63 +82,76 @@ def test_commands_behind_one_that_needs_a_login(talkative: Proxy) -> None:
 
 def test_a_password_in_a_line_that_is_refused(talkative: Proxy) -> None:
     """nginx logs all that is refused."""
+    before = talkative.log
     with talking(talkative.ports[POP3]) as client:
         client.write(b"PASS very-secret " + 5000 * b"x")
         assert client.readline() == b"-ERR invalid command\r\n"
-    log = said(talkative, "session" if talkative.name == "geomail" else "client sent too long command")
+    log = said(
+        talkative, "session" if talkative.name == "geomail" else "client sent too long command", before
+    )
 
     assert ("very-secret" in log) is (talkative.name == "nginx")
 
 
 @pytest.mark.parametrize("mark", ["\n1999/01/01", "\x1b[2J"])
 def test_a_name_that_writes_lines_of_its_own(mark: str, talkative: Proxy, recorders: Recorders) -> None:
-    recorders[0].tell([["Auth-Status: no"]])
+    recorders[talkative.name][0].tell([["Auth-Status: no"]])
+    before = talkative.log
     with talking(talkative.ports[SMTP]) as client:
         client.write(b"AUTH PLAIN " + b64encode(f"\0u{mark} forged\0p".encode()) + b"\r\n")
         assert client.readline() in (b"535 5.7.0 no\r\n", b"500 5.5.1 Invalid command\r\n")
-    log = said(talkative, "session" if talkative.name == "geomail" else "forged")
+    log = said(talkative, "session" if talkative.name == "geomail" else "forged", before)
 
     assert (mark in log) is (talkative.name == "nginx")
 
 
-def test_who_logs_in_after_the_time_for_the_end(talkative: Proxy, recorders: Recorders) -> None:
-    """nginx lets the client log in, and then says nothing; geomail has said goodbye before."""
-    recorders[0].tell([["Auth-Status: OK", f"Auth-Server: {LOOPBACK}", f"Auth-Port: {recorders[1].port}"]])
-    recorders[1].tell(["<* OK", ">", "<+ go on", ">", "<+ go on", ">", "<a OK in"])
-    with talking(talkative.ports[IMAP]) as client:
-        os.kill(talkative.daemon.process.pid, signal.SIGQUIT)
-        time.sleep(1.6 * SECONDS)
-        if talkative.name == "geomail":
-            assert client.readline() == b"* BYE Server shutting down\r\n"
-        else:
-            client.write(b"a LOGIN u p\r\n")
-        assert client.readline() == b""
+def test_the_challenge_of_another_attempt(proxies: Proxies, recorders: Recorders) -> None:
+    def challenges(name: Name) -> list[bytes]:
+        recorders[name][0].tell([["Auth-Status: no", "Auth-Wait: 1"]])
+        found = []
+        with talking(proxies(name).ports[CHALLENGES]) as client:
+            for _ in range(2):
+                client.write(b"a AUTHENTICATE CRAM-MD5\r\n")
+                found.append(b64decode(client.readline().removeprefix(b"+ ")))
+                client.write(b64encode(b"u " + 32 * b"0") + b"\r\n")
+                assert client.readline() == b"a NO no\r\n"
+        return found
 
-    assert bool(recorders[1].settled()) is (talkative.name == "nginx")
+    in_nginx, in_geomail = together(challenges, NAMES)
 
-
-@pytest.mark.parametrize(("name", "fresh"), [("nginx", False), ("geomail", True)])
-def test_the_challenge_of_another_attempt(
-    name: Name, fresh: bool, proxies: Proxies, recorders: Recorders
-) -> None:
-    recorders[0].tell([["Auth-Status: no", "Auth-Wait: 1"]])
-    challenges = []
-    with talking(proxies(name).ports[CHALLENGES]) as client:
-        for _ in range(2):
-            client.write(b"a AUTHENTICATE CRAM-MD5\r\n")
-            challenges.append(b64decode(client.readline().removeprefix(b"+ ")))
-            client.write(b64encode(b"u " + 32 * b"0") + b"\r\n")
-            assert client.readline() == b"a NO no\r\n"
-
-    assert (challenges[0] != challenges[1]) is fresh
+    assert in_nginx[0] == in_nginx[1]
+    assert in_geomail[0] != in_geomail[1]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_attempts_without_end(name: Name, proxies: Proxies, recorders: Recorders) -> None:
+def test_attempts_without_end(proxies: Proxies, recorders: Recorders) -> None:
     """Alike: what was nginx's has no limit until somebody sets ``max_login_attempts``."""
-    recorders[0].tell([["Auth-Status: no", "Auth-Wait: 1"]])
-    port = proxies(name).ports[IMAP]
-    with talking(port) as client:
-        for _ in range(3):
-            client.write(b"a LOGIN u p\r\n")
-            assert client.readline() == b"a NO no\r\n"
+
+    def tries(name: Name) -> None:
+        recorders[name][0].tell([["Auth-Status: no", "Auth-Wait: 1"]])
+        with talking(proxies(name).ports[IMAP]) as client:
+            for _ in range(3):
+                client.write(b"a LOGIN u p\r\n")
+                assert client.readline() == b"a NO no\r\n"
+
+    together(tries, NAMES)
+
+
+def test_who_logs_in_after_the_time_for_the_end(talkatives: dict[Name, Proxy], recorders: Recorders) -> None:
+    """nginx lets the client log in, and then says nothing; geomail has said goodbye before."""
+
+    def comes_late(name: Name) -> None:
+        proxy, (auth, backend) = talkatives[name], recorders[name]
+        auth.tell([["Auth-Status: OK", f"Auth-Server: {LOOPBACK}", f"Auth-Port: {backend.port}"]])
+        backend.tell(["<* OK", ">", "<+ go on", ">", "<+ go on", ">", "<a OK in"])
+        with talking(proxy.ports[IMAP]) as client:
+            os.kill(proxy.daemon.process.pid, signal.SIGQUIT)
+            time.sleep(1.6 * SECONDS)
+            if name == "geomail":
+                assert client.readline() == b"* BYE Server shutting down\r\n"
+            else:
+                client.write(b"a LOGIN u p\r\n")
+            assert client.readline() == b""
+
+        assert bool(backend.settled()) is (name == "nginx")
+
+    together(comes_late, NAMES)  # the last of this file: it ends them

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import pytest
 
 from tests.servers.support import LOOPBACK
-from tests.twin.conftest import Proxies
+from tests.together import together
+from tests.twin.conftest import Proxies, Recorders
 from tests.twin.pipelines import COMMANDS, WAYS, in_any_order, said
 from tests.twin.proxies import NAMES, Proxy, Way, normal
-from tests.twin.recorders import PATIENCE, AuthRecorder, BackendRecorder
+from tests.twin.recorders import PATIENCE, AuthRecorder
 
-Recorders = tuple[AuthRecorder, BackendRecorder]
 ORDERS = 300
 REFUSED = [["Auth-Status: no", "Auth-Error-Code: 554 5.7.1"]]
 
@@ -39,9 +39,9 @@ def differences(
     found: list[object] = []
     for script in scripts:
         data = said(way.protocol, script)
-        outcomes = {name: outcome(proxies(name), way, data, recorders[0]) for name in NAMES}
-        if outcomes["nginx"] != outcomes["geomail"]:
-            found.append((script, outcomes))
+        outcomes = together(lambda name: outcome(proxies(name), way, data, recorders[name][0]), NAMES)  # noqa: B023
+        if outcomes[0] != outcomes[1]:
+            found.append((script, dict(zip(NAMES, outcomes, strict=True))))
     return found
 
 
