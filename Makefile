@@ -1,18 +1,32 @@
 # The commands of a working day. `make test` is all that a fresh machine needs.
 
-VENV := .venv
-INTERPRETERS = $(shell tests/interpreters.sh)
+INTERPRETERS := $(shell tests/interpreters.sh)
 PYTHON = $(firstword $(INTERPRETERS))
+VENV := $(shell tests/interpreters.sh --folder "$(PYTHON)")
+SUITE = $(VENV)/bin/python -m tests.suite --python "$(PYTHON)"
 
 .PHONY: test
-test: lint servers  ## every check and test, on every supported Python that is found
-	tests/twice.sh $(VENV)/bin/pytest
-	tests/other_interpreters.sh $(filter-out $(PYTHON),$(INTERPRETERS))
-	tests/compiled.sh "$(PYTHON)"
+test: environment servers  ## every check and test; PYTHON=python3.12: on that interpreter
+	$(SUITE) lint pure compiled
 
-.PHONY: test-compiled
-test-compiled: servers  ## the tests of what is compiled, on the compiled build
-	tests/compiled.sh "$(PYTHON)"
+.PHONY: test-pure test-compiled test-long
+test-pure: environment servers  ## every test, on the sources
+	$(SUITE) pure
+test-compiled: environment servers  ## the tests of the modules that are compiled, on the compiled build
+	$(SUITE) compiled
+test-long: environment servers  ## what takes minutes by nature
+	$(SUITE) long
+
+.PHONY: test-all
+test-all: lint  ## the tests on every supported Python that is found, on the sources and compiled
+	set -e; for python in $(INTERPRETERS); do \
+		echo "tests: $$("$$python" -V)"; \
+		$(MAKE) test-pure-and-compiled PYTHON="$$python"; \
+	done
+
+.PHONY: test-pure-and-compiled
+test-pure-and-compiled: environment servers
+	$(SUITE) pure compiled
 
 .PHONY: bench
 bench: compiled  ## geomail, compiled, beside nginx, measured; BENCH_ARGS=--quick for a rough figure

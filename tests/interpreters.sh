@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prints the Python interpreters of this machine that geomail runs on, one line per Python version:
 # the one that tests run on first (python3 where it is new enough), then the others.
+# With --folder PYTHON: the name of that one's virtual environment, which is .venv for the first.
 
 newest_first="3.13 3.12 3.11"
 
@@ -18,11 +19,22 @@ candidates() {
     done
 }
 
-seen=" "
-for python in $(candidates); do
-    version=$(version_of "$python") || continue
-    case " $newest_first " in *" $version "*) ;; *) continue ;; esac
-    case "$seen" in *" $version "*) continue ;; esac
-    seen="$seen$version "
-    echo "$python"
-done
+supported() {
+    seen=" "
+    for python in $(candidates); do
+        version=$(version_of "$python") || continue
+        case " $newest_first " in *" $version "*) ;; *) continue ;; esac
+        case "$seen" in *" $version "*) continue ;; esac
+        seen="$seen$version "
+        echo "$python"
+    done
+}
+
+if [ "${1:-}" = --folder ]; then
+    first=$(supported | head -n 1)
+    version=$(version_of "$2") || version=""
+    [ "$version" != "$(version_of "$first")" ] || version=""
+    echo ".venv${version:+-$version}"
+else
+    supported
+fi

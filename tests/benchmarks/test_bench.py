@@ -53,7 +53,7 @@ def benchmark(folder: Path, only: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_workloads_are_measured_on_each_proxy_that_is_there(tmp_path: Path) -> None:
     found = benchmark(tmp_path, ",".join(WORKLOADS))
@@ -69,7 +69,7 @@ def test_workloads_are_measured_on_each_proxy_that_is_there(tmp_path: Path) -> N
     assert (tmp_path / "benchmark.svg").exists() == ("nginx" in chapter["columns"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", ["concurrency", "workers", "startup", "observability"])
 def test_the_other_tables_are_filled(name: str, tmp_path: Path) -> None:

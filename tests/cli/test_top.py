@@ -216,7 +216,7 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("many_files")
 def test_five_thousand_sessions_do_not_flicker(tmp_path: Path) -> None:
     number = 5000

@@ -50,7 +50,7 @@ def test_a_message_comes_back_byte_for_byte(
         assert delivered(retrieved(pop3)) == text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("source", "security"), [("passthrough", "plain"), ("auth_http", "implicit")])
 def test_fifty_megabytes_pass_both_ways_unchanged(proxy: Proxy, source: Source, security: Security) -> None:
     text = message(ALICE, 50 * MEGABYTE)

@@ -66,7 +66,7 @@ def test_a_lot_both_ways_at_once(buffer: int | None, legs: Legs) -> None:
     _exchange(legs, 2_000_000, buffer)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fifty_megabytes_both_ways_at_once(legs: Legs) -> None:
     _exchange(legs, 50_000_000, None)
 
