@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from geomail.net import nameservers, resolver
 from geomail.net.resolver import ClientName, Resolver, canonical_host, literal_family
 from tests.net.name_server import NOTHING, NameServer, Reply, Zone, answer_to, truncated
+from tests.servers.support import free_port
 
 ADDRESS = "192.0.2.7"
 POINTER = "7.2.0.192.in-addr.arpa. PTR"
@@ -229,7 +230,7 @@ def test_a_late_answer_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_server_that_is_not_there_costs_no_time() -> None:
     with NameServer(FOUND) as server:
-        found = Resolver([("127.0.0.1", closed_udp_port()), server.address], 2)
+        found = Resolver([("127.0.0.1", free_port()), server.address], 2)
         began = time.monotonic()
 
         assert found.client_name(ADDRESS) == ClientName(b"client.test")
@@ -245,7 +246,7 @@ def test_no_server_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
         return made[-1]
 
     monkeypatch.setattr(nameservers, "RawSocket", counted)
-    servers = [("127.0.0.1", closed_udp_port()), ("127.0.0.1", closed_udp_port())]
+    servers = [("127.0.0.1", free_port()), ("127.0.0.1", free_port())]
 
     assert Resolver(servers, 0.2).client_name(ADDRESS) == TIMED_OUT
     assert len(made) == 2, "each is tried once, and not in a busy loop"
@@ -531,10 +532,3 @@ def test_what_is_an_address(host: str, family: int | None) -> None:
 )
 def test_the_form_in_which_hosts_are_compared(host: str, canonical: str) -> None:
     assert canonical_host(host) == canonical
-
-
-def closed_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

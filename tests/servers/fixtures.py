@@ -15,6 +15,12 @@ from tests.servers.certificates import Certificates
 from tests.servers.dovecot import Dovecot
 from tests.servers.geomail import Geomail, serving
 from tests.servers.postfix import Postfix
+from tests.servers.support import hold_ports
+
+
+def pytest_sessionstart() -> None:
+    """Hold this process's ports before any test counts what it opens."""
+    hold_ports()
 
 
 @pytest.fixture(scope="session")

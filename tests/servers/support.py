@@ -1,14 +1,15 @@
 """What all servers that tests start have in common: ports, processes, logs, and when they cannot be had."""
 
 import os
-import random
 import re
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,7 +18,10 @@ import pytest
 LOOPBACK = "127.0.0.1"
 SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
-_ports_taken: set[int] = set()
+PORTS = range(20000, 32000)
+SLICE = 400
+
+_holders: list[socket.socket] = []
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -35,11 +39,30 @@ def program(name: str) -> str:
     return path
 
 
+@cache
+def hold_ports() -> Iterator[int]:
+    """The ports that are this process's until it ends, one after the other, over and over.
+
+    Others may run tests at the same time, and a port that is free for one is so for all: each holds a slice,
+    by an abstract socket, whose name is one process's and gone with it.
+    """
+    for start in PORTS[::SLICE]:
+        holder = socket.socket(socket.AF_UNIX)
+        try:
+            holder.bind(f"\0geomail-tests-ports-{start}")
+        except OSError:
+            holder.close()
+            continue
+        _holders.append(holder)
+        return cycle(range(start, start + SLICE))
+    raise RuntimeError(f"{len(PORTS) // SLICE} processes run tests already")
+
+
 def free_port() -> int:
     """A TCP port of this machine that nobody uses, below those that clients are given."""
-    for port in random.sample(range(20000, 32000), 200):
+    for port in islice(hold_ports(), SLICE):
         with socket.socket() as probe:
-            if port in _ports_taken or probe.connect_ex((LOOPBACK, port)) == 0:
+            if probe.connect_ex((LOOPBACK, port)) == 0:
                 continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -47,9 +70,8 @@ def free_port() -> int:
                 probe.bind((LOOPBACK, port))
             except OSError:
                 continue
-        _ports_taken.add(port)
         return port
-    raise RuntimeError("no free port in 200 tries")
+    raise RuntimeError(f"no free port among {SLICE}")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Runs checks and tests, as ``make test`` does: ``python -m tests.suite --python PYTHON PART...``.
 
-A part is ``lint``, ``pure`` (all tests, on the sources), ``compiled`` (those of the modules that are compiled,
-and the end-to-end ones, on the compiled build) or ``long`` (what takes minutes by nature). What needs one core,
-style and types and the compiler, goes on beside the tests on the sources, which wait more than they compute.
+A part is ``lint``, ``pure`` (all tests, on the sources), ``compiled`` (those of the modules that are
+compiled, and the end-to-end ones, on the compiled build) or ``long`` (what takes minutes by nature). What
+needs one core, style and types and the compiler, goes on beside the tests on the sources, which wait more
+than they compute.
 """
 
 import argparse

@@ -51,7 +51,7 @@ class Shard:
         return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write down how a phase of a test ended, in pytest's word; it is empty where there is more to come."""
+        """Write down how a phase of a test ended, in pytest's word, which may be empty."""
         word, *_ = self._config.hook.pytest_report_teststatus(report=report, config=self._config)
         self._say(node=report.nodeid, when=report.when, seconds=report.duration, outcome=word)
 
