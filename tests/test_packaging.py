@@ -76,18 +76,26 @@ def test_the_source_distribution_holds_what_the_tree_holds(sdist: set[str], fold
     assert {f"{folder}/{name}" for name in files(folder)} <= sdist
 
 
-@pytest.fixture(scope="module")
-def lock() -> str:
-    """The text of the locked requirements."""
-    return (ROOT / "requirements.lock").read_text()
+LOCKS = {name: (ROOT / name).read_text() for name in ("requirements.lock", "tests/wheels.lock")}
+
+every_lock = pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS.keys())
 
 
-def test_the_lock_pins_every_requirement_with_hashes(lock: str) -> None:
+def pinned(lock: str) -> list[str]:
+    """The packages that a lock pins by version and by what they consist of."""
+    return re.findall(r"^([\w-]+)==\S+.* \\\n    --hash=sha256:", lock, re.MULTILINE)
+
+
+def test_every_requirement_is_locked() -> None:
     asked = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
-    pinned = re.findall(r"^([\w-]+)==\S+.* \\\n    --hash=sha256:", lock, re.MULTILINE)
-    assert {re.split(r"[><=~!]", name)[0] for name in asked} <= set(pinned)
-    assert len(pinned) == len(re.findall(r"^\w", lock, re.MULTILINE))
+    assert {re.split(r"[><=~!]", name)[0] for name in asked} <= set(pinned(LOCKS["requirements.lock"]))
 
 
-def test_the_lock_names_no_place_to_fetch_from(lock: str) -> None:
+@every_lock
+def test_a_lock_pins_everything_with_hashes(lock: str) -> None:
+    assert len(pinned(lock)) == len(re.findall(r"^\w", lock, re.MULTILINE)) > 0
+
+
+@every_lock
+def test_a_lock_names_no_place_to_fetch_from(lock: str) -> None:
     assert re.findall(r"^.*(?:://|index-url|find-links|/(?:root|home|opt|tmp)/).*$", lock, re.MULTILINE) == []
