@@ -27,7 +27,7 @@ PARTS = ("lint", "pure", "compiled", "long")
 PROCESSES = 3
 SLOWEST = 10
 #: Tests of compiled modules that are not found by the module's name.
-FURTHER = ("tests/e2e", "tests/test_compiled.py")
+FURTHER = ("tests/e2e", "tests/test_compiled.py", "tests/test_smoke.py")
 #: What tests read beside the sources.
 NEEDED = ("tests", "man", "samples", "Makefile", "LICENSE", "pyproject.toml", "requirements.lock")
 NO_COMPILER = 3
