@@ -46,6 +46,10 @@ lint: environment  ## style and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
 
+.PHONY: mutations
+mutations: environment  ## break the source in the ways of tests/mutations.toml: the tests must notice each
+	$(VENV)/bin/python -m tests.mutations $(MUTATIONS_ARGS)
+
 .PHONY: demo
 demo: environment  ## the proxy in front of a sandbox mail server, with lines to try
 	$(VENV)/bin/geomail serve --demo

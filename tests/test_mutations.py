@@ -1,0 +1,27 @@
+"""The table of mutations is one that can still be tried: what it breaks and what it runs are there."""
+
+import re
+
+import pytest
+
+from tests.mutations import ROOT, Mutation, mutations
+
+ROWS = [pytest.param(row, id=f"{row.file}: {' '.join(row.old.split())[:50]}") for row in mutations()]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_breaks_source_that_is_there_and_runs_tests_that_are(row: Mutation) -> None:
+    text = (ROOT / row.file).read_text()
+
+    assert row.applied(text) != text
+    for test in row.tests:
+        file, _, name = test.partition("::")
+        assert (ROOT / file).exists(), test
+        assert not name or re.search(rf"^def {name}\(", (ROOT / file).read_text(), re.MULTILINE), test
+
+
+def test_a_row_without_its_text_is_told() -> None:
+    row = Mutation("geomail/errors.py", "no such text", "", ("tests",))
+
+    with pytest.raises(ValueError, match="holds 'no such text' 0 times"):
+        row.applied((ROOT / row.file).read_text())
