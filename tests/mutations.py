@@ -1,4 +1,4 @@
-"""Breaks the source in the ways that ``mutations.toml`` lists, one at a time, and runs the tests that must notice.
+"""Breaks the source in the ways of ``mutations.toml``, one at a time, and runs the tests that must notice.
 
     python -m tests.mutations [--jobs 2] [WORD ...]
 
@@ -6,6 +6,7 @@ Each change is made to a copy of the tree, never to the tree itself. With words,
 rows are tried whose file, text or tests hold one of them. The exit status is 1 if a row survives.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -42,11 +45,6 @@ class Mutation:
     new: str
     tests: tuple[str, ...]
     stands_for: str = ""
-
-    def apply(self, tree: Path) -> None:
-        """Make the change in a copy of the tree."""
-        path = tree / self.file
-        path.write_text(self.applied(path.read_text()))
 
     def applied(self, text: str) -> str:
         """The changed text. Raises ValueError if ``old`` is not there once."""
@@ -83,13 +81,38 @@ def copied(target: Path) -> None:
             shutil.copy2(ROOT / name, target / name)
 
 
-def tried(mutation: Mutation) -> Found:
+class Trees:
+    """Copies of the tree: each is used for one row after the other, as Python's caches in it save time."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._free = [folder / str(each) for each in range(number)]
+        self._clock = itertools.count(int(time.time()) + 1)
+        for tree in self._free:
+            copied(tree)
+
+    @contextmanager
+    def changed(self, mutation: Mutation) -> Iterator[Path]:
+        """A copy in which the change is made, until the block ends."""
+        tree = self._free.pop()
+        path = tree / mutation.file
+        whole = path.read_text()
+        try:
+            self._write(path, mutation.applied(whole))
+            yield tree
+        finally:
+            self._write(path, whole)
+            self._free.append(tree)
+
+    def _write(self, path: Path, text: str) -> None:
+        """Write a file with a time of its own: by that, and to the second, Python knows its caches."""
+        path.write_text(text)
+        os.utime(path, 2 * (next(self._clock),))
+
+
+def tried(mutation: Mutation, trees: Trees) -> Found:
     """Run the row's tests on a changed copy of the tree."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="geomail-mutation-") as folder:
-        tree = Path(folder)
-        copied(tree)
-        mutation.apply(tree)
+    with trees.changed(mutation) as tree:
         try:
             done = _tested(tree, mutation.tests)
         except subprocess.TimeoutExpired:
@@ -132,10 +155,12 @@ def main(
         if not words or any(word in f"{row.file} {row.old} {row.tests} {row.stands_for}" for word in words)
     ]
     left = []
-    for found in Pool(jobs).imap(tried, rows):
-        typer.echo(told(found))
-        if found.outcome != "caught":
-            left.append(found)
+    with tempfile.TemporaryDirectory(prefix="geomail-mutations-") as folder:
+        trees = Trees(Path(folder), jobs)
+        for found in Pool(jobs).imap_unordered(lambda row: tried(row, trees), rows):
+            typer.echo(told(found))
+            if found.outcome != "caught":
+                left.append(found)
     typer.echo(f"{len(rows) - len(left)} of {len(rows)} mutations were caught")
     if left:
         raise typer.Exit(1)
