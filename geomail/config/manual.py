@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from geomail.config.dump import toml_value
+from geomail.config.manual_security import SECURITY
 from geomail.config.schema import TABLES, Mail, Options, Server, Table, keys_of
 from geomail.config.schema.options import PAGE_SIZE
 from geomail.config.units import Written
@@ -246,7 +247,7 @@ def manual() -> str:
     lines = [_HEAD.strip(), ".Sh OPTIONS"]
     for header, table in TABLES.items():
         lines += _section(header, table)
-    lines.append(_TAIL.strip())
+    lines += [_TAIL.strip(), SECURITY.strip()]
     return "\n".join(lines) + "\n"
 
 

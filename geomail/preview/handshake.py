@@ -16,7 +16,7 @@ from geomail.mask import as_text
 from geomail.net.timing import TimeLimit
 from geomail.preview.client import Unusable
 from geomail.protocols import PROTOCOLS
-from geomail.protocols.base import HandshakeOptions, Login, Peer, told_name
+from geomail.protocols.base import HandshakeOptions, Login, Method, Peer, told_name
 from geomail.protocols.dialogue import REPLY_LINE
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Stage:
             answer = self.protocol.handshake(backend, scene.login, scene.peer, options)
         except SessionError as error:
             recorder.settle("stops")
-            return failed(error, recorder, backend, self._hints(error, backend))
+            return failed(error, recorder, backend, self._hints(error, scene, backend))
         recorder.settle()
         notes = list(backend.remarks)
         if scene.login.method == "none" and not answer[0].startswith(b"2"):
@@ -181,27 +181,30 @@ class Stage:
         except SessionError as error:  # it cannot be reached, or there was no time left
             error.step = error.step or (wire.step if wire else "connect")
             recorder.settle("stops")
-            return failed(error, recorder, wire, self._hints(error, wire))
+            return failed(error, recorder, wire, self._hints(error, scene, wire))
         finally:
             if wire is not None:
                 wire.close()
 
-    def _hints(self, error: SessionError, backend: Conversation | None) -> Iterator[str]:
+    def _hints(self, error: SessionError, scene: Scene, backend: Conversation | None) -> Iterator[str]:
         """What the operator may do about an error."""
-        if isinstance(error, BackendRefused) and error.step == "XCLIENT":
-            yield from self._xclient_hints(getattr(backend, "local_address", ""))
+        if isinstance(error, BackendRefused) and error.step == "XCLIENT" and error.reply:
+            yield from self._xclient_hints(getattr(backend, "local_address", ""), scene.login.method)
         elif isinstance(error, TlsFailed):
             yield "tls_ca and tls_name of its [backends] table say whom to trust, and by which name"
         elif isinstance(error, (BackendGarbage, PeerGone)) and error.step == "greeting":
             yield 'perhaps it expects TLS from the start (tls = "implicit"), or a PROXY header'
 
-    def _xclient_hints(self, own_address: str) -> Iterator[str]:
+    def _xclient_hints(self, own_address: str, method: Method) -> Iterator[str]:
         if self.server.proxy_protocol != "off":
             yield 'the PROXY header tells the backend who the client is: with it, xclient = "off" will do'
         else:
             address = own_address or "the address that geomail connects from"
             yield f"the backend must allow it: in Postfix, smtpd_authorized_xclient_hosts names {address}"
-        yield 'a backend that does not know XCLIENT wants xclient = "off"; "auto" uses it where it is offered'
+        if method != "none":
+            yield 'for a backend that does not know XCLIENT, xclient = "off"; "auto" uses it if it is offered'
+        elif self.server.proxy_protocol == "off":
+            yield "a backend that does not know XCLIENT can be told of the client by proxy_protocol"
 
     def _part(self, wire: Wire, scene: Scene, recorder: Recorder) -> None:
         goodbye = _GOODBYES[self.server.protocol].replace(b"%b", scene.login.tag)

@@ -57,6 +57,11 @@ def written(version: Literal["on", "v2"], peer: Peer) -> tuple[bytes, bytes]:
     return line + b"\r\n", line
 
 
+def tells_address(version: Literal["off", "on", "v2"], peer: Peer) -> bool:
+    """Whether the header, if there is one, names the client: behind UNKNOWN or LOCAL it counts as geomail."""
+    return version != "off" and _addresses(peer) is not None
+
+
 def _addresses(peer: Peer) -> tuple[Address, Address] | None:
     if peer.address.startswith("unix:") or peer.local_address.startswith("unix:"):
         return None
@@ -64,9 +69,10 @@ def _addresses(peer: Peer) -> tuple[Address, Address] | None:
 
 
 def _v1_line(peer: Peer, addresses: tuple[Address, Address] | None) -> bytes:
-    if addresses is None or addresses[0].version != addresses[1].version:
+    if addresses is None:
         return b"PROXY UNKNOWN"
-    return _told(peer, *addresses)
+    source, destination = addresses
+    return _told(peer, *(addresses if source.version == destination.version else _one_family(*addresses)))
 
 
 def _told(peer: Peer, source: Address, destination: Address) -> bytes:

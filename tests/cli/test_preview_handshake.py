@@ -116,7 +116,7 @@ def test_json_is_all_of_it(file: Path) -> None:
         "hints": [
             "the backend must allow it: in Postfix, smtpd_authorized_xclient_hosts names the address that"
             " geomail connects from",
-            'a backend that does not know XCLIENT wants xclient = "off"; "auto" uses it where it is offered',
+            'for a backend that does not know XCLIENT, xclient = "off"; "auto" uses it if it is offered',
         ],
         "steps": [
             {"from": "backend", "line": "220 backend.example ESMTP", "because": "220 expected; goes on"},
@@ -188,6 +188,26 @@ def test_mail_without_a_login(file: Path) -> None:
 
     assert said(found)[-2:] == ["MAIL FROM:<a@example.org>", "RCPT TO:<b@example.org> NOTIFY=NEVER"]
     assert found["answer"] == ["250 2.1.5 Ok"]
+
+
+def test_mail_without_a_login_goes_to_no_backend_that_takes_it_for_geomails(file: Path) -> None:
+    text = ONE.replace('smtp_auth = "plain none"', 'smtp_auth = "plain none"\nxclient = "auto"')
+    asked = ("--from", "a@example.org", "--to", "b@example.org")
+    found = shown(file, text, *asked, "--offers", "XCLIENT NAME HELO")
+
+    assert (found["outcome"], found["step"]) == ("backend_refused", "XCLIENT")
+    assert "has not logged in" in found["reason"]
+    assert "smtpd_authorized_xclient_hosts" in found["reason"]
+    assert said(found)[1:] == ["XCLIENT HELO=[192.0.2.1] NAME=[UNAVAILABLE]", "EHLO [192.0.2.1]"]
+    assert shown(file, text, *asked)["outcome"] == "ok"
+
+
+def test_no_hint_leads_to_a_backend_that_relays_for_strangers(file: Path) -> None:
+    refused = shown(file, ONE, "--from", "a@example.org", "--to", "b@example.org", "--without", "XCLIENT")
+
+    assert refused["step"] == "XCLIENT"
+    assert not any("xclient =" in hint for hint in refused["hints"])
+    assert "proxy_protocol" in refused["hints"][-1]
 
 
 def test_the_null_sender(file: Path) -> None:

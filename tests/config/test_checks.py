@@ -307,6 +307,10 @@ UNWISE = {
         listening('listen = "0.0.0.0:25"', 'smtp_auth = "none"', "starttls = true", "xclient = false"),
         "mail.server[0].smtp_auth: none without xclient or proxy_protocol",
     ),
+    "senders that come by a proxy on this machine look like geomail": (
+        listening('listen = "127.0.0.1:25 proxy_protocol"', 'smtp_auth = "plain none"', "xclient = false"),
+        "mail.server[0].smtp_auth: none without xclient or proxy_protocol",
+    ),
     "old TLS": (
         SOUND.replace("[mail]", '[mail]\nssl_protocols = "TLSv1 TLSv1.1 TLSv1.2"'),
         "mail.ssl_protocols: TLSv1 and TLSv1.1 can be broken by attackers",
@@ -421,7 +425,8 @@ def test_what_is_unwise(inspect_text: Inspect, text: str, expected: str) -> None
         ('listen = "10.0.0.1:143"', 'set_real_ip_from = ["10.0.0.0/8", "2001:DB8::/32", "::1", "unix:"]'),
         ('listen = "unix:/run/imap"', 'protocol = "imap"'),
         ('listen = "0.0.0.0:25"', 'smtp_auth = "none"', "starttls = true"),
-        ('listen = "127.0.0.1:25"', 'smtp_auth = "none"', "xclient = false"),
+        ('listen = "0.0.0.0:25"', 'smtp_auth = "none"', "xclient = false", 'proxy_protocol = "v2"'),
+        ('listen = "0.0.0.0:25"', 'smtp_auth = "none"', 'xclient = "auto"'),
     ],
 )
 def test_what_is_wise_enough(inspect_text: Inspect, lines: tuple[str, ...]) -> None:

@@ -2,8 +2,11 @@
 
 import imaplib
 import poplib
+import re
 import smtplib
+import socket
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +150,45 @@ def test_without_a_login_the_recipient_decides(servers: Servers, geomail_server:
 
     servers.postfix.wait_until_delivered(identity)
     servers.postfix.log.wait_for(rf"{identity}: client={CLIENT_NAME}\[{CLIENT}\]")
+
+
+def test_nobody_relays_by_what_a_backend_permits_geomail(
+    servers: Servers, geomail_server: Start, tmp_path: Path
+) -> None:
+    """Each backend relays for 127.0.0.1, which is geomail; the recipient's domain says which is meant."""
+    postfix, port, path = servers.postfix, free_port(), tmp_path / "mx"
+    behind = ("lenient", "lenient_xclient", "lenient_haproxy")
+    backends = {name: {"address": f"{LOOPBACK}:{getattr(postfix, name)}"} for name in behind}
+    domains = {f"{name.replace('_', '-')}.test": name for name in behind}
+    plain = {"protocol": "smtp", "auth": "passthrough", "smtp_auth": "none", "xclient": "auto"}
+    server = plain | {"listen": [f"{LOOPBACK}:{port}", f"unix:{path}"]}
+    headed = plain | {"listen": f"{LOOPBACK}:{free_port()}", "proxy_protocol": "on"}
+    geomail = geomail_server(
+        servers.configuration([server, headed], auth={"passthrough": {"domains": domains}}, backends=backends)
+    )
+
+    told = f"{CLIENT_NAME}[{CLIENT}]"
+    assert relayed("lenient", port=port) == b"451 4.3.2 Internal server error"
+    assert relayed("lenient-xclient", port=port).startswith(b"554 5.7.1 <x@lenient-xclient.test>: Relay")
+    assert relayed("lenient-xclient", path=path).startswith(b"554 5.7.1")
+    assert relayed("lenient-haproxy", port=int(headed["listen"].rpartition(":")[2])).startswith(b"554 5.7.1")
+    geomail.log.wait_for(r" error .*backend_refused.*smtpd_authorized_xclient_hosts.*proxy_protocol")
+    postfix.log.wait_for(rf"reject: RCPT from {re.escape(told)}.*lenient-xclient")
+
+
+def relayed(backend: str, *, port: int = 0, path: Path | None = None) -> bytes:
+    """The answer to a recipient in a foreign domain, for a client that does not log in."""
+    if path is None:
+        connection = socket.create_connection((LOOPBACK, port), TIMEOUT, (CLIENT, 0))
+    else:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(TIMEOUT)
+        connection.connect(str(path))
+    with connection, connection.makefile("rb") as stream:
+        connection.sendall(f"EHLO me\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<x@{backend}.test>\r\n".encode())
+        answers = (line.rstrip() for line in iter(stream.readline, b"") if line[3:4] == b" ")
+        *_, last = islice(answers, len(("greeting", "EHLO", "MAIL", "RCPT")))
+        return last
 
 
 @pytest.mark.parametrize("way", ["unix", "https"])

@@ -10,11 +10,12 @@ from geomail.errors import (
     AuthUnavailable,
     BackendGarbage,
     BackendRefused,
+    Farewell,
     LineTooLong,
     PeerGone,
     ProtocolViolation,
 )
-from geomail.protocols.base import HandshakeOptions, Login, Method
+from geomail.protocols.base import HandshakeOptions, Login, Method, Peer
 from geomail.protocols.smtp import handshake
 from tests.protocols.smtp_backend import (
     AUTH,
@@ -96,6 +97,94 @@ def test_the_answer(login: Login, options: HandshakeOptions, answer: tuple[bytes
     server = Server(AUTH=b"235-2.7.0 wel\r\n235 come", RCPT=b"550-no\r\n550 such")
 
     assert rehearse(login, options, server)[1] == answer
+
+
+# -- clients that have not logged in ----------------------------------------------------------------
+
+NONE_SAID = [b"EHLO me", b"MAIL FROM:<a>", b"RCPT TO:<b>"]
+TOLD = b"XCLIENT ADDR=192.0.2.7"
+BY_HEADER, BY_HEADER_V2 = replace(AUTO, proxy_protocol="on"), replace(AUTO, proxy_protocol="v2")
+CLIENT, LOCAL_CLIENT = peer("192.0.2.7"), peer("unix:", 0, "unix:/run/mx", 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "offer", "client", "introduction"),
+    [
+        pytest.param(AUTO, b"XCLIENT ADDR", CLIENT, TOLD, id="auto"),
+        pytest.param(AUTO, b"XCLIENT ADDR", LOCAL_CLIENT, b"XCLIENT ADDR=[UNAVAILABLE]", id="no address"),
+        pytest.param(OPTIONS, b"XCLIENT ADDR", CLIENT, TOLD, id="on"),
+        pytest.param(OPTIONS, b"SIZE", CLIENT, TOLD, id="on, accepted though not offered"),
+        pytest.param(BY_HEADER, b"SIZE", CLIENT, b"", id="auto, not offered, PROXY header"),
+        pytest.param(BY_HEADER, b"XCLIENT HELO", CLIENT, b"XCLIENT HELO=me", id="auto, no ADDR, PROXY"),
+        pytest.param(BY_HEADER, b"XCLIENT ADDR", LOCAL_CLIENT, b"XCLIENT ADDR=", id="PROXY UNKNOWN, ADDR"),
+        pytest.param(BY_HEADER, b"SIZE", peer("2001:db8::7"), b"", id="PROXY of two families"),
+        pytest.param(BY_HEADER_V2, b"SIZE", peer("2001:db8::7"), b"", id="PROXY v2 of two families"),
+        pytest.param(replace(OFF, proxy_protocol="on"), b"SIZE", CLIENT, b"", id="off, PROXY header"),
+        pytest.param(OFF, b"SIZE", CLIENT, b"", id="off: the operator's word"),
+    ],
+)
+def test_a_backend_that_knows_the_client_hears_what_it_says(
+    options: HandshakeOptions, offer: bytes, client: Peer, introduction: bytes
+) -> None:
+    said, answer = rehearse(NONE, options, Server(offer), client)
+
+    introductions = [line for line in said if line.startswith(b"XCLIENT")]
+    assert [line[: len(introduction)] for line in introductions] == [introduction] * bool(introduction)
+    assert said[-2:] == NONE_SAID[-2:]
+    assert answer == (b"250 ok",)
+
+
+@pytest.mark.parametrize(
+    ("options", "offer", "client"),
+    [
+        pytest.param(AUTO, b"SIZE", CLIENT, id="XCLIENT not offered"),
+        pytest.param(AUTO, b"XCLIENT", CLIENT, id="XCLIENT of nothing"),
+        pytest.param(AUTO, b"XCLIENT NAME PORT PROTO HELO LOGIN DESTADDR", CLIENT, id="all but ADDR"),
+        pytest.param(AUTO, b"XCLIENT ADDRESS XADDR", CLIENT, id="names that only look like ADDR"),
+        pytest.param(AUTO, b"XCLIENTS ADDR", CLIENT, id="a name that only looks like XCLIENT"),
+        pytest.param(BY_HEADER, b"SIZE", LOCAL_CLIENT, id="PROXY UNKNOWN"),
+        pytest.param(BY_HEADER_V2, b"SIZE", LOCAL_CLIENT, id="PROXY LOCAL"),
+        pytest.param(replace(OFF, proxy_protocol="on"), b"SIZE", LOCAL_CLIENT, id="off, PROXY UNKNOWN"),
+    ],
+)
+@pytest.mark.parametrize("passthrough", [False, True])
+def test_a_backend_that_takes_a_stranger_for_geomail_hears_nothing_of_its_mail(
+    options: HandshakeOptions, offer: bytes, client: Peer, passthrough: bool
+) -> None:
+    backend = Rehearsal(b"220 hi", answers=Server(offer))
+    with pytest.raises(BackendRefused, match=r"smtpd_authorized_xclient_hosts\), (or|with)") as caught:
+        handshake(backend, NONE, client, replace(options, passthrough=passthrough))
+
+    assert not any(line.startswith((b"MAIL", b"RCPT")) for line in backend.said)
+    assert (caught.value.step, caught.value.reply) == ("XCLIENT", ())
+    assert (caught.value.farewell, caught.value.credentials) == (Farewell.INTERNAL_ERROR, False)
+
+
+@pytest.mark.parametrize("last", [b"550 5.7.0 no", b"421 4.3.2 later"])
+def test_an_address_that_is_not_accepted_is_not_told(last: bytes) -> None:
+    """The first of two commands is accepted, the one with the address is not."""
+    login = replace(NONE, helo=b"h" * 480)
+    server = Server(b"XCLIENT HELO NAME ADDR", **{"XCLIENT ADDR": last})
+    backend = Rehearsal(b"220 hi", answers=server)
+    with pytest.raises(BackendRefused) as caught:
+        handshake(backend, login, CLIENT, AUTO)
+
+    assert [line.split(b"=")[0] for line in backend.said[1:]] == [b"XCLIENT HELO", b"XCLIENT ADDR"]
+    assert caught.value.reply == (last,)
+
+
+def test_a_rejected_xclient_ends_the_session_where_it_is_on() -> None:
+    backend = Rehearsal(b"220 hi", answers=Server(XCLIENT=b"502 5.5.1 what"))
+    with pytest.raises(BackendRefused) as caught:
+        handshake(backend, NONE, CLIENT, OPTIONS)
+
+    assert (caught.value.step, backend.said[1:]) == ("XCLIENT", [TOLD + b" NAME=[UNAVAILABLE]"])
+
+
+@pytest.mark.parametrize("options", [AUTO, replace(AUTO, authenticate=True)])
+@pytest.mark.parametrize("offer", [b"SIZE", b"XCLIENT NAME HELO"])
+def test_who_has_logged_in_needs_no_address(options: HandshakeOptions, offer: bytes) -> None:
+    assert rehearse(EHLO, options, Server(offer))[1] == OK
 
 
 # -- AUTH -----------------------------------------------------------------------------------------

@@ -62,6 +62,17 @@ MASTER = """
   -o smtpd_upstream_proxy_protocol=haproxy
 127.0.0.1:{strict} inet n - n - - smtpd
   -o smtpd_authorized_xclient_hosts=
+127.0.0.1:{lenient} inet n - n - - smtpd
+  -o smtpd_authorized_xclient_hosts=
+  -o mynetworks=127.0.0.1/32
+  -o smtpd_relay_restrictions=permit_mynetworks,reject_unauth_destination
+127.0.0.1:{lenient_xclient} inet n - n - - smtpd
+  -o mynetworks=127.0.0.1/32
+  -o smtpd_relay_restrictions=permit_mynetworks,reject_unauth_destination
+127.0.0.1:{lenient_haproxy} inet n - n - - smtpd
+  -o smtpd_upstream_proxy_protocol=haproxy
+  -o mynetworks=127.0.0.1/32
+  -o smtpd_relay_restrictions=permit_mynetworks,reject_unauth_destination
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -95,13 +106,16 @@ class Postfix:
     ``smtp`` takes mail for the tests' domains from anybody, ``submission``
     only from who has logged in (XCLIENT's LOGIN counts), ``smtps`` is
     implicit TLS, ``haproxy`` demands a PROXY header, and ``strict`` is the one
-    that does not let its clients use XCLIENT. All others do.
+    that does not let its clients use XCLIENT. All others do, but for ``lenient``,
+    which relays for 127.0.0.1; so do ``lenient_xclient``, and ``lenient_haproxy``
+    behind a PROXY header.
     """
 
     def __init__(self, folder: Path, certificates: Certificates, dovecot: Dovecot) -> None:
         self.folder = folder
         self.smtp, self.submission, self.smtps = free_port(), free_port(), free_port()
-        self.haproxy, self.strict = free_port(), free_port()
+        self.haproxy, self.strict, self.lenient = free_port(), free_port(), free_port()
+        self.lenient_xclient, self.lenient_haproxy = free_port(), free_port()
         self.log = Log(folder / "log" / "maillog")
         self._certificate = certificates.server
         self._dovecot = dovecot
@@ -128,8 +142,12 @@ class Postfix:
         self._daemon = Daemon(
             [*GUARDED, master, "-c", str(self.folder / "etc"), "-s"], self.folder / "output"
         )
-        ports = (self.smtp, self.submission, self.smtps, self.haproxy, self.strict)
-        self._daemon.wait_until_accepting((LOOPBACK, port) for port in ports)
+        self._daemon.wait_until_accepting((LOOPBACK, port) for port in self._ports.values())
+
+    @property
+    def _ports(self) -> dict[str, int]:
+        """The ports by the names that ``MASTER`` has for them."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, int)}
 
     def _make_folders(self) -> None:
         for name in ("etc", "log", "queue", "queue/pid"):
@@ -159,6 +177,4 @@ class Postfix:
                 key=self._certificate.key,
             )
         )
-        (etc / "master.cf").write_text(
-            MASTER.format(**{name: value for name, value in vars(self).items() if isinstance(value, int)})
-        )
+        (etc / "master.cf").write_text(MASTER.format(**self._ports))

@@ -147,11 +147,10 @@ def _has_sensible_ports(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@CHECKS.reads("listen", "smtp_auth", "protocol", "xclient", "proxy_protocol")
+@CHECKS.reads("smtp_auth", "protocol", "listen", "xclient", "proxy_protocol")
 def _tells_who_relays(subject: Subject) -> Iterator[Problem]:
     server = subject.server
-    hidden = server.xclient == "off" and server.proxy_protocol == "off"
-    if "none" in subject.methods and hidden and any(_is_public_listen(listen) for listen in server.listen):
+    if "none" in subject.methods and server.xclient == "off" and server.proxy_protocol == "off":
         yield subject.warning(
             "smtp_auth",
             "none without xclient or proxy_protocol: the backend takes every sender for geomail itself; "

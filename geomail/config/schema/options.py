@@ -181,7 +181,8 @@ class Options(Table):
     xclient: Xclient = Field(
         "on",
         description="tell SMTP backends who the client is: on, off, or auto (what the backend offers; the "
-        "choice beside proxy_protocol)",
+        "choice beside proxy_protocol); mail without a login needs it or a PROXY header, see SECURITY "
+        "CONSIDERATIONS",
     )
     proxy_smtp_auth: Flag = Field(
         False, description="whether geomail logs in to SMTP backends with the user's password"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import BackendRefused
-from geomail.protocols import sasl
+from geomail.protocols import proxy_header, sasl
 from geomail.protocols.base import HandshakeOptions, Login, Peer
 from geomail.protocols.dialogue import BackendDialogue, require_password
 from geomail.protocols.smtp import xclient
@@ -16,6 +16,10 @@ Reply = tuple[bytes, ...]
 _LOGGED_IN = (b"235 2.0.0 OK",)
 #: What may stand behind the code of a reply; nothing at all counts as a space.
 _MARKS = (b" ", b"-", b"")
+_UNTOLD = (
+    "was not told the client's address, and would take the client, which has not logged in, for geomail: "
+    "allow geomail XCLIENT there (in Postfix: smtpd_authorized_xclient_hosts)"
+)
 #: Answers to AUTH that are about the dialogue, not about user and password.
 _NOT_CREDENTIALS = (b"421", b"500", b"501", b"502", b"503", b"504", b"530", b"538")
 
@@ -38,6 +42,8 @@ class _SmtpHandshake:
         self.options = options
         self.authenticates = options.authenticate or options.passthrough
         self.offers: Reply = ()
+        #: The XCLIENT commands that the backend has accepted.
+        self.introduced: Sequence[bytes] = ()
 
     def run(self) -> Reply:
         self.dialogue.open(self.peer, self.options)
@@ -48,6 +54,7 @@ class _SmtpHandshake:
         if self.options.xclient != "off":
             self.introduce()
         if self.login.method == "none":
+            self.require_address()
             return self.replay()
         if not self.authenticates:
             return _LOGGED_IN
@@ -89,6 +96,7 @@ class _SmtpHandshake:
         for line in lines:
             self.command("XCLIENT", line, "220 or 250", because=f"xclient = {self.options.xclient}")
         if lines:
+            self.introduced = lines
             self.hello_after_xclient()
 
     def hello_after_xclient(self) -> None:
@@ -97,6 +105,21 @@ class _SmtpHandshake:
             self.hello(verb, self.login.helo, f"the client said {verb.decode()}")
         elif self.options.xclient == "auto":
             self.hello(b"EHLO", self.options.server_name, "XCLIENT began the session anew")
+
+    def require_address(self) -> None:
+        """Go no further where the backend, by what it offers, would judge this client by geomail's address.
+
+        What it permits geomail (Postfix's mynetworks), it would permit
+        everybody. With ``xclient`` and ``proxy_protocol`` off, the operator
+        wants it so.
+        """
+        options = self.options
+        if options.xclient == "off" and options.proxy_protocol == "off":
+            return
+        by_header = proxy_header.tells_address(options.proxy_protocol, self.peer)
+        if not (by_header or xclient.tell_address(self.introduced)):
+            other = "or set proxy_protocol" if options.proxy_protocol == "off" else 'with xclient = "auto"'
+            raise BackendRefused(f"{_UNTOLD}, {other}", step="XCLIENT", reply=(), temporary=True)
 
     def replay(self) -> Reply:
         """Say the client's MAIL and RCPT; the answer to RCPT, whatever it is, is the client's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from geomail.protocols.base import UNAVAILABLE, Login, Peer
 from geomail.protocols.proxy_header import without_zone
@@ -46,6 +46,11 @@ def commands(login: Login, peer: Peer, vouched: bool, offered: Collection[bytes]
         else:
             lines.append(_VERB + unit)
     return lines
+
+
+def tell_address(lines: Iterable[bytes]) -> bool:
+    """Whether one of these commands tells the client's address, or that it has none."""
+    return any(b" ADDR=" in line for line in lines)
 
 
 def _attributes(login: Login, peer: Peer, vouched: bool) -> dict[bytes, bytes]:
