@@ -38,7 +38,7 @@ def preface(
 
 
 def _name(peer: Peer, service: Service, remark: Callable[[str], None]) -> None:
-    found = service.resolver.client_name(peer.address)
+    found = service.resolver.client_name(peer.address, service.server.timeout)
     peer.name = told_name(found.name, found.temporary)
     if found.problem:
         remark(found.problem)

@@ -1,7 +1,7 @@
 """Questions to DNS servers, asked as nginx's resolver asks them.
 
 UDP first; the servers take turns, and a question without an answer goes to
-the next of them every RESEND seconds until the time is up; a truncated answer
+the next of them after RESEND seconds until the time is up; a truncated answer
 is asked for again over TCP. What is no answer to what was asked is ignored.
 """
 
@@ -13,12 +13,13 @@ import time
 from _socket import SOCK_DGRAM
 from _socket import socket as RawSocket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdtypes.ANY.SOA
 from dns.message import Message
 from dns.name import Name
 from dns.rdatatype import RdataType
@@ -28,8 +29,11 @@ from geomail.errors import SessionError
 from geomail.net.connect import Address, connect
 from geomail.net.timing import TimeLimit
 
-#: Seconds after which a question goes to the next server.
-RESEND = 5.0
+#: Seconds after which a question goes to the next server; less where not all would have their turn in time.
+RESEND = 2.0
+#: Seconds for which a failure is the answer to the same question (RFC 9520), and a name that does not exist
+#: at most, whatever its zone says (RFC 2308, 5).
+FAILURE_LIFE, LONGEST_NEGATIVE = 30.0, 10800.0
 #: Bytes of an answer over UDP (it should have 512) and over TCP.
 _UDP_LIMIT, _TCP_LIMIT = 4096, 16 * 1024
 #: Datagrams of one lookup that may be no answer to it: more is an attempt to guess.
@@ -47,10 +51,11 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a question has no answer, in nginx's words; ``temporary``: it might have one later."""
+    """Why a question has no answer, in nginx's words, for ``life`` seconds; ``temporary``: nobody knows."""
 
     text: str
     temporary: bool
+    life: float = FAILURE_LIFE
 
 
 NOT_FOUND = Failure(_WORDS[dns.rcode.NXDOMAIN], temporary=False)
@@ -63,6 +68,7 @@ class NameServers:
 
     def __init__(self, addresses: Sequence[Address], timeout: float) -> None:
         self._timeout = timeout
+        self._resend = min(RESEND, timeout / max(1, len(addresses)))
         self._turns = itertools.cycle(addresses)
         self._count = len(addresses)
 
@@ -76,7 +82,7 @@ class NameServers:
         unreached = self._count - 1
         try:
             while lookup.is_open and (now := time.monotonic()) < deadline:
-                until = min(now + RESEND, deadline)
+                until = min(now + self._resend, deadline)
                 if lookup.send(next(self._turns)) and lookup.listen(until):
                     continue
                 if unreached > 0:
@@ -199,11 +205,24 @@ def _parsed(data: bytes, question_only: bool = False) -> Message | None:
 
 def _judged(answer: Message) -> Message | Failure:
     code = answer.rcode()
-    if code == dns.rcode.NOERROR:
-        return answer if answer.answer else NOT_FOUND
-    if code == dns.rcode.NXDOMAIN:
-        return NOT_FOUND
+    if code == dns.rcode.NOERROR and answer.answer:
+        return answer
+    if code in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        return replace(NOT_FOUND, life=_negative_life(answer))
     return Failure(_WORDS.get(code, f"{int(code)}: Unknown error"), temporary=True)
+
+
+def _negative_life(answer: Message) -> float:
+    """How long there is no such thing, by the SOA of the zone (RFC 2308, 5); a failure's time without one.
+
+    RFC 2308 would not keep it then, lest name servers keep it alive among
+    themselves: nobody asks geomail.
+    """
+    for records in answer.authority:
+        record = records[0]
+        if isinstance(record, dns.rdtypes.ANY.SOA.SOA):
+            return float(min(records.ttl, record.minimum, LONGEST_NEGATIVE))
+    return FAILURE_LIFE
 
 
 def _over_tcp(query: bytes, server: Address, seconds: float) -> bytes | None:

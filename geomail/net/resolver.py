@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import string
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, SOCK_STREAM, inet_ntop, inet_pton
-from typing import Generic, TypeVar
 
 import dns.exception
 import dns.name
@@ -23,17 +22,17 @@ from dns.rrset import RRset
 from gevent.socket import gaierror, getaddrinfo
 
 from geomail.net.connect import Address
-from geomail.net.nameservers import NOT_FOUND, Failure, NameServers
+from geomail.net.lookups import CACHE_SIZE, Lookups
+from geomail.net.nameservers import FAILURE_LIFE, NOT_FOUND, Failure, NameServers
 
-#: Seconds that an answer is kept at most, and one that says nothing of its life (the system's).
-LONGEST_TTL, SYSTEM_TTL = 86400.0, 30.0
-#: Answers that are kept.
-CACHE_SIZE = 4096
+#: Seconds that an answer of the system's is kept: it does not say for how long it holds.
+SYSTEM_LIFE = 30.0
+#: Clients whose names are asked for at a time: they may have left, and their questions go on.
+MOST_LOOKUPS = 1024
 
 _LABEL_BYTES = (string.ascii_letters + string.digits + "-").encode()
 _MAPPED = bytes(10) + b"\xff\xff"
 _ADDRESSES = (dns.rdtypes.IN.A.A, dns.rdtypes.IN.AAAA.AAAA)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,9 @@ class Resolver:
 
     ``timeout`` is for each lookup at those servers. ``valid`` is how long their
     answers are kept, None as long as these say themselves; addresses are asked
-    for with ``ipv4`` and ``ipv6`` each, one of them at least.
+    for with ``ipv4`` and ``ipv6`` each, one of them at least. That there is no
+    answer is kept too, for RFC 2308's time, and a failure for FAILURE_LIFE:
+    anybody could make geomail ask again and again otherwise.
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class Resolver:
         self._servers = NameServers(addresses, timeout) if addresses else None
         self._kinds = [kind for kind, wanted in ((A, ipv4), (AAAA, ipv6)) if wanted]
         self._valid = valid
-        self._pointers: _TtlCache[str] = _TtlCache()
-        self._hosts: _TtlCache[tuple[str, ...]] = _TtlCache()
+        self._names: Lookups[ClientName] = Lookups(self._name, MOST_LOOKUPS)
+        self._hosts: Lookups[_Host] = Lookups(self._find, math.inf)
 
-    def client_name(self, address: str) -> ClientName:
-        """The name that ``address`` points to and that points back to it; never raises.
+    def client_name(self, address: str, seconds: float) -> ClientName:
+        """The name that ``address`` points to and that points back to it, within ``seconds``; never raises.
 
         Without ``resolver`` nobody has a name. What a name may hold
         (``A-Za-z0-9-.``) makes it safe in a line or header.
@@ -85,104 +86,114 @@ class Resolver:
             return _NAMELESS
         if literal_family(address) is None:
             return ClientName(None, temporary=True)
-        name = self._pointers.get(address) or self._point(self._servers, address)
-        if isinstance(name, ClientName):
-            return name
-        addresses, failure = self._look_up(self._servers, name)
-        if failure.temporary or not addresses:
-            return ClientName(None, failure.temporary, f'"{name}" could not be resolved ({failure.text})')
-        confirmed = _packed(address) in map(_packed, addresses)
-        return ClientName(name.encode() if confirmed else None)
+        problem = f"{address} could not be resolved in time"
+        return self._names.get(address, seconds) or ClientName(None, temporary=True, problem=problem)
 
     def addresses(self, host: str, port: int) -> list[Address]:
         """Where to connect to, for a host name or an IP address. Raises OSError.
 
         What the DNS servers do not know, and ``localhost``, is left to the
-        system: it may stand in /etc/hosts.
+        system: it may stand in /etc/hosts. While they fail, the addresses that
+        they gave last are good (RFC 8767).
         """
         literal = _literal(host, port)
         if literal is not None:
             return [literal]
-        found = self._hosts.get(host) or self._find(host)
-        return [_address(address, port) for address in found]
+        found = self._hosts.get(host)
+        assert found is not None, "waited for without end"
+        if not found.addresses:
+            raise OSError(found.problem)
+        return [_address(address, port) for address in found.addresses]
 
-    def _point(self, servers: NameServers, address: str) -> str | ClientName:
-        outcome = servers.ask(dns.reversename.from_address(address), PTR)[0]
+    # -- the names of clients ---------------------------------------------------------------------
+
+    def _name(self, address: str) -> tuple[ClientName, float]:
+        assert self._servers is not None
+        outcome = self._servers.ask(dns.reversename.from_address(address), PTR)[0]
         if isinstance(outcome, Failure):
             problem = f"{address} could not be resolved ({outcome.text})"
-            return ClientName(None, outcome.temporary, problem)
+            return ClientName(None, outcome.temporary, problem), self._life_of_none(outcome.life)
         target, ttl = _target(outcome)
         if target is None:
-            return ClientName(None, temporary=True, problem=f"{address} resolved to no usable name")
+            problem = f"{address} resolved to no usable name"
+            return ClientName(None, temporary=True, problem=problem), self._life_of_none(FAILURE_LIFE)
+        life = self._life(ttl)
         labels = target.labels[:-1]
         if any(label.translate(None, _LABEL_BYTES) for label in labels):
             shown = target.to_text(omit_final_dot=True)
             problem = f'{address} resolved to invalid host name "{shown}"'
-            return ClientName(None, temporary=True, problem=problem)
-        name = b".".join(labels).decode().lower()
-        self._pointers.put(address, name, self._life(ttl))
-        return name
+            return ClientName(None, temporary=True, problem=problem), life
+        confirmed, for_how_long = self._confirmed(b".".join(labels).lower(), address)
+        return confirmed, min(life, for_how_long)
 
-    def _look_up(self, servers: NameServers, host: str) -> tuple[tuple[str, ...], Failure]:
-        """The addresses of a host, and the worst that happened while asking (NOT_FOUND if nothing did)."""
-        known = self._hosts.get(host)
-        if known:
-            return known, NOT_FOUND
-        outcomes = servers.ask(dns.name.from_text(host), *self._kinds)
+    def _confirmed(self, name: bytes, address: str) -> tuple[ClientName, float]:
+        """The name, if it points to the address."""
+        host = name.decode()
+        addresses, failure, life = self._look_up(host)
+        if failure.temporary or not addresses:
+            problem = f'"{host}" could not be resolved ({failure.text})'
+            return ClientName(None, failure.temporary, problem), life
+        points_back = _packed(address) in map(_packed, addresses)
+        return ClientName(name if points_back else None), life
+
+    # -- the addresses of hosts -------------------------------------------------------------------
+
+    def _look_up(self, host: str) -> tuple[tuple[str, ...], Failure, float]:
+        """The addresses of a host, the worst that happened (NOT_FOUND if nothing did), and their life."""
+        assert self._servers is not None
+        outcomes = self._servers.ask(dns.name.from_text(host), *self._kinds)
         records = [rrset for answer in outcomes if isinstance(answer, Message) for rrset in _records(answer)]
         found = tuple(
             record.address for rrset in records for record in rrset if isinstance(record, _ADDRESSES)
         )
-        for outcome in outcomes:
-            if isinstance(outcome, Failure) and outcome.temporary:
-                return found, outcome
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        for failure in failures:
+            if failure.temporary:
+                return found, failure, self._life_of_none(failure.life)
         if found:
-            self._hosts.put(host, found, self._life(min(rrset.ttl for rrset in records)))
-        return found, NOT_FOUND
+            return found, NOT_FOUND, self._life(min(rrset.ttl for rrset in records))
+        life = min((failure.life for failure in failures), default=FAILURE_LIFE)
+        return found, NOT_FOUND, self._life_of_none(life)
 
     def _life(self, ttl: float) -> float:
         return ttl if self._valid is None else self._valid
 
-    def _find(self, host: str) -> tuple[str, ...]:
+    def _life_of_none(self, seconds: float) -> float:
+        """How long to believe that there is nothing: ``valid`` may shorten that, but not make it longer."""
+        return seconds if self._valid is None else min(seconds, self._valid)
+
+    def _find(self, host: str) -> tuple[_Host, float]:
         if self._servers is not None and host != "localhost":
             try:
-                found, failure = self._look_up(self._servers, host)
+                found, failure, life = self._look_up(host)
             except dns.exception.DNSException:
-                raise OSError(f"{host} is no host name") from None
+                return _Host((), f"{host} is no host name"), FAILURE_LIFE
+            if failure.temporary and not found:
+                before = self._hosts.stale(host)
+                problem = f"{host} could not be resolved ({failure.text})"
+                return _Host(before.addresses if before else (), problem), life
             if found:
-                return found
-            if failure.temporary:
-                raise OSError(f"{host} could not be resolved ({failure.text})")
-        return self._ask_system(host)
-
-    def _ask_system(self, host: str) -> tuple[str, ...]:
-        """``getaddrinfo``, in gevent's pool of threads."""
-        try:
-            infos = getaddrinfo(host, None, type=SOCK_STREAM)
-        except gaierror as error:
-            raise OSError(f"{host} could not be resolved ({error.strerror})") from None
-        except UnicodeError:
-            raise OSError(f"{host} is no host name") from None
-        found = tuple(str(info[4][0]) for info in infos)
-        self._hosts.put(host, found, SYSTEM_TTL)
-        return found
+                return _Host(found), life
+        return _ask_system(host), SYSTEM_LIFE
 
 
-class _TtlCache(Generic[T]):
-    """What was learnt, for as long as it holds; the oldest goes when there is too much."""
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """The addresses of a host; if there are none, ``problem`` says why."""
 
-    def __init__(self) -> None:
-        self._entries: dict[str, tuple[float, T]] = {}
+    addresses: tuple[str, ...]
+    problem: str = ""
 
-    def get(self, key: str) -> T | None:
-        entry = self._entries.get(key)
-        return entry[1] if entry is not None and time.monotonic() < entry[0] else None
 
-    def put(self, key: str, value: T, ttl: float) -> None:
-        self._entries.pop(key, None)
-        if len(self._entries) >= CACHE_SIZE:
-            del self._entries[next(iter(self._entries))]
-        self._entries[key] = time.monotonic() + min(ttl, LONGEST_TTL), value
+def _ask_system(host: str) -> _Host:
+    """``getaddrinfo``, in gevent's pool of threads."""
+    try:
+        infos = getaddrinfo(host, None, type=SOCK_STREAM)
+    except gaierror as error:
+        return _Host((), f"{host} could not be resolved ({error.strerror})")
+    except UnicodeError:
+        return _Host((), f"{host} is no host name")
+    return _Host(tuple(str(info[4][0]) for info in infos))
 
 
 def literal_family(host: str) -> int | None:

@@ -126,7 +126,7 @@ class Stage:
 
     def name_client(self, peer: Peer) -> None:
         """Look up the client's name, as is done when it connects."""
-        found = self.resolver.client_name(peer.address)
+        found = self.resolver.client_name(peer.address, self.server.timeout)
         peer.name = told_name(found.name, found.temporary)
 
     def admit(self, login: Login, peer: Peer) -> Scene | Refused:

@@ -3,9 +3,11 @@
 import socket
 import time
 from _socket import socket as RawSocket
+from collections.abc import Callable
 
 import dns.message
 import dns.rcode
+import dns.rrset
 import gevent
 import pytest
 from dns.message import Message
@@ -13,7 +15,7 @@ from gevent.socket import getaddrinfo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geomail.net import nameservers, resolver
+from geomail.net import lookups, nameservers, resolver
 from geomail.net.resolver import ClientName, Resolver, canonical_host, literal_family
 from tests.net.name_server import NOTHING, NameServer, Reply, Zone, answer_to, truncated
 from tests.servers.support import free_port
@@ -142,23 +144,23 @@ ROWS: dict[str, tuple[Zone, ClientName]] = {
 @pytest.mark.parametrize(("zone", "expected"), ROWS.values(), ids=ROWS.keys())
 def test_the_name_of_a_client(zone: Zone, expected: ClientName) -> None:
     with NameServer(zone) as server:
-        assert Resolver([server.address], 0.15).client_name(ADDRESS) == expected
+        assert Resolver([server.address], 0.15).client_name(ADDRESS, 20) == expected
 
 
 def test_without_a_resolver_nobody_has_a_name() -> None:
-    assert Resolver([], 1).client_name(ADDRESS) == UNAVAILABLE
+    assert Resolver([], 1).client_name(ADDRESS, 20) == UNAVAILABLE
 
 
 def test_a_client_on_a_unix_socket_has_none_for_now() -> None:
     with NameServer(FOUND) as server:
-        assert Resolver([server.address], 1).client_name("unix:") == TEMPUNAVAIL
+        assert Resolver([server.address], 1).client_name("unix:", 20) == TEMPUNAVAIL
 
     assert server.asked == []
 
 
 def test_an_invalid_name_is_not_looked_up() -> None:
     with NameServer(pointing("PTR a_b.test.")) as server:
-        Resolver([server.address], 1).client_name(ADDRESS)
+        Resolver([server.address], 1).client_name(ADDRESS, 20)
 
     assert server.asked == [POINTER]
 
@@ -172,12 +174,12 @@ def test_an_ipv6_client(answered: tuple[str, ...]) -> None:
         AAAA: tuple(f"client.test. 60 IN AAAA {address}" for address in answered),
     }
     with NameServer(zone) as server:
-        assert Resolver([server.address], 1).client_name("2001:db8::7") == ClientName(b"client.test")
+        assert Resolver([server.address], 1).client_name("2001:db8::7", 20) == ClientName(b"client.test")
 
 
 def test_a_mapped_client_is_an_ipv4_client() -> None:
     with NameServer(FOUND) as server:
-        assert Resolver([server.address], 1).client_name("::ffff:192.0.2.7") == ClientName(b"client.test")
+        assert Resolver([server.address], 1).client_name("::ffff:192.0.2.7", 20) == ClientName(b"client.test")
 
 
 # -- how it is asked ------------------------------------------------------------------------------
@@ -185,7 +187,7 @@ def test_a_mapped_client_is_an_ipv4_client() -> None:
 
 def test_both_families_are_asked_at_once() -> None:
     with NameServer(FOUND) as server:
-        Resolver([server.address], 1).client_name(ADDRESS)
+        Resolver([server.address], 1).client_name(ADDRESS, 20)
 
     assert sorted(server.asked) == sorted([POINTER, A, AAAA])
 
@@ -194,8 +196,8 @@ def test_the_servers_take_turns() -> None:
     zone: Zone = {POINTER: NOTHING}
     with NameServer(zone) as one, NameServer(zone) as two:
         found = Resolver([one.address, two.address], 1)
-        for _ in range(4):
-            found.client_name(ADDRESS)
+        for last in range(4):
+            found.client_name(f"192.0.2.{last}", 20)
 
     assert (len(one.asked), len(two.asked)) == (2, 2)
 
@@ -203,7 +205,7 @@ def test_the_servers_take_turns() -> None:
 def test_a_silent_server_s_question_goes_to_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nameservers, "RESEND", 0.05)
     with NameServer({POINTER: None, A: None, AAAA: None}) as one, NameServer(FOUND) as two:
-        assert Resolver([one.address, two.address], 1).client_name(ADDRESS) == ClientName(b"client.test")
+        assert Resolver([one.address, two.address], 1).client_name(ADDRESS, 20) == ClientName(b"client.test")
 
     assert one.asked[0] == POINTER
 
@@ -211,7 +213,7 @@ def test_a_silent_server_s_question_goes_to_the_next_one(monkeypatch: pytest.Mon
 def test_only_what_is_unanswered_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nameservers, "RESEND", 0.05)
     with NameServer({**FOUND, AAAA: [None, NOTHING]}) as server:
-        assert Resolver([server.address], 1).client_name(ADDRESS).name == b"client.test"
+        assert Resolver([server.address], 1).client_name(ADDRESS, 20).name == b"client.test"
 
     assert sorted(server.asked) == sorted([POINTER, A, AAAA, AAAA])
 
@@ -225,7 +227,7 @@ def test_a_late_answer_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
         return [answer_to(query, NOTHING).to_wire()]
 
     with NameServer({POINTER: late}) as one, NameServer({POINTER: None}) as two:
-        assert Resolver([one.address, two.address], 0.5).client_name(ADDRESS) == NOT_FOUND
+        assert Resolver([one.address, two.address], 0.5).client_name(ADDRESS, 20) == NOT_FOUND
 
 
 def test_a_server_that_is_not_there_costs_no_time() -> None:
@@ -233,7 +235,7 @@ def test_a_server_that_is_not_there_costs_no_time() -> None:
         found = Resolver([("127.0.0.1", free_port()), server.address], 2)
         began = time.monotonic()
 
-        assert found.client_name(ADDRESS) == ClientName(b"client.test")
+        assert found.client_name(ADDRESS, 20) == ClientName(b"client.test")
 
     assert time.monotonic() - began < 1
 
@@ -248,14 +250,14 @@ def test_no_server_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nameservers, "RawSocket", counted)
     servers = [("127.0.0.1", free_port()), ("127.0.0.1", free_port())]
 
-    assert Resolver(servers, 0.2).client_name(ADDRESS) == TIMED_OUT
-    assert len(made) == 2, "each is tried once, and not in a busy loop"
+    assert Resolver(servers, 0.2).client_name(ADDRESS, 20) == TIMED_OUT
+    assert 2 <= len(made) <= 4, "each is tried at each of its turns, and not in a busy loop"
 
 
 def test_a_server_that_cannot_be_sent_to_is_one_that_is_silent() -> None:
     broadcast = ("255.255.255.255", 53)
 
-    assert Resolver([broadcast], 0.1).client_name(ADDRESS) == TIMED_OUT
+    assert Resolver([broadcast], 0.1).client_name(ADDRESS, 20) == TIMED_OUT
 
 
 def test_the_right_answer_among_wrong_ones() -> None:
@@ -263,7 +265,7 @@ def test_the_right_answer_among_wrong_ones() -> None:
         return [b"", b"x", *another_id(query), *another_id(query), answer_to(query, (PTR,)).to_wire()]
 
     with NameServer({**FOUND, POINTER: answers}) as server:
-        assert Resolver([server.address], 1).client_name(ADDRESS) == ClientName(b"client.test")
+        assert Resolver([server.address], 1).client_name(ADDRESS, 20) == ClientName(b"client.test")
 
 
 def test_an_answer_from_elsewhere_is_none() -> None:
@@ -273,14 +275,14 @@ def test_an_answer_from_elsewhere_is_none() -> None:
         return []
 
     with NameServer({**FOUND, POINTER: from_another_port}) as server:
-        assert Resolver([server.address], 0.1).client_name(ADDRESS) == TIMED_OUT
+        assert Resolver([server.address], 0.1).client_name(ADDRESS, 20) == TIMED_OUT
 
 
 def test_a_flood_of_wrong_answers_ends_the_lookup() -> None:
     with NameServer({POINTER: lambda query: another_id(query) * 80}) as server:
         began = time.monotonic()
 
-        assert Resolver([server.address], 3).client_name(ADDRESS) == TIMED_OUT
+        assert Resolver([server.address], 3).client_name(ADDRESS, 20) == TIMED_OUT
 
     assert time.monotonic() - began < 1
 
@@ -301,14 +303,14 @@ TCP_ROWS: dict[str, tuple[Zone, ClientName]] = {
 @pytest.mark.parametrize(("tcp_zone", "expected"), TCP_ROWS.values(), ids=TCP_ROWS.keys())
 def test_a_truncated_answer_is_asked_for_over_tcp(tcp_zone: Zone, expected: ClientName) -> None:
     with NameServer({**FOUND, A: truncated}, tcp_zone) as server:
-        assert Resolver([server.address], 0.15).client_name(ADDRESS) == expected
+        assert Resolver([server.address], 0.15).client_name(ADDRESS, 20) == expected
 
     assert f"{A} tcp" in server.asked
 
 
 def test_a_truncated_pointer_is_asked_for_over_tcp() -> None:
     with NameServer({**FOUND, POINTER: truncated}, FOUND) as server:
-        assert Resolver([server.address], 1).client_name(ADDRESS) == ClientName(b"client.test")
+        assert Resolver([server.address], 1).client_name(ADDRESS, 20) == ClientName(b"client.test")
 
 
 QUERY = dns.message.make_query("7.2.0.192.in-addr.arpa.", "PTR")
@@ -328,7 +330,7 @@ GOOD = answer_to(QUERY, (PTR,)).to_wire()[2:]
 )
 def test_no_answer_whatever_raises(answer: bytes) -> None:
     with NameServer({POINTER: answer}) as server:
-        found = Resolver([server.address], 0.02).client_name(ADDRESS)
+        found = Resolver([server.address], 0.02).client_name(ADDRESS, 20)
 
     assert isinstance(found, ClientName)
 
@@ -339,39 +341,149 @@ def test_no_answer_whatever_raises(answer: bytes) -> None:
 def test_what_was_learnt_is_kept() -> None:
     with NameServer(FOUND) as server:
         found = Resolver([server.address], 1)
-        names = {found.client_name(ADDRESS) for _ in range(5)}
+        names = {found.client_name(ADDRESS, 20) for _ in range(5)}
 
     assert names == {ClientName(b"client.test")}
     assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize(
-    ("zone", "asked"),
+    "zone",
     [
-        ({POINTER: (PTR.replace(" 60 ", " 0 "),), A: (HERE,), AAAA: NOTHING}, 2 + 2),
-        ({POINTER: (PTR,), A: (HERE.replace(" 60 ", " 0 "),), AAAA: NOTHING}, 1 + 4),
-        ({POINTER: NOTHING}, 2),
-        ({}, 2),
-        ({POINTER: dns.rcode.SERVFAIL}, 2),
-        ({**FOUND, AAAA: dns.rcode.SERVFAIL}, 1 + 4),
-        ({POINTER: (PTR,)}, 1 + 4),
+        {POINTER: (PTR.replace(" 60 ", " 0 "),), A: (HERE,), AAAA: NOTHING},
+        {POINTER: (PTR,), A: (HERE.replace(" 60 ", " 0 "),), AAAA: NOTHING},
     ],
 )
-def test_what_does_not_hold_is_asked_again(zone: Zone, asked: int) -> None:
+def test_what_does_not_hold_is_asked_again(zone: Zone) -> None:
     with NameServer(zone) as server:
         found = Resolver([server.address], 1)
-        assert found.client_name(ADDRESS) == found.client_name(ADDRESS)
+        assert found.client_name(ADDRESS, 20) == found.client_name(ADDRESS, 20)
 
-    assert len(server.asked) == asked
+    assert len(server.asked) == 6
+
+
+def no_such_name(ttl: int, minimum: int) -> Callable[[Message], list[bytes]]:
+    """NXDOMAIN, with the SOA of a zone."""
+
+    def answers(query: Message) -> list[bytes]:
+        answer = answer_to(query, dns.rcode.NXDOMAIN)
+        soa = f"ns.test. root.test. 1 2 3 4 {minimum}"
+        answer.authority.append(dns.rrset.from_text("arpa.", ttl, "IN", "SOA", soa))
+        return [answer.to_wire()]
+
+    return answers
+
+
+def holds_for(
+    found: Callable[[], object], server: NameServer, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> bool:
+    """Whether an answer is kept for so long, and no longer than a second more."""
+    found()
+    asked, now = len(server.asked), time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + seconds)
+    found()
+    kept = len(server.asked) == asked
+    monkeypatch.setattr(time, "monotonic", lambda: now() + seconds + 1)
+    found()
+    monkeypatch.setattr(time, "monotonic", now)
+    return kept and len(server.asked) > asked
+
+
+@pytest.mark.parametrize(
+    ("zone", "valid", "seconds"),
+    [
+        pytest.param({}, None, 29, id="NXDOMAIN without a SOA"),
+        pytest.param({POINTER: no_such_name(100, 40)}, None, 39, id="the SOA's minimum"),
+        pytest.param({POINTER: no_such_name(50, 4000)}, None, 49, id="the SOA's own time"),
+        pytest.param({POINTER: no_such_name(10**6, 10**6)}, None, 10799, id="three hours at most"),
+        pytest.param({POINTER: no_such_name(100, 40)}, 10, 9, id="valid shortens it"),
+        pytest.param({POINTER: no_such_name(100, 40)}, 600, 39, id="valid makes it no longer"),
+        pytest.param({POINTER: NOTHING}, None, 29, id="no PTR"),
+        pytest.param({POINTER: dns.rcode.SERVFAIL}, None, 29, id="SERVFAIL"),
+        pytest.param({POINTER: dns.rcode.SERVFAIL}, 10, 9, id="SERVFAIL, valid"),
+        pytest.param({POINTER: None}, None, 29, id="silence"),
+        pytest.param(pointing("CNAME x.test."), None, 29, id="no usable name"),
+        pytest.param(pointing("PTR a_b.test."), None, 59, id="an invalid name"),
+        pytest.param({**FOUND, AAAA: dns.rcode.SERVFAIL}, None, 29, id="forward, one of two fails"),
+        pytest.param({POINTER: (PTR,)}, None, 29, id="forward, NXDOMAIN"),
+        pytest.param({POINTER: (PTR,), A: no_such_name(9, 9), AAAA: None}, None, 29, id="forward, silence"),
+        pytest.param({POINTER: (PTR,), A: no_such_name(9, 9)}, None, 8, id="forward, the SOA's"),
+        pytest.param({**FOUND, A: ("client.test. 20 IN A 192.0.2.8",)}, None, 19, id="another address"),
+        pytest.param({**FOUND, A: ("client.test. 20 CH A a.test. 1",), AAAA: NOTHING}, None, 29, id="class"),
+    ],
+)
+def test_that_there_is_no_name_is_kept(
+    zone: Zone, valid: float | None, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with NameServer(zone) as server:
+        found = Resolver([server.address], 0.1, valid=valid)
+
+        assert holds_for(lambda: found.client_name(ADDRESS, 20), server, monkeypatch, seconds)
+
+
+@pytest.mark.parametrize("zone", [FOUND, {}, {POINTER: dns.rcode.SERVFAIL}, {POINTER: None}])
+def test_a_hundred_clients_of_one_address_ask_once(zone: Zone) -> None:
+    with NameServer(zone) as server:
+        found = Resolver([server.address], 0.2)
+        clients = [gevent.spawn(found.client_name, ADDRESS, 20) for _ in range(100)]
+        gevent.joinall(clients, raise_error=True)
+
+    assert len({client.value for client in clients}) == 1
+    assert len(server.asked) == len(set(server.asked))
+
+
+def test_a_client_that_leaves_takes_the_answer_from_nobody() -> None:
+    def late(query: Message) -> list[bytes]:
+        time.sleep(0.1)
+        return [answer_to(query, (PTR,)).to_wire()]
+
+    with NameServer({**FOUND, POINTER: late}) as server:
+        found = Resolver([server.address], 5)
+        first, second = (gevent.spawn(found.client_name, ADDRESS, 20) for _ in range(2))
+        gevent.sleep(0.02)
+        first.kill()
+        assert second.get(timeout=5) == ClientName(b"client.test")
+
+    assert server.asked.count(POINTER) == 1
+
+
+def test_no_client_waits_for_a_silent_server_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    with NameServer({POINTER: None}) as server:
+        found = Resolver([server.address], 0.4)
+        began = time.monotonic()
+        late = found.client_name(ADDRESS, 0.1)
+        assert time.monotonic() - began < 0.35
+        assert late == ClientName(None, True, f"{ADDRESS} could not be resolved in time")
+        assert found.client_name(ADDRESS, 20) == TIMED_OUT
+        began = time.monotonic()
+        assert found.client_name(ADDRESS, 20) == TIMED_OUT
+        assert time.monotonic() - began < 0.05
+
+    assert server.asked == [POINTER]
+
+
+def test_there_is_an_end_to_questions_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "MOST_LOOKUPS", 3)
+    with NameServer({}) as server:
+        server.zone = {f"{last}.2.0.192.in-addr.arpa. PTR": None for last in range(1, 9)}
+        found = Resolver([server.address], 0.2)
+        names = [gevent.spawn(found.client_name, f"192.0.2.{last}", 20) for last in range(1, 9)]
+        hosts = [gevent.spawn(found.addresses, f"host{number}.test", 1) for number in range(8)]
+        gevent.joinall(names, raise_error=True)
+        gevent.joinall(hosts)
+
+    assert sum("in time" in str(name.value) for name in names) == 5
+    assert sum("PTR" in asked for asked in server.asked) == 3
+    assert len({asked.partition(".")[0] for asked in server.asked if asked.startswith("host")}) == 8
 
 
 def test_what_was_kept_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic
     with NameServer(FOUND) as server:
         found = Resolver([server.address], 1)
-        found.client_name(ADDRESS)
+        found.client_name(ADDRESS, 20)
         monkeypatch.setattr(time, "monotonic", lambda: now() + 61)
-        found.client_name(ADDRESS)
+        found.client_name(ADDRESS, 20)
 
     assert len(server.asked) == 6
 
@@ -380,24 +492,44 @@ def test_how_long_answers_are_kept_can_be_said(monkeypatch: pytest.MonkeyPatch) 
     now = time.monotonic
     with NameServer(FOUND) as server:
         names = Resolver([server.address], 5, valid=600)
-        names.client_name(ADDRESS)
+        names.client_name(ADDRESS, 20)
         monkeypatch.setattr(time, "monotonic", lambda: now() + 590)
-        assert names.client_name(ADDRESS).name == b"client.test"
+        assert names.client_name(ADDRESS, 20).name == b"client.test"
         assert len(server.asked) == 3
         monkeypatch.setattr(time, "monotonic", lambda: now() + 610)
-        names.client_name(ADDRESS)
+        names.client_name(ADDRESS, 20)
         assert len(server.asked) == 6
 
 
 @pytest.mark.parametrize(("families", "asked"), [({"ipv6": False}, [A]), ({"ipv4": False}, [AAAA])])
 def test_only_one_family_is_asked_for(families: dict[str, bool], asked: list[str]) -> None:
     with NameServer(FOUND) as server:
-        Resolver([server.address], 5, **families).client_name(ADDRESS)
+        Resolver([server.address], 5, **families).client_name(ADDRESS, 20)
         assert server.asked == [POINTER, *asked]
 
 
+def test_while_the_servers_fail_the_last_addresses_are_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic
+    here = ("mail.test. 60 IN A 192.0.2.1",)
+    zone: dict[str, Reply | list[Reply]] = {"mail.test. A": [here, dns.rcode.SERVFAIL]}
+    with NameServer(zone) as server:
+        found = Resolver([server.address], 1, ipv6=False)
+        first = found.addresses("mail.test", 143)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 61)
+        assert found.addresses("mail.test", 143) == first
+        assert found.addresses("mail.test", 143) == first
+        assert len(server.asked) == 2, "the failure is kept, too"
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 61 + 31)
+        server.zone = {"mail.test. A": ("mail.test. 60 IN A 192.0.2.2",)}
+        assert found.addresses("mail.test", 143)[0][1][0] == "192.0.2.2"
+        server.zone = {"mail.test. A": dns.rcode.SERVFAIL}
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 2 * 86400)
+        with pytest.raises(OSError, match="Server failure"):
+            found.addresses("mail.test", 143)
+
+
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "CACHE_SIZE", 2)
+    monkeypatch.setattr(lookups, "CACHE_SIZE", 2)
     zone = {f"{name}.test. A": (f"{name}.test. 60 IN A 192.0.2.1",) for name in "abc"}
     with NameServer(zone) as server:
         found = Resolver([server.address], 1)
@@ -497,6 +629,30 @@ def test_the_system_is_asked_where_the_servers_know_nothing(monkeypatch: pytest.
 
     assert answers == [[(socket.AF_INET, ("192.0.2.1", 143)), (socket.AF_INET6, ("::1", 143, 0, 0))]] * 3
     assert asked == ["in-etc-hosts"]
+
+
+def test_what_the_system_does_not_know_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, port: None, type: int) -> list[tuple[object, ...]]:  # noqa: A002
+        asked.append(host)
+        gevent.sleep(0.05)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(resolver, "getaddrinfo", getaddrinfo)
+    found = Resolver([], 1)
+    logins = [gevent.spawn(found.addresses, "nowhere.test", 143) for _ in range(20)]
+    gevent.joinall(logins)
+
+    assert {str(login.exception) for login in logins} == {
+        "nowhere.test could not be resolved (Name or service not known)"
+    }
+    assert asked == ["nowhere.test"]
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + resolver.SYSTEM_LIFE)
+    with pytest.raises(OSError, match="nowhere"):
+        found.addresses("nowhere.test", 143)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def _is_looked_up(proxies: Proxies, name: Name, served: bool) -> None:
         opened.callback(talk.close)
         talk.say("PROXY TCP4 192.0.2.7 192.0.2.8 1 2")
         assert talk.hear() == b"220 mx.test ESMTP ready\r\n"
-        assert talk.seconds > 1.5
+        assert (0.6 < talk.seconds < 1.6) if name == "geomail" else talk.seconds > 1.5
         talk.say("NOOP")
         assert talk.hear() == (b"250 2.0.0 OK\r\n" if served else b"")
 
