@@ -52,7 +52,11 @@ block, each
 .Cm [[mail.server]]
 is a
 .Cm server {} ,
-and keys have the names, values and defaults of nginx's directives.
+and keys have the names and values of nginx's directives, and their defaults
+but for
+.Cm resolver_timeout
+and
+.Cm ssl_ciphers .
 .Xr geomail-import-nginx 1
 converts an
 .Pa nginx.conf .

@@ -313,7 +313,7 @@ UNWISE = {
     ),
     "old TLS": (
         SOUND.replace("[mail]", '[mail]\nssl_protocols = "TLSv1 TLSv1.1 TLSv1.2"'),
-        "mail.ssl_protocols: TLSv1 and TLSv1.1 can be broken by attackers",
+        "mail.ssl_protocols: TLSv1 and TLSv1.1 can be broken by attackers; TLSv1.2 is the least; the default",
     ),
     "first error closes": (
         SOUND.replace("[mail]", "[mail]\nmax_errors = 0"),

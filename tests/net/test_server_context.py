@@ -10,6 +10,7 @@ from typing import Any
 import gevent
 import pytest
 
+from geomail.config.schema.options import INTERMEDIATE_CIPHERS
 from geomail.errors import TlsFailed, TlsSettingError
 from geomail.net.openssl import binding
 from geomail.net.tls import TlsSide
@@ -104,6 +105,32 @@ def test_whose_order_of_ciphers_counts(prefer: bool, expected: str, pki: Pki) ->
     met = meet(listening(pki.ec, ciphers=server, prefer_server_ciphers=prefer), visitor)
 
     assert met.channel.described == ("TLSv1.2", expected)
+
+
+@pytest.mark.parametrize(
+    ("cipher", "accepted"),
+    [
+        ("ECDHE-RSA-AES128-GCM-SHA256", True),
+        ("ECDHE-RSA-AES256-GCM-SHA384", True),
+        ("ECDHE-RSA-CHACHA20-POLY1305", True),
+        ("AES256-GCM-SHA384", False),
+        ("AES128-SHA", False),
+        ("ECDHE-RSA-AES256-SHA", False),
+        ("ECDHE-RSA-AES256-SHA384", False),
+        ("ECDHE-RSA-CAMELLIA256-SHA384", False),
+        ("ECDHE-ARIA256-GCM-SHA384", False),
+        ("DHE-RSA-AES256-GCM-SHA384", False),
+        ("DHE-RSA-AES256-SHA", False),
+    ],
+)
+def test_by_default_each_key_is_a_fresh_one_and_each_cipher_an_aead(
+    cipher: str, accepted: bool, pki: Pki
+) -> None:
+    with serving(listening(pki.rsa, ciphers=INTERMEDIATE_CIPHERS)) as (port, failures):
+        said = s_client(port, "-tls1_2", "-cipher", cipher)
+
+    assert (f"Cipher is {cipher}" in said) is accepted
+    assert failures == ([] if accepted else ["TLS: no shared cipher"])
 
 
 @pytest.mark.parametrize("given", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from geomail.config.checks.subject import Checks, Subject
+from geomail.config.schema.options import INTERMEDIATE_CIPHERS
 from geomail.config.schema.tables import VERIFYING_FILES
 from geomail.config.units import quoted
 from geomail.errors import Problem
@@ -37,7 +38,7 @@ def _has_certificates(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@CHECKS.reads("ssl_protocols")
+@CHECKS.reads("ssl_protocols", "ssl_ciphers")
 def _has_current_tls(subject: Subject) -> Iterator[Problem]:
     names = subject.server.ssl_protocols
     gone = [name for name in names if name in ("SSLv2", "SSLv3")]
@@ -47,9 +48,10 @@ def _has_current_tls(subject: Subject) -> Iterator[Problem]:
     elif gone:
         yield subject.warning("ssl_protocols", f"{' and '.join(gone)}: no effect, OpenSSL has it no more")
     if old:
-        yield subject.warning(
-            "ssl_protocols", f"{' and '.join(old)} can be broken by attackers; TLSv1.2 is the least"
-        )
+        text = f"{' and '.join(old)} can be broken by attackers; TLSv1.2 is the least"
+        if subject.server.ssl_ciphers == INTERMEDIATE_CIPHERS:
+            text += "; the default ssl_ciphers hold none that older clients could use"
+        yield subject.warning("ssl_protocols", text)
 
 
 @CHECKS.reads("listen", "starttls", "ssl_verify_client", "ssl_client_certificate", "ssl_trusted_certificate")

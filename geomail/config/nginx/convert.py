@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from geomail.config.load import in_order, inspect_text
+from geomail.config.nginx.defaults import server_with_other_ciphers, write_defaults
 from geomail.config.nginx.directives import GONE, MAIL, Directive, number_or_text
 from geomail.config.nginx.logs import log_entries, log_values
 from geomail.config.nginx.statements import NginxError, Statement, read
@@ -16,8 +17,10 @@ from geomail.config.nginx.write import Entry, Item, Table, write
 from geomail.config.units import printable, shown
 from geomail.errors import Problem
 
-#: What geomail limits and nginx does not.
-_UNLIMITED = ("max_commands", "max_login_attempts")
+_CIPHERS = (
+    "has no ssl_ciphers: nginx's default, HIGH:!aNULL:!MD5, is not written; geomail's is Mozilla's "
+    "intermediate list"
+)
 _UNKNOWN = "unknown directive"
 _NO_COUNTERPART = "has no counterpart in geomail, and is left out"
 _NO_UTF8 = "is not valid UTF-8, which geomail.toml has to be"
@@ -86,7 +89,8 @@ class _Converter:
         tables = [mail]
         self._main(statements, top, tables)
         log = Table("[log]", entries=log_entries(self.logs, self.prefix, self._error, self._note))
-        self._defaults(top, mail)
+        write_defaults(top, mail, tables[1:])
+        self._compare_ciphers(mail, tables[1:])
         text, origins = write(self.path, [top, log, *tables])
         self._check(text, origins)
         failed = any(problem.severity == "error" for problem in self.problems)
@@ -201,12 +205,10 @@ class _Converter:
 
     # -- the whole --------------------------------------------------------------------------------
 
-    def _defaults(self, top: Table, mail: Table) -> None:
-        """Write down nginx's defaults where geomail's are others."""
-        for key, value in (("user", "nobody"), ("workers", 1), ("worker_connections", 512)):
-            top.entries.setdefault(key, Entry([Item(value, "nginx's default")]))
-        limits = {key: Entry([Item(0, "nginx has no such limit")]) for key in _UNLIMITED}
-        mail.entries = {**limits, **mail.entries}
+    def _compare_ciphers(self, mail: Table, servers: Sequence[Table]) -> None:
+        server = server_with_other_ciphers(mail, servers)
+        if server is not None and server.origin is not None:
+            self._note(server.origin, _CIPHERS)
 
     def _check(self, text: str, origins: dict[int, Statement]) -> None:
         """Find what the options themselves have to say of their values."""

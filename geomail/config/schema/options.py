@@ -32,6 +32,13 @@ from geomail.config.values import (
     Xclient,
 )
 
+#: Mozilla's guidelines for TLS on servers, version 5.7, "intermediate"; DHE is used only with ssl_dhparam.
+INTERMEDIATE_CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305"
+)
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -63,7 +70,10 @@ class Options(Table):
         NameServers(),
         description="DNS servers asked for the names of SMTP clients, with valid=, ipv4= and ipv6=; or off",
     )
-    resolver_timeout: Timeout = Field(30.0, description="time for one DNS lookup")
+    resolver_timeout: Timeout = Field(
+        5.0,
+        description="time for one DNS lookup; the name of a client is waited for no longer than timeout says",
+    )
 
     starttls: StartTls = Field(
         "off", description="STARTTLS and STLS: off, on (offered), or only (required before anything else)"
@@ -81,7 +91,9 @@ class Options(Table):
         ("TLSv1.2", "TLSv1.3"), description="TLS versions that clients may use"
     )
     ssl_ciphers: str = Field(
-        "HIGH:!aNULL:!MD5", description="ciphers that clients may use, as OpenSSL lists them"
+        INTERMEDIATE_CIPHERS,
+        description="ciphers that clients may use up to TLS 1.2, as OpenSSL lists them; default: Mozilla's "
+        "intermediate list, ECDHE with AEAD, and DHE with ssl_dhparam",
     )
     ssl_prefer_server_ciphers: Flag = Field(
         False, description="whether geomail's order of ciphers counts, not the client's"

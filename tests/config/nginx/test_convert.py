@@ -13,6 +13,7 @@ from geomail.config.load import load
 from geomail.config.nginx import Conversion, convert
 from geomail.config.nginx.directives import MAIL
 from geomail.config.schema import Address, Config, KeepAlive, Listen, NameServers, Server
+from geomail.config.schema.options import INTERMEDIATE_CIPHERS
 
 Convert = Callable[..., Conversion]
 
@@ -339,6 +340,53 @@ def test_every_value_says_where_it_comes_from(convert_text: Convert, tmp_path: P
     assert comments[f'"{tmp_path}/b",'] == "tls.conf:3"
     assert comments["workers"] == "nginx's default"
     assert comments["max_commands"] == "nginx has no such limit"
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "server", "timeout"),
+    [
+        ("resolver 127.0.0.1;", "", 30),
+        ("resolver 127.0.0.1; resolver_timeout 9s;", "", 9),
+        ("", "resolver 127.0.0.1;", 30),
+        ("", "resolver 127.0.0.1; resolver_timeout 9s;", 9),
+        ("resolver_timeout 9s;", "resolver 127.0.0.1;", 9),
+        ("resolver off;", "", 5),
+        ("", "", 5),
+    ],
+)
+def test_name_servers_are_waited_for_as_long_as_by_nginx(
+    everywhere: str, server: str, timeout: int, convert_text: Convert, tmp_path: Path
+) -> None:
+    result = convert_text(mail(everywhere, server=f"listen 127.0.0.1:143; {server}"))
+
+    assert loaded(result, tmp_path).servers[0].resolver_timeout == timeout
+
+
+TLS = "listen 127.0.0.1:993 ssl; ssl_certificate a; ssl_certificate_key b;"
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "server", "differs"),
+    [
+        ("", TLS, True),
+        ("", f"starttls on; {TLS.replace(' ssl;', ';')}", True),
+        ("starttls only;", TLS.replace(" ssl;", ";"), True),
+        ("", f"ssl_ciphers HIGH; {TLS}", False),
+        ("ssl_ciphers HIGH;", TLS, False),
+        ("starttls on;", "listen 127.0.0.1:143; starttls off;", False),
+        ("", "listen 127.0.0.1:143;", False),
+    ],
+)
+def test_it_is_told_where_other_ciphers_are_allowed(
+    everywhere: str, server: str, differs: bool, convert_text: Convert, tmp_path: Path
+) -> None:
+    result = convert_text(mail(everywhere, server=server))
+    (made,) = loaded(result, tmp_path).servers
+
+    assert [f"{note.line} {note.key} {note.text}"[:26] for note in result.notes] == [
+        "5 server has no ssl_cipher"
+    ] * differs
+    assert made.ssl_ciphers == ("HIGH" if "HIGH" in everywhere + server else INTERMEDIATE_CIPHERS)
 
 
 def test_the_same_file_gives_the_same_text(convert_text: Convert) -> None:

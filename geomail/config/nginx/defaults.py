@@ -1,0 +1,43 @@
+"""What nginx does where an nginx.conf says nothing, and geomail by itself does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from geomail.config.nginx.write import Entry, Item, Table
+
+#: What geomail limits and nginx does not.
+_UNLIMITED = ("max_commands", "max_login_attempts")
+_PROCESSES = (("user", "nobody"), ("workers", 1), ("worker_connections", 512))
+
+
+def write_defaults(top: Table, mail: Table, servers: Sequence[Table]) -> None:
+    """Write down nginx's defaults where geomail's are others, but for ``ssl_ciphers``."""
+    for key, value in _PROCESSES:
+        top.entries.setdefault(key, Entry([Item(value, "nginx's default")]))
+    limits = {key: Entry([Item(0, "nginx has no such limit")]) for key in _UNLIMITED}
+    mail.entries = {**limits, **mail.entries}
+    if any(_resolves(table) for table in (mail, *servers)):
+        mail.entries.setdefault("resolver_timeout", Entry([Item("30s", "nginx's default")]))
+
+
+def server_with_other_ciphers(mail: Table, servers: Sequence[Table]) -> Table | None:
+    """The first server with TLS where nginx would take ciphers by its own default, which is not written."""
+    if "ssl_ciphers" in mail.entries:
+        return None
+    return next(
+        (table for table in servers if _has_tls(table, mail) and "ssl_ciphers" not in table.entries), None
+    )
+
+
+def _resolves(table: Table) -> bool:
+    """Whether name servers are asked where this table holds."""
+    return "resolver" in table.entries and table.entries["resolver"].items[0].value != "off"
+
+
+def _has_tls(server: Table, mail: Table) -> bool:
+    starttls = server.entries.get("starttls") or mail.entries.get("starttls")
+    if starttls is not None and starttls.items[0].value != "off":
+        return True
+    listens = server.entries.get("listen")
+    return listens is not None and any("ssl" in item.value.split() for item in listens.items)
