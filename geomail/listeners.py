@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from geomail.config.address import Address, canonical, wildcard_of
 from geomail.errors import GeomailError, TlsSettingError
 from geomail.net.listen import IPPROTO_MPTCP, bind, tune
+from geomail.net.session_cache import draw_fresh_ticket_keys
 from geomail.net.tls import TlsSide, server_context
 from geomail.worker import Listener
 
@@ -33,8 +34,10 @@ def open_listeners(config: Config, previous: Sequence[Listener]) -> list[Listene
 
     An address whose port is also listened on with a wildcard shares its
     socket: Linux lets nobody have both. Only one that has had a socket of its
-    own before keeps it, as clients may wait there. Raises CannotListen.
+    own before keeps it, as clients may wait there. Tickets of TLS sessions get
+    fresh keys. Raises CannotListen.
     """
+    draw_fresh_ticket_keys()
     listens = [(server, tls_side(server), listen) for server in config.servers for listen in server.listen]
     taken = {canonical(listen) for _, _, listen in listens}
     alone = [each for each in listens if _wildcard(each[2]) not in taken]

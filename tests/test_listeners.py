@@ -11,7 +11,10 @@ import pytest
 
 from geomail.config.schema import Config, Server
 from geomail.listeners import CannotListen, close_vanished, open_listeners, tls_side, tune_all
+from geomail.net.openssl.contexts import ServerContext
+from geomail.net.ticket_keys import TicketKey
 from geomail.worker import Listener
+from tests.servers.certificates import Certificates
 from tests.servers.support import free_port
 
 
@@ -196,3 +199,29 @@ def test_tls_settings_that_cannot_be_used(tmp_path: Path) -> None:
     wanted = config({"name": "x", "listen": "127.0.0.1:993 ssl", **files})
     with pytest.raises(CannotListen, match="TLS of server x: ssl_certificate"):
         tls_side(wanted.servers[0])
+
+
+def test_each_reload_draws_keys_for_tickets_of_which_its_servers_share_one(
+    certificates: Certificates,
+) -> None:
+    shown = {
+        "ssl_certificate": str(certificates.server.certificate),
+        "ssl_certificate_key": str(certificates.server.key),
+        "ssl_session_cache": "shared:drawn:64k",
+    }
+    wanted = config(*({"name": name, "listen": f"127.0.0.1:{free_port()} ssl", **shown} for name in "ab"))
+    with listening(wanted) as before:
+        first, other = (_ticket_keys(listener) for listener in before)
+        with listening(wanted, before) as after:
+            second, *_ = (_ticket_keys(listener) for listener in after)
+
+    assert first == other
+    assert second[0] not in first
+    assert second[1:] == first
+
+
+def _ticket_keys(listener: Listener) -> list[TicketKey]:
+    assert listener.side is not None
+    assert isinstance(listener.side.context, ServerContext)
+    assert listener.side.context.changing_keys is not None
+    return listener.side.context.changing_keys.current()[0]

@@ -40,6 +40,34 @@ one message for two (CVE-2023-51764).
 The backend must protect itself: in Postfix,
 .Cm smtpd_forbid_bare_newline
 does, which is on by default from version 3.9.
+.Ss Tickets of TLS sessions
+What a ticket is encrypted with opens the session in it, and with TLS 1.2 all
+that was said in that session, if somebody has recorded it.
+.Po
+With TLS 1.3 a recording stays closed: each resumed session agrees on a key of
+its own.
+.Pc
+Where
+.Cm ssl_session_ticket_key
+names no files, the key changes after
+.Cm ssl_session_timeout
+and an hour, in all workers at once, and at each reload and start;
+the one before is kept for
+.Cm ssl_session_timeout ,
+and then erased.
+Each key but the first after a reload is a digest of the one before:
+whoever reads a worker's memory can open the tickets of the key in use and of
+those that are still kept, and those that are made later until the next reload,
+but none of earlier keys.
+So a reload a day bounds what a leak costs to a day.
+Nothing is lost with it where the session cache is
+.Cm shared :
+sessions of before the reload are resumed for their time.
+Otherwise these begin anew, as in nginx.
+With files, their keys are good, and open tickets, for as long as they stand
+there.
+.Cm ssl_session_tickets = \(dqoff\(dq
+makes none.
 .Ss Line breaks in names and passwords
 A user name or password with CR, LF or NUL is refused in all protocols,
 in an IMAP literal too, where RFC 9051 allows CR and LF.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import mmap
+from typing import ClassVar
 
 from geomail.net.ticket_keys import ChangingKeys
 
@@ -24,16 +25,24 @@ class SessionCache:
     the session.
     """
 
+    #: How often fresh keys of tickets were to be drawn.
+    drawing: ClassVar[int] = 0
+
     def __init__(self, size: int) -> None:
         self._slots = max(1, (size - _HEAD - LARGEST) // _SLOT)
         self._memory = mmap.mmap(-1, self._slots * _SLOT + _HEAD + LARGEST)
-        self._ticket_keys: dict[float, ChangingKeys] = {}
+        self._ticket_keys: dict[float, tuple[int, ChangingKeys]] = {}
 
     def ticket_keys(self, life: float) -> ChangingKeys:
-        """Keys of tickets for those who share the cache and whose sessions live for ``life`` seconds."""
-        if life not in self._ticket_keys:
-            self._ticket_keys[life] = ChangingKeys(life)
-        return self._ticket_keys[life]
+        """Keys of tickets for those who share the cache and whose sessions live for ``life`` seconds.
+
+        They are the same until :func:`draw_fresh_ticket_keys` is called.
+        """
+        drawn, keys = self._ticket_keys.get(life, (-1, None))
+        if keys is None or drawn < SessionCache.drawing:
+            keys = ChangingKeys(life, keys)
+            self._ticket_keys[life] = SessionCache.drawing, keys
+        return keys
 
     def put(self, session_id: bytes, session: bytes) -> None:
         """Keep a session, unless it is over :data:`LARGEST` bytes."""
@@ -61,6 +70,11 @@ class SessionCache:
 
     def _place(self, session_id: bytes) -> int:
         return int.from_bytes(session_id[:8], "big") % self._slots * _SLOT
+
+
+def draw_fresh_ticket_keys() -> None:
+    """Draw random keys for the contexts that are made from now on: once, before those of a reload."""
+    SessionCache.drawing += 1
 
 
 @functools.cache

@@ -12,6 +12,9 @@ from hashlib import blake2b
 #: Seconds that a key is the only one, between the life of the sessions of the key before and the next change:
 #: OpenSSL can open tickets of one key by itself, but not those of two.
 ALONE = 3600.0
+#: Seconds after a reload in which workers of before it may still make tickets, for clients that they have
+#: accepted; and the most reloads of which keys are kept.
+_OVERLAP, _MOST_OLDER = 60.0, 8
 _SECRET, _EPOCH, _DIGEST = 32, 8, 16
 _BODY = _EPOCH + _SECRET
 _SLOT = _BODY + _DIGEST
@@ -47,20 +50,49 @@ class ChangingKeys:
     opens no ticket of earlier times. There are two places, one written in turn
     with the other, as a process may be killed while it writes; they hold the
     same where only one key is in use.
+
+    Whoever reads the memory knows all keys to come, too, until there are
+    others: at a reload, the first secret is a random one. ``before`` are the
+    keys up to then, of which the tickets are opened for their time; that they
+    are in memory of their own lets the workers of before the reload go on as
+    they did, and be those that stay if the reload is given up.
     """
 
-    def __init__(self, life: float) -> None:
+    def __init__(self, life: float, before: ChangingKeys | None = None) -> None:
         self._life = life
         self._period = life + ALONE
         self._memory = mmap.mmap(-1, 2 * _SLOT)
+        now = time.monotonic()
+        self._older: list[ChangingKeys] = []
+        self._older_end = now + life + _OVERLAP
+        if before is not None:
+            self._older = [each for each in (before, *before._older) if each._opening(now)][:_MOST_OLDER]
+            before._older = []
         self.current()
 
     def current(self) -> tuple[list[TicketKey], float]:
-        """The key in use and, behind it, the one before while that is wanted; and until when this is so.
+        """The key in use and, behind it, those before while they are wanted; and until when this is so.
 
         That is of time.monotonic().
         """
         now = time.monotonic()
+        keys, end = self._own(now)
+        if now >= self._older_end:
+            self._erase_older()
+        older = [key for each in self._older for key in each._opening(now)]
+        return keys + older, min(end, self._older_end) if older else end
+
+    def _opening(self, now: float) -> list[TicketKey]:
+        """The keys that stand in memory, as long as there may be tickets of theirs."""
+        ends = ((secret, (epoch + 1) * self._period + self._life) for epoch, secret in set(self._read()))
+        return [_key(secret) for secret, end in ends if now < end]
+
+    def _erase_older(self) -> None:
+        for each in self._older:
+            each._memory[:] = bytes(2 * _SLOT)
+        self._older = []
+
+    def _own(self, now: float) -> tuple[list[TicketKey], float]:
         today = int(now / self._period)
         known = dict(self._read()) or {today: secrets.token_bytes(_SECRET)}  # nothing there yet, or all torn
         epoch = max(known)

@@ -210,7 +210,7 @@ class TlsChannel:
         self._object = side.context.wrap_bio(
             self._incoming, self._outgoing, server_side=side.server, server_hostname=side.server_name
         )
-        if isinstance(side.context, ServerContext) and side.context.session_id_context:
+        if isinstance(side.context, ServerContext):
             prepare_to_resume(self._object, side.context)
         # what does the work behind SSLObject, whose methods add nothing to its own but a call
         self._engine: Any = self._object._sslobj  # type: ignore[attr-defined]

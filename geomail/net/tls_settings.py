@@ -12,7 +12,7 @@ from geomail.certificates import VerifyClient
 from geomail.errors import TlsSettingError
 from geomail.net.openssl import contexts, sessions
 from geomail.net.openssl.contexts import ServerContext
-from geomail.net.ticket_keys import TicketKey
+from geomail.net.ticket_keys import ChangingKeys, TicketKey
 
 #: Seconds that a session lives where nothing is said of it.
 _OPENSSL_TIMEOUT = 7200.0
@@ -104,9 +104,11 @@ def resume_sessions(
         context.options |= ssl.OP_NO_TICKET
     if ticket_keys:
         sessions.set_session_ticket_keys(context, _read_ticket_keys(ticket_keys))
-    elif context.shared_sessions is not None:
+    elif tickets:
         life = _OPENSSL_TIMEOUT if timeout is None else timeout
-        sessions.change_session_ticket_keys(context, context.shared_sessions.ticket_keys(life))
+        shared = context.shared_sessions
+        keys = ChangingKeys(life) if shared is None else shared.ticket_keys(life)
+        sessions.change_session_ticket_keys(context, keys)
 
 
 def _reason(error: ssl.SSLError) -> str:

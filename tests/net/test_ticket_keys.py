@@ -1,5 +1,6 @@
 """Keys that change with time: the same in all processes, and gone when their time is over."""
 
+import gc
 import ssl
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from geomail.net import ticket_keys
 from geomail.net.openssl import sessions
+from geomail.net.session_cache import draw_fresh_ticket_keys
 from geomail.net.ticket_keys import ALONE, ChangingKeys
 from tests.net.pki import Pki
 from tests.net.tls_support import V12, V13, client, listening, meet
@@ -189,11 +191,113 @@ def test_a_reload_keeps_the_keys_of_a_shared_cache(pki: Pki) -> None:
     assert not meet(other, visitor, session).resumed
 
 
-@pytest.mark.parametrize("cache", ["none", "builtin"])
-def test_keys_do_not_change_where_no_cache_is_shared(cache: str, passes: Clock, pki: Pki) -> None:
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("cache", ["none", "off", "builtin"])
+def test_keys_change_where_no_cache_is_shared(
+    cache: str, version: ssl.TLSVersion, passes: Clock, pki: Pki
+) -> None:
     listener = listening(pki.ec, session_cache=cache, session_timeout=LIFE)
-    visitor = client(pki, V13)
+    visitor = client(pki, version)
     session = meet(listener, visitor).session
-    passes(3 * PERIOD)
+    passes(PERIOD)
+    renewed = meet(listener, visitor, session)
+    assert renewed.resumed
+    passes(LIFE)
+    assert not meet(listener, visitor, session).resumed
+    assert meet(listener, visitor, renewed.session).resumed
 
-    assert meet(listener, visitor, session).resumed
+
+# -- reloads --------------------------------------------------------------------------------------
+
+
+def reloaded(name: str, pki: Pki) -> ssl.SSLContext:
+    """The context of a listener as the next reload makes it."""
+    draw_fresh_ticket_keys()
+    return listening(pki.ec, session_cache=f"shared:{name}:64k", session_timeout=LIFE)
+
+
+def secrets_of(keys: ChangingKeys) -> set[bytes]:
+    return {secret for _, secret in keys._read()}
+
+
+def test_a_reload_draws_a_key_that_nobody_could_know(passes: Clock) -> None:
+    before = ChangingKeys(LIFE)
+    leaked = copied(before)
+    after = ChangingKeys(LIFE, before)
+    known: set[bytes] = set()
+    for _ in range(3):
+        known |= {key.aes for key in leaked.current()[0]}
+        passes(PERIOD)
+    for _ in range(3):
+        assert not known & {key.aes for key in after.current()[0]}
+        passes(PERIOD)
+
+
+def test_after_a_reload_the_keys_of_before_open_tickets_for_their_time(passes: Clock) -> None:
+    before = ChangingKeys(LIFE)
+    passes(PERIOD - 1)
+    (second, first), _ = before.current()
+    after = ChangingKeys(LIFE, before)
+
+    (newest, *older), end = after.current()
+    assert newest not in (first, second)
+    assert set(older) == {first, second}
+    assert end == 13 * PERIOD + LIFE + 60
+    passes(LIFE)  # the first has no tickets any more
+    assert after.current()[0][1:] == [second]
+    passes(60)
+    assert after.current() == ([newest], 14 * PERIOD)
+
+
+def test_nothing_is_left_of_the_keys_of_before_a_reload(passes: Clock) -> None:
+    before = ChangingKeys(LIFE)
+    after = ChangingKeys(LIFE, before)
+    secret = secrets_of(before)
+    passes(LIFE + 59)
+    after.current()
+    assert secrets_of(before) == secret
+    passes(1)
+    after.current()
+    assert not any(before._memory[:])
+
+
+def test_the_workers_of_before_a_reload_go_on_as_they_did(passes: Clock) -> None:
+    """They, and those that are still there when the reload is given up and another one comes."""
+    before = ChangingKeys(LIFE)
+    ChangingKeys(LIFE, before)
+    passes(PERIOD)
+    twin = copied(before)
+    assert before.current() == twin.current()
+
+    given_up = ChangingKeys(LIFE, before)
+    passes(2 * LIFE)
+    (living, *_), _ = before.current()
+    after = ChangingKeys(LIFE, given_up)
+    assert living in after.current()[0][1:]
+
+
+def test_reloads_without_end_keep_a_bounded_number_of_keys(passes: Clock) -> None:
+    keys = ChangingKeys(LIFE)
+    for _ in range(100):
+        passes(1)
+        keys = ChangingKeys(LIFE, keys)
+
+    assert 5 < len(keys.current()[0]) < 12
+    assert sum(isinstance(thing, ChangingKeys) for thing in gc.get_objects()) < 30
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+def test_sessions_are_resumed_over_a_reload_and_those_of_other_keys_are_not(
+    version: ssl.TLSVersion, passes: Clock, pki: Pki
+) -> None:
+    visitor = client(pki, version)
+    first = reloaded(f"reloads-{version}", pki)
+    session = meet(first, visitor).session
+    second = reloaded(f"reloads-{version}", pki)
+    renewed = meet(second, visitor, session)
+
+    assert renewed.resumed
+    assert not meet(first, visitor, renewed.session).resumed, "the key has not changed"
+    passes(LIFE + 60)
+    assert not meet(second, visitor, session).resumed
+    assert meet(second, visitor, renewed.session).resumed

@@ -109,8 +109,9 @@ class Options(Table):
     ssl_session_tickets: Flag = Field(True, description="whether TLS sessions are resumed by tickets")
     ssl_session_ticket_key: Files = Field(
         (),
-        description="files of 48 or 80 random bytes that encrypt tickets, the first new ones; default: random"
-        " keys, which change every ssl_session_timeout (a minute at least) with a shared session cache",
+        description="files of 48 or 80 random bytes that encrypt tickets, the first new ones; default: keys "
+        "of geomail's own, which change at each reload, and after ssl_session_timeout and an hour; see "
+        "SECURITY CONSIDERATIONS",
     )
     ssl_verify_client: VerifyClient = Field(
         "off",

@@ -88,6 +88,8 @@ def prepare_to_resume(connection: ssl.SSLObject, context: ServerContext) -> None
     if time.monotonic() >= context.ticket_keys_end:
         _renew_ticket_keys(context)
     value = context.session_id_context
+    if not value:
+        return
     accepted = libssl().SSL_set_session_id_context(pointer_to_connection(connection), value, len(value))
     assert accepted, "too long"
 
@@ -179,7 +181,7 @@ def set_session_ticket_keys(context: ServerContext, keys: Sequence[TicketKey]) -
 
 
 def change_session_ticket_keys(context: ServerContext, keys: ChangingKeys) -> None:
-    """Make tickets with keys that change: what nginx does from 1.23.2 on where a cache is shared."""
+    """Make tickets with keys that change; nginx does so from 1.23.2 on, and only where a cache is shared."""
     context.changing_keys = keys
     _renew_ticket_keys(context)
 
