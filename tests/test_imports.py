@@ -224,3 +224,14 @@ def test_monkey_patching_comes_before_every_other_import(path: Path) -> None:
 def test_monkey_patching_happens_nowhere_else() -> None:
     paths = [path for package in SOURCES for _, path in modules(package)]
     assert [path for path in paths if path.name != "main.py" and patches(path)] == []
+
+
+def test_one_module_writes_toml_and_none_reads_with_what_writes_it() -> None:
+    importing = {
+        path.relative_to(ROOT).as_posix()
+        for package in SOURCES
+        for _, path in modules(package)
+        if any(i.name.partition(".")[0] == "toml" for i in imports(path))
+    }
+
+    assert importing == {"geomail/config/toml_text.py"}

@@ -105,3 +105,12 @@ def test_its_commands_and_their_options_are_there(line: str) -> None:
 def test_it_names_every_command() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     assert {name for name in commands if f"geomail {name}" not in README} == set()
+
+
+def test_its_way_to_install_what_was_tested_is_that_of_the_tests() -> None:
+    commands = re.findall(r"^/opt/geomail/bin/pip (install .*)$", README, re.MULTILINE)
+    environment = (ROOT / "tests" / "environment.sh").read_text()
+
+    assert len(commands) == 2
+    for command in commands:
+        assert command.removesuffix(" .").replace("install ", "install --quiet ") in environment

@@ -46,6 +46,7 @@ def check_config(
     from geomail.config.dump import dump as dumped
     from geomail.config.load import find_config, in_order, inspect
     from geomail.config.probe import probe
+    from geomail.config.toml_text import NotUtf8
 
     found = inspect(find_config(config))
     problems = in_order([*found.problems, *probe(found)])
@@ -55,7 +56,10 @@ def check_config(
     elif failing or not quiet:
         _show(found, failing if quiet else problems, failing)
     if dump and found.config is not None:
-        typer.echo(dumped(found.config, found.source), nl=False)
+        try:
+            typer.echo(dumped(found.config, found.source), nl=False)
+        except NotUtf8 as error:
+            raise typer.BadParameter(f"--dump: {error}") from None
     if failing:
         raise typer.Exit(1)
 

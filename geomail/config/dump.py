@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any
-
-import toml
+from collections.abc import Callable, Collection, Iterator
 
 from geomail.config.lines import KeyPath
 from geomail.config.schema import Config, Options, Process, Server, Table, keys_of
 from geomail.config.source import Source
+from geomail.config.toml_text import toml_key, toml_value
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _COMMENT_COLUMN = 56
 _OWN_KEYS = tuple(key for key in Server.model_fields if key not in Options.model_fields)
-
-
-def _basic_string(text: str) -> str:
-    # toml's own writer fails on a backslash before x; JSON's escapes are TOML's.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _array(items: Iterable[Any]) -> str:
-    return f"[{', '.join(str(_ENCODER.dump_value(item)) for item in items)}]"
-
-
-_ENCODER: toml.TomlEncoder[dict[str, Any]] = toml.TomlEncoder()
-_ENCODER.dump_funcs[str] = _basic_string
-_ENCODER.dump_funcs[list] = _array
-
-
-def toml_value(value: object) -> str:
-    """A value as TOML writes it."""
-    return str(_ENCODER.dump_value(value))
 
 
 def dump(config: Config, source: Source) -> str:
@@ -47,7 +24,7 @@ def dump(config: Config, source: Source) -> str:
 
 
 def _lines(config: Config, source: Source) -> Iterator[str]:
-    yield f"# effective configuration of {_basic_string(source.file)}"
+    yield f"# effective configuration of {json.dumps(source.file)}"
     yield "# behind a value: the line it comes from, in that file; nothing: it is the default"
     yield ""
     yield from _table(config, keys_of(Process), source, _origin_in(source, ()))
@@ -60,7 +37,7 @@ def _lines(config: Config, source: Source) -> Iterator[str]:
     yield from _auth("passthrough", config.passthrough, ("domains", "users"), source)
     yield from _auth("users", config.users, ("domains",), source)
     for name, backend in config.backends.items():
-        yield f"\n[backends.{_key(name)}]"
+        yield f"\n[backends.{toml_key(name)}]"
         yield from _table(backend, keys_of(type(backend)), source, _origin_in(source, ("backends", name)))
 
 
@@ -76,7 +53,7 @@ def _auth(name: str, table: Table, inner: Collection[str], source: Source) -> It
         targets = getattr(table, key)
         if targets:
             yield f"\n[auth.{name}.{key}]"
-            yield from (f"{_key(route)} = {_basic_string(backend)}" for route, backend in targets.items())
+            yield from (f"{toml_key(route)} = {toml_value(backend)}" for route, backend in targets.items())
 
 
 Origin = Callable[[str], KeyPath | None]
@@ -96,10 +73,6 @@ def _table(table: Table, keys: Collection[str], source: Source, origin: Origin) 
         if values[key] is None:
             yield f"# {key} is not set: {type(table).model_fields[key].description}"
             continue
-        line = f"{key} = {_ENCODER.dump_value(values[key])}"
+        line = f"{key} = {toml_value(values[key])}"
         path = origin(key)
         yield f"{line:<{_COMMENT_COLUMN}}  # line {source.line(path)}" if path else line
-
-
-def _key(text: str) -> str:
-    return text if _BARE_KEY.fullmatch(text) else _basic_string(text)

@@ -15,10 +15,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 
-from geomail.config.dump import toml_value
 from geomail.config.manual_security import SECURITY
 from geomail.config.schema import TABLES, Mail, Options, Server, Table, keys_of
 from geomail.config.schema.options import PAGE_SIZE
+from geomail.config.toml_text import toml_value
 from geomail.config.units import Written
 
 _WIDTH = 78

@@ -146,6 +146,15 @@ def test_no_file(tmp_path: Path) -> None:
     )
 
 
+def test_a_name_that_is_no_text_cannot_be_dumped(tmp_path: Path) -> None:
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    result = run(folder / "geomail.toml", SOUND + 'ssl_crl = "crl.pem"\n', "--dump")
+
+    assert result.exit_code == 2
+    assert "not valid UTF-8 (byte E9)" in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_the_environment_names_the_file(file: Path) -> None:
     file.write_text(SOUND)
     result = CliRunner().invoke(app, ["check-config"], env={"GEOMAIL_CONFIG": str(file)})

@@ -14,6 +14,7 @@ from geomail.config.nginx.directives import GONE, MAIL, Directive, number_or_tex
 from geomail.config.nginx.logs import log_entries, log_values
 from geomail.config.nginx.statements import NginxError, Statement, read
 from geomail.config.nginx.write import Entry, Item, Table, write
+from geomail.config.toml_text import NotUtf8
 from geomail.config.units import printable, shown
 from geomail.errors import Problem
 
@@ -91,8 +92,13 @@ class _Converter:
         log = Table("[log]", entries=log_entries(self.logs, self.prefix, self._error, self._note))
         write_defaults(top, mail, tables[1:])
         self._compare_ciphers(mail, tables[1:])
-        text, origins = write(self.path, [top, log, *tables])
-        self._check(text, origins)
+        try:
+            text, origins = write(self.path, [top, log, *tables])
+        except NotUtf8:
+            self.problems.append(Problem(str(self.path), 0, "", f"a name in it {_NO_UTF8}"))
+            text, origins = "", {}
+        else:
+            self._check(text, origins)
         failed = any(problem.severity == "error" for problem in self.problems)
         files = dict.fromkeys(origin.file for origin in origins.values())
         return Conversion(
@@ -212,9 +218,6 @@ class _Converter:
 
     def _check(self, text: str, origins: dict[int, Statement]) -> None:
         """Find what the options themselves have to say of their values."""
-        if not text.isascii() and not _is_utf8(text):
-            self.problems.append(Problem(str(self.path), 0, "", f"a name in it {_NO_UTF8}"))
-            return
         for problem in inspect_text(text, self.path).problems:
             origin = origins.get(problem.line)
             if origin is not None:

@@ -9,8 +9,8 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any
 
-from geomail.config.dump import toml_value
 from geomail.config.nginx.statements import Statement
+from geomail.config.toml_text import toml_value
 
 _COLUMN = 48
 
