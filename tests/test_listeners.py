@@ -33,7 +33,7 @@ def listening(wanted: Config, previous: list[Listener] | None = None) -> Iterato
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as client:
-        client.settimeout(5)
+        client.settimeout(20)
         return client.connect_ex((host, port)) == 0
 
 
@@ -77,7 +77,7 @@ def test_a_change_keeps_what_stays_closes_what_goes_and_binds_what_is_new(tmp_pa
 def answered_by(listeners: list[Listener], port: int, host: str) -> str:
     """The server whose client somebody is who connects to this address; empty if nobody listens there."""
     with socket.socket() as client:
-        client.settimeout(5)
+        client.settimeout(20)
         if client.connect_ex((host, port)) != 0:
             return ""
         for listener in listeners:

@@ -18,6 +18,7 @@ from geomail.config.schema import Backend, Config, Users
 from geomail.hashes import Hash, recognise
 from geomail.protocols.base import Login, Method, Refusal
 from tests.auth.support import BACKENDS
+from tests.net.support import PATIENCE
 from tests.protocols.support import peer, server
 
 #: Of "pass word"; cheap, all of one kind.
@@ -220,7 +221,7 @@ def test_no_more_wait_than_have_room(held: Callable[[], int]) -> None:
     with pytest.raises(Busy):
         verifier.verify(known, RIGHT)
     held()
-    assert [login.get(timeout=5) for login in waiting] == [True] * 5
+    assert [login.get(timeout=PATIENCE) for login in waiting] == [True] * 5
     assert verifier.verify(known, RIGHT)
 
 
@@ -234,7 +235,7 @@ def test_those_who_leave_make_room(held: Callable[[], int]) -> None:
     gevent.sleep(0.05)
     held()
 
-    assert patient.get(timeout=5)
+    assert patient.get(timeout=PATIENCE)
 
 
 def test_one_login_too_many_may_try_later(setup: Setup, held: Callable[[], int]) -> None:
@@ -245,7 +246,7 @@ def test_one_login_too_many_may_try_later(setup: Setup, held: Callable[[], int])
 
     verdict = setup.check(b"ann@example.org")
     held()
-    gevent.joinall(waiting, timeout=5)
+    gevent.joinall(waiting, timeout=PATIENCE)
 
     reason = "too many logins wait for their passwords to be verified"
     assert verdict == Refused(LATER, wait=0.0, close=False, reason=reason)

@@ -477,7 +477,7 @@ def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
     """A resolver that does not answer, and less patience."""
 
     def wait(*_args: object, **_options: object) -> list[object]:
-        time.sleep(5)
+        time.sleep(20)
         return []
 
     monkeypatch.setattr("socket.getaddrinfo", wait)
@@ -489,7 +489,7 @@ def test_a_silent_resolver_does_not_hold_it_up(inspect_text: Inspect) -> None:
     started = time.monotonic()
     lines = said(inspect_text(NAMES))
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
     assert [line.rpartition(": ")[2] for line in lines] == ["no answer within 0.2 seconds"] * 3
 
 

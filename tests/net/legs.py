@@ -90,9 +90,9 @@ class Legs:
         assert self._session is not None
         return self._session
 
-    def ended_by(self, seconds: float = 2.0) -> str:
+    def ended_by(self) -> str:
         """Who ended it, which must be soon."""
-        return self.session.get(timeout=seconds)
+        return self.session.get(timeout=PATIENCE)
 
     def leave(self) -> None:
         """Let both peers close, and the session end of it."""

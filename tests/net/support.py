@@ -17,17 +17,24 @@ from geomail.net.tls import TlsSide, server_context
 from geomail.net.wire import Wire
 from tests.servers.certificates import Certificate
 
-#: Seconds after which a peer that waits in vain fails its test.
-PATIENCE = 5.0
+#: Seconds after which a peer that waits in vain fails its test: far more than a busy machine takes.
+PATIENCE = 20.0
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 T = TypeVar("T")
 
 
-def within(seconds: float, do: Callable[[], T]) -> T:
-    """What ``do`` returns, which must not take longer: for what could stall."""
-    with gevent.Timeout(seconds, AssertionError(f"took more than {seconds} s")):
+def within(do: Callable[[], T]) -> T:
+    """What ``do`` returns: for what could stall."""
+    with gevent.Timeout(PATIENCE, AssertionError(f"took more than {PATIENCE} s")):
         return do()
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait for what others are about to bring about."""
+    with gevent.Timeout(PATIENCE, AssertionError(f"not so after {PATIENCE} s")):
+        while not true():
+            gevent.sleep(0.005)
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:

@@ -17,7 +17,7 @@ import gevent
 import pytest
 
 from geomail.net.listen import IPPROTO_MPTCP, Acceptor, bind, tune
-from tests.net.support import within
+from tests.net.support import PATIENCE, within
 from tests.servers.support import free_port
 
 
@@ -29,7 +29,7 @@ def acceptor() -> Iterator[Acceptor]:
 
 def client_of(listener: RawSocket) -> socket.socket:
     client = socket.socket(listener.family)
-    client.settimeout(5)
+    client.settimeout(PATIENCE)
     client.connect(listener.getsockname())
     return client
 
@@ -41,7 +41,7 @@ def client_of(listener: RawSocket) -> socket.socket:
 def test_an_accepted_connection(host: str) -> None:
     listener = bind(host=host, port=0, path="")
     with closing(Acceptor(listener)) as acceptor, client_of(listener) as client:
-        sock, address = within(1, acceptor.accept)
+        sock, address = within(acceptor.accept)
         with closing(sock):
             assert address == client.getsockname()
             assert sock.getpeername() == client.getsockname()
@@ -54,7 +54,7 @@ def test_an_accepted_connection(host: str) -> None:
 def test_a_unix_connection(tmp_path: Path) -> None:
     listener = bind(host="", port=0, path=str(tmp_path / "imap"))
     with closing(Acceptor(listener)) as acceptor, client_of(listener) as client:
-        sock, address = within(1, acceptor.accept)
+        sock, address = within(acceptor.accept)
         with closing(sock):
             client.sendall(b"hello")
             assert sock.recv(100) == b"hello"
@@ -68,7 +68,7 @@ def test_accepting_waits() -> None:
         gevent.sleep(0.01)
         assert not job.dead
         with client_of(listener):
-            sock, _ = job.get(timeout=1)
+            sock, _ = job.get(timeout=PATIENCE)
             sock.close()
 
 
@@ -85,7 +85,7 @@ def test_a_flood_of_connections_leaves_others_their_turn() -> None:
                 acceptor.accept()[0].close()
                 assert turns == list(range(number + 1))
 
-        within(1, lambda: gevent.spawn(accept_all).get())
+        within(lambda: gevent.spawn(accept_all).get())
 
 
 def test_a_connection_that_another_process_took_is_not_missed() -> None:
@@ -123,11 +123,11 @@ def test_no_descriptor_left_is_an_error_and_not_the_end() -> None:
             filling.callback(os.close, fd)
 
         with pytest.raises(OSError, match="Too many open files") as raised:
-            within(1, acceptor.accept)
+            within(acceptor.accept)
         assert raised.value.errno == errno.EMFILE
 
         filling.close()
-        within(1, acceptor.accept)[0].close()
+        within(acceptor.accept)[0].close()
 
 
 def _another_descriptor() -> int:
@@ -199,7 +199,7 @@ def test_a_living_unix_socket_is_not_replaced(backlog: int, tmp_path: Path) -> N
     path = str(tmp_path / "imap")
     with closing(bind(host="", port=0, path=path, backlog=backlog)) as listener, client_of(listener):
         with pytest.raises(OSError, match="in use"):
-            within(1, lambda: bind(host="", port=0, path=path))
+            within(lambda: bind(host="", port=0, path=path))
         os.close(listener._accept()[0])  # type: ignore[attr-defined]
         with client_of(listener):
             pass
@@ -268,7 +268,7 @@ def test_accepted_connections_are_as_the_listener_is_tuned(
     listener = bind(host="127.0.0.1", port=0, path="")
     assert tune(listener, **{**PLAIN, **tuned}) == []
     with closing(Acceptor(listener)) as acceptor, client_of(listener):
-        sock, _ = within(1, acceptor.accept)
+        sock, _ = within(acceptor.accept)
         with closing(sock):
             assert option(sock, level, name) == value
 
@@ -285,7 +285,7 @@ def test_what_the_system_does_not_do_stops_nobody(tuned: dict[str, Any], refused
     listener = bind(host="127.0.0.1", port=0, path="")
     assert tune(listener, **{**PLAIN, **tuned}) == refused
     with closing(Acceptor(listener)) as acceptor, client_of(listener):
-        within(1, acceptor.accept)[0].close()
+        within(acceptor.accept)[0].close()
 
 
 def test_a_unix_listener_has_only_a_backlog_and_buffers(tmp_path: Path) -> None:
@@ -311,9 +311,9 @@ def test_the_backlog_bounds_who_may_wait() -> None:
 def test_an_ipv6_wildcard_may_take_ipv4_too() -> None:
     listener = bind(host="::", port=0, path="", ipv6only=False)
     with closing(Acceptor(listener)) as acceptor, socket.socket() as client:
-        client.settimeout(5)
+        client.settimeout(PATIENCE)
         client.connect(("127.0.0.1", listener.getsockname()[1]))
-        sock, address = within(1, acceptor.accept)
+        sock, address = within(acceptor.accept)
         with closing(sock):
             assert address[0] == "::ffff:127.0.0.1"
 

@@ -10,7 +10,7 @@ import pytest
 from geomail.errors import Kicked, PeerTimeout
 from geomail.net import parking
 from tests.net.legs import Legs
-from tests.net.support import Peer, read_exactly
+from tests.net.support import PATIENCE, Peer, read_exactly
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def parked(legs: Legs) -> bool:
-    deadline = time.monotonic() + 2.0
+    deadline = time.monotonic() + PATIENCE
     while not len(legs.parking) and time.monotonic() < deadline:
         gevent.sleep(0.005)
     return len(legs.parking) == 1
@@ -60,16 +60,16 @@ def test_what_is_over_its_time_while_parked(legs: Legs) -> None:
     assert parked(legs)
     with pytest.raises(PeerTimeout):
         legs.ended_by()
-    assert 0.25 < time.monotonic() - began < 1.0
+    assert 0.25 < time.monotonic() - began < PATIENCE
     legs.client.close()
     legs.backend.close()
 
 
 def test_a_movement_counts_from_when_it_was(plain_legs: Legs) -> None:
-    plain_legs.relay(idle=0.4)
+    plain_legs.relay(idle=1.0)
     for _ in range(3):
         assert parked(plain_legs)
-        gevent.sleep(0.2)
+        gevent.sleep(0.4)
         plain_legs.backend.sendall(b"x")
         read_exactly(plain_legs.client, 1)
     assert not plain_legs.session.dead

@@ -38,7 +38,7 @@ def test_a_client_that_says_no_more_still_gets_its_reply(end: End, legs: Legs) -
     legs.client.sendall(b"a FETCH 1 BODY[]\r\n")
     end(legs.client)
 
-    assert within(1, lambda: read_all(legs.backend)) == b"a FETCH 1 BODY[]\r\n"
+    assert within(lambda: read_all(legs.backend)) == b"a FETCH 1 BODY[]\r\n"
     assert not legs.session.dead
     answering = gevent.spawn(legs.backend.sendall, b"x" * 3_000_000)
     assert read_exactly(legs.client, 3_000_000) == b"x" * 3_000_000
@@ -57,7 +57,7 @@ def test_a_command_that_was_read_ahead_and_the_end_behind_it(end: End, legs: Leg
 
     legs.relay()
 
-    assert within(1, lambda: read_all(legs.backend)) == b"b LOGOUT\r\n"
+    assert within(lambda: read_all(legs.backend)) == b"b LOGOUT\r\n"
     legs.backend.sendall(b"* BYE\r\nb OK\r\n")
     legs.backend.close()
     assert read_all(legs.client) == b"* BYE\r\nb OK\r\n"
@@ -71,7 +71,7 @@ def test_what_the_client_sent_is_flushed_before_its_end(legs: Legs) -> None:
     legs.client.end_sending()
     gevent.sleep(0.05)
 
-    assert len(within(2, lambda: read_all(legs.backend))) == 300_000
+    assert len(within(lambda: read_all(legs.backend))) == 300_000
     legs.leave()
 
 
@@ -81,7 +81,7 @@ def test_a_backend_answers_while_the_client_ends(legs: Legs) -> None:
     answering = gevent.spawn(legs.backend.sendall, b"x" * 8_000_000)
     gevent.sleep(0.1)
     legs.client.end_sending()
-    assert within(1, lambda: read_all(legs.backend)) == b""
+    assert within(lambda: read_all(legs.backend)) == b""
 
     assert len(read_exactly(legs.client, 8_000_000)) == 8_000_000
     answering.get()
@@ -113,7 +113,7 @@ def test_a_client_that_vanishes_in_the_middle_of_an_upload(legs: Legs) -> None:
     read_exactly(legs.backend, 50_000)
     legs.client.reset()
 
-    within(2, lambda: read_all(legs.backend))
+    within(lambda: read_all(legs.backend))
     legs.backend.close()
     assert legs.ended_by() == "client"
 
@@ -124,11 +124,11 @@ def test_what_a_client_sent_before_it_vanished_is_still_delivered(legs: Legs) ->
     gevent.sleep(0.1)  # now the relay holds bytes that the backend has no room for
     uploading.kill()
     legs.client.reset()
-    for _ in range(2):  # the client cannot be written to, and the relay hears of it
-        legs.backend.sendall(b"x")
+    while legs.relaying._ended_by is None:  # the client cannot be written to, and the relay hears of it
+        legs.backend.sendall(b"x")  # no more of them: what a socket holds unread as it is closed resets it
         gevent.sleep(0.05)
 
-    read = within(2, lambda: read_all(legs.backend))
+    read = within(lambda: read_all(legs.backend))
     assert len(read) == legs.client_wire.received
     legs.backend.close()
     assert legs.ended_by() == "client"
@@ -139,7 +139,7 @@ def test_a_client_that_vanishes_while_nothing_moves(legs: Legs) -> None:
     gevent.sleep(0.01)
     legs.client.reset()
 
-    assert within(1, lambda: read_all(legs.backend)) == b""
+    assert within(lambda: read_all(legs.backend)) == b""
     legs.backend.close()
     assert legs.ended_by() == "client"
 
@@ -151,7 +151,7 @@ def test_a_client_that_breaks_tls(legs: Legs) -> None:
     record = legs.client.record(b"DATA\r\n")
     legs.client.sock.sendall(record + b"\x17\x03\x03\x00\x20" + b"x" * 32)
 
-    assert within(1, lambda: read_all(legs.backend)) == b"DATA\r\n"
+    assert within(lambda: read_all(legs.backend)) == b"DATA\r\n"
     legs.backend.close()
     assert legs.ended_by() == "client"
     legs.client.close()
@@ -169,7 +169,7 @@ def test_the_backends_last_words_are_delivered_before_the_client_is_closed(
     saying = gevent.spawn(_say_and_end, legs.backend, b"x" * size, end)
     gevent.sleep(0.05)
 
-    assert len(within(PATIENCE, lambda: read_all(legs.client))) == size
+    assert len(within(lambda: read_all(legs.client))) == size
     assert legs.ended_by() == "backend"
     saying.get()
     legs.client.close()
@@ -188,7 +188,7 @@ def test_last_words_that_were_read_ahead(legs: Legs) -> None:
 
     legs.relay()
 
-    assert len(within(1, lambda: read_all(legs.client))) == 10_000
+    assert len(within(lambda: read_all(legs.client))) == 10_000
     assert legs.ended_by() == "backend"
     legs.client.close()
     legs.backend.close()
@@ -201,7 +201,7 @@ def test_a_client_in_the_middle_of_an_upload_hears_why_the_backend_ended(legs: L
     legs.backend.sendall(b"552 too big\r\n")
     legs.backend.end_sending()
 
-    assert within(1, lambda: legs.client.recv(100)) == b"552 too big\r\n"
+    assert within(lambda: legs.client.recv(100)) == b"552 too big\r\n"
     assert legs.ended_by() == "backend"
     assert uploading.get(timeout=PATIENCE)
     legs.backend.close()
@@ -219,7 +219,7 @@ def test_a_backend_that_is_reset(uploading: bool, legs: Legs) -> None:
 
     assert legs.ended_by() == "backend"
     if job is None:
-        assert within(1, lambda: read_all(legs.client)) == b""
+        assert within(lambda: read_all(legs.client)) == b""
     else:
         assert job.get(timeout=PATIENCE)
     legs.client.close()
@@ -240,8 +240,8 @@ def test_a_backend_that_does_not_end_after_the_client(
     legs.client.end_sending()
 
     assert legs.ended_by() == "client"
-    assert 0.3 <= time.monotonic() - began < 3
-    assert b"x" * (20 if talks else 0) in listening.get()
+    assert 0.3 <= time.monotonic() - began < PATIENCE
+    assert bool(listening.get()) == talks
     if talking is not None:
         talking.get()
     legs.client.close()
@@ -250,7 +250,7 @@ def test_a_backend_that_does_not_end_after_the_client(
 
 def _keep_talking(peer: Peer) -> None:
     try:
-        for _ in range(40):
+        while True:
             peer.sendall(b"x")
             gevent.sleep(0.01)
     except OSError:
@@ -319,7 +319,7 @@ def test_a_session_that_is_killed_with_both_directions_stuck(legs: Legs) -> None
     jobs = [gevent.spawn(_send_until_it_fails, peer) for peer in (legs.client, legs.backend)]
     gevent.sleep(0.2)
 
-    within(1, legs.session.kill)
+    within(legs.session.kill)
 
     assert all(job.get(timeout=PATIENCE) for job in jobs)
     legs.client.close()

@@ -9,8 +9,9 @@ from gevent import monkey
 
 from geomail.errors import PeerTimeout
 from geomail.net.timing import TimeLimit
+from tests.net.support import PATIENCE
 
-SHORT, LONG = 0.02, 5.0
+SHORT, LONG = 0.02, PATIENCE
 _hold_up_everything = monkey.get_original("time", "sleep")
 
 
@@ -23,7 +24,7 @@ def test_a_block_that_takes_too_long() -> None:
     ):
         gevent.sleep(LONG)
 
-    assert SHORT - 0.002 <= time.monotonic() - began < 1
+    assert SHORT - 0.002 <= time.monotonic() - began < LONG / 2
     assert raised.value.blame == "client"
     assert raised.value.__suppress_context__ or "GEOMAIL_COMPILED" in os.environ  # mypyc knows no "from None"
 

@@ -84,10 +84,10 @@ def meet(
     peer = TlsPeer(sock.sock, visitor, name=name, session=session)
     shaking = gevent.spawn(_handshake, peer)
     try:
-        within(PATIENCE, wire.start_tls)
+        within(wire.start_tls)
         shaking.get(timeout=PATIENCE)
         wire.send(b"220 \r\n")
-        assert within(PATIENCE, lambda: peer.recv(100)) == b"220 \r\n"
+        assert within(lambda: peer.recv(100)) == b"220 \r\n"
         assert wire.channel is not None
         return Met(wire.channel, peer.tls)
     finally:

@@ -19,7 +19,7 @@ def told(level: str, text: str) -> Line:
     return level, f"[{level}] {text}\n".encode()
 
 
-def until(true: Callable[[], object], seconds: float = 5) -> None:
+def until(true: Callable[[], object], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -73,7 +73,7 @@ def test_a_single_line_is_written_soon(tmp_path: Path, opened: Opened) -> None:
 def read_slowly(path: Path, amount: int) -> bytes:
     """``amount`` bytes of a pipe, or what comes of it in a while."""
     with open(path, "rb", opener=lambda name, _: os.open(name, os.O_RDONLY | os.O_NONBLOCK)) as reader:
-        received, deadline = b"", time.monotonic() + 5
+        received, deadline = b"", time.monotonic() + 20
         while len(received) < amount and time.monotonic() < deadline:
             received += reader.read(amount) or b""
             gevent.sleep(0.005)
@@ -166,7 +166,5 @@ def test_before_there_is_a_thread_nobody_waits_either(pipe: Path, opened: Opened
     assert 10 < kept < 2000
     assert read_slowly(pipe, kept * len(line)) == line * kept
     direct.put("info", b"after\n")
-    assert read_slowly(pipe, 68 + 6).splitlines() == [
-        b"[error] log: %d lines were lost: the target did not take them" % (2000 - kept),
-        b"after",
-    ]
+    last = b"[error] log: %d lines were lost: the target did not take them\nafter\n" % (2000 - kept)
+    assert read_slowly(pipe, len(last)) == last
