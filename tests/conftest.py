@@ -4,4 +4,10 @@ from gevent import monkey
 
 monkey.patch_all()
 
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure: what takes how long is not what examples are for.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
 pytest_plugins = ["tests.servers.fixtures", "tests.console.fixtures"]

@@ -200,7 +200,6 @@ def test_the_end_of_the_pipe_is_its_end(empty: Running) -> None:
     tail.stderr.close()
 
 
-@pytest.mark.long
 def test_what_a_slow_pipe_had_no_room_for_is_counted_and_said(own: Running) -> None:
     number = 4000
     tail = subprocess.Popen(

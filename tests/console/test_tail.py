@@ -90,7 +90,6 @@ def test_events_are_made_for_those_who_watch_alone(empty: Running) -> None:
         assert asker.event("relay.started")["user"] == "three@example.test"
 
 
-@pytest.mark.long
 def test_a_viewer_that_stops_reading_slows_nobody_and_is_told_its_losses(own: Running) -> None:
     number = 3000
     with own.asker() as still, own.asker() as reading:
@@ -132,7 +131,6 @@ def _hurry(own: Running, number: int) -> list[float]:
     return logins
 
 
-@pytest.mark.long
 def test_a_console_that_is_stuck_stops_no_mail_and_its_viewers_are_told_what_they_lost(own: Running) -> None:
     number = 5000
     with own.asker() as asker:
