@@ -67,7 +67,7 @@ class Following:
         """Standard error."""
         return self._errors.read_text()
 
-    def wait_for(self, text: str, seconds: float = 10) -> str:
+    def wait_for(self, text: str, seconds: float = 30) -> str:
         """The line with this text, printed or said."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -80,7 +80,7 @@ class Following:
     def interrupt(self) -> int:
         """End it by Ctrl-C, and give its exit status."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(10)
+        return self.process.wait(30)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class Terminal:
         """Change the size of the window."""
         self._run("resize-window", "-x", str(columns), "-y", str(lines))
 
-    def wait_for(self, pattern: str, seconds: float = 15) -> list[str]:
+    def wait_for(self, pattern: str, seconds: float = 30) -> list[str]:
         """The screen, once a line of it fits."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -70,11 +70,11 @@ class Terminal:
 
     def close(self) -> None:
         """End whatever runs in it."""
-        subprocess.run([*self._tmux, "kill-server"], capture_output=True, timeout=10, check=False)
+        subprocess.run([*self._tmux, "kill-server"], capture_output=True, timeout=30, check=False)
 
     def _run(self, *arguments: str, env: dict[str, str] | None = None) -> str:
         return subprocess.run(
-            [*self._tmux, *arguments], capture_output=True, text=True, check=True, timeout=10, env=env
+            [*self._tmux, *arguments], capture_output=True, text=True, check=True, timeout=30, env=env
         ).stdout
 
 

@@ -351,7 +351,7 @@ def test_a_signal_ends_it_all(tmp_path: Path, number: signal.Signals) -> None:
         assert len(processes) == PROCESSES
         demo.process.send_signal(number)
 
-        assert demo.process.wait(10) == 0
+        assert demo.process.wait(30) == 0
         ended(demo, processes)
 
 
@@ -363,7 +363,7 @@ def test_keys_at_a_terminal_end_it_all(tmp_path: Path, number: signal.Signals) -
             with suppress(ProcessLookupError):  # the last one has ended it
                 os.kill(pid, number)
 
-        assert demo.process.wait(10) == 0
+        assert demo.process.wait(30) == 0
         ended(demo, processes)
 
 
@@ -383,7 +383,7 @@ def test_it_ends_with_the_sandbox(tmp_path: Path, number: signal.Signals) -> Non
         processes = demo.processes()
         os.kill(sandbox_of(demo), number)
 
-        assert demo.process.wait(10) == 1
+        assert demo.process.wait(30) == 1
         assert "error the process that this one was started with has ended" in demo.output.text
         ended(demo, processes)
 

@@ -145,7 +145,7 @@ class Terminal:
 
     def end(self) -> tuple[int, bytes]:
         """The exit status, and what went to standard output."""
-        output, _ = self.process.communicate(timeout=20)
+        output, _ = self.process.communicate(timeout=30)
         while self._see(0):
             pass
         return self.process.returncode, output

@@ -64,7 +64,7 @@ def test_it_ends_the_command_and_nothing_is_said(
     listener.settimeout(20)
     connection, _ = listener.accept()
     command.send_signal(signal.SIGINT)
-    _, said = command.communicate(timeout=10)
+    _, said = command.communicate(timeout=30)
     connection.close()
 
     assert command.returncode == 130

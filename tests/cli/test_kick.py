@@ -87,7 +87,7 @@ def test_the_question_on_a_terminal(answer: str, status: int, left: set[str], em
     shown = _read_until(near, "End these 2 sessions? [y/N]")
     assert "a@x.test" in shown
     os.write(near, answer.encode() + b"\n")
-    assert process.wait(10) == status
+    assert process.wait(30) == status
     os.close(near)
     eventually(lambda: users(empty) == left)
 
@@ -103,7 +103,7 @@ def test_who_comes_while_it_is_asked_stays(empty: Running) -> None:
     _read_until(near, "End these 2 sessions? [y/N]")
     empty.imap("c@x.test")
     os.write(near, b"y\n")
-    assert process.wait(10) == 0
+    assert process.wait(30) == 0
     os.close(near)
     eventually(lambda: users(empty) == {"c@x.test"})
 
@@ -122,7 +122,7 @@ def test_the_question_is_no_part_of_the_json(empty: Running) -> None:
     os.close(far)
     assert "a@x.test" in _read_until(near, "End these 2 sessions? [y/N]")
     os.write(near, b"y\n")
-    printed, _ = process.communicate(timeout=10)
+    printed, _ = process.communicate(timeout=30)
     os.close(near)
     assert {session["user"] for session in json.loads(printed)} == {"a@x.test", "b@x.test"}
 

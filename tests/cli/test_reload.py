@@ -44,7 +44,7 @@ def test_a_server_that_ends_meanwhile(own: Running) -> None:
             time.sleep(0.05)
         time.sleep(0.5)  # it has asked, and waits
         os.kill(console, signal.SIGKILL)
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=30)
     finally:
         os.kill(own.master, signal.SIGCONT)
     assert process.returncode == 69

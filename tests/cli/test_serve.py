@@ -23,7 +23,7 @@ from tests.servers.small import small_servers
 from tests.servers.support import LOOPBACK, free_port
 
 #: Seconds in which what has been told to end has ended.
-SOON = 5.0
+SOON = 30.0
 GOODBYES: dict[Protocol, bytes] = {
     "smtp": b"421 4.3.2 Service shutting down\r\n",
     "imap": b"* BYE Server shutting down\r\n",
@@ -205,7 +205,7 @@ def serve(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     """Run a geomail that does not start."""
     (folder / "geomail.toml").write_text(text)
     return subprocess.run(
-        [COMMAND, "serve", "-c", "geomail.toml"], capture_output=True, text=True, timeout=20, cwd=folder
+        [COMMAND, "serve", "-c", "geomail.toml"], capture_output=True, text=True, timeout=30, cwd=folder
     )
 
 
@@ -340,7 +340,7 @@ def test_a_file_that_is_not_there(tmp_path: Path, options: list[str], complaint:
         [COMMAND, "serve", *options],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=30,
         cwd=tmp_path,
         env={**os.environ, "GEOMAIL_CONFIG": "named.toml", "COLUMNS": "200"},
     )

@@ -161,12 +161,13 @@ def test_it_does_not_hurry_a_server_that_ends_every_connection(tmp_path: Path) -
         listener.listen()
         listener.settimeout(10)
         with following(tmp_path, "tail", "--socket", path) as tail:
-            began = time.monotonic()
+            accepted = []
             for _ in range(3):
                 connection, _ = listener.accept()
+                accepted.append(time.monotonic())
                 connection.sendall(b'{"geomail":1,"version":"0"}\n')
                 connection.close()
-            assert time.monotonic() - began > 0.9
+            assert accepted[-1] - accepted[0] > 0.9
             tail.wait_for("the server has gone")
 
 
@@ -194,7 +195,7 @@ def test_the_end_of_the_pipe_is_its_end(empty: Running) -> None:
     eventually(lambda: viewers(empty) == 1)
     tail.stdout.close()
     empty.imap("seen-by-nobody@example.test").logout()
-    assert tail.wait(10) == 0
+    assert tail.wait(30) == 0
     assert tail.stderr is not None
     assert tail.stderr.read() == b""
     tail.stderr.close()
@@ -222,7 +223,7 @@ def test_what_a_slow_pipe_had_no_room_for_is_counted_and_said(own: Running) -> N
     assert lost > 0
     assert events + lost == 2 * number
     tail.send_signal(signal.SIGINT)
-    assert tail.wait(10) == 0
+    assert tail.wait(30) == 0
     assert f"{lost} events lost in all".encode() in tail.stderr.read()
     tail.stdout.close()
     tail.stderr.close()

@@ -200,7 +200,7 @@ def test_what_is_not_geomail_is_not_believed(tmp_path: Path) -> None:
         )
         connection, _ = listener.accept()
         connection.sendall(b"220 mail.example.test ESMTP\r\n")
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=30)
         connection.close()
     assert process.returncode == 1
     assert "is not geomail" in said

@@ -118,7 +118,7 @@ def test_while_old_sessions_last_after_quit_there_is_a_console(own: Running) -> 
         assert asker.done("status")["ending"] is True
         assert [one["user"] for one in asker.sessions()] == ["last@example.test"]
     client.logout()
-    assert own.server.process.wait(10) == 0
+    assert own.server.process.wait(30) == 0
 
 
 # -- who may say what happened in a worker ----------------------------------------------------------
@@ -161,7 +161,7 @@ def refused(tmp_path: Path, control: str) -> str:
         [COMMAND, "serve", "-c", tmp_path / "geomail.toml"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=30,
         check=False,
     )
     assert done.returncode == 1

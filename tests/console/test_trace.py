@@ -433,7 +433,7 @@ def test_the_command_shows_lines_until_it_is_interrupted(shared: Running) -> Non
         while not lines or "session ends" not in lines[-1]:
             lines.append(process.stdout.readline().rstrip("\n"))
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
     stamp = r"\d\d:\d\d:\d\d\.\d{3} [0-9a-f]+-[0-9a-f]+ "
     assert all(
         re.match(rf"{stamp}(client  <- |client  -> |backend <- |backend -> |\*\* )\S", line) for line in lines

@@ -20,7 +20,7 @@ from tests.servers.geomail import Geomail
 from tests.servers.support import LOOPBACK, free_port
 
 #: Seconds in which what was asked for has happened.
-SOON = 10.0
+SOON = 30.0
 
 
 def soon(what: Callable[[], Any], seconds: float = SOON) -> Any:

@@ -231,6 +231,12 @@ def test_a_digest_is_no_password(method: Method) -> None:
     assert rehearse(login)[1] == OK  # where none is sent, none is missed
 
 
+def test_mail_without_a_login_stays_that_whatever_the_auth_service_gives() -> None:
+    login = Login("none", mail=b"MAIL FROM:<a>", rcpt=b"RCPT TO:<b>").rewritten(b"v", b"q")
+
+    assert (login.method, login.user) == ("none", b"v")
+
+
 def test_a_password_from_the_auth_source_is_one() -> None:
     login = Login("cram-md5", b"u", b"digest", salt=b"<s>").rewritten(b"v", b"q")
 

@@ -90,7 +90,7 @@ class Log:
         """How much there is now: what :meth:`wait_for` takes as ``after``."""
         return len(self.text)
 
-    def wait_for(self, pattern: str, after: int = 0, seconds: float = 10) -> re.Match[str]:
+    def wait_for(self, pattern: str, after: int = 0, seconds: float = 30) -> re.Match[str]:
         """The first match of ``pattern``, which may be yet to come."""
         deadline = time.monotonic() + seconds
         while (found := re.compile(pattern).search(self.text, after)) is None:
@@ -115,7 +115,7 @@ class Daemon:
                 env=env,
             )
 
-    def wait_until_accepting(self, addresses: Iterable[tuple[str, int] | str], seconds: float = 20) -> None:
+    def wait_until_accepting(self, addresses: Iterable[tuple[str, int] | str], seconds: float = 30) -> None:
         """Return when all these addresses (a Unix socket's is its path) accept connections."""
         deadline = time.monotonic() + seconds
         for address in addresses:
@@ -126,7 +126,7 @@ class Daemon:
                     pytest.fail(f"{self.name} does not accept at {address}:\n{self.output.text}")
                 time.sleep(0.02)
 
-    def stop(self, seconds: float = 10) -> int:
+    def stop(self, seconds: float = 30) -> int:
         """End it by TERM, as an operator would, and give its exit status."""
         if self.process.poll() is None:
             self.process.terminate()

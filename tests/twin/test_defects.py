@@ -132,6 +132,8 @@ def test_attempts_without_end(proxies: Proxies, recorders: Recorders) -> None:
             for _ in range(3):
                 client.write(b"a LOGIN u p\r\n")
                 assert client.readline() == b"a NO no\r\n"
+            client.write(b"b NOOP\r\n")
+            assert client.readline() == b"b OK completed\r\n"
 
     together(tries, NAMES)
 
