@@ -50,7 +50,8 @@ def test_a_console_that_dies_again_and_again_is_started_after_growing_delays(own
         began = time.monotonic()
         with own.asker():
             delays.append(time.monotonic() - began)
-    assert 0.3 < delays[0] < delays[1]
+    assert delays[0] > 0.3
+    assert delays[1] > 0.8
 
 
 def test_a_dead_worker_takes_its_sessions_with_it_and_no_counts(own: Running) -> None:
