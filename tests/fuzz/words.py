@@ -91,6 +91,8 @@ HOSTS = [b"127.0.0.1"] * 8 + [
         b"a b",
     ),
 ]
+#: Nor these: nobody waits here.
+WAITS = [b"0", b"00", b"", b"x", b"-1", b"1e9", b"\xb2", b"9" * 10, b"0x1", b"1.5"]
 PORTS = [b"", b"0", b"65536", b"9" * 40, b"+1", b"-1", b"1.5", b"\xb2", b"\xd9\xa1", b"0x19", b"port", b" "]
 
 
@@ -99,20 +101,20 @@ def auth_answer(rng: Rng, ports: Sequence[int]) -> bytes:
     good = [b"%d" % port for port in ports]
     port = rng.choice(good) if rng.random() < 0.8 else rng.choice(PORTS)
     fixed = [b"Auth-Server: " + rng.choice(HOSTS), b"Auth-Port: " + port]
+    fixed += [b"Auth-Wait: " + rng.choice(WAITS)] * rng.choice((0, 0, 1, 2))
     loose = [b"Auth-Status: " + rng.choice(STATUSES)]
     for name, values in (
         (b"Auth-User", (b"u@x", b"", b"a b", b"\xff", b"u" * 5000, b"u\xc2\xb2")),
         (b"Auth-Pass", (b"p", b"", b"p q", b"\xff\0", b'"\\', b"p" * 5000)),
         (b"Auth-Backend", (b"small", b"nothing", b"\xff", b"", b"small.", b"__class__")),
         (b"Auth-Error-Code", (b"535 5.7.8", b"454", b"250", b"535 9.9.9", b"5\xb23", b"")),
-        (b"Auth-Wait", (b"0", b"", b"x", b"-1", b"1e9", b"\xb2", b"9" * 10)),
         (b"Connection", (b"close", b"keep-alive", b"Close, x", b"\xff")),
         (b"Transfer-Encoding", (b"chunked", b"gzip, chunked", b"x", b"")),
         (b"Content-Length", (b"0", b"5", b"-1", b"9" * 9, b"\xb2", b"0, 0", b"")),
         (b"X", (b"",) * 20 + (b"x" * 20000, b"\0", b"a\rb")),
     ):
         loose += [name + b": " + rng.choice(values)] * rng.choice((0, 0, 0, 1, 1, 2))
-    lines = fixed[: rng.choice((0, 1, 2, 2, 2, 2, 2))] + [maybe(rng, line, 0.03) for line in loose]
+    lines = fixed[rng.choice((0,) * 8 + (1, 2)) :] + [maybe(rng, line, 0.03) for line in loose]
     rng.shuffle(lines)
     end = rng.choice((b"\r\n",) * 8 + (b"\n", b"\r\n "))
     start = maybe(
@@ -269,7 +271,7 @@ ENDS = (b"\r\n",) * 40 + (b"\n", b"", b"\r\n\r\n", b"\r", b"\r\n220 and more\r\n
 
 def coded(rng: Rng, *parts: bytes) -> bytes:
     """Base64 of parts with NUL between them, or nearly."""
-    return maybe(rng, base64.b64encode(b"\0".join(maybe(rng, part, 0.15) for part in parts)), 0.1)
+    return maybe(rng, base64.b64encode(b"\0".join(maybe(rng, part, 0.15) for part in parts)), 0.3)
 
 
 def sasl(rng: Rng, verb: bytes) -> bytes:
@@ -291,8 +293,7 @@ def literal(rng: Rng) -> bytes:
         b"{%d}\r\n%%b" % max(0, size),
         b"{%d+}\r\n%%b" % max(0, size),
         b'"%b',
-        b"{}%b",
-        b"{-1}%b",
+        *(b"{}\r\n%b", b"{-1}\r\n%b", b"{\xb2}\r\n%b", b"{1 }\r\n%b", b"{}%b", b"{+}\r\n%b"),
     )
     return rng.choice(forms) % text
 
@@ -358,9 +359,15 @@ LOGIN = {
 }
 
 
+_SASL = {"smtp": b"AUTH", "imap": b"a AUTHENTICATE", "pop3": b"AUTH"}
+
+
 def opening(rng: Rng, protocol: str) -> bytes:
     """All that a client says before it is logged in, and behind it."""
-    said = some(rng, (LINES[protocol], lambda rng: maybe(rng, LINES[protocol](rng), 1)), 6)
+    line = LINES[protocol]
+    said = some(
+        rng, (line, line, lambda rng: sasl(rng, _SASL[protocol]), lambda rng: mutated(rng, line(rng))), 8
+    )
     if rng.random() < 0.4:
         said += LOGIN[protocol] + rng.choice((b"", b"NOOP\r\n", rng.randbytes(50)))
     return said
@@ -374,9 +381,9 @@ def proxy_header(rng: Rng) -> bytes:
             rng.choice((b"TCP4", b"TCP6", b"UNKNOWN")),
             *rng.choice(_ADDRESSES),
             b"1",
-            b"65535",
+            rng.choice((b"1", b"65535", b"65536", b"", b"x", b"-1", b"\xb2")),
         )
-        return maybe(rng, b" ".join(words) + b"\r\n", 0.5)
+        return maybe(rng, b" ".join(words) + b"\r\n", 0.3)
     family, size = rng.choice(((0x11, 12), (0x21, 36), (0x31, 216), (0x00, 0), (0x12, 12)))
     block = rng.randbytes(size) + b"".join(_tlv(rng) for _ in range(rng.randint(0, 4)))
     length = len(block) + rng.choice((0,) * 6 + (7, -1, 60000))
