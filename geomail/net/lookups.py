@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 import gevent
 from gevent import Greenlet
 
-#: Seconds that an answer is kept at most, and that one is still better than none after its time.
-LONGEST_LIFE, LONGEST_STALE = 86400.0, 86400.0
+#: Seconds that an answer is kept at most.
+LONGEST_LIFE = 86400.0
 #: Answers that are kept.
 CACHE_SIZE = 4096
 
@@ -44,10 +44,10 @@ class Lookups(Generic[T]):
         asked.join(seconds)
         return asked.get() if asked.ready() else None
 
-    def stale(self, key: str) -> T | None:
-        """The last answer, if it held until not too long ago."""
+    def last(self, key: str) -> T | None:
+        """The last answer, whether it still holds or not."""
         known = self._answers.get(key)
-        return known[1] if known is not None and time.monotonic() < known[0] + LONGEST_STALE else None
+        return None if known is None else known[1]
 
     def _learn(self, key: str) -> T:
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import string
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, SOCK_STREAM, inet_ntop, inet_pton
 
@@ -22,11 +23,13 @@ from dns.rrset import RRset
 from gevent.socket import gaierror, getaddrinfo
 
 from geomail.net.connect import Address
-from geomail.net.lookups import CACHE_SIZE, Lookups
+from geomail.net.lookups import CACHE_SIZE, LONGEST_LIFE, Lookups
 from geomail.net.nameservers import FAILURE_LIFE, NOT_FOUND, Failure, NameServers
 
 #: Seconds that an answer of the system's is kept: it does not say for how long it holds.
 SYSTEM_LIFE = 30.0
+#: Seconds for which addresses are good after their time, while the name servers fail (RFC 8767).
+LONGEST_STALE = 86400.0
 #: Clients whose names are asked for at a time: they may have left, and their questions go on.
 MOST_LOOKUPS = 1024
 
@@ -168,21 +171,28 @@ class Resolver:
                 found, failure, life = self._look_up(host)
             except dns.exception.DNSException:
                 return _Host((), f"{host} is no host name"), FAILURE_LIFE
-            if failure.temporary and not found:
-                before = self._hosts.stale(host)
-                problem = f"{host} could not be resolved ({failure.text})"
-                return _Host(before.addresses if before else (), problem), life
+            now = time.monotonic()
             if found:
-                return _Host(found), life
+                return _Host(found, stale_until=now + min(life, LONGEST_LIFE) + LONGEST_STALE), life
+            if failure.temporary:
+                problem = f"{host} could not be resolved ({failure.text})"
+                before = self._hosts.last(host)
+                if before is not None and now < before.stale_until:
+                    return replace(before, problem=problem), life
+                return _Host((), problem), life
         return _ask_system(host), SYSTEM_LIFE
 
 
 @dataclass(frozen=True, slots=True)
 class _Host:
-    """The addresses of a host; if there are none, ``problem`` says why."""
+    """The addresses of a host; if there are none, ``problem`` says why.
+
+    Until ``stale_until``, of time.monotonic(), they are better than none.
+    """
 
     addresses: tuple[str, ...]
     problem: str = ""
+    stale_until: float = 0.0
 
 
 def _ask_system(host: str) -> _Host:
