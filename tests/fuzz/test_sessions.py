@@ -16,7 +16,7 @@ from tests.servers.certificates import Certificates
 #: Cases of each kind: a few each time, all in the long run. Each is made from its own number.
 FEW, ALL = range(300), range(10_000)
 amount = pytest.mark.parametrize(
-    "cases", [pytest.param(FEW, id="a few"), pytest.param(ALL, id="all", marks=[pytest.mark.slow])]
+    "cases", [pytest.param(FEW, id="a few"), pytest.param(ALL, id="all", marks=[pytest.mark.long])]
 )
 patient = pytest.mark.timeout(900)
 
