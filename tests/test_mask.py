@@ -2,15 +2,17 @@
 
 import base64
 import json
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geomail.mask import as_text, concealed, masking
+from geomail.mask import as_text, concealed, folded, masking
 
 SECRET = 'q"uo\\te {3+} pä€'.encode()
 MASK = b"********"
@@ -120,6 +122,107 @@ def test_concealed_leaves_other_words_alone() -> None:
     assert concealed(text, b"") is text
 
 
-def test_concealed_hides_all_where_a_secret_is_dear_to_look_for() -> None:
-    assert concealed("NO " + "x" * 200, b"x" * 200) == "********"
+def test_a_long_secret_is_hidden_alone() -> None:
+    assert concealed("NO " + "x" * 200, b"x" * 200) == "NO ********"
     assert concealed("NO such user", b"x" * 200) == "NO such user"
+
+
+# -- mixtures -------------------------------------------------------------------------------------
+
+BY_BYTE = ("%%%02x", "%%%02X", "+%02X", "=%02X", "\\x%02x", "\\%03o")
+BY_CODE = ("\\u%04x", "&#%d;", "&#x%x;", "&#0%d;", "&#X0%X;")
+
+
+@st.composite
+def mixtures(draw: st.DrawFn) -> tuple[str, str]:
+    """A secret, and a spelling of it, each character in a way of its own; what escapes is never plain."""
+    secret = draw(st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=4, max_size=30))
+    return secret, "".join(draw(st.sampled_from(list(ways_to_spell(one)))) for one in secret)
+
+
+def ways_to_spell(character: str) -> Iterator[str]:
+    if character not in "%+=\\&":
+        yield character
+    if character in "%+=\\&\"'":
+        yield "\\" + character
+    for way in BY_BYTE:
+        yield "".join(way % byte for byte in character.encode())
+    for way in BY_CODE:
+        if not (way.startswith("\\u") and ord(character) > 0xFFFF):
+            yield way % ord(character)
+    yield json.dumps(character)[1:-1]
+
+
+@given(mixtures())
+def test_a_mixture_of_spellings_is_found(spelt: tuple[str, str]) -> None:
+    secret, said = spelt
+
+    assert concealed(f"535 <{said}> no", secret.encode()) == "535 <********> no"
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        ("a&#65;ä%41 z", "a&#65;&#228;%41 z"),
+        ("a&#65;ä%41 z", "a&#65;ä%41%20z"),
+        ("=41abcä", "41=41abc&#228;"),
+        ("41abcä", "=41abc&#228;"),
+        ("a+b\\nc", "a+b\\\\nc"),
+        ("tab\tin it", "tab\\tin%20it"),
+        ("never in it", "\\n\\ever \\in \\it"),
+        ("straße µ", "STRAßE \u039c"),
+        ("ΟΔΟΣ ΟΔΟΣ", "οδος οδοσ"),
+        ("İi \u017fs", "iI Ss"),
+        ("Ã¤Ã¤", "\\xc3\\xa4\\xc3\\xa4"),
+        ("deadbeef", "6465616462656566"),
+        ("deadbeef", "x6465616462656566"),
+    ],
+)
+def test_what_looks_like_an_escape_may_be_meant_as_it_is(secret: str, said: str) -> None:
+    shown = concealed(f"<{said}>", secret.encode())
+
+    assert shown.endswith("********>")
+    assert len(shown) <= len("<41=********>")
+
+
+def test_letters_with_several_small_forms_are_known_to_the_last() -> None:
+    for code in (code for code in range(0x110000) if not 0xD800 <= code < 0xE000):
+        character = chr(code)
+        assert len(folded(character)) == 1
+        if len(character.upper()) == 1 and len(character.upper().lower()) == 1:
+            assert folded(character.upper()) == folded(character), hex(code)
+
+
+# -- what it costs ----------------------------------------------------------------------------------
+
+COSTLY = (
+    *("a", "%", "\\", "&#", "&#000", "%61", "+41", "=41", "\\x61", "\\141", "\\1", "\\n", "\\a", "\\u0061"),
+    *("&#97;", "0123456789abcdef", "61", "ä", "€", "%C3%A4", "YWFh", "\u017f"),
+)
+
+
+@pytest.mark.parametrize("piece", COSTLY)
+def test_a_refusal_costs_less_than_half_a_millisecond(piece: str) -> None:
+    text = (piece * 480).encode()[:470].decode("utf-8", "ignore") + "ab%41\\n&#1;"
+    secrets = [piece.encode() * 4, (piece * 480).encode()[:460], (piece * 4096).encode()[:4096]]
+    secrets += [bytes(range(1, 256)) * 16, b"correct-horse", b"a" * 480]
+
+    for secret in secrets:
+        cost = min(thread_seconds(concealed, text, secret) for _ in range(25))
+        assert cost < 0.0005, secret[:20]
+
+
+def thread_seconds(call: Callable[[str, bytes], object], *arguments: Any) -> float:
+    began = time.thread_time()
+    call(*arguments)
+    return time.thread_time() - began
+
+
+def test_no_pattern_is_made_of_a_secret() -> None:
+    known = len(vars(re)["_cache"])
+    for number in range(20):
+        secret = f"correct-horse-{number}".encode()
+        assert concealed(f"NO %41 {quote(secret)}", secret) == "NO %41 ********"
+        assert masking([secret, b"other"])(b"NO %41 " + secret) == b"NO %41 ********"
+
+    assert len(vars(re)["_cache"]) == known
