@@ -342,20 +342,36 @@ class Wire(Conversation):
         if not self._buffer:
             self._fill()
         line, end, rest = self._buffer.partition(b"\n")
-        while not end or len(line) >= limit:
-            if len(self._buffer) >= limit:
-                text = f"a line of more than {limit} bytes"
-                raise LineTooLong(text, blame=self.peer, start=self._buffer)
-            self._fill()
+        if not end:
+            self._gather(limit, b"\n")
             line, end, rest = self._buffer.partition(b"\n")
+        if not end or len(line) >= limit:
+            text = f"a line of more than {limit} bytes"
+            raise LineTooLong(text, blame=self.peer, start=self._buffer)
         self._buffer = rest
         return line[:-1] if line and line[-1] == CR else line
 
     def _read_exactly(self, size: int) -> bytes:
-        while len(self._buffer) < size:
-            self._fill()
+        if len(self._buffer) < size:
+            self._gather(size, None)
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
+
+    def _gather(self, size: int, mark: bytes | None) -> None:
+        """Read on until ``size`` bytes are there, or a piece with ``mark`` in it.
+
+        What is there already is neither copied nor looked at again with each piece: a peer
+        that sends a long line byte by byte would make that expensive.
+        """
+        pieces, count = [self._buffer], len(self._buffer)
+        try:
+            while count < size and (mark is None or mark not in pieces[-1]):
+                self._buffer = b""
+                self._fill()
+                pieces.append(self._buffer)
+                count += len(self._buffer)
+        finally:
+            self._buffer = b"".join(pieces)
 
     def _fill(self) -> None:
         if self._channel is None:

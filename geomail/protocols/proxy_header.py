@@ -240,15 +240,25 @@ def _unpacked(block: bytes, width: int) -> ProxyAddresses:
 
 
 def _check_crc32c(fixed: bytes, block: bytes, position: int) -> None:
-    """Raise if the TLVs from ``position`` on hold a checksum that is wrong."""
+    """Raise if the TLVs from ``position`` on hold a checksum that is wrong, or two.
+
+    One is all that a sender has to say, and each costs as much as the whole
+    header is long, before anybody knows whether the sender is trusted.
+    """
+    found = None
     while position + _TLV_FIXED <= len(block):
         value = position + _TLV_FIXED
         size = int.from_bytes(block[position + 1 : value], "big")
         if block[position] == _CRC32C and size == 4:
-            told = int.from_bytes(block[value : value + 4], "big")
-            if crc32c(fixed + block[:value] + bytes(4) + block[value + 4 :]) != told:
-                raise _broken("version 2, wrong CRC32c")
+            if found is not None:
+                raise _broken("version 2, more than one CRC32c")
+            found = value
         position = value + size
+    if found is None:
+        return
+    told = int.from_bytes(block[found : found + 4], "big")
+    if crc32c(fixed + block[:found] + bytes(4) + block[found + 4 :]) != told:
+        raise _broken("version 2, wrong CRC32c")
 
 
 # -- who is believed ------------------------------------------------------------------------------

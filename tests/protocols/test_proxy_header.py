@@ -270,6 +270,14 @@ def test_a_checksum_that_is_right_is_accepted_among_other_values() -> None:
     assert proxy_header.read(sent(header)) == V4_TOLD
 
 
+@pytest.mark.parametrize("number", [2, 581])
+def test_two_checksums_are_one_too_many(number: int) -> None:
+    block = V4_BLOCK + b"\x03\x00\x04\x00\x00\x00\x00" * number
+
+    with pytest.raises(ProxyHeaderError, match="more than one CRC32c"):
+        proxy_header.read(sent(v2(0x21, 0x11, block)))
+
+
 def test_a_client_that_goes_away() -> None:
     with pytest.raises(PeerGone):
         proxy_header.read(sent(b"PROXY TCP4 192.0.2.7"))

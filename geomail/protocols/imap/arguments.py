@@ -55,14 +55,15 @@ def _atom(text: bytes) -> tuple[bytes, bytes]:
 
 def _quoted(text: bytes) -> tuple[bytes, bytes]:
     """A quoted string, and what follows it; a backslash makes any byte literal, as in nginx."""
-    value = b""
+    pieces = []
     position = 1
     end = text.find(b'"', position)
     while end >= 0:
         escape = text.find(b"\\", position, end)
         if escape < 0:
-            return value + text[position:end], text[end + 1 :]
-        value += text[position:escape] + text[escape + 1 : escape + 2]
+            pieces.append(text[position:end])
+            return b"".join(pieces), text[end + 1 :]
+        pieces += (text[position:escape], text[escape + 1 : escape + 2])
         position = escape + 2
         if position > end:
             end = text.find(b'"', position)
