@@ -1,12 +1,15 @@
 """Password hashes, as Dovecot and crypt(3) write them: recognised, verified, made.
 
-The work is done by argon2-cffi, bcrypt and libpass (passlib, maintained).
-Verifying and making take long, on purpose: never do them in a greenlet.
+The work is done by argon2-cffi, bcrypt, the C library's crypt(3) and libpass
+(passlib, maintained). Verifying and making take long, on purpose: never do them
+in a greenlet. The first three let other threads run meanwhile; libpass, which is
+Python, does what crypt(3) does not (see :func:`holds_interpreter`).
 """
 
 from __future__ import annotations
 
 import binascii
+import hmac
 import re
 import sys
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +19,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError, VerifyMismatchError
 from passlib.hash import ldap_salted_sha1, ldap_salted_sha256, ldap_salted_sha512, sha256_crypt, sha512_crypt
 
+from geomail import libcrypt
 from geomail.errors import GeomailError
 
 #: Bytes of a password that bcrypt can tell apart.
@@ -29,6 +33,7 @@ _PREFIXED = re.compile(r"\{([A-Za-z0-9.-]+)\}(.*)", re.DOTALL)
 _ARGON2ID = re.compile(
     r"(\$argon2id\$v=19\$m=\d{1,10},t=\d{1,10},p=\d{1,8})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)", re.ASCII
 )
+_ARGON2ID_COSTS = re.compile(r"[mt]=(\d+)", re.ASCII)
 # The last letters of salt and hash carry two and four bits that are zero.
 _BCRYPT = re.compile(
     r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]", re.ASCII
@@ -59,9 +64,14 @@ class Hash(NamedTuple):
 
 
 class _Scheme(Protocol):
-    """What a kind of hash can do. ``cost``: None where the text is no hash of this kind."""
+    """What a kind of hash can do.
+
+    ``cost``: None where the text is not a hash of this kind. ``weight`` grows with how long a cost takes.
+    """
 
     def cost(self, text: str) -> str | None: ...
+
+    def weight(self, cost: str) -> int: ...
 
     def verify(self, text: str, password: bytes) -> bool: ...
 
@@ -73,6 +83,10 @@ class _Argon2id:
         match = _ARGON2ID.fullmatch(text)
         sound = match is not None and _is_base64(match[2], 8) and _is_base64(match[3], 12)
         return match[1] if match and sound else None
+
+    def weight(self, cost: str) -> int:
+        memory, passes = (int(number) for number in _ARGON2ID_COSTS.findall(cost))
+        return memory * passes
 
     def verify(self, text: str, password: bytes) -> bool:
         try:
@@ -89,6 +103,9 @@ class _Bcrypt:
     def cost(self, text: str) -> str | None:
         match = _BCRYPT.fullmatch(text)
         return match[1] if match else None
+
+    def weight(self, cost: str) -> int:
+        return int(cost)
 
     def verify(self, text: str, password: bytes) -> bool:
         # A longer password cannot be right, but must not be refused sooner than another wrong one.
@@ -109,6 +126,9 @@ class _Passlib:
         except ValueError:
             return None
 
+    def weight(self, cost: str) -> int:
+        return int(cost or 0)
+
     def verify(self, text: str, password: bytes) -> bool:
         try:
             return bool(self._handler.verify(password, self._prefix + text))
@@ -116,12 +136,20 @@ class _Passlib:
             return False  # longer than any password that libpass makes a hash of
 
 
+class _ShaCrypt(_Passlib):
+    """One of libpass's that crypt(3) knows, too."""
+
+    def verify(self, text: str, password: bytes) -> bool:
+        made = libcrypt.crypt(password, text.encode())
+        return super().verify(text, password) if made is None else hmac.compare_digest(made, text.encode())
+
+
 #: Those that crypt(3) and its heirs write with a ``$`` in front, which tells them apart.
 _CRYPT: dict[str, _Scheme] = {
     "ARGON2ID": _Argon2id(),
     "BLF-CRYPT": _Bcrypt(),
-    "SHA512-CRYPT": _Passlib(sha512_crypt),
-    "SHA256-CRYPT": _Passlib(sha256_crypt),
+    "SHA512-CRYPT": _ShaCrypt(sha512_crypt),
+    "SHA256-CRYPT": _ShaCrypt(sha256_crypt),
 }
 _SCHEMES: dict[str, _Scheme] = {
     **_CRYPT,
@@ -150,6 +178,25 @@ def recognise(text: str) -> Hash:
 def verify(known: Hash, password: bytes) -> bool:
     """Whether the hash is that of the password. Raises CannotVerify."""
     return _SCHEMES[known.scheme].verify(known.text, password)
+
+
+def holds_interpreter(known: Hash, password: bytes) -> bool:
+    """Whether verifying is work for the interpreter, and long.
+
+    A thread that does it gives way after each ``sys.getswitchinterval()`` (5 ms) to
+    one that waits, which may be another of its kind: so let one at a time do it.
+    """
+    return isinstance(_SCHEMES[known.scheme], _ShaCrypt) and not libcrypt.takes(password)
+
+
+def grows_with_length(known: Hash) -> bool:
+    """Whether verifying takes the longer, the longer the password is."""
+    return isinstance(_SCHEMES[known.scheme], _Passlib)
+
+
+def weight(known: Hash) -> int:
+    """How long the hash takes to verify, beside others of its scheme."""
+    return _SCHEMES[known.scheme].weight(known.cost)
 
 
 def make_argon2id(password: bytes) -> str:

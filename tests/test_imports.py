@@ -59,7 +59,10 @@ RULES: dict[str, Rule] = {
     "certificates": BOTTOM,
     "events": BOTTOM,
     "conversation": BOTTOM,
-    "hashes": Rule(may=("errors",), outside=("argon2", "bcrypt", "passlib"), never=frozenset(NETWORK)),
+    "libcrypt": Rule(may=(), never=frozenset(NETWORK)),
+    "hashes": Rule(
+        may=("errors", "libcrypt"), outside=("argon2", "bcrypt", "passlib"), never=frozenset(NETWORK)
+    ),
     "config": CONFIG,
     "config.users": Rule(may=("errors", "config", "hashes"), never=frozenset(NETWORK)),
     "config.probe": Rule(may=("errors", "config", "net.tls", "net.openssl.binding"), outside=("pydantic",)),
@@ -71,6 +74,8 @@ RULES: dict[str, Rule] = {
     "net": Rule(may=("errors", "certificates", "conversation", "net"), outside=("gevent", "greenlet", "dns")),
     "auth": ASKED,
     "auth.users": Rule(may=(*ASKED.may, "config.users", "hashes"), outside=("gevent",)),
+    "auth.verifier": Rule(may=(*ASKED.may, "hashes", "protocols.proxy_header"), outside=("gevent",)),
+    "auth.costs": Rule(may=("errors", "hashes"), never=frozenset(NETWORK)),
     "backends": ASKED,
     "service": Rule(may=(), for_types=(*ALL_BELOW_SESSION, "tracing", "session")),
     "preface": Rule(may=ALL_BELOW_SESSION, for_types=("service",)),

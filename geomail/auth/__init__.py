@@ -33,5 +33,6 @@ def source_for(
     if server.auth == "users":
         from geomail.auth.users import Directory, UsersSource
 
-        return UsersSource(directory or Directory(config.users, config.backends, lambda *_: None), backends)
+        directory = directory or Directory(config.users, config.backends, lambda *_: None)
+        return UsersSource(directory, backends, server.timeout)
     return HttpSource(server, backends, resolver)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from gevent import get_hub
 from gevent.lock import BoundedSemaphore
-from gevent.threadpool import ThreadPool
 
-from geomail import hashes
 from geomail.auth.base import Accepted, Refused, Source, Verdict
+from geomail.auth.costs import Costs
+from geomail.auth.verifier import Busy, Turn, Verifier
 from geomail.config.users import UsersFile, key_of, read_users
-from geomail.errors import ConfigError, GeomailError
+from geomail.errors import ConfigError, GeomailError, PeerTimeout
+from geomail.hashes import CannotVerify
+from geomail.net.timing import TimeLimit
 from geomail.protocols.base import Refusal
 
 if TYPE_CHECKING:
@@ -24,10 +26,6 @@ if TYPE_CHECKING:
     from geomail.hashes import Hash
     from geomail.protocols.base import Login, Peer
 
-#: Hashes that one process verifies at a time, each with the memory that it costs.
-THREADS = 2
-#: Logins that one process lets wait for their turn; to those beyond, it says that they may try later.
-MOST_WAITING = 100
 #: Seconds between two looks at the users file.
 LOOK_INTERVAL = 1.0
 
@@ -40,39 +38,6 @@ _NOT_NOW = Refusal(neutral=True, temporary=True)
 
 class NoUsers(GeomailError):
     """The users file could not be read yet; the text says why."""
-
-
-class Busy(GeomailError):
-    """So many logins wait for their hashes to be verified that another would wait too long."""
-
-
-class Verifier:
-    """Verifies hashes in a few threads of its own, for one hash takes as long as many relays together."""
-
-    def __init__(self, threads: int = THREADS, most_waiting: int = MOST_WAITING) -> None:
-        self._pool = ThreadPool(threads)
-        self._room = threads + most_waiting
-
-    def verify(self, known: Hash, password: bytes) -> bool:
-        """Whether the hash is that of the password. Raises Busy, CannotVerify."""
-        if not self._room:
-            raise Busy("too many logins wait for their passwords to be verified")
-        self._room -= 1
-        try:
-            answer = self._pool.apply(_verify, (known, password))
-        finally:
-            self._room += 1
-        if isinstance(answer, GeomailError):
-            raise answer
-        return answer
-
-
-def _verify(known: Hash, password: bytes) -> bool | GeomailError:
-    """In a thread. What is raised there is printed by gevent: so it is returned."""
-    try:
-        return hashes.verify(known, password)
-    except GeomailError as error:
-        return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +58,8 @@ class Directory:
 
     def __init__(self, options: Users, backends: Collection[str], tell: Tell) -> None:
         self.verifier = Verifier()
+        self.costs = Costs(options.max_password)
+        self.longest_password = options.max_password
         self._options = options
         self._backends = backends
         self._tell = tell
@@ -120,7 +87,7 @@ class Directory:
 
     def _look(self) -> None:
         """Read the file if it has changed; in a thread, as disks and a hundred thousand lines are slow."""
-        found = get_hub().threadpool.apply(_look, (self._options, self._backends, self._stamp))
+        found = get_hub().threadpool.apply(_look, (self._options, self._backends, self._stamp, self.costs))
         self._next_look = time.monotonic() + LOOK_INTERVAL
         if found is None:
             return
@@ -136,42 +103,57 @@ class Directory:
             self._tell("error", f"users file {found.problem}; {meanwhile}")
 
 
-def _look(options: Users, backends: Collection[str], known: tuple[int, ...] | None) -> _Look | None:
-    """In a thread: what is in the file, None if it is still the ``known`` one."""
+def _look(
+    options: Users, backends: Collection[str], known: tuple[int, ...] | None, costs: Costs
+) -> _Look | None:
+    """In a thread: what is in the file and what its hashes cost, None if it is still the ``known`` one."""
     assert options.file is not None
     stamp = None
     try:
         status = Path(options.file).stat()
         stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        return None if stamp == known else _Look(stamp, read_users(options, backends))
+        if stamp == known:
+            return None
+        users = read_users(options, backends)
     except OSError as error:
         return _Look(None, None, f"{options.file} cannot be read: {error.strerror}")
     except ConfigError as error:
         more = f" and {len(error.problems) - 1} more" if len(error.problems) > 1 else ""
         return _Look(stamp, None, f"{error.problems[0]}{more}")
+    costs.measure(users.costliest)
+    return _Look(stamp, users)
 
 
 class UsersSource(Source):
-    """Verifies the password, and looks up where the user belongs.
+    """Verifies the password, and looks up where the user belongs; that has ``timeout`` seconds.
 
-    Whatever is wrong, the client hears the same after the same time: somebody
-    unknown costs the verification of a hash like that of the others.
+    Whatever is wrong, the client hears the same after the same time: see :mod:`geomail.auth.verifier`.
     """
 
-    def __init__(self, directory: Directory, backends: Backends) -> None:
+    def __init__(self, directory: Directory, backends: Backends, timeout: float) -> None:
         self._directory = directory
         self._backends = backends
+        self._timeout = timeout
 
     def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
+        late = "the password could not be verified within {seconds} s"
         try:
-            users = self._directory.users()
-            entry = users.entries.get(key_of(login.user))
-            verified = self._verify(entry.hash if entry else users.decoy, login.password)
-        except GeomailError as error:
+            with TimeLimit(self._timeout, blame="auth", private=late):
+                users = self._directory.users()
+                with self._directory.verifier.turn(peer.address) as turn:
+                    turn.seconds = lambda: self._directory.costs.seconds(len(login.password))
+                    verdict = self._judged(users, login, protocol, turn)
+                    if isinstance(verdict, Refused):
+                        turn.last()
+                    return verdict
+        except (NoUsers, Busy, CannotVerify, PeerTimeout) as error:
             return _refused(_NOT_NOW, str(error))
+
+    def _judged(self, users: UsersFile, login: Login, protocol: str, turn: Turn) -> Verdict:
+        entry = users.entries.get(key_of(login.user))
         if entry is None:
             return _refused(_NEUTRAL, "unknown user")
-        if not verified:
+        if not self._verify(entry.hash, login.password, turn):
             return _refused(_NEUTRAL, "wrong password")
         if entry.disabled:
             return _refused(_NEUTRAL, "the user is disabled")
@@ -185,8 +167,12 @@ class UsersSource(Source):
             login.password if entry.password is None else entry.password,
         )
 
-    def _verify(self, known: Hash | None, password: bytes) -> bool:
-        return known is not None and self._directory.verifier.verify(known, password)
+    def _verify(self, known: Hash, password: bytes, turn: Turn) -> bool:
+        if len(password) > self._directory.longest_password:
+            return False
+        verified = turn.verify(known, password)
+        self._directory.costs.note(len(password), turn.elapsed)
+        return verified
 
 
 def _refused(refusal: Refusal, reason: str) -> Refused:

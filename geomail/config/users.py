@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,7 +22,7 @@ from geomail.config.schema import Users
 from geomail.config.units import printable
 from geomail.config.values import ProtocolName
 from geomail.errors import ConfigError, Problem
-from geomail.hashes import Hash, UnknownHash, recognise
+from geomail.hashes import Hash, UnknownHash, recognise, weight
 
 #: Problems that are told one by one; a file of another kind has one in each line.
 MOST_PROBLEMS = 100
@@ -53,12 +52,11 @@ class Entry:
 class UsersFile:
     """All users, by their :func:`key_of`.
 
-    ``decoy`` is a hash that costs what most of them cost, to be verified in
-    vain for somebody who is not there; None if nobody is.
+    ``costliest`` has of each scheme a hash that takes as long as any of it.
     """
 
     entries: dict[bytes, Entry]
-    decoy: Hash | None
+    costliest: tuple[Hash, ...]
 
 
 def key_of(user: bytes) -> bytes:
@@ -78,7 +76,7 @@ def read_users(options: Users, backends: Collection[str]) -> UsersFile:
         reader.read(number, line)
     if reader.problems:
         raise ConfigError(reader.problems)
-    return UsersFile(reader.entries, _decoy(reader.entries.values()))
+    return UsersFile(reader.entries, _costliest(reader.entries.values()))
 
 
 def entry_line(name: str, hashed: str, backend: str | None = None) -> str:
@@ -92,12 +90,13 @@ def entry_line(name: str, hashed: str, backend: str | None = None) -> str:
     return line
 
 
-def _decoy(entries: Collection[Entry]) -> Hash | None:
-    """A hash of the kind that most entries have."""
-    kinds = Counter((entry.hash.scheme, entry.hash.cost) for entry in entries)
-    for kind, _ in kinds.most_common(1):
-        return next(entry.hash for entry in entries if (entry.hash.scheme, entry.hash.cost) == kind)
-    return None
+def _costliest(entries: Collection[Entry]) -> tuple[Hash, ...]:
+    found: dict[str, Hash] = {}
+    for entry in entries:
+        known = found.get(entry.hash.scheme)
+        if known is None or (entry.hash.cost != known.cost and weight(entry.hash) > weight(known)):
+            found[entry.hash.scheme] = entry.hash
+    return tuple(found.values())
 
 
 class _Reader:

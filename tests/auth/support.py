@@ -1,6 +1,9 @@
 """What the tests of the auth sources share."""
 
+from collections.abc import Callable
 from typing import Any
+
+import gevent
 
 from geomail.auth import source_for
 from geomail.auth.base import Source
@@ -29,3 +32,10 @@ def source(protocol: str, *, routes: dict[str, Any] | None = None, **options: An
     )
     resolver = resolver_for(configured)
     return source_for(configured, config, Backends(config.backends, configured.protocol), resolver)
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Let other greenlets run until something is so."""
+    with gevent.Timeout(seconds):
+        while not is_so():
+            gevent.sleep(0.002)

@@ -11,6 +11,7 @@ from geomail.errors import ConfigError
 from geomail.hashes import recognise
 
 BCRYPT = "$2y$05$uZG.IlXfHUgW2xp5isOtr.40.2HsMNPQkMV9MUNwXOiADoIXkvp7K"
+ARGON2ID = "$argon2id$v=19$m=65536,t=3,p=1$wdRlLW6JLQqIQ80vjSv4ig$gtlwuX6n1TXyk+ruViG2Y7rq+k+b/UwVYYqTKjjhfyU"
 BCRYPT_6 = BCRYPT.replace("$05$", "$06$")
 SSHA = "{SSHA}ye4E2MtP42QBr7OMwxPuEde3AKfa2N5f"
 BACKENDS = ("one", "two", "b.c")
@@ -84,17 +85,20 @@ def test_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "decoy"),
+    ("text", "costliest"),
     [
-        ("", None),
-        (f"a:{SSHA}", SSHA),
-        (f"a:{SSHA}\nb:{BCRYPT}\nc:{BCRYPT}", BCRYPT),
-        (f"a:{BCRYPT}\nb:{BCRYPT_6}\nc:{BCRYPT_6}", BCRYPT_6),
-        (f"a:{BCRYPT}\nb:{BCRYPT_6}\nc:{BCRYPT.replace('2y', '2b')}", BCRYPT),
+        ("", ()),
+        (f"a:{SSHA}", (SSHA,)),
+        (f"a:{SSHA}\nb:{BCRYPT}\nc:{BCRYPT_6}", (SSHA, BCRYPT_6)),
+        (f"a:{BCRYPT_6}\nb:{BCRYPT}", (BCRYPT_6,)),
+        (f"a:{ARGON2ID}\nb:{ARGON2ID.replace('t=3', 't=4')}", (ARGON2ID.replace("t=3", "t=4"),)),
+        (f"a:{ARGON2ID}\nb:{ARGON2ID.replace('m=65536', 'm=9999')}", (ARGON2ID,)),
     ],
 )
-def test_the_decoy_costs_what_most_cost(tmp_path: Path, text: str, decoy: str | None) -> None:
-    assert read(tmp_path, text, default="one").decoy == (recognise(decoy) if decoy else None)
+def test_of_each_scheme_the_most_expensive_hash_is_known(
+    tmp_path: Path, text: str, costliest: tuple[str, ...]
+) -> None:
+    assert read(tmp_path, text, default="one").costliest == tuple(map(recognise, costliest))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from geomail.config.address import Address
 from geomail.config.schema.options import Options, Table
-from geomail.config.units import Flag, Number, Timeout, Workers
+from geomail.config.units import Flag, Number, Size, Timeout, Workers
 from geomail.config.values import (
     BackendAddress,
     BackendTls,
@@ -103,6 +103,9 @@ class Users(Table):
     file: File | None = Field(None, description="file of users and password hashes, one in a line")
     default: str | None = Field(None, description="backend of users for whom nothing else names one")
     domains: Domains = Field(default_factory=dict, description="backends by the domain of the user name")
+    max_password: Size = Field(
+        512, description="longest password that is verified: longer ones cost more, and are refused as wrong"
+    )
 
 
 class Auth(Table):
