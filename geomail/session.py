@@ -164,6 +164,7 @@ class Session:
         traced = self._traced or Traced(self._service.tracing, self.described)
         if self.relay is not None:
             traced.note(f"in relay to {self._backend_label}: {self._amounts}")
+            traced.forget()
             self._traced = traced if traced.is_meant else None
             return
         self._traced = traced
@@ -327,6 +328,7 @@ class Session:
             )
         if self._traced is not None:
             self._traced.note("relay begins: what is said from here on is not shown")
+            self._traced.forget()
             self._traced = self._traced if self._traced.is_meant else None
             self._client.tracer = self._backend.tracer = None
         self.relay = Relay(
@@ -404,6 +406,7 @@ class Session:
         if self._traced is not None:
             why = f": {self._reason}" if self._reason else ""
             self._traced.note(f"session ends, {self._outcome}, by {self._side}{why}; {self._amounts}")
+            self._traced.forget()
         self._service.events.emit(
             # by position: names would cost more than all that is counted of it
             SessionClosed(

@@ -20,8 +20,12 @@ from geomail.events import TraceLine
 from geomail.mask import as_text, masking
 from geomail.selection import Selection, selection_from
 
-#: Lines that are kept of a session that has not said who it is, while a user is traced.
-PRELUDE = 200
+#: What is kept of a session that has not said who it is, while a user is traced: lines, and their bytes.
+PRELUDE, PRELUDE_BYTES = 200, 64 * 1024
+#: Bytes that are kept of all these sessions together.
+PRELUDES_BYTES = 16 * 1024 * 1024
+#: Bytes that a line costs beside what is in it.
+_LINE_BYTES = 320
 #: What is looked for in lines. Beyond it they are not shown: a client must not be able to make that dear.
 LONGEST_SECRET, MOST_SECRETS = 128, 4
 #: Characters that are shown of one line.
@@ -55,12 +59,21 @@ class Entry:
     line: bytes
     because: str
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory, or some more."""
+        return len(self.line) + len(self.because) + _LINE_BYTES
+
 
 class Tracing:
-    """The traces that run in this process; ``emit`` takes their lines and never waits."""
+    """The traces that run in this process; ``emit`` takes their lines and never waits.
+
+    ``kept`` is how many bytes the sessions keep that a trace may yet mean.
+    """
 
     def __init__(self, emit: Callable[[TraceLine], None]) -> None:
         self.traces: dict[int, Trace] = {}
+        self.kept = 0
         self._emit = emit
 
     def start(self, number: int, select: object) -> None:
@@ -101,17 +114,30 @@ class Traced:
     """A session while traces run: hands on its lines to those that mean it.
 
     ``described`` tells of the session. As long as a trace waits to know who
-    the user is, the last PRELUDE lines are kept for it. Where it begins after
-    a login, whose password it has not been told, what may say that back is
-    not shown until the next :meth:`learn`.
+    the user is, the last lines are kept for it, as far as PRELUDE, PRELUDE_BYTES
+    and PRELUDES_BYTES allow, until :meth:`forget`; how many were not is told.
+    Where it begins after a login, whose password it has not been told, what may
+    say that back is not shown until the next :meth:`learn`.
     """
 
-    __slots__ = ("_described", "_is_late", "_made", "_prelude", "_secrets", "_shown", "_tracing")
+    __slots__ = (
+        "_described",
+        "_dropped",
+        "_is_late",
+        "_kept",
+        "_made",
+        "_prelude",
+        "_secrets",
+        "_shown",
+        "_tracing",
+    )
 
     def __init__(self, tracing: Tracing, described: Callable[[], dict[str, Any]]) -> None:
         self._tracing = tracing
         self._described = described
-        self._prelude: deque[Entry] = deque(maxlen=PRELUDE)
+        self._prelude: deque[Entry] = deque()
+        self._kept = 0
+        self._dropped = 0
         self._secrets: set[bytes] = set()
         self._made: Mask | None = None
         self._shown: set[int] = set()
@@ -123,9 +149,20 @@ class Traced:
 
     def learn(self, *secrets: bytes | None) -> None:
         """These are secrets of the session, to be masked from now on and in what was kept."""
-        self._secrets.update(secret for secret in secrets if secret)
-        self._made = None
         self._is_late = False
+        if self._made is hidden:
+            return
+        self._made = None
+        self._secrets.update(secret for secret in secrets if secret)
+        if len(self._secrets) > MOST_SECRETS or any(len(secret) > LONGEST_SECRET for secret in self._secrets):
+            self._made = hidden
+            self._secrets.clear()  # no line is shown any more in which they could be
+
+    def forget(self) -> None:
+        """Keep nothing any more: it is not said before a login now."""
+        self._tracing.kept -= self._kept
+        self._kept = self._dropped = 0
+        self._prelude.clear()
 
     def note(self, text: str) -> None:
         """Say something that is no line."""
@@ -138,11 +175,9 @@ class Traced:
 
     @property
     def _mask(self) -> Mask:
-        """Made when there is something to show: it is dear."""
+        """Made when there is something to show."""
         if self._made is None:
-            secrets = self._secrets
-            dear = len(secrets) > MOST_SECRETS or any(len(secret) > LONGEST_SECRET for secret in secrets)
-            self._made = hidden if dear else masking(secrets)
+            self._made = masking(self._secrets)
         return self._made
 
     def _take(self, leg: Leg, direction: Literal[">", "<"], line: bytes, because: str) -> None:
@@ -152,7 +187,7 @@ class Traced:
 
     def _tell(self, entry: Entry) -> None:
         if not self._tracing.traces:
-            self._prelude.clear()
+            self.forget()
             return
         session, waits = self._described(), False
         for trace in tuple(self._tracing.traces.values()):
@@ -161,8 +196,29 @@ class Traced:
                     waits = waits or trace.of_user
                     continue
                 self._shown.add(trace.number)
-                for earlier in self._prelude:
-                    self._tracing.show(trace, session, earlier, self._mask)
+                self._show_prelude(trace, session)
             self._tracing.show(trace, session, entry, self._mask)
         if waits:
-            self._prelude.append(entry)
+            self._keep(entry)
+
+    def _show_prelude(self, trace: Trace, session: Mapping[str, Any]) -> None:
+        if self._dropped:
+            began = self._prelude[0].time if self._prelude else time.time()
+            dropped = f"{self._dropped} lines before were not kept".encode()
+            self._tracing.show(trace, session, Entry(began, "", "*", dropped, ""), bytes)
+        for earlier in self._prelude:
+            self._tracing.show(trace, session, earlier, self._mask)
+
+    def _keep(self, entry: Entry) -> None:
+        """Keep a line, and drop the oldest ones that there is no room for."""
+        self._prelude.append(entry)
+        self._count(entry.size)
+        while len(self._prelude) > PRELUDE or (
+            self._prelude and (self._kept > PRELUDE_BYTES or self._tracing.kept > PRELUDES_BYTES)
+        ):
+            self._count(-self._prelude.popleft().size)
+            self._dropped += 1
+
+    def _count(self, size: int) -> None:
+        self._kept += size
+        self._tracing.kept += size

@@ -38,9 +38,7 @@ class Costs:
     def measure(self, known: Iterable[Hash]) -> None:
         """These are the hashes from now on. Takes as long as verifying them: never in a greenlet."""
         kinds = {(one.scheme, one.cost): one for one in known}
-        self._measured = {
-            kind: self._measured.get(kind) or self._measure(one) for kind, one in kinds.items()
-        }
+        self._measured = {kind: self._measured.get(kind) or self._measure(one) for kind, one in kinds.items()}
 
     def _measure(self, known: Hash) -> tuple[float, float]:
         short = _seconds(known, _SHORT)

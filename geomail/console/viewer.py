@@ -10,8 +10,8 @@ from geomail.console.outbox import Outbox
 from geomail.jsonlines import decode, encode
 from geomail.selection import Selection
 
-#: Events that are held back for a viewer that has not begun.
-MOST_HELD = 10_000
+#: Events that are held back for a viewer that has not begun, and their bytes.
+MOST_HELD, MOST_HELD_BYTES = 10_000, 1024 * 1024
 
 
 class News:
@@ -43,6 +43,7 @@ class Viewer:
         self._head = encode({"id": request})[:-2] + b","
         self._starts = tuple(encode({"event": kind})[:-2] for kind in kinds)
         self._held: list[bytes] | None = []
+        self._held_bytes = 0
         self._lost = 0
         self.lost_ever = 0
 
@@ -89,7 +90,9 @@ class Viewer:
             self.lose(len(lines))
 
     def _hold(self, held: list[bytes], lines: list[bytes]) -> None:
-        if len(held) < MOST_HELD:
+        size = sum(map(len, lines))
+        if len(held) < MOST_HELD and self._held_bytes + size <= MOST_HELD_BYTES:
             held += lines
+            self._held_bytes += size
         else:
             self.lose(len(lines))

@@ -7,8 +7,9 @@ nobody watching it sends what the counters have come to, once a second at most.
 
 from __future__ import annotations
 
+import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,11 +18,13 @@ from gevent import socket
 from gevent.event import Event as Signal
 
 from geomail.errors import GeomailError
-from geomail.events import KINDS, Event, EventStream, record
+from geomail.events import KINDS, Event, EventStream, TraceLine, record
 from geomail.jsonlines import BadLine, Lines, decode, encode
 
 #: Events that wait for the console; those beyond are lost.
 MOST_WAITING = 4096
+#: Bytes of the lines that wait of one trace, and of all of them.
+TRACE_BYTES, TRACES_BYTES = 1024 * 1024, 4 * 1024 * 1024
 #: Events that are encoded at a stretch.
 _BATCH = 128
 #: Seconds in which events gather, so that one write carries many.
@@ -64,6 +67,7 @@ class Feed:
         }
         self._left = left
         self._waiting: deque[Event] = deque()
+        self._traced: Counter[int] = Counter()
         self._lost = 0
         self._answers: list[bytes] = []
         self._wake = Signal()
@@ -94,6 +98,7 @@ class Feed:
             finally:
                 self._watch({"kinds": []})
                 self._waiting.clear()
+                self._traced.clear()
                 self._lost = 0
                 self._left()
             gevent.sleep(delay)
@@ -150,11 +155,17 @@ class Feed:
     def _batch(self) -> bytes:
         lines, self._answers = self._answers, []
         waiting = self._waiting
-        lines += [encode(record(waiting.popleft())) for _ in range(min(_BATCH, len(waiting)))]
+        lines += [encode(record(self._next())) for _ in range(min(_BATCH, len(waiting)))]
         if self._lost and len(waiting) < MOST_WAITING:
             lines.append(encode({"lost": self._lost}))
             self._lost = 0
         return b"".join(lines)
+
+    def _next(self) -> Event:
+        event = self._waiting.popleft()
+        if isinstance(event, TraceLine):
+            self._traced[event.trace] -= _size(event)
+        return event
 
     def _note_status(self) -> None:
         if changed := self._status(False):
@@ -171,9 +182,23 @@ class Feed:
 
     def take(self, event: Event) -> None:
         """Send an event to the console, if there is room for it."""
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= MOST_WAITING or not self._has_room(event):
             self._lost += 1
             return
         self._waiting.append(event)
         if not self._wake.is_set():
             self._wake.set()
+
+    def _has_room(self, event: Event) -> bool:
+        """Whether an event may wait; a line of a trace is counted then, as clients decide how long it is."""
+        if not isinstance(event, TraceLine):
+            return True
+        size = _size(event)
+        if self._traced[event.trace] + size > TRACE_BYTES or self._traced.total() + size > TRACES_BYTES:
+            return False
+        self._traced[event.trace] += size
+        return True
+
+
+def _size(event: TraceLine) -> int:
+    return sys.getsizeof(event.line) + sys.getsizeof(event.because)

@@ -1,6 +1,6 @@
 """A stream of events to one who watches: what it holds back, and what it counts as lost."""
 
-from geomail.console.viewer import MOST_HELD, News, Viewer
+from geomail.console.viewer import MOST_HELD, MOST_HELD_BYTES, News, Viewer
 from geomail.jsonlines import decode
 from geomail.selection import Selection
 
@@ -37,6 +37,17 @@ def test_what_is_held_back_until_it_begins_is_bounded() -> None:
     losses = [line for line in map(decode, box.lines) if "lost" in line]
     assert losses == [{"id": 7, "lost": 5}]
     assert len(box.lines) == MOST_HELD + 1
+
+
+def test_what_is_held_back_is_bounded_in_bytes() -> None:
+    box = Box(room=100)
+    viewer = viewer_of(box)
+    event = b'{"event":"session.opened","x":"%b"}' % (b"x" * 9000)
+    for _ in range(MOST_HELD_BYTES // 9000 + 10):
+        viewer.show(News([event]))
+    viewer.begin()
+    assert sum(map(len, box.lines)) <= MOST_HELD_BYTES * 1.01
+    assert viewer.lost_ever >= 10
 
 
 def test_losses_are_told_before_what_comes_after_them() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
-from geomail.events import EventStream, SessionOpened
+from geomail.events import EventStream, SessionOpened, TraceLine
 from geomail.jsonlines import decode, encode
-from geomail.sinks.feed import MOST_WAITING, Feed
+from geomail.sinks.feed import MOST_WAITING, TRACE_BYTES, TRACES_BYTES, Feed
 from tests.sinks.support import opened
 
 
@@ -53,5 +53,34 @@ def test_what_a_console_that_does_not_read_has_no_room_for_is_counted(console: s
             told["event"] += "event" in record
             told["lost"] += record.get("lost", 0)
         assert told["lost"] == more
+    gevent.sleep(0)
+    feed.close(0)
+
+
+def trace_line(trace: int, line: str) -> TraceLine:
+    return TraceLine(0.0, "s-1", trace, "imap", "imap", "192.0.2.7", "jane", "client", "<", line, "")
+
+
+def test_the_lines_of_traces_that_wait_are_bounded_in_bytes(console: socket.socket) -> None:
+    feed = Feed(
+        console.getsockname(), EventStream(), {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None
+    )
+    size, sent = 8192, 3000
+    for trace in range(1, 7):
+        for _ in range(sent // 6):
+            feed.take(trace_line(trace, "x" * size))
+    waiting = len(feed._waiting)
+    of_first = sum(isinstance(line, TraceLine) and line.trace == 1 for line in feed._waiting)
+    assert TRACE_BYTES * 0.9 < of_first * size <= TRACE_BYTES
+    assert TRACES_BYTES * 0.9 < waiting * size <= TRACES_BYTES
+    connection, _ = console.accept()
+    with connection, connection.makefile("rb") as lines:
+        told = Counter[str]()
+        while told["event"] + told["lost"] < sent:
+            record = decode(lines.readline())
+            told["event"] += "event" in record
+            told["lost"] += record.get("lost", 0)
+    assert told["event"] == waiting
+    assert feed._traced.total() == 0
     gevent.sleep(0)
     feed.close(0)
