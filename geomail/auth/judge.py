@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from geomail.auth.http import LONGEST_TEXT, LONGEST_WAIT, REPLY_CODE, server_host, wait
-from geomail.net.http import BODY_LIMIT
+from geomail.net.http import BODY_LIMIT, is_name
 from geomail.net.resolver import literal_family
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: Bytes of status line and headers, the blank line included, that nginx takes.
 NGINX_HEAD = 1024
 _STATUSES = (b"OK", b"WAIT")
+#: What nginx takes in the name of a header.
+_NGINX_NAME = b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #: What HTTP itself has, or servers add by themselves.
 _PLUMBING = frozenset(
     (
@@ -98,15 +100,24 @@ class Judge:
             yield "error", "a header does not go on in the next line: the whole answer is refused"
             return
         name, colon, value = line.partition(b":")
-        if not (name[:1].isalnum() and name.replace(b"-", b"").isalnum()):
-            yield "error", "the name of a header has letters, digits and -: the whole answer is refused"
+        if not is_name(name):
+            yield self._odd_name(name, colon)
             return
         if not colon:
             yield "warning", "no colon: a header without a value"
-        value = value.strip(b" ")
-        if value.strip(b"\t") != value:
-            yield "warning", "the tab is part of the value: only spaces are taken off"
-        yield from self._header(name.lower(), value)
+        if name.lower() == b"auth_status":
+            yield "error", "Auth-Status is spelled with an underscore: the whole answer is refused"
+        elif name.translate(None, _NGINX_NAME):
+            yield "warning", "nginx refuses the whole answer: its names have letters, digits and - only"
+        if b"\t" in value[:1] + value[-1:]:
+            yield "warning", "nginx takes the tab for a part of the value"
+        yield from self._header(name.lower(), value.strip(b" \t"))
+
+    def _odd_name(self, name: bytes, colon: bytes) -> tuple[Severity, str]:
+        if self._answer is not None:
+            return "warning", "this cannot be the name of a header: geomail skips the line, nginx refuses all"
+        missing = "" if colon else " and there is no colon"
+        return "error", f"this cannot be the name of a header{missing}: the whole answer is refused"
 
     def _status_line(self, line: bytes) -> Says:
         version, _, rest = line.partition(b" ")

@@ -204,28 +204,67 @@ def _parse_headers(lines: list[bytes]) -> dict[bytes, list[bytes]]:
             line = line[:-1]
         if not line:
             break
-        name, _, value = line.partition(b":")
-        key = _NAMES.get(name) or _checked_name(name)
-        if key is None or CR in value or NUL in value:
-            raise BadAnswer(f"sent invalid header in response: {line[:40]!a}")
+        name, colon, value = line.partition(b":")
+        key = _NAMES.get(name)
+        if key is None:
+            key = _checked_name(name, colon)
+            if key is None:
+                continue
+        if CR in value:
+            raise _bad_header(name, colon)
+        if NUL in value:
+            if key.startswith(b"auth-") or key in _FRAMING:
+                raise _bad_header(name, colon)
+            continue
         if key in headers:
-            headers[key].append(value.strip(b" "))
+            headers[key].append(value.strip(b" \t"))
         else:
-            headers[key] = [value.strip(b" ")]
+            headers[key] = [value.strip(b" \t")]
     return headers
 
 
 #: Header names as services write them, checked once, in lower case.
 _NAMES: Final[dict[bytes, bytes]] = {}
 _MOST_NAMES = 256
+#: RFC 9110 5.6.2: what a name is made of.
+_TCHARS: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#: Headers that say where the answer ends.
+_FRAMING: Final = (b"connection", b"content-length", b"transfer-encoding")
 
 
-def _checked_name(name: bytes) -> bytes | None:
-    if not (name[:1].isalnum() and name.replace(b"-", b"").isalnum()):
+def is_name(name: bytes) -> bool:
+    """Whether this can be the name of a header."""
+    return bool(name) and not name.translate(None, _TCHARS)
+
+
+def _checked_name(name: bytes, colon: bytes) -> bytes | None:
+    """A name in lower case, None for an odd one, whose header is skipped.
+
+    Raises BadAnswer for what is not a header at all, and for a name that may
+    have been meant as one of the verdict's: a missing Auth-Status lets in.
+    """
+    key = name.lower()
+    if not is_name(name):
+        if not colon or name[:1] in _BLANKS or name[-1:] in _BLANKS or CR in name or b"auth-" in key:
+            raise _bad_header(name, colon)
         return None
+    if key == b"auth_status":
+        raise _bad_header(name, colon)
     if len(_NAMES) < _MOST_NAMES:
-        _NAMES[name] = name.lower()
-    return name.lower()
+        _NAMES[name] = key
+    return key
+
+
+#: Before the name they continue the line above (RFC 9112 5.2), behind it they are forbidden (5.1).
+_BLANKS: Final = (b" ", b"\t")
+
+
+def _bad_header(name: bytes, colon: bytes) -> BadAnswer:
+    """The error about a header: it tells the name alone, as the rest may be a password."""
+    name = name.rstrip(b" \t")
+    if not (colon and is_name(name)):
+        return BadAnswer("sent invalid header in response: a line without a readable name")
+    return BadAnswer(f"sent invalid header in response: {name[:40].decode()}")
 
 
 # -- the body -------------------------------------------------------------------------------------
