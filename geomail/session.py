@@ -238,7 +238,7 @@ class Session:
         self._auth_time = now() - began
         if isinstance(verdict, Refused):
             told = verdict.reason or verdict.refusal.text.decode("utf-8", "replace")
-            reason = concealed(told, login.password)
+            reason = concealed(told, login.password.strip(b" \t"))  # which a header's end does not keep
             if self._traced is not None:
                 self._traced.note(f"the auth source refuses: {reason}")
             self._refused(reason, "auth")

@@ -18,11 +18,13 @@ from gevent import monkey
 from gevent.event import Event
 
 from geomail.auth import directory_for, source_for
+from geomail.auth.services import AuthServices
 from geomail.backends import Backends
 from geomail.backends.connect import resolver_for
 from geomail.config.schema import Listen, Server
 from geomail.errors import GeomailError, ShuttingDown
 from geomail.events import EventStream, TraceLine
+from geomail.incidents import Incidents
 from geomail.net import memory
 from geomail.net.crew import Crew
 from geomail.net.listen import Acceptor
@@ -106,6 +108,7 @@ class Worker:
         self._crew = Crew()
         self._parking = Parking(self._resume)
         self._sessions = Sessions()
+        self._incidents = Incidents(log.say)
         self._stop = Event()
         self._graceful = False
         self._told: dict[str, Any] = {}
@@ -113,7 +116,9 @@ class Worker:
         events = EventStream()
         log.subscribe(events)
         self._feed = self._open_feed(console, events, generation) if console is not None else None
-        self._services = _services(config, events, self._crew, self._parking, self._tracing, log)
+        self._services = _services(
+            config, events, self._crew, self._parking, self._tracing, log, self._incidents
+        )
         self._doors = [(Acceptor(listener.sock), listener) for listener in listeners]
         self._accepting = [
             gevent.spawn(self._accept, acceptor, listener) for acceptor, listener in self._doors
@@ -167,7 +172,8 @@ class Worker:
             "started": time.time(),
             "protocols": {server.name: server.protocol for server in self._config.servers},
         }
-        tally, meters = Tally(events, self._config), Meters(events, lambda: {"log": self._log.lost})
+        tally = Tally(events, self._config)
+        meters = Meters(events, lambda: {"log": self._log.lost}, lambda: self._incidents.counts)
         orders = {
             "list": self._sessions.listed,
             "kick": self._sessions.kicked,
@@ -205,6 +211,7 @@ class Worker:
     def _accept(self, acceptor: Acceptor, listener: Listener) -> None:
         while True:
             while len(self._sessions) >= self._config.worker_connections:
+                self._incidents.note("worker_connections", self._full)
                 self._sessions.await_leaving()
             try:
                 sock, address = acceptor.accept()
@@ -214,6 +221,11 @@ class Worker:
                 continue
             self._open_session(sock, address, acceptor.local, listener)
             self._admit_waiting(acceptor, listener, _AT_ONCE - 1)
+
+    @property
+    def _full(self) -> str:
+        most = self._config.worker_connections
+        return f"this worker serves {most} clients (worker_connections): the next ones wait until one leaves"
 
     def _admit_waiting(self, acceptor: Acceptor, listener: Listener, most: int) -> None:
         room = max(0, min(most, self._config.worker_connections - len(self._sessions)))
@@ -262,8 +274,10 @@ def _services(
     parking: Parking[tuple[int, Session]],
     tracing: Tracing,
     log: Log,
+    incidents: Incidents,
 ) -> dict[int, Service]:
     directory = directory_for(config, log.say)
+    auth_services = AuthServices(incidents.note)
     resolvers: dict[Any, Resolver] = {}
     services = {}
     pipes = Pipes()
@@ -271,7 +285,7 @@ def _services(
         asked = (server.resolver, server.resolver_timeout)
         resolver = resolvers.setdefault(asked, resolver_for(server))
         backends = Backends(config.backends, server.protocol)
-        source = source_for(server, config, backends, resolver, directory)
+        source = source_for(server, config, backends, resolver, directory, auth_services)
         services[id(server)] = Service(
             server=server,
             protocol=PROTOCOLS[server.protocol](server),

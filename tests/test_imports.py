@@ -90,6 +90,7 @@ RULES: dict[str, Rule] = {
     "names": Rule(may=("errors", "config"), never=frozenset({"gevent", "socket"})),
     "listeners": Rule(may=("",)),
     "limits": Rule(may=()),
+    "incidents": Rule(may=()),
     "systemd": Rule(may=()),
     "children": Rule(may=("errors",)),
     "build": Rule(may=()),

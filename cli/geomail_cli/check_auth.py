@@ -115,6 +115,7 @@ class _Check:
         from geomail.mask import masking
 
         secrets = {value.encode() for _, value in self.server.auth_http_header} | {words.password or b""}
+        secrets |= {secret.strip(b" \t") for secret in secrets}  # as the end of a header's value leaves them
         if isinstance(self._trial.verdict, Accepted):
             secrets.add(self._trial.verdict.password or b"")
         return masking(secrets)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from geomail.auth.http import HttpSource
 from geomail.auth.passthrough import PassthroughSource
+from geomail.auth.services import AuthServices
 
 if TYPE_CHECKING:
     from geomail.auth.base import Source
@@ -25,9 +26,17 @@ def directory_for(config: Config, tell: Tell) -> Directory | None:
 
 
 def source_for(
-    server: Server, config: Config, backends: Backends, resolver: Resolver, directory: Directory | None = None
+    server: Server,
+    config: Config,
+    backends: Backends,
+    resolver: Resolver,
+    directory: Directory | None = None,
+    services: AuthServices | None = None,
 ) -> Source:
-    """The source that a server's ``auth`` names; ``directory`` is the users file, where it is shared."""
+    """The source that a server's ``auth`` names.
+
+    ``directory`` is the users file and ``services`` the auth services, where they are shared.
+    """
     if server.auth == "passthrough":
         return PassthroughSource(config.passthrough, backends)
     if server.auth == "users":
@@ -35,4 +44,4 @@ def source_for(
 
         directory = directory or Directory(config.users, config.backends, lambda *_: None)
         return UsersSource(directory, backends, server.timeout)
-    return HttpSource(server, backends, resolver)
+    return HttpSource(server, backends, resolver, services or AuthServices(lambda *_: None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -43,6 +44,10 @@ class Refused:
 
 
 Verdict = Accepted | Refused
+
+#: Notes what concerns the process rather than one session: a word that it is counted under, and what the log
+#: says of it, empty for nothing.
+Note = Callable[[str, str], object]
 
 
 class Source(metaclass=ABCMeta):

@@ -24,6 +24,7 @@ from geomail.net.tls import TlsSide, client_context
 from geomail.protocols.base import Refusal
 
 if TYPE_CHECKING:
+    from geomail.auth.services import AuthServices
     from geomail.backends import Backends, Endpoint
     from geomail.certificates import ClientCertificate
     from geomail.config.schema import AuthHttp, Server
@@ -52,7 +53,9 @@ _MOST_KNOWN = 4096
 class HttpSource(Source):
     """Asks the server's ``auth_http`` service about each login."""
 
-    def __init__(self, server: Server, backends: Backends, resolver: Resolver) -> None:
+    def __init__(
+        self, server: Server, backends: Backends, resolver: Resolver, services: AuthServices
+    ) -> None:
         url = server.auth_http
         assert url is not None, "auth = http without auth_http"
         self._known: dict[tuple[bytes, bytes], Endpoint] = {}
@@ -61,17 +64,23 @@ class HttpSource(Source):
         self._first_lines = (
             f"GET {url.target} HTTP/1.1".encode(),
             f"Host: {'localhost' if url.path else _authority(url)}".encode(),
+            *(() if server.auth_http_keepalive else (b"Connection: close",)),
         )
         self._cache = AnswerCache(server.auth_http_cache) if server.auth_http_cache else None
         self._shows_certificate = server.auth_http_pass_client_cert
         headers = [f"{name}: {value}".encode() for name, value in server.auth_http_header]
         self._last_lines = (*headers, b"", b"")
+        seconds, most = server.auth_http_timeout, server.auth_http_connections
         self.client = HttpClient(
+            pool=services.pool(server, self._name),
             addresses=lambda: [(AF_UNIX, url.path)] if url.path else resolver.addresses(url.host, url.port),
             tls=_tls_side(url, server.auth_http_ca),
             peer="auth",
-            seconds=server.auth_http_timeout,
-            timed_out=f"{self._name} timed out ({server.auth_http_timeout:g} s, auth_http_timeout)",
+            seconds=seconds,
+            timed_out=f"{self._name} timed out ({seconds:g} s, auth_http_timeout)",
+            crowded=f"{self._name} answered on none of {most} connections (auth_http_connections)"
+            f" in {seconds:g} s (auth_http_timeout)",
+            keeps=server.auth_http_keepalive,
         )
 
     def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:

@@ -55,7 +55,8 @@ class Judge:
 
     ``head`` holds the answer's lines up to the blank one, ``answer`` what was
     understood of them, None if that is nothing. ``kept``: the connection can
-    be used again. ``needs_password``: the backend is told one.
+    be used again; ``unasked``: there were bytes behind the end of the answer.
+    ``needs_password``: the backend is told one.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Judge:
         backends: Backends,
         *,
         kept: bool,
+        unasked: bool,
         needs_password: bool,
     ) -> None:
         self._head = head
@@ -75,6 +77,7 @@ class Judge:
         self._protocol = protocol
         self._backends = backends
         self._kept = kept
+        self._unasked = unasked
         self._needs_password = needs_password
         self._names: set[bytes] = set()
         statuses = answer.headers.get(b"auth-status", []) if answer else []
@@ -263,6 +266,13 @@ class Judge:
             yield "error", f"Auth-Pass is missing: {self._login.method} gives no password to tell the backend"
 
     def _end(self, answer: Answer) -> Says:
+        if self._unasked:
+            yield (
+                "error",
+                "there are bytes behind the end of the answer, which could be taken for the answer to another"
+                " question: geomail connects again for each login from the first such answer on",
+            )
+            return
         connection = b",".join(answer.headers.get(b"connection", ())).lower()
         if self._kept or not answer.persistent:
             return

@@ -78,7 +78,8 @@ def put_to(
         login,
         protocol,
         backends,
-        kept=source.client.idle > 0,
+        kept=source.client.pool.idle > 0,
+        unasked=not source.client.pool.keeps,
         needs_password=needs_password,
     )
     return Trial(

@@ -353,6 +353,7 @@ SslProtocols = Annotated[
 ]
 ProtocolName = Literal["smtp", "imap", "pop3"]
 AuthSource = Annotated[Literal["http", "users", "passthrough"], _CHOICE]
+AuthHttpBackends = Annotated[Literal["any", "configured"], _CHOICE]
 VerifyClient = Annotated[Literal["off", "on", "optional", "optional_no_ca"], _CHOICE]
 StartTls = Annotated[Literal["off", "on", "only"], _CHOICE]
 Xclient = Annotated[Literal["on", "off", "auto"], _CHOICE]

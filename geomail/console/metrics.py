@@ -34,6 +34,16 @@ _COUNTS = {
     "logins": ("geomail_logins", "Logins, and how they ended", ("protocol", "result", "reason")),
     "ended": ("geomail_sessions_ended", "Sessions that ended", ("protocol", "outcome", "side")),
 }
+_INCIDENTS = {
+    "worker_connections": (
+        "geomail_worker_connections_reached",
+        "Times that clients had to wait as a worker had worker_connections clients",
+    ),
+    "auth_unasked": (
+        "geomail_auth_unasked",
+        "Times that an auth service was heard to say what it was not asked",
+    ),
+}
 
 
 class Metrics(Collector):
@@ -70,6 +80,10 @@ class Metrics(Collector):
             yield counter
         for table, (name, text, label) in _HISTOGRAMS.items():
             yield _histogram(name, text, label, BOUNDS[table], sums[table])
+        for kind, (name, text) in _INCIDENTS.items():
+            incidents = CounterMetricFamily(name, text)
+            incidents.add_metric((), sums["incidents"].get(kind, {}).get("count", 0))
+            yield incidents
         yield from self._losses(sums["losses"])
 
     def _processes(self) -> Iterator[Metric]:

@@ -12,7 +12,8 @@ from typing import Final
 from geomail.conversation import CR, NUL, Tracer
 from geomail.errors import GeomailError, LineTooLong, PeerGone, SessionError, Side
 from geomail.net.connect import Address, connect
-from geomail.net.timing import TimeLimit, now
+from geomail.net.pool import Pool
+from geomail.net.timing import TimeLimit
 from geomail.net.tls import TlsSide
 from geomail.net.wire import Wire
 
@@ -22,9 +23,6 @@ HEAD_LIMIT = 16 * 1024
 BODY_LIMIT = 64 * 1024
 #: Seconds that a body may come after its head, for the same reason.
 BODY_TIME = 1.0
-#: Seconds that an idle connection is kept, and how many of them.
-IDLE_TIME = 60.0
-MOST_IDLE = 64
 
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
 _NO_BODY = (204, 304)
@@ -55,98 +53,114 @@ class Answer:
         return values[-1] if values else None
 
 
-class HttpClient:
-    """Asks one service; ``seconds`` is for connecting, the request and the head of the answer.
+class _NotAsked(Exception):
+    """What came on a used connection is not the answer to this question, or may not be."""
 
+
+class HttpClient:
+    """Asks one service.
+
+    ``seconds`` is for all of it: a place in the ``pool``, connecting, the request and the answer's head.
     ``addresses`` is asked for each new connection. ``timed_out`` is the text
-    of the PeerTimeout that is raised after ``seconds``. ``tracer`` sees
-    the heads of answers, on connections that are made after it was set.
+    of the PeerTimeout that is raised after ``seconds``, ``crowded`` that where
+    there was no place. ``keeps``: connections are used again, if the pool, too,
+    keeps them. ``tracer`` sees the heads of answers, on connections that are
+    made after it was set.
     """
 
     def __init__(
         self,
         *,
+        pool: Pool,
         addresses: Callable[[], Sequence[Address]],
         tls: TlsSide | None,
         peer: Side,
         seconds: float,
         timed_out: str,
+        crowded: str,
+        keeps: bool,
     ) -> None:
+        self.pool = pool
         self._addresses = addresses
         self._tls = tls
         self._peer: Side = peer
         self._seconds = seconds
         self._timed_out = timed_out
-        self._idle: dict[Wire, float] = {}
+        self._crowded = crowded
+        self._keeps = keeps
         self.tracer: Tracer | None = None
-
-    @property
-    def idle(self) -> int:
-        """How many connections wait for the next question."""
-        return len(self._idle)
 
     def ask(self, request: bytes) -> Answer:
         """Send a whole request, wait for the head of its answer.
 
-        A connection that the service closed while it was idle is replaced
-        once, if no byte of an answer came. Raises OSError, BadAnswer,
+        The question is put again, once and on a fresh connection, if a used one
+        ended without a byte of an answer, or gave what may not be the answer
+        to this question (see ``net.pool``). Raises OSError, BadAnswer,
         PeerGone, PeerTimeout, TlsFailed.
         """
-        with TimeLimit(self._seconds, blame=self._peer, private=self._timed_out):
-            wire, answer = self._ask(request)
-        reusable = False
+        left = self.pool.enter(self._seconds, self._peer, self._crowded)
         try:
-            reusable = _drop_body(wire, answer) and not wire.has_read_ahead
+            with TimeLimit(left, blame=self._peer, private=self._timed_out):
+                answer = self._ask_used(request)
+                if answer is not None:
+                    return answer
+                wire = self._connect()
+                answer = _exchange(wire, request, used=False)
+            self._let_go(wire, answer, used=False)
+            return answer
         finally:
-            if reusable:
-                self._keep(wire)
-            else:
-                wire.close()
-        return answer
+            self.pool.leave()
 
     def close(self) -> None:
         """Close the idle connections."""
-        while self._idle:
-            self._idle.popitem()[0].close()
+        self.pool.close()
 
-    def _ask(self, request: bytes) -> tuple[Wire, Answer]:
-        wire = self._idle_connection()
-        if wire is not None:
-            before = wire.received
-            try:
-                return wire, _exchange(wire, request)
-            except PeerGone:
-                if wire.received != before:
-                    raise
-        wire = self._connect()
-        return wire, _exchange(wire, request)
-
-    def _idle_connection(self) -> Wire | None:
-        too_old = now() - IDLE_TIME
-        while self._idle:
-            wire, since = self._idle.popitem()
-            if since > too_old:
-                wire.stop_watching()
-                return wire
+    def _ask_used(self, request: bytes) -> Answer | None:
+        """Ask on a connection that has rested; None: there is none, or what it gave is not to be trusted."""
+        wire = self.pool.rested() if self._keeps else None
+        if wire is None:
+            return None
+        before = wire.received
+        try:
+            answer = _exchange(wire, request, used=True)
+            self._let_go(wire, answer, used=True)
+        except PeerGone:
+            if wire.received != before and self.pool.keeps:
+                raise
+        except BadAnswer:
+            if self.pool.keeps:
+                raise
+        except _NotAsked:
+            self.pool.speaks_unasked()
+        else:
+            if self.pool.keeps:
+                return answer
             wire.close()
         return None
 
-    def _keep(self, wire: Wire) -> None:
-        at = now()
-        self._idle[wire] = at
-        wire.watch(self._stirs, wire)
-        oldest = next(iter(self._idle))
-        if len(self._idle) > MOST_IDLE or self._idle[oldest] < at - IDLE_TIME:
-            del self._idle[oldest]
-            oldest.close()
+    def _let_go(self, wire: Wire, answer: Answer, used: bool) -> None:
+        """Read the answer to its end; keep the connection, or close it.
 
-    def _stirs(self, wire: Wire) -> None:
-        """An idle connection has ended, or says what nobody asked for."""
-        if wire.is_stale():
-            del self._idle[wire]
-            wire.close()
+        Raises _NotAsked if a used one holds more: then there are two answers to one of its questions.
+        """
+        may_stay = False
+        try:
+            lasts = answer.persistent and self._keeps and not _closes(answer)
+            if (lasts or used) and _drop_body(wire, answer):
+                said = wire.look_ahead()
+                may_stay = lasts and said is None
+                if said and used:
+                    raise _NotAsked
+                if said:
+                    self.pool.speaks_unasked()
+        finally:
+            if may_stay and self.pool.keeps:
+                self.pool.keep(wire)
+            else:
+                wire.close()
 
     def _connect(self) -> Wire:
+        self.pool.make_room()
         wire = connect(self._addresses(), peer=self._peer, tls=self._tls)
         wire.tracer = self.tracer
         if self._tls is not None:
@@ -158,10 +172,10 @@ class HttpClient:
         return wire
 
 
-def _exchange(wire: Wire, request: bytes) -> Answer:
+def _exchange(wire: Wire, request: bytes, used: bool) -> Answer:
     try:
         wire.send(request)
-        return _read_head(wire)
+        return _read_head(wire, used)
     except LineTooLong:
         wire.close()
         raise BadAnswer(f"sent more than {HEAD_LIMIT} bytes of headers") from None
@@ -173,12 +187,17 @@ def _exchange(wire: Wire, request: bytes) -> Answer:
 # -- the head -------------------------------------------------------------------------------------
 
 
-def _read_head(wire: Wire) -> Answer:
-    """Skip interim answers, and take headers without a status line, as nginx does."""
+def _read_head(wire: Wire, used: bool) -> Answer:
+    """Skip interim answers, and take headers without a status line, as nginx does.
+
+    But not on a ``used`` connection: what has no status line may be the rest of an earlier answer.
+    """
     room = HEAD_LIMIT
     while True:
         head = wire.read_head(room)
         room -= len(head)
+        if used and not head.startswith(b"HTTP/1."):
+            raise _NotAsked
         answer = _parse_head(head)
         if not 100 <= answer.status < 200:
             return answer
@@ -270,11 +289,13 @@ def _bad_header(name: bytes, colon: bytes) -> BadAnswer:
 # -- the body -------------------------------------------------------------------------------------
 
 
-def _drop_body(wire: Wire, answer: Answer) -> bool:
-    """Read the answer's body and forget it; whether the connection can be used again."""
+def _closes(answer: Answer) -> bool:
     wishes = answer.headers.get(b"connection")
-    if not answer.persistent or (wishes and b",".join(wishes).lower().find(b"close") >= 0):
-        return False
+    return bool(wishes) and b",".join(wishes or ()).lower().find(b"close") >= 0
+
+
+def _drop_body(wire: Wire, answer: Answer) -> bool:
+    """Read the answer's body and forget it; whether it has come to its end."""
     if answer.status in _NO_BODY:
         return True
     codings = answer.headers.get(b"transfer-encoding")
@@ -311,4 +332,6 @@ def _drop_chunks(wire: Wire) -> None:
             raise BadAnswer("sent an invalid chunk")
     room = HEAD_LIMIT
     while line := wire.read_line(room):
+        if not is_name(line.partition(b":")[0]) or b":" not in line:
+            raise BadAnswer("sent an invalid trailer")
         room = max(0, room - len(line) - 2)

@@ -256,27 +256,30 @@ class Wire(Conversation):
         head, self._buffer = self._buffer[:end], self._buffer[end:]
         return head
 
-    @property
-    def has_read_ahead(self) -> bool:
-        """Whether bytes were taken from the socket that nobody has read yet."""
-        return bool(self._buffer) or (self._channel is not None and self._channel.has_input)
+    def look_ahead(self) -> bytes | None:
+        """Look, without waiting, for what is there to be read: some of it, which stays; None: nothing.
 
-    def is_stale(self) -> bool:
-        """Whether an idle connection has bytes or an end waiting that nobody asked for."""
+        ``b""`` is the end of the stream, or a connection that is broken. Nobody may read meanwhile.
+        """
         if self._buffer:
-            return True
-        channel = self._channel
+            return self._buffer
         try:
-            while channel is None or channel.decrypt(1) is None:  # session tickets are no answer
-                data = read(self._fd, RECORD)
-                if channel is None or not data:
-                    return True
-                channel.feed(data)
+            data = self._read_at_once()
         except BlockingIOError:
-            return False
+            return None  # under TLS, session tickets may have come: they are not for anybody to read
         except (OSError, TlsFailed):
-            pass
-        return True
+            return b""
+        self.received += len(data)
+        self._buffer = data
+        return data
+
+    def _read_at_once(self) -> bytes:
+        channel = self._channel
+        if channel is None:
+            return read(self._fd, DIALOGUE_READ)
+        while (data := channel.decrypt(DIALOGUE_READ)) is None:
+            channel.feed(read(self._fd, RECORD))
+        return data
 
     def fileno(self) -> int:
         """The descriptor of the socket, -1 once closed."""

@@ -26,7 +26,7 @@ BOUNDS: dict[str, tuple[float, ...]] = {
     "session": (0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0, 86400.0),
 }
 #: Tables beside the histograms.
-COUNTS = ("logins", "ended", "relayed", "losses")
+COUNTS = ("logins", "ended", "relayed", "losses", "incidents")
 
 
 class Histogram:
@@ -56,16 +56,19 @@ class Meters:
     ``auth`` and ``session`` are by protocol, ``connect`` and ``login`` (the
     backend's handshake) by backend. ``logins`` is by protocol, result and
     reason, ``ended`` by protocol, outcome and side, ``relayed`` by protocol
-    and backend (keys joined by tabs); ``losses`` by what was lost. ``lost``
-    tells that, when it is asked for.
+    and backend (keys joined by tabs); ``losses`` by what was lost, ``incidents``
+    by kind. ``lost`` and ``noted`` tell these, when they are asked for.
     """
 
-    def __init__(self, events: EventStream, lost: Callable[[], Row]) -> None:
+    def __init__(
+        self, events: EventStream, lost: Callable[[], Row], noted: Callable[[], Row] = dict
+    ) -> None:
         self._auth, self._connect, self._login, self._session = map(_histograms, BOUNDS)
         self._logins: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._ended: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._relayed: dict[tuple[str, str], Row] = {}
         self._lost = lost
+        self._noted = noted
         self._backends: set[str] = set()
         self._told = Told()
         events.subscribe(self._refused, LoginRefused)
@@ -80,6 +83,7 @@ class Meters:
             "ended": {"\t".join(key): {"count": count} for key, count in self._ended.items()},
             "relayed": {"\t".join(key): row for key, row in self._relayed.items()},
             "losses": {what: {"count": number} for what, number in self._lost().items() if number},
+            "incidents": {kind: {"count": number} for kind, number in self._noted().items()},
         }
         return self._told.changes(tables, everything)
 

@@ -16,13 +16,13 @@ from geomail.certificates import ClientCertificate
 from geomail.errors import AuthUnavailable, Farewell, PeerTimeout
 from geomail.protocols.base import Login, Peer, ProxyAddresses, Refusal
 from tests.auth.support import source
-from tests.net.raw_service import CLOSE, Action, RawService, closed_port
+from tests.net.raw_service import CLOSE, Action, RawService, closed_port, until_rested
 from tests.protocols.support import peer
 from tests.servers.certificates import Certificates
 
 PLAIN = Login("plain", b"u", b"p")
 
-Sources = Callable[..., Source]
+Sources = Callable[..., Any]
 
 
 @pytest.fixture
@@ -276,6 +276,7 @@ def test_the_attempt_is_counted_by_the_session(sources: Sources) -> None:
     with RawService(OK) as service:
         one = sources("imap", service.port)
         for attempt in (1, 2, 17):
+            until_rested(one.client.pool)
             one.check(PLAIN, peer(), "imap", attempt)
 
     assert [request.split(b"Attempt: ")[1].split(b"\r")[0] for request in service.requests] == [
@@ -649,11 +650,34 @@ def test_answers_reach_those_who_asked(sources: Sources) -> None:
 # -- other ways to the service --------------------------------------------------------------------
 
 
+def test_without_keepalive_each_question_has_its_own_connection_and_says_so(sources: Sources) -> None:
+    with RawService(OK) as service:
+        one = sources("imap", service.port, auth_http_keepalive="off")
+        for _ in range(2):
+            one.check(PLAIN, peer(), "imap", 1)
+            assert one.client.pool.idle == 0
+
+    assert service.requests[1].split(b"\r\n")[2] == b"Connection: close"
+    assert service.connections == 2
+
+
+def test_a_login_that_finds_no_connection_free_says_so(sources: Sources) -> None:
+    with RawService([60.0]) as service:
+        one = sources("imap", service.port, auth_http_timeout=0.1, auth_http_connections=1)
+        first, second = (gevent.spawn(one.check, PLAIN, peer(), "imap", 1) for _ in range(2))
+        gevent.sleep(0)
+        gevent.joinall([first, second])
+
+    assert isinstance(first.exception, PeerTimeout)
+    assert "answered on none of 1 connections (auth_http_connections) in 0.1 s" in str(second.exception)
+
+
 def test_over_a_unix_socket(tmp_path: Path, sources: Sources) -> None:
     path = tmp_path / "auth"
     with RawService(OK, path=path) as service:
         one = sources("imap", 0, auth_http=f"unix:{path}:/a")
         one.check(PLAIN, peer(), "imap", 1)
+        until_rested(one.client.pool)
         one.check(PLAIN, peer(), "imap", 1)
 
     assert service.requests[0].startswith(b"GET /a HTTP/1.1\r\nHost: localhost\r\nAuth-Method: ")

@@ -214,6 +214,13 @@ def test_what_came_is_kept_where_it_is_no_answer(
     assert len(trial.head) == lines
 
 
+@pytest.mark.parametrize("more", [b"x", answer(*OK)])
+def test_bytes_behind_the_end_of_an_answer_are_an_error(more: bytes) -> None:
+    trial = tried(answer(*OK) + more)
+
+    assert said(trial)[""][0].startswith("error: there are bytes behind the end of the answer")
+
+
 def test_interim_answers_are_no_answers() -> None:
     trial = tried(b"HTTP/1.1 100 Continue\r\n\r\n" + answer(*OK))
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import gevent
 
+from geomail.net.pool import Pool
+
 #: Ends a connection: politely, or with a reset.
 CLOSE, RESET = "close", "reset"
 #: What is done after a request: bytes are sent, numbers slept.
@@ -110,3 +112,10 @@ def closed_port() -> int:
     """A port of 127.0.0.1 that refuses whoever connects."""
     port: int = _NEVER_LISTENING.getsockname()[1]
     return port
+
+
+def until_rested(pool: Pool) -> None:
+    """Wait until every idle connection of a pool can be used again."""
+    with gevent.Timeout(10.0):
+        while pool.ready < pool.idle:
+            gevent.sleep(0.002)

@@ -9,10 +9,11 @@ import gevent
 import pytest
 
 from geomail.errors import PeerGone, PeerTimeout, TlsFailed
-from geomail.net import http
-from geomail.net.http import BadAnswer, HttpClient
+from geomail.net import http, pool
+from geomail.net.http import Answer, BadAnswer, HttpClient
+from geomail.net.pool import Pool
 from geomail.net.tls import TlsSide, client_context
-from tests.net.raw_service import CLOSE, RESET, Action, RawService, closed_port
+from tests.net.raw_service import CLOSE, RESET, Action, RawService, closed_port, until_rested
 from tests.net.support import PATIENCE, until
 from tests.servers.certificates import Certificate, Certificates
 
@@ -36,17 +37,34 @@ def client_of(clients: list[HttpClient]) -> "Clients":
 class Clients:
     def __init__(self, made: list[HttpClient]) -> None:
         self._made = made
+        self.unasked: list[bool] = []
 
-    def __call__(self, port: int, tls: TlsSide | None = None, seconds: float = PATIENCE) -> HttpClient:
+    def __call__(
+        self, port: int, tls: TlsSide | None = None, seconds: float = PATIENCE, most: int = 256, keeps: bool = True
+    ) -> HttpClient:
         client = HttpClient(
+            pool=Pool(most, self.unasked.append),
             addresses=lambda: [(AF_INET, ("127.0.0.1", port))],
             tls=tls,
             peer="auth",
             seconds=seconds,
             timed_out="the service timed out",
+            crowded="no place",
+            keeps=keeps,
         )
         self._made.append(client)
         return client
+
+
+@pytest.fixture(autouse=True)
+def _short_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "REST", 0.005)
+
+
+def ask(client: HttpClient) -> Answer:
+    """Ask when all idle connections have rested."""
+    until_rested(client.pool)
+    return client.ask(REQUEST)
 
 
 def head(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> bytes:
@@ -112,10 +130,11 @@ def test_one_connection_serves_many_questions(answer: bytes, client_of: Clients)
     with RawService(answer) as service:
         client = client_of(service.port)
 
-        answers = [client.ask(REQUEST) for _ in range(3)]
+        answers = [ask(client) for _ in range(3)]
 
     assert [answer.headers[b"x"] for answer in answers] == [[b"1"]] * 3
     assert (service.connections, len(service.requests)) == (1, 3)
+    assert client_of.unasked == []
 
 
 @pytest.mark.parametrize("answer", NOT_REUSABLE.values(), ids=NOT_REUSABLE.keys())
@@ -123,7 +142,7 @@ def test_an_answer_of_unclear_end_counts_and_ends_the_connection(answer: bytes, 
     with RawService(answer) as service:
         client = client_of(service.port)
 
-        answers = [client.ask(REQUEST) for _ in range(2)]
+        answers = [ask(client) for _ in range(2)]
 
     assert [answer.headers[b"x"] for answer in answers] == [[b"1"]] * 2
     assert service.connections == 2
@@ -137,9 +156,9 @@ def test_an_answer_in_pieces(answer: bytes, size: int, client_of: Clients) -> No
         pieces += [answer[start : start + size], 0.0005]
     with RawService(pieces) as service:
         client = client_of(service.port)
-        client.ask(REQUEST)
+        ask(client)
 
-        assert client.ask(REQUEST).headers[b"x"] == [b"1"]
+        assert ask(client).headers[b"x"] == [b"1"]
 
     assert service.connections == 1
 
@@ -184,7 +203,7 @@ def test_what_is_no_answer(answer: bytes, problem: str, client_of: Clients) -> N
     with RawService(answer) as service:
         client = client_of(service.port)
         with pytest.raises(BadAnswer) as caught:
-            client.ask(REQUEST)
+            ask(client)
 
     assert problem in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -197,7 +216,7 @@ def test_odd_headers_are_skipped(odd: bytes, client_of: Clients) -> None:
     with RawService(head(odd, b"X: 1", b"Content-Length: 0")) as service:
         client = client_of(service.port)
 
-        assert [client.ask(REQUEST).headers[b"x"] for _ in range(2)] == [[b"1"]] * 2
+        assert [ask(client).headers[b"x"] for _ in range(2)] == [[b"1"]] * 2
 
     assert service.connections == 1
 
@@ -214,9 +233,9 @@ def test_headers_that_just_fit(client_of: Clients) -> None:
     answer = start + b"1" * (16384 - len(start) - 4) + b"\r\n\r\n"
     with RawService(answer, answer.replace(b"X: ", b"X: 1")) as service:
         client = client_of(service.port)
-        client.ask(REQUEST)
+        ask(client)
         with pytest.raises(BadAnswer):
-            client.ask(REQUEST)
+            ask(client)
 
 
 HALVES: list[list[Action]] = [
@@ -253,9 +272,9 @@ def test_half_an_answer_on_a_fresh_connection(answer: list[Action], client_of: C
 def test_half_a_body_does_not_take_the_answer_back(answer: list[Action], client_of: Clients) -> None:
     with RawService(answer) as service:
         client = client_of(service.port)
-        client.ask(REQUEST)
+        ask(client)
 
-        assert client.ask(REQUEST).headers[b"x"] == [b"1"]
+        assert ask(client).headers[b"x"] == [b"1"]
 
     assert service.connections == 2
 
@@ -268,7 +287,7 @@ def test_a_body_that_does_not_come_delays_nobody_for_long(
         client = client_of(service.port)
         began = time.monotonic()
 
-        assert client.ask(REQUEST).headers[b"x"] == [b"1"]
+        assert ask(client).headers[b"x"] == [b"1"]
 
     assert time.monotonic() - began < PATIENCE / 2
 
@@ -276,10 +295,10 @@ def test_a_body_that_does_not_come_delays_nobody_for_long(
 def test_a_connection_closed_while_idle_is_replaced(client_of: Clients) -> None:
     with RawService(EMPTY) as service:
         client = client_of(service.port)
-        client.ask(REQUEST)
+        ask(client)
         service.hang_up()
 
-        client.ask(REQUEST)
+        ask(client)
 
     assert (service.connections, len(service.requests)) == (2, 2)
 
@@ -288,23 +307,23 @@ def test_a_connection_closed_while_idle_is_replaced(client_of: Clients) -> None:
 def test_a_connection_closed_at_the_question_is_replaced_once(end: str, client_of: Clients) -> None:
     with RawService(EMPTY, end, EMPTY, end, end) as service:
         client = client_of(service.port)
-        client.ask(REQUEST)
+        ask(client)
 
-        client.ask(REQUEST)
+        ask(client)
 
         assert (service.connections, len(service.requests)) == (2, 3)
         with pytest.raises(PeerGone):
-            client.ask(REQUEST)
+            ask(client)
         assert (service.connections, len(service.requests)) == (3, 5)
 
 
 def test_a_question_whose_answer_had_begun_is_not_asked_again(client_of: Clients) -> None:
     with RawService(EMPTY, [b"HTTP/1.1 2", CLOSE], EMPTY) as service:
         client = client_of(service.port)
-        client.ask(REQUEST)
+        ask(client)
 
         with pytest.raises(PeerGone):
-            client.ask(REQUEST)
+            ask(client)
 
     assert len(service.requests) == 2
 
@@ -314,11 +333,11 @@ def test_an_answer_that_nobody_asked_for_is_nobodys(at_once: bool, client_of: Cl
     forged = head(b"X: forged", start=b"HTTP/1.1 204 No Content")
     with RawService(EMPTY + forged if at_once else EMPTY, EMPTY) as service:
         client = client_of(service.port)
-        client.ask(REQUEST)
+        ask(client)
         if not at_once:
             service.say(forged)
 
-        assert client.ask(REQUEST).headers[b"x"] == [b"1"]
+        assert ask(client).headers[b"x"] == [b"1"]
 
     assert service.connections == 2
 
@@ -330,9 +349,9 @@ def test_an_answer_that_nobody_asked_for_is_nobodys_under_tls(
     padded = head(b"X: 1", b"Content-Length: 0", b"Y: " + b"y" * 2000)
     with RawService(padded + forged, EMPTY, tls=certificates.server.server_context()) as service:
         client = client_of(service.port, _tls(certificates.ca.certificate))
-        client.ask(REQUEST)
+        ask(client)
 
-        assert client.ask(REQUEST).headers[b"x"] == [b"1"]
+        assert ask(client).headers[b"x"] == [b"1"]
 
     assert service.connections == 2
 
@@ -340,45 +359,22 @@ def test_an_answer_that_nobody_asked_for_is_nobodys_under_tls(
 def test_a_connection_that_ends_while_idle_is_closed(client_of: Clients) -> None:
     with RawService(EMPTY) as service:
         client = client_of(service.port)
-        client.ask(REQUEST)
-        assert client.idle == 1
+        ask(client)
+        assert client.pool.idle == 1
         service.hang_up()
-        until(lambda: client.idle == 0)
-
-
-def test_idle_connections_are_bounded(client_of: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MOST_IDLE", 2)
-    with RawService([0.02, EMPTY]) as service:
-        client = client_of(service.port)
-        gevent.joinall([gevent.spawn(client.ask, REQUEST) for _ in range(5)], raise_error=True)
-        assert service.connections == 5
-
-        gevent.joinall([gevent.spawn(client.ask, REQUEST) for _ in range(5)], raise_error=True)
-
-    assert service.connections == 8
-
-
-def test_the_connection_used_last_is_used_next(client_of: Clients) -> None:
-    with RawService([0.01, EMPTY]) as service:
-        client = client_of(service.port)
-        gevent.joinall([gevent.spawn(client.ask, REQUEST) for _ in range(3)], raise_error=True)
-        for _ in range(3):
-            client.ask(REQUEST)
-
-    assert service.connections == 3
-    assert len(set(service.served[3:])) == 1
+        until(lambda: client.pool.idle == 0)
 
 
 def test_a_connection_idle_for_too_long_is_not_used(
     client_of: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "IDLE_TIME", 0.02)
+    monkeypatch.setattr(pool, "IDLE_TIME", 0.02)
     with RawService(EMPTY) as service:
         client = client_of(service.port)
-        client.ask(REQUEST)
+        ask(client)
         gevent.sleep(0.04)
 
-        client.ask(REQUEST)
+        ask(client)
 
     assert service.connections == 2
 
@@ -417,7 +413,7 @@ def test_https_keeps_its_connection(client_of: Clients, certificates: Certificat
     with RawService(REUSABLE["length"], tls=context) as service:
         client = client_of(service.port, _tls(certificates.ca.certificate, name))
 
-        answers = [client.ask(REQUEST) for _ in range(3)]
+        answers = [ask(client) for _ in range(3)]
 
     assert [answer.headers[b"x"] for answer in answers] == [[b"1"]] * 3
     assert service.connections == 1

@@ -247,26 +247,50 @@ def _nothing(_peer: Peer) -> None: ...
 
 
 def _bytes(peer: Peer) -> None:
-    peer.sendall(b"HTTP/1.1 408 Too Slow\r\n")
+    peer.sendall(_WORDS)
+
+
+_WORDS = b"HTTP/1.1 408 Too Slow\r\n"
 
 
 @pytest.mark.parametrize(
-    ("happened", "stale"),
+    ("happened", "there"),
     [
-        pytest.param(_nothing, False, id="nothing"),
-        pytest.param(_bytes, True, id="bytes"),
-        pytest.param(PlainPeer.end_sending, True, id="its end"),
-        pytest.param(PlainPeer.reset, True, id="a reset"),
+        pytest.param(_nothing, None, id="nothing"),
+        pytest.param(_bytes, _WORDS, id="bytes"),
+        pytest.param(PlainPeer.end_sending, b"", id="its end"),
+        pytest.param(PlainPeer.reset, b"", id="a reset"),
     ],
 )
-def test_is_stale(happened: Callable[[PlainPeer], None], stale: bool) -> None:
+def test_looking_ahead(happened: Callable[[PlainPeer], None], there: bytes | None) -> None:
     wire, peer = wire_pair("auth")
     happened(peer)
 
-    assert wire.is_stale() is stale
+    assert wire.look_ahead() == there
+    assert wire.look_ahead() == there
 
     wire.close()
-    assert wire.is_stale()
+    peer.close()
+
+
+def test_what_was_looked_at_is_read_later_and_counted_once() -> None:
+    wire, peer = wire_pair()
+    peer.sendall(b"one\r\ntwo\r\n")
+
+    assert wire.look_ahead() == b"one\r\ntwo\r\n"
+    assert [wire.read_line(100), wire.read_line(100)] == [b"one", b"two"]
+    assert (wire.look_ahead(), wire.received) == (None, 10)
+
+    wire.close()
+    peer.close()
+
+
+def test_looking_ahead_on_a_closed_connection_sees_its_end() -> None:
+    wire, peer = wire_pair()
+    wire.close()
+
+    assert wire.look_ahead() == b""
+
     peer.close()
 
 
@@ -292,12 +316,12 @@ def test_what_comes_while_nobody_reads_keeps_nobody_busy(happened: Callable[[Pla
     peer.close()
 
 
-def test_is_stale_with_bytes_that_were_read_ahead() -> None:
+def test_looking_ahead_at_what_was_read_ahead() -> None:
     wire, peer = wire_pair("auth")
     peer.sendall(b"one\r\ntwo\r\n")
     wire.read_line(100)
 
-    assert wire.is_stale()
+    assert wire.look_ahead() == b"two\r\n"
 
     wire.close()
     peer.close()
@@ -309,35 +333,35 @@ def _broken_record(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("happened", "stale"),
+    ("happened", "there"),
     [
-        pytest.param(_nothing, False, id="only session tickets"),
-        pytest.param(_bytes, True, id="bytes"),
-        pytest.param(TlsPeer.end_sending, True, id="a close_notify"),
-        pytest.param(TlsPeer.close, True, id="its end"),
-        pytest.param(_broken_record, True, id="a broken record"),
+        pytest.param(_nothing, None, id="only session tickets"),
+        pytest.param(_bytes, _WORDS, id="bytes"),
+        pytest.param(TlsPeer.end_sending, b"", id="a close_notify"),
+        pytest.param(TlsPeer.close, b"", id="its end"),
+        pytest.param(_broken_record, b"", id="a broken record"),
     ],
 )
-def test_is_stale_under_tls(
-    happened: Callable[[Peer], None], stale: bool, client_side: TlsSide, certificates: Certificates
+def test_looking_ahead_under_tls(
+    happened: Callable[[Peer], None], there: bytes | None, client_side: TlsSide, certificates: Certificates
 ) -> None:
     wire, peer = secured_pair(client_side, certificates.server.server_context(), "auth")
     happened(peer)
 
-    assert wire.is_stale() is stale
+    assert wire.look_ahead() == there
 
     wire.close()
     peer.close()
 
 
-def test_is_stale_with_bytes_left_in_the_record_that_was_read_last(
+def test_looking_ahead_at_the_rest_of_the_record_that_was_read_last(
     client_side: TlsSide, certificates: Certificates
 ) -> None:
     wire, peer = secured_pair(client_side, certificates.server.server_context(), "auth")
     peer.sendall(b"x" * DIALOGUE_READ + b"an answer to the next question")
     wire.read_exactly(DIALOGUE_READ)
 
-    assert wire.is_stale()
+    assert wire.look_ahead() == b"an answer to the next question"
 
     wire.close()
     peer.close()

@@ -90,6 +90,13 @@ def test_only_what_changed_is_told_and_all_of_it_to_who_asks_for_everything() ->
     assert set(found.changes(everything=True)) == {"logins", "losses"}
 
 
+def test_incidents_are_told_by_kind() -> None:
+    noted = {"auth_unasked": 2}
+    found = Meters(EventStream(), dict, lambda: noted)
+    assert found.changes() == {"incidents": {"auth_unasked": {"count": 2}}}
+    assert found.changes() == {}
+
+
 def test_what_one_table_has_told_is_not_taken_for_another_ones() -> None:
     stream = EventStream()
     found = Meters(stream, dict)

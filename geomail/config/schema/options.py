@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from geomail.config.address import NameServers
 from geomail.config.units import Flag, Number, Seconds, Size, Time, Timeout
 from geomail.config.values import (
+    AuthHttpBackends,
     AuthHttpUrl,
     AuthSource,
     Capabilities,
@@ -165,6 +166,19 @@ class Options(Table):
         0.0,
         description="how long a good answer of the auth service is kept for the same user, password and "
         "client; refusals never are; 0: it is asked about each login",
+    )
+    auth_http_keepalive: Flag = Field(
+        True,
+        description="whether a connection to the auth service is used for more than one question; no more "
+        "where the service has said something that it was not asked",
+    )
+    auth_http_connections: Number = Field(
+        256, gt=0, description="connections of one worker to one auth service; more logins wait in order"
+    )
+    auth_http_backends: AuthHttpBackends = Field(
+        "any",
+        description="where Auth-Server and Auth-Port may lead to: any address, or those of configured "
+        "backends alone",
     )
     auth_http_header: Headers = Field(
         (), repr=False, description="headers added to each request to the auth service, a shared secret say"
