@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from geomail.errors import EarlyTalker, PeerGone, PeerTimeout
+from geomail.errors import EarlyTalker, PeerGone, PeerTimeout, SessionError
 from geomail.net.timing import TimeLimit
 from geomail.protocols import proxy_header
 from geomail.protocols.base import Peer, told_name
@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 
 
 def preface(
-    client: Wire, peer: Peer, service: Service, listen: Listen, remark: Callable[[str], None]
+    client: Wire,
+    peer: Peer,
+    service: Service,
+    listen: Listen,
+    remark: Callable[[str], None],
+    leave: Callable[[SessionError], object],
 ) -> None:
     """Bring a client that was just accepted to where it is greeted; ``peer`` learns who it is.
 
-    ``remark`` is told what the operator should hear of. Raises SessionError.
+    ``remark`` is told what the operator should hear of, ``leave`` is called where
+    the client has gone while its name is looked up. Raises SessionError.
     """
     server = service.server
     if listen.proxy_protocol or listen.ssl:
@@ -32,7 +38,11 @@ def preface(
             if listen.ssl:
                 client.begin_tls()
     if service.protocol.name == "smtp":
-        _name(peer, service, remark)
+        service.lookout.begin(client, leave)
+        try:
+            _name(peer, service, remark)
+        finally:
+            service.lookout.end(client)
         if server.smtp_greeting_delay:
             _wait_silently(client, server.smtp_greeting_delay)
 

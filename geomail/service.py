@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from geomail.config.schema import Server
     from geomail.events import EventStream
     from geomail.net.crew import Crew
+    from geomail.net.lookout import Lookout
     from geomail.net.parking import Parking
     from geomail.net.pipes import Pipes
     from geomail.net.resolver import Resolver
@@ -35,4 +36,5 @@ class Service:
     crew: Crew
     pipes: Pipes
     parking: Parking[tuple[int, Session]]
+    lookout: Lookout
     tracing: Tracing

@@ -140,7 +140,7 @@ class Session:
 
     def _begin(self) -> None:
         self._opened()
-        preface(self._client, self._peer, self._service, self._listen, self._remark)
+        preface(self._client, self._peer, self._service, self._listen, self._remark, self.end)
         if self._service.tracing.traces:
             self.trace()
         self._frontend = self._service.protocol.frontend(self._client, self._peer)
@@ -214,7 +214,13 @@ class Session:
             self._user, self._method = _text(login.user), login.method
             if self._traced is not None:
                 self._traced.learn(login.password)
-            admitted = self._admit(login, attempt)
+            self._service.lookout.begin(self._client, self.end)
+            try:
+                admitted = self._admit(login, attempt)
+                if isinstance(admitted, Refused) and admitted.wait:
+                    gevent.sleep(admitted.wait)
+            finally:
+                self._service.lookout.end(self._client)
             if not isinstance(admitted, Refused):
                 silence = "client does not read its welcome"
                 with TimeLimit(self._server.timeout, blame="client", private=silence):
@@ -263,8 +269,6 @@ class Session:
 
     def _refuse(self, frontend: Frontend, refused: Refused, attempt: int) -> Login | None:
         """Tell the client of the refusal and let it try again; None: it said goodbye."""
-        if refused.wait:
-            gevent.sleep(refused.wait)
         most = self._server.max_login_attempts
         with self._login_limit():
             frontend.refuse(refused.refusal)

@@ -28,6 +28,7 @@ from geomail.incidents import Incidents
 from geomail.net import memory
 from geomail.net.crew import Crew
 from geomail.net.listen import Acceptor
+from geomail.net.lookout import Lookout
 from geomail.net.parking import Parking
 from geomail.net.pipes import Pipes
 from geomail.net.resolver import Resolver
@@ -280,7 +281,7 @@ def _services(
     auth_services = AuthServices(incidents.note)
     resolvers: dict[Any, Resolver] = {}
     services = {}
-    pipes = Pipes()
+    pipes, lookout = Pipes(), Lookout()
     for server in config.servers:
         asked = (server.resolver, server.resolver_timeout)
         resolver = resolvers.setdefault(asked, resolver_for(server))
@@ -299,6 +300,7 @@ def _services(
             crew=crew,
             pipes=pipes,
             parking=parking,
+            lookout=lookout,
             tracing=tracing,
         )
     return services
