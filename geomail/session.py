@@ -253,6 +253,8 @@ class Session:
             return self._log_in(login, verdict)
         except BackendRefused as refused:
             self._leave_backend()
+            if refused.credentials:
+                source.refused_by_backend(login, self._peer, self._service.protocol.name)
             if not (source.passthrough and refused.credentials):
                 raise
             self._refused(str(refused), "backend")

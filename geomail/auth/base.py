@@ -66,5 +66,8 @@ class Source(metaclass=ABCMeta):
         where it took too long.
         """
 
+    def refused_by_backend(self, login: Login, peer: Peer, protocol: str) -> None:  # noqa: B027
+        """Hear that a backend refused the credentials that the source let in: what is kept of it is wrong."""
+
     def close(self) -> None:  # noqa: B027 - most sources hold nothing
         """Give up what is held between logins: idle connections, say."""

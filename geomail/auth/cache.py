@@ -4,58 +4,83 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import OrderedDict
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from gevent import get_hub
 
 if TYPE_CHECKING:
-    from geomail.auth.base import Accepted
-    from geomail.protocols.base import Login, Peer
+    from geomail.backends import Endpoint
 
 #: Answers that one process keeps for one server; the oldest goes first.
 MOST_KEPT = 10_000
+#: Seconds between two looks for answers whose time is over.
+_SWEEP = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a service said of a login: the backend, and what it replaced; None is what the client gave."""
+
+    backend: Endpoint
+    user: bytes | None
+    password: bytes | None = field(repr=False)
 
 
 class AnswerCache:
     """Answers that let a client in, each for ``seconds``; refusals are never kept.
 
-    A key is a hash with a secret of this process over all that the answer may
-    depend on, so that no password of a client is held here.
+    A key is a hash with a secret of this process over the whole question. So
+    nothing that a client gave is held here, and what the service gave is gone
+    within a second after its time.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._secret = secrets.token_bytes(32)
-        self._answers: OrderedDict[bytes, tuple[float, Accepted]] = OrderedDict()
+        self._answers: dict[bytes, tuple[float, Kept]] = {}
+        self._timer: Any = None
 
-    def key(self, login: Login, peer: Peer, protocol: str) -> bytes | None:
-        """Where the answer about this login is kept; None if it must be asked for each time.
+    def key(self, question: bytes) -> bytes:
+        """Where the answer to this question is kept."""
+        return blake2b(question, key=self._secret, digest_size=32).digest()
 
-        Only a password is worth it: a digest is another one each time, and
-        who sends mail without a login is judged by each recipient.
-        """
-        if login.method != "plain":
-            return None
-        digest = blake2b(key=self._secret, digest_size=32)
-        parts = (login.user, login.password, protocol.encode(), peer.address.encode(), peer.name)
-        for part in (*parts, *(word.encode() for word in peer.tls or ()), repr(peer.certificate).encode()):
-            digest.update(b"%d:%b" % (len(part), part))
-        return digest.digest()
-
-    def get(self, key: bytes) -> Accepted | None:
+    def get(self, key: bytes) -> Kept | None:
         """The answer that is kept, if it is young enough."""
-        kept = self._answers.get(key)
-        if kept is None:
-            return None
-        until, answer = kept
-        if until < time.monotonic():
-            del self._answers[key]
-            return None
-        return answer
+        until, kept = self._answers.get(key, (0.0, None))
+        return kept if time.monotonic() < until else None
 
-    def put(self, key: bytes, answer: Accepted) -> None:
+    def put(self, key: bytes, answer: Kept) -> None:
         """Keep an answer."""
+        self._answers.pop(key, None)
         self._answers[key] = time.monotonic() + self._seconds, answer
-        self._answers.move_to_end(key)
         if len(self._answers) > MOST_KEPT:
-            self._answers.popitem(last=False)
+            del self._answers[next(iter(self._answers))]
+        if self._timer is None:
+            self._timer = get_hub().loop.timer(_SWEEP, _SWEEP, ref=False)
+            self._timer.start(self._sweep)
+
+    def drop(self, key: bytes) -> None:
+        """Keep this answer no longer: it has turned out to be wrong."""
+        self._answers.pop(key, None)
+
+    def close(self) -> None:
+        """Keep nothing any more."""
+        self._answers.clear()
+        self._stop()
+
+    def _sweep(self) -> None:
+        """All live equally long, so the oldest is the next to go."""
+        now = time.monotonic()
+        while self._answers:
+            key = next(iter(self._answers))
+            if now < self._answers[key][0]:
+                return
+            del self._answers[key]
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None

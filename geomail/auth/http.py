@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from socket import AF_UNIX
 from typing import TYPE_CHECKING
 
 from gevent import sleep
 
 from geomail.auth.base import Accepted, Refused, Source, Verdict
-from geomail.auth.cache import AnswerCache
+from geomail.auth.cache import AnswerCache, Kept
 from geomail.conversation import CR, LF, NUL
 from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
 from geomail.net.http import Answer, BadAnswer, HttpClient
@@ -38,6 +39,10 @@ LONGEST_WAIT = 3600.0
 #: Seconds between two questions while the service answers WAIT, at least; and how many of these.
 SHORTEST_WAIT = 1.0
 MOST_WAITS = 20
+
+#: Only a password is worth keeping an answer for: a digest is another one each time, and mail without a login
+#: is judged by each recipient.
+_KEPT_METHODS = ("plain",)
 
 _UNSAFE = bytes(range(0x21)) + b"%"
 _ESCAPES = [b"%%%02X" % code if code in _UNSAFE else bytes((code,)) for code in range(256)]
@@ -84,29 +89,42 @@ class HttpSource(Source):
         )
 
     def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
-        key = self._cache.key(login, peer, protocol) if self._cache is not None else None
-        if self._cache is None or key is None:
-            return self._asked(login, peer, protocol, attempt)
+        if self._cache is None or login.method not in _KEPT_METHODS:
+            return self._asked(login, peer, protocol, attempt)[0]
+        key = self._key(self._cache, login, peer, protocol)
         kept = self._cache.get(key)
         if kept is not None:
-            return kept
-        verdict = self._asked(login, peer, protocol, attempt)
+            user = login.user if kept.user is None else kept.user
+            return Accepted(kept.backend, user, login.password if kept.password is None else kept.password)
+        verdict, answer = self._asked(login, peer, protocol, attempt)
         if isinstance(verdict, Accepted):
-            self._cache.put(key, verdict)
+            replaced = answer.last(b"auth-user"), answer.last(b"auth-pass")
+            self._cache.put(key, Kept(verdict.backend, *replaced))
         return verdict
 
-    def _asked(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
+    def refused_by_backend(self, login: Login, peer: Peer, protocol: str) -> None:
+        if self._cache is not None and login.method in _KEPT_METHODS:
+            self._cache.drop(self._key(self._cache, login, peer, protocol))
+
+    def _key(self, cache: AnswerCache, login: Login, peer: Peer, protocol: str) -> bytes:
+        """All that the question holds, but what tells one attempt of a client from its next."""
+        proxy = None if peer.proxy is None else replace(peer.proxy, source_port=0)
+        return cache.key(self.question(login, replace(peer, proxy=proxy, session=b""), protocol, 0))
+
+    def _asked(self, login: Login, peer: Peer, protocol: str, attempt: int) -> tuple[Verdict, Answer]:
         request = self.question(login, peer, protocol, attempt)
         for _ in range(1 + MOST_WAITS):
             answer = self.ask(request)
             verdict = self.verdict(answer, login, protocol)
             if verdict is not None:
-                return verdict
+                return verdict, answer
             sleep(max(wait(answer), SHORTEST_WAIT))
         raise AuthUnavailable(f"{self._name} answered WAIT {1 + MOST_WAITS} times to one login")
 
     def close(self) -> None:
         self.client.close()
+        if self._cache is not None:
+            self._cache.close()
 
     # -- the question -----------------------------------------------------------------------------
 

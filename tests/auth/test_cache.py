@@ -1,34 +1,70 @@
-"""What is kept of good answers, and for whom."""
+"""What is kept of good answers, for whom, and for how long; and that nothing of a client's is."""
 
+import gc
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import gevent
 import pytest
 
 from geomail.auth import cache
-from geomail.auth.base import Accepted
-from geomail.auth.cache import AnswerCache
+from geomail.auth.base import Accepted, Source
+from geomail.auth.cache import AnswerCache, Kept
 from geomail.backends import Endpoint
-from geomail.protocols.base import Login, Peer
+from geomail.certificates import ClientCertificate
+from geomail.protocols.base import Login, Peer, ProxyAddresses
+from tests.auth.support import source
+from tests.net.raw_service import RawService
 
 LOGIN = Login("plain", b"anna@example.org", b"secret", tag=b"a1")
-PEER = Peer("192.0.2.1", 4711, "192.0.2.2", 143, tls=("TLSv1.3", "TLS_AES_128_GCM_SHA256"))
-ANSWER = Accepted(Endpoint("", "10.0.0.1", 143), b"anna", b"secret")
+PROXY = ProxyAddresses("198.51.100.1", 5000, "198.51.100.2", 143)
+PEER = Peer(
+    *("192.0.2.1", 4711, "192.0.2.2", 143),
+    proxy=PROXY,
+    tls=("TLSv1.3", "TLS_AES_128_GCM_SHA256"),
+    session=b"s-1",
+)
+ANSWER = Kept(Endpoint("", "10.0.0.1", 143), None, b"other")
+OK = b"HTTP/1.1 200 OK\r\nAuth-Status: OK\r\nAuth-Server: 192.0.2.11\r\nAuth-Port: 143\r\n"
+END = b"Content-Length: 0\r\n\r\n"
 
 
-def kept() -> tuple[AnswerCache, bytes]:
-    answers = AnswerCache(60.0)
-    key = answers.key(LOGIN, PEER, "imap")
-    assert key is not None
-    answers.put(key, ANSWER)
-    return answers, key
+class Cached:
+    """A service that is asked through a cache; ``said`` are its answers, the last one again and again."""
+
+    def __init__(self, service: RawService, seconds: float = 60.0) -> None:
+        self.service = service
+        url = f"http://127.0.0.1:{service.port}/"
+        self.source: Source = source(
+            "imap", auth_http=url, auth_http_cache=seconds, proxy_protocol="v2", auth_http_keepalive="off"
+        )
+
+    def asks(self, login: Login = LOGIN, peer: Peer = PEER, protocol: str = "imap", attempt: int = 1) -> bool:
+        """Log in; whether the service was asked."""
+        before = len(self.service.requests)
+        self.verdict = self.source.check(login, peer, protocol, attempt)
+        return len(self.service.requests) > before
 
 
-def test_the_same_user_password_and_client_get_the_same_answer() -> None:
-    answers, key = kept()
-    same = answers.key(replace(LOGIN, tag=b"a2"), replace(PEER, port=4712), "imap")
-    assert same == key
-    assert answers.get(key) == ANSWER
+@pytest.fixture
+def cached() -> Iterator[Cached]:
+    with RawService(OK + END) as service:
+        made = Cached(service)
+        yield made
+        made.source.close()
+
+
+def test_the_same_question_gets_the_same_answer(cached: Cached) -> None:
+    assert cached.asks()
+    first = cached.verdict
+
+    again = replace(PEER, port=4712, session=b"s-2", proxy=replace(PROXY, source_port=5001))
+    assert not cached.asks(replace(LOGIN, tag=b"a2"), again, attempt=2)
+    assert cached.verdict == first
+    assert isinstance(first, Accepted)
+    assert (first.user, first.password) == (LOGIN.user, LOGIN.password)
 
 
 @pytest.mark.parametrize(
@@ -39,42 +75,117 @@ def test_the_same_user_password_and_client_get_the_same_answer() -> None:
         (replace(LOGIN, user=b"anna@example.orgs", password=b"ecret"), PEER, "imap"),
         (LOGIN, replace(PEER, address="192.0.2.9"), "imap"),
         (LOGIN, replace(PEER, tls=None), "imap"),
-        (LOGIN, replace(PEER, name=b"mail.example.org"), "imap"),
+        (LOGIN, replace(PEER, tls=("TLSv1.2", "TLS_AES_128_GCM_SHA256")), "imap"),
+        (LOGIN, replace(PEER, name=b"mail.example.org"), "smtp"),
         (LOGIN, PEER, "pop3"),
+        (LOGIN, replace(PEER, proxy=None), "imap"),
+        (LOGIN, replace(PEER, proxy=replace(PROXY, source="198.51.100.9")), "imap"),
+        (LOGIN, replace(PEER, proxy=replace(PROXY, destination="198.51.100.9")), "imap"),
+        (LOGIN, replace(PEER, proxy=replace(PROXY, destination_port=993)), "imap"),
+        (LOGIN, replace(PEER, certificate=ClientCertificate()), "imap"),
     ],
 )
-def test_whatever_the_answer_may_depend_on_makes_another_key(login: Login, peer: Peer, protocol: str) -> None:
-    answers, key = kept()
-    other = answers.key(login, peer, protocol)
-    assert other is not None
-    assert other != key
-    assert answers.get(other) is None
+def test_whatever_the_question_holds_makes_it_another_one(
+    login: Login, peer: Peer, protocol: str, cached: Cached
+) -> None:
+    assert cached.asks(protocol=protocol if login is LOGIN and peer is not PEER else "imap")
+    assert cached.asks(login, peer, protocol)
 
 
 @pytest.mark.parametrize("method", ["apop", "cram-md5", "external", "none"])
-def test_methods_without_a_password_are_asked_about_each_time(method: str) -> None:
-    login = Login(method, b"anna", b"0" * 32, salt=b"<1@x>")  # type: ignore[arg-type]
-    assert AnswerCache(60.0).key(login, PEER, "imap") is None
+def test_methods_without_a_password_are_asked_about_each_time(method: Any) -> None:
+    login = Login(method, b"anna", b"0" * 32, salt=b"<1@x>", helo=b"h", mail=b"MAIL FROM:<>", rcpt=b"RCPT")
+    with RawService(OK + b"Auth-Pass: x\r\n" + END) as service:
+        cached = Cached(service)
+        assert [cached.asks(login) for _ in range(2)] == [True, True]
+
+
+def test_a_refusal_is_not_kept() -> None:
+    with RawService(b"HTTP/1.1 200 OK\r\nAuth-Status: no\r\nAuth-Wait: 1\r\n" + END) as service:
+        cached = Cached(service)
+        assert [cached.asks() for _ in range(2)] == [True, True]
+
+
+def test_an_answer_that_the_backend_proves_wrong_is_not_kept(cached: Cached) -> None:
+    other = replace(LOGIN, user=b"bert")
+    assert cached.asks()
+    assert cached.asks(other)
+    cached.source.refused_by_backend(LOGIN, replace(PEER, session=b"s-9"), "imap")
+
+    assert cached.asks()
+    assert not cached.asks(other)
+
+
+def test_what_the_service_replaced_is_kept() -> None:
+    with RawService(OK + b"Auth-User: jane\r\nAuth-Pass: \r\n" + END) as service:
+        cached = Cached(service)
+        for asked in (True, False):
+            assert cached.asks() is asked
+            assert isinstance(cached.verdict, Accepted)
+            assert (cached.verdict.user, cached.verdict.password) == (b"jane", b"")
+        cached.source.close()
 
 
 def test_an_answer_does_not_last() -> None:
     answers = AnswerCache(0.02)
-    key = answers.key(LOGIN, PEER, "imap")
-    assert key is not None
-    answers.put(key, ANSWER)
+    answers.put(b"1", ANSWER)
+    assert answers.get(b"1") is ANSWER
     gevent.sleep(0.03)
-    assert answers.get(key) is None
+    assert answers.get(b"1") is None
 
 
 def test_the_number_kept_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MOST_KEPT", 3)
     answers = AnswerCache(60.0)
-    for key in (b"1", b"2", b"3", b"4"):
+    for key in (b"1", b"2", b"1", b"3", b"4"):
         answers.put(key, ANSWER)
-    assert [answers.get(key) is not None for key in (b"1", b"2", b"3", b"4")] == [False, True, True, True]
+    assert [answers.get(key) is not None for key in (b"1", b"2", b"3", b"4")] == [True, False, True, True]
+    answers.close()
 
 
-def test_no_password_can_be_found_in_it_and_keys_differ_between_processes() -> None:
-    answers, key = kept()
-    assert b"secret" not in repr(list(answers._answers)).encode()
-    assert AnswerCache(60.0).key(LOGIN, PEER, "imap") != key
+def test_keys_differ_between_processes() -> None:
+    assert AnswerCache(60.0).key(b"question") != AnswerCache(60.0).key(b"question")
+
+
+def found_in_memory(secret: bytes) -> list[object]:
+    """The objects of this process that hold it, as bytes or as text, but for those of the test itself."""
+    gc.collect()
+    text, found = secret.decode(), list[object]()
+    mine = [sys._getframe(), sys._getframe(1)]
+    seen = set(map(id, (secret, text, found, mine, *mine)))
+    rest = [one for one in gc.get_objects() if id(one) not in seen]
+    seen.update(map(id, (rest,)))
+    while rest:
+        for one in gc.get_referents(rest.pop()):
+            if id(one) in seen:
+                continue
+            seen.add(id(one))
+            if (isinstance(one, bytes) and secret in one) or (isinstance(one, str) and text in one):
+                found.append(one)
+            elif not gc.is_tracked(one):
+                rest.append(one)
+    return found
+
+
+@pytest.mark.parametrize("replaced", [b"", b"Auth-Pass: %b\r\n"])
+def test_no_password_is_in_memory_that_has_no_business_there(replaced: bytes) -> None:
+    number = "4711"
+    password = f"pass-{number}-word".encode()
+    other = f"pass-{number}-other".encode()
+    given = replaced and replaced % other
+    with RawService(OK + given + END) as service:
+        cached = Cached(service, seconds=0.05)
+        for user in range(50):
+            # a copy: the test's own is not looked for
+            cached.asks(replace(LOGIN, user=b"u%d" % user, password=bytes(bytearray(password))))
+        assert len(cached.source._cache._answers) == 50  # type: ignore[attr-defined]
+        cached.verdict = None  # type: ignore[assignment]
+        service.requests.clear()
+        assert found_in_memory(password) == [], "while the answers are kept"
+        service.answers.clear()
+        del given
+        with gevent.Timeout(1.05):
+            while cached.source._cache._answers:  # type: ignore[attr-defined]
+                gevent.sleep(0.01)
+        assert found_in_memory(other) == [], "within a second after their time"
+        cached.source.close()

@@ -34,6 +34,7 @@ class Front:
 
     geomail: Geomail
     port: int
+    cached: int
     auth: AuthService
 
     def send(self, said: bytes) -> socket.socket:
@@ -43,13 +44,13 @@ class Front:
         sock.sendall(said)
         return sock
 
-    def log_in(self) -> float:
-        """Log in as a user who may; the seconds that it took."""
-        began = time.monotonic()
-        with socket.create_connection((LOOPBACK, self.port), 10) as sock, sock.makefile("rb") as stream:
+    def log_in(self, user: str = "jane", port: int = 0) -> float:
+        """Log in; the seconds that it took. Only ``bad`` may not."""
+        began, address = time.monotonic(), (LOOPBACK, port or self.port)
+        with socket.create_connection(address, 10) as sock, sock.makefile("rb") as stream:
             assert stream.readline().startswith(b"* OK")
-            sock.sendall(b"a LOGIN jane secret\r\n")
-            assert stream.readline().startswith(b"a OK")
+            sock.sendall(b"a LOGIN %b secret\r\n" % user.encode())
+            assert stream.readline().startswith(b"a OK") == (user != "bad")
         return time.monotonic() - began
 
     def asked(self, user: str) -> int:
@@ -71,20 +72,23 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         good = {"Auth-Status": "OK", "Auth-Server": LOOPBACK, "Auth-Port": str(backends["imap"])}
         wait = {"Auth-Status": "No", "Auth-Wait": "60"}
         again = {**wait, "Auth-Status": "WAIT"}
-        auth = AuthService(answers={"jane": good, "think": think, "wait": wait, "again": again})
+        auth = AuthService(answers={"jane": good, "bad": good, "think": think, "wait": wait, "again": again})
         running.enter_context(listening(auth))
-        port = free_port()
+        port, cached = free_port(), free_port()
         mail = {
             "auth_http": f"http://{LOOPBACK}:{auth.port}",
             "auth_http_timeout": "30s",
             "auth_http_connections": MOST_ASKED,
-            "server": [{"protocol": "imap", "listen": f"{LOOPBACK}:{port}"}],
+            "server": [
+                {"protocol": "imap", "listen": f"{LOOPBACK}:{port}"},
+                {"protocol": "imap", "listen": f"{LOOPBACK}:{cached}", "auth_http_cache": "60s"},
+            ],
         }
         text = toml.dumps(
             {"workers": 1, "worker_connections": MOST, "control": {"socket": "off"}, "mail": mail}
         )
         geomail = running.enter_context(serving(text, tmp_path_factory.mktemp("gone")))
-        yield Front(geomail, port, auth)
+        yield Front(geomail, port, cached, auth)
 
 
 #: Who is waited for, by the user's name.
@@ -145,3 +149,12 @@ def test_a_worker_that_is_full_says_so_once_a_second_at_most(front: Front) -> No
 
     told = front.geomail.log.text[before:].count("(worker_connections)")
     assert 1 <= told <= 1 + (time.monotonic() - began)
+
+
+def test_an_answer_is_asked_for_again_once_the_backend_has_refused_what_it_let_in(front: Front) -> None:
+    asked = front.asked("jane")
+    for _ in range(2):
+        front.log_in("jane", front.cached)
+        front.log_in("bad", front.cached)
+
+    assert (front.asked("jane") - asked, front.asked("bad")) == (1, 2)
