@@ -40,7 +40,12 @@ class Clients:
         self.unasked: list[bool] = []
 
     def __call__(
-        self, port: int, tls: TlsSide | None = None, seconds: float = PATIENCE, most: int = 256, keeps: bool = True
+        self,
+        port: int,
+        tls: TlsSide | None = None,
+        seconds: float = PATIENCE,
+        most: int = 256,
+        keeps: bool = True,
     ) -> HttpClient:
         client = HttpClient(
             pool=Pool(most, self.unasked.append),
