@@ -1,25 +1,21 @@
-"""What a child of the master is: whose it is, how long it lives, and when another takes its place."""
+"""What a child of the master is: how long it lives, and when another takes its place."""
 
 from __future__ import annotations
 
 import ctypes
-import grp
 import os
-import pwd
 import signal
 import time
 from collections.abc import Iterator
 
-from geomail.errors import GeomailError
+from geomail.privileges import CannotStart
 
 #: One that dies younger than this (seconds) delays the next start.
 _HEALTHY_AGE = 10.0
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
 _PR_SET_PDEATHSIG = 1
 
-
-class CannotStart(GeomailError):
-    """A user or the log's file could not be had; the text says which and why."""
+_libc = ctypes.CDLL(None)
 
 
 class GrowingDelay:
@@ -43,31 +39,6 @@ class GrowingDelay:
         return self._last
 
 
-def owner(user: str | None) -> int | None:
-    """The uid of whose files children write, where that is ``user``; None: ours. Raises CannotStart."""
-    return user_and_group(user)[0].pw_uid if user is not None and os.geteuid() == 0 else None
-
-
-def user_and_group(user: str) -> tuple[pwd.struct_passwd, int]:
-    """The account and the group id of ``name`` or ``name:group``. Raises CannotStart."""
-    name, _, group = user.partition(":")
-    try:
-        account = pwd.getpwnam(name)
-        return account, grp.getgrnam(group).gr_gid if group else account.pw_gid
-    except KeyError:
-        raise CannotStart(f"user = {user!r}: no such user or group") from None
-
-
-def drop_privileges(user: str | None) -> None:
-    """Become ``user`` for good; nothing to do where it is None or we are not root. Raises CannotStart."""
-    if user is None or os.geteuid() != 0:
-        return
-    account, group = user_and_group(user)
-    os.setgid(group)
-    os.initgroups(account.pw_name, group)
-    os.setuid(account.pw_uid)
-
-
 def impossible(user: str | None, sessions: int, open_files: int) -> Iterator[str]:
     """What children cannot be, or not in full: ``user``, and the host of so many sessions."""
     if user is not None and os.geteuid() != 0:
@@ -79,6 +50,6 @@ def impossible(user: str | None, sessions: int, open_files: int) -> Iterator[str
 
 def end_with(parent: int) -> None:
     """Have this process told to end (TERM) when its parent ends, however that comes. Raises CannotStart."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         raise CannotStart("the master has ended")

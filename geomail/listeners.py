@@ -6,7 +6,6 @@ import errno
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geomail.config.address import Address, canonical, wildcard_of
@@ -14,6 +13,7 @@ from geomail.errors import GeomailError, TlsSettingError
 from geomail.net.listen import IPPROTO_MPTCP, bind, tune
 from geomail.net.session_cache import draw_fresh_ticket_keys
 from geomail.net.tls import TlsSide, server_context
+from geomail.net.unix_sockets import UnixListener
 from geomail.worker import Listener
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def close_vanished(old: Iterable[Listener], current: Iterable[Listener]) -> None
     for listener in old:
         if id(listener.sock) not in kept:
             listener.sock.close()
-            if listener.listen.path:
-                Path(listener.listen.path).unlink(missing_ok=True)
+            if isinstance(listener.sock, UnixListener):
+                listener.sock.remove()
 
 
 def tune_all(listeners: Iterable[Listener]) -> Iterator[str]:
@@ -99,7 +99,9 @@ class _Sockets:
 
     def __init__(self, previous: Sequence[Listener], wanted: Collection[_Kind]) -> None:
         self._leaving = [listener for listener in previous if _kind(listener.listen) not in wanted]
-        self._bound = {_kind(listener.listen): listener.sock for listener in previous}
+        self._bound = {
+            _kind(listener.listen): listener.sock for listener in previous if _is_in_place(listener.sock)
+        }
         self._new: list[RawSocket] = []
 
     def get(self, listen: Listen) -> RawSocket:
@@ -123,6 +125,11 @@ class _Sockets:
     def close_new(self) -> None:
         for sock in self._new:
             sock.close()
+
+
+def _is_in_place(sock: RawSocket) -> bool:
+    """Whether clients find a socket where it was bound: a Unix socket's file may be gone."""
+    return not isinstance(sock, UnixListener) or sock.is_in_place()
 
 
 def _bind(listen: Listen, beside: Sequence[RawSocket] = ()) -> RawSocket:

@@ -14,23 +14,25 @@ import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gevent import config as gevent_config
 from gevent import monkey
 
 from geomail import build
-from geomail.children import CannotStart, GrowingDelay, drop_privileges, end_with, impossible, owner
-from geomail.console.keeper import ControlSocket, Keeper, open_control
+from geomail.children import end_with
+from geomail.console.keeper import Keeper
 from geomail.errors import GeomailError
+from geomail.generation import Generation, open_generation, tell_listeners, use_log
 from geomail.limits import allow_open_files
-from geomail.listeners import close_vanished, open_listeners, tune_all
-from geomail.names import without_names
+from geomail.listeners import close_vanished
+from geomail.preload import preload
+from geomail.privileges import CannotStart, become, close_to_others
+from geomail.readiness import Readiness, await_all
 from geomail.systemd import notify
-from geomail.worker import Listener, Worker
+from geomail.worker import Worker
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config
@@ -47,36 +49,14 @@ _WATCHED = frozenset(
 )
 #: Seconds that workers get to end after TERM before they are killed.
 _PATIENCE = 5.0
+#: Seconds that new workers have to serve before a reload is undone.
+_START_PATIENCE = 30.0
 #: Dead workers that the console is told of, and characters of why a reload was refused.
 _REMEMBERED, _LONGEST_REASON = 16, 16000
 
 
 class Abandoned(GeomailError):
     """The companion has ended, so everything did."""
-
-
-@dataclass(slots=True)
-class Generation:
-    """One configuration in force, its listeners, and the workers that serve it."""
-
-    number: int
-    config: Config
-    listeners: list[Listener]
-    control: ControlSocket | None
-    loaded: float
-    workers: dict[int, float] = field(default_factory=dict)
-    restart: GrowingDelay = field(default_factory=GrowingDelay)
-
-    @property
-    def measures(self) -> bool:
-        """Whether metrics are wanted."""
-        return self.config.metrics.listen is not None
-
-    @property
-    def metrics(self) -> dict[str, Any] | None:
-        """Where they are."""
-        at = self.config.metrics.listen
-        return {"host": at.host, "port": at.port, "path": at.path} if at is not None else None
 
 
 class Master:
@@ -101,6 +81,8 @@ class Master:
         self._pid = os.getpid()
         self._started = time.time()
         self._open_files = 0
+        self._last_number = 0
+        self._trial: list[Readiness] = []
         self._keeper = Keeper(log)
         self._refused: dict[str, Any] | None = None
         self._died: deque[int] = deque(maxlen=_REMEMBERED)
@@ -110,14 +92,16 @@ class Master:
 
         Raises CannotStart and ConfigError at the start, Abandoned at the end.
         """
+        close_to_others()
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         self._open_files = allow_open_files()
         self._current = self._open(None)
-        self._keeper.use(self._current.control, self._current.measures)
-        self._use(self._current)
+        self._last_number = self._current.number
+        self._keeper.use(self._current.control, self._current.metrics)
+        tell_listeners(self._log, self._current)
         self._log.say("notice", build.introduced())
         self._log.say("notice", f"started {self._current.config.workers} worker(s)")
-        _preload()
+        preload()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_SELDOM)
@@ -145,6 +129,7 @@ class Master:
         elif number == signal.SIGHUP and not self._ending:
             self._reload()
             self._keeper.tell(self._state())
+            self._hear_console()
         elif number == signal.SIGIO:
             self._hear_console()
         elif number == signal.SIGUSR1:
@@ -192,30 +177,67 @@ class Master:
         """Put the file as it is now in force; why it could not be, if it could not."""
         assert self._current is not None
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        error = None
-        try:
-            fresh = self._open(self._current)
-        except Exception as failure:  # noqa: BLE001  # even a bug in what reads the file must not end the mail
-            error = str(failure) if isinstance(failure, GeomailError) else f"a bug: {failure!r}"
+        error = self._renewed(self._current)
+        if error is not None:
             error = error[:_LONGEST_REASON]
             self._refused = {"time": time.time(), "error": error}
             self._log.say("error", f"reload failed, the old configuration stays in force: {error}")
-        else:
-            self._put_in_force(fresh)
         notify("READY=1")
         return error
 
-    def _put_in_force(self, fresh: Generation) -> None:
-        """Let new workers serve new clients, and the old ones end with their last session."""
-        assert self._current is not None
-        old, self._current = self._current, fresh
+    def _renewed(self, old: Generation) -> str | None:
+        """Have new workers serve beside the old ones, and then instead of them; why not, if they cannot."""
+        try:
+            fresh = self._open(old)
+        except Exception as failure:  # noqa: BLE001  # even a bug in what reads the file must not end the mail
+            return str(failure) if isinstance(failure, GeomailError) else f"a bug: {failure!r}"
+        if error := self._try_out(fresh):
+            self._undo(fresh, old)
+            return error
+        self._put_in_force(fresh, old)
+        return None
+
+    def _open(self, old: Generation | None) -> Generation:
+        number = self._last_number + 1
+        return open_generation(number, self._load(self._file), old, self._log, self._open_files)
+
+    def _try_out(self, fresh: Generation) -> str:
+        """Start all workers of a generation; why they do not serve, empty if they do."""
+        now = time.monotonic()
+        self._last_number = fresh.number  # which is theirs from now on, whatever becomes of them
+        try:
+            for _ in range(fresh.config.workers):
+                readiness = Readiness()
+                pid = self._spawn(partial(self._work, fresh), fresh, readiness)
+                readiness.in_master()
+                self._trial.append(readiness)
+                if not pid:
+                    return "there is no room for another process"
+                fresh.workers[pid] = now
+            return await_all(self._trial, _START_PATIENCE, (*_ENDING, signal.SIGQUIT))
+        finally:
+            for readiness in self._trial:
+                readiness.close()
+            self._trial.clear()
+
+    def _undo(self, fresh: Generation, old: Generation) -> None:
+        """Let new workers end, with those whom they may have let in; leave all as it was."""
+        fresh.close_beside(old)
+        self._draining.update(dict.fromkeys(fresh.workers, time.monotonic()))
+        self._signal(fresh.workers, signal.SIGQUIT)
+        try:
+            use_log(self._log, old.config, old.account)
+        except CannotStart as error:
+            self._log.say("error", str(error))
+
+    def _put_in_force(self, fresh: Generation, old: Generation) -> None:
+        """Let the new workers serve new clients alone, and the old ones end with their last session."""
+        self._current = fresh
         self._refused = None
         close_vanished(old.listeners, fresh.listeners)
-        self._keeper.use(fresh.control, fresh.measures)
-        self._use(fresh, old)
-        self._fill(fresh)
-        now = time.monotonic()
-        self._draining.update(dict.fromkeys(old.workers, now))
+        self._keeper.use(fresh.control, fresh.metrics)
+        tell_listeners(self._log, fresh, old)
+        self._draining.update(dict.fromkeys(old.workers, time.monotonic()))
         self._signal(old.workers, signal.SIGQUIT)
         self._log.say("notice", "reloaded; sessions of the old workers go on until they end")
 
@@ -230,7 +252,6 @@ class Master:
             "loaded": self._current.loaded,
             "refused": self._refused,
             "expected": self._current.config.workers,
-            "metrics": self._current.metrics,
             "died": list(self._died),
             "ending": self._ending is not None,
         }
@@ -291,31 +312,37 @@ class Master:
         """Start what is missing, where it is time for it."""
         now = time.monotonic()
         while len(generation.workers) < generation.config.workers and now >= generation.restart.due:
-            pid = self._spawn(lambda: self._work(generation))
+            pid = self._spawn(partial(self._work, generation), generation)
             if pid:
                 generation.workers[pid] = now
             else:
                 generation.restart.died(now)
         if (due := self._keeper.due) is not None and now >= due:
-            self._keeper.start(self._spawn_console, self._state())
+            self._keeper.start(partial(self._spawn_console, generation), self._state())
 
-    def _work(self, generation: Generation) -> None:
+    def _work(self, generation: Generation, readiness: Readiness | None = None) -> None:
         feed = self._keeper.feed
         self._keeper.forget()
-        Worker(generation.config, generation.listeners, self._log, generation.number, feed).run()
+        generation.leave_to_console()
+        worker = Worker(
+            generation.config, generation.listeners, self._log, generation.number, feed, generation.contexts
+        )
+        worker.run(readiness.tell if readiness is not None else _nobody_waits)
 
-    def _spawn_console(self, run: Callable[[], None]) -> int:
-        assert self._current is not None
-        listeners = self._current.listeners
-
-        def run_without_mail() -> None:
-            for listener in listeners:
+    def _spawn_console(self, generation: Generation, run: Callable[[], None]) -> int:
+        def run_without_mail(_readiness: Readiness | None) -> None:
+            for listener in generation.listeners:
                 listener.sock.close()
             run()
 
-        return self._spawn(run_without_mail)
+        return self._spawn(run_without_mail, generation)
 
-    def _spawn(self, run: Callable[[], None]) -> int:
+    def _spawn(
+        self,
+        run: Callable[[Readiness | None], None],
+        generation: Generation,
+        readiness: Readiness | None = None,
+    ) -> int:
         """Run it in a child, which leaves without running what belongs to the parent; its process id.
 
         0 where the system has no room for another process; the mail that goes on must not suffer.
@@ -332,63 +359,36 @@ class Master:
             return pid
         code = 1
         try:
-            assert self._current is not None
-            drop_privileges(self._current.config.user)
-            end_with(self._pid)
-            run()
+            self._begin(generation, readiness)
+            run(readiness)
             code = 0
         except GeomailError as error:
-            self._log.say("error", f"process {os.getpid()} cannot serve: {error}")
-        except BaseException:  # noqa: BLE001  # a bug: this process ends here, and must not end silently
+            self._fail(f"process {os.getpid()} cannot serve: {error}", readiness)
+        except BaseException as bug:  # noqa: BLE001  # this process ends here, and must not end silently
             traceback.print_exc()
+            self._fail(f"process {os.getpid()} has a bug: {bug!r}", readiness)
         finally:
             os._exit(code)
 
-    # -- what is made before the fork ---------------------------------------------------------------
+    def _begin(self, generation: Generation, readiness: Readiness | None) -> None:
+        """In a child: become what it is to be."""
+        if self._current is not None:
+            self._current.leave_to_workers_of(generation)
+        for other in self._trial:
+            other.close()
+        if readiness is not None:
+            readiness.in_child()
+        become(generation.account)
+        end_with(self._pid)
 
-    def _open(self, old: Generation | None) -> Generation:
-        """Read the file, bind and prepare all of it, or nothing; what is bound already is taken over."""
-        loaded = time.time()
-        config = without_names(self._load(self._file))
-        bound, served = (old.listeners, old.control) if old else ([], None)
-        listeners, control = open_listeners(config, bound), served
-        try:
-            control = open_control(config.control, served, self._log)
-            self._open_log(config)
-        except GeomailError:
-            close_vanished(listeners, bound)
-            if control is not None and control is not served:
-                control.close()
-            raise
-        usual = type(config).model_fields["worker_connections"].default
-        named = 0 if config.worker_connections == usual else config.worker_connections
-        for text in impossible(config.user, named, self._open_files):
-            self._log.say("warning", text)
-        return Generation(old.number + 1 if old else 1, config, listeners, control, loaded)
-
-    def _open_log(self, config: Config) -> None:
-        settings = config.log
-        try:
-            self._log.use(**settings.model_dump(), owner=owner(config.user))
-        except OSError as error:
-            raise CannotStart(f"cannot write the log to {settings.target}: {error.strerror}") from None
-
-    def _use(self, generation: Generation, before: Generation | None = None) -> None:
-        """Tune what listens, and log it; after a reload what is new, and what listens no more."""
-        for refused in tune_all(generation.listeners):
-            self._log.say("warning", refused)
-        now, then = _described(generation.listeners), _described(before.listeners if before else ())
-        for added in (text for text in now if text not in then):
-            self._log.say("notice", added)
-        for gone in (text for text in then if text not in now):
-            self._log.say("notice", f"no longer {gone}")
+    def _fail(self, why: str, readiness: Readiness | None) -> None:
+        self._log.say("error", why)
+        if readiness is not None:
+            readiness.tell(why)
 
 
-def _described(listeners: Iterable[Listener]) -> dict[str, None]:
-    """What listens where, in its order."""
-    return dict.fromkeys(
-        each.described for listener in listeners for each in (listener, *listener.specific.values())
-    )
+def _nobody_waits() -> None:
+    """For a worker whose master need not know when it serves."""
 
 
 def _name(number: int) -> str:
@@ -397,9 +397,3 @@ def _name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _preload() -> None:
-    """Import what a hub is made of, without making one: a worker's user may not be able to read it."""
-    for name in ("format_context", "resolver", "threadpool"):
-        getattr(gevent_config, name)

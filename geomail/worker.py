@@ -8,7 +8,7 @@ import signal
 import time
 from _socket import AF_UNIX
 from _socket import socket as RawSocket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -26,20 +26,21 @@ from geomail.errors import GeomailError, ShuttingDown
 from geomail.events import EventStream, TraceLine
 from geomail.incidents import Incidents
 from geomail.net import memory
+from geomail.net.client_contexts import MakesContext
 from geomail.net.crew import Crew
 from geomail.net.listen import Acceptor
 from geomail.net.lookout import Lookout
 from geomail.net.parking import Parking
 from geomail.net.pipes import Pipes
 from geomail.net.resolver import Resolver
-from geomail.net.tls import TlsSide
+from geomail.net.tls import TlsSide, client_context
 from geomail.net.wire import Wire
 from geomail.protocols import PROTOCOLS, proxy_header
 from geomail.protocols.base import BackendTls, HandshakeOptions, Peer
 from geomail.service import Service
 from geomail.session import Session
 from geomail.sessions import Sessions
-from geomail.sinks.feed import Feed
+from geomail.sinks.feed import Feed, Way
 from geomail.sinks.meters import Meters
 from geomail.sinks.tally import Tally
 from geomail.tracing import Tracing
@@ -88,7 +89,8 @@ class Listener:
 class Worker:
     """Serves listeners that were bound for it, in this process.
 
-    ``console`` is where the console process hears what happens here; None if there is none.
+    ``console`` is how the console process is reached, which hears what happens here; None if there
+    is none. ``contexts`` were made for all connections that geomail opens.
     Raises GeomailError unpatched: a blocking call would stop every session.
     """
 
@@ -98,7 +100,8 @@ class Worker:
         listeners: Sequence[Listener],
         log: Log,
         generation: int = 0,
-        console: bytes | None = None,
+        console: Way | None = None,
+        contexts: MakesContext = client_context,
     ) -> None:
         if not monkey.is_module_patched("socket"):
             raise GeomailError("gevent's monkey patching must come first: use the geomail command")
@@ -118,21 +121,26 @@ class Worker:
         log.subscribe(events)
         self._feed = self._open_feed(console, events, generation) if console is not None else None
         self._services = _services(
-            config, events, self._crew, self._parking, self._tracing, log, self._incidents
+            config, events, self._crew, self._parking, self._tracing, log, self._incidents, contexts
         )
         self._doors = [(Acceptor(listener.sock), listener) for listener in listeners]
         self._accepting = [
             gevent.spawn(self._accept, acceptor, listener) for acceptor, listener in self._doors
         ]
 
-    def run(self) -> None:
-        """Serve until a signal: TERM and INT end at once, QUIT when the last session has ended."""
+    def run(self, serving: Callable[[], None]) -> None:
+        """Serve until a signal: TERM and INT end at once, QUIT when the last session has ended.
+
+        ``serving`` is called as soon as clients are accepted.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop_now)
         gevent.signal_handler(signal.SIGQUIT, self._stop_gracefully)
         gevent.signal_handler(signal.SIGHUP, lambda: None)
         gevent.signal_handler(signal.SIGUSR1, self._log.reopen)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the master blocks what it waits for
+        gevent.sleep(0)  # those who accept have their first turn
+        serving()
         self._stop.wait()
         gevent.killall(self._accepting)
         if self._graceful:
@@ -166,7 +174,7 @@ class Worker:
         while self._graceful and self._sessions and time.monotonic() < deadline:
             self._sessions.await_leaving(0.2)
 
-    def _open_feed(self, console: bytes, events: EventStream, generation: int) -> Feed:
+    def _open_feed(self, console: Way, events: EventStream, generation: int) -> Feed:
         hello = {
             "pid": os.getpid(),
             "generation": generation,
@@ -276,6 +284,7 @@ def _services(
     tracing: Tracing,
     log: Log,
     incidents: Incidents,
+    contexts: MakesContext,
 ) -> dict[int, Service]:
     directory = directory_for(config, log.say)
     auth_services = AuthServices(incidents.note)
@@ -285,7 +294,7 @@ def _services(
     for server in config.servers:
         asked = (server.resolver, server.resolver_timeout)
         resolver = resolvers.setdefault(asked, resolver_for(server))
-        backends = Backends(config.backends, server.protocol)
+        backends = Backends(config.backends, server.protocol, contexts)
         source = source_for(server, config, backends, resolver, directory, auth_services)
         services[id(server)] = Service(
             server=server,

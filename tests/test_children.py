@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from geomail.children import CannotStart, GrowingDelay, user_and_group
+from geomail.children import GrowingDelay
 
 
 class Clock:
@@ -54,15 +54,3 @@ def test_who_lived_long_has_a_successor_at_once(clock: Clock) -> None:
     assert delay.died(born) == 0
     assert delay.due == clock.now
     assert delay.died(clock.goes_on(1)) == 0.5
-
-
-@pytest.mark.parametrize("user", ["nobody-knows", "root:nobody-knows", ""])
-def test_nobody_knows_them(user: str) -> None:
-    with pytest.raises(CannotStart, match="no such user or group"):
-        user_and_group(user)
-
-
-def test_a_group_of_ones_own() -> None:
-    account, group = user_and_group("root:daemon")
-
-    assert (account.pw_uid, group) == (0, 1)

@@ -65,7 +65,9 @@ RULES: dict[str, Rule] = {
     ),
     "config": CONFIG,
     "config.users": Rule(may=("errors", "config", "hashes"), never=frozenset(NETWORK)),
-    "config.probe": Rule(may=("errors", "config", "net.tls", "net.openssl.binding"), outside=("pydantic",)),
+    "config.probe": Rule(
+        may=("errors", "config", "net.tls", "net.openssl.binding", "privileges"), outside=("pydantic",)
+    ),
     "protocols": Rule(
         may=("conversation", "certificates", "errors", "protocols"),
         for_types=("config.schema",),
@@ -92,8 +94,12 @@ RULES: dict[str, Rule] = {
     "limits": Rule(may=()),
     "incidents": Rule(may=()),
     "systemd": Rule(may=()),
-    "children": Rule(may=("errors",)),
     "build": Rule(may=()),
+    "children": Rule(may=("errors", "privileges")),
+    "privileges": Rule(may=("errors",)),
+    "readiness": Rule(may=(), outside=("gevent",)),
+    "preload": Rule(may=("",), outside=("gevent",)),
+    "generation": Rule(may=("",)),
     "console": Rule(
         may=(
             "children",
@@ -103,6 +109,8 @@ RULES: dict[str, Rule] = {
             "selection",
             "console",
             "net.listen",
+            "net.unix_sockets",
+            "sinks.feed",
             "sinks.tally",
             "sinks.meters",
         ),

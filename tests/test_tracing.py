@@ -8,8 +8,10 @@ from gevent import socket
 
 from geomail.config.schema import Config
 from geomail.events import EventStream, TraceLine
+from geomail.incidents import Incidents
 from geomail.net.crew import Crew
 from geomail.net.parking import Parking
+from geomail.net.tls import client_context
 from geomail.net.wire import Wire
 from geomail.session import Session
 from geomail.tracing import MOST_SECRETS, PRELUDE, PRELUDE_BYTES, PRELUDES_BYTES, Traced, Tracing
@@ -122,8 +124,9 @@ def test_a_session_that_has_ended_keeps_nothing() -> None:
     configured = server("pop3", auth_http="127.0.0.1:9", max_errors=100)
     log: Any = SimpleNamespace(say=None)
     parking: Parking[Any] = Parking(lambda *_: None)
+    config, incidents = Config(servers=(configured,)), Incidents(lambda *_: None)
     (service,) = _services(
-        Config(servers=(configured,)), EventStream(), Crew(), parking, traces.tracing, log
+        config, EventStream(), Crew(), parking, traces.tracing, log, incidents, client_context
     ).values()
     near, far = socket.socketpair()
     with far:

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geomail.auth.http import HttpSource
+from geomail.auth.http import HttpSource, tls_side
 from geomail.auth.passthrough import PassthroughSource
 from geomail.auth.services import AuthServices
+from geomail.backends import Backends
+from geomail.errors import GeomailError
+from geomail.net.client_contexts import ClientContexts
 
 if TYPE_CHECKING:
     from geomail.auth.base import Source
     from geomail.auth.users import Directory, Tell
-    from geomail.backends import Backends
     from geomail.config.schema import Config, Server
     from geomail.net.resolver import Resolver
+
+
+class UnusableTls(GeomailError):
+    """The TLS of connections that geomail opens cannot be set up; the text says for which and why."""
+
+
+def client_contexts(config: Config) -> ClientContexts:
+    """The TLS contexts of all connections to backends and auth services. Raises UnusableTls."""
+    contexts = ClientContexts()
+    for server in config.servers:
+        try:
+            Backends(config.backends, server.protocol, contexts)
+            if server.auth == "http" and server.auth_http is not None:
+                tls_side(server.auth_http, server.auth_http_ca, contexts)
+        except OSError as error:
+            raise UnusableTls(f"TLS of what is behind server {server.name}: {error}") from None
+    contexts.seal()
+    return contexts
 
 
 def directory_for(config: Config, tell: Tell) -> Directory | None:

@@ -21,7 +21,7 @@ from geomail.conversation import CR, LF, NUL
 from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
 from geomail.net.http import Answer, BadAnswer, HttpClient
 from geomail.net.resolver import canonical_host, literal_family
-from geomail.net.tls import TlsSide, client_context
+from geomail.net.tls import TlsSide
 from geomail.protocols.base import Refusal
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from geomail.backends import Backends, Endpoint
     from geomail.certificates import ClientCertificate
     from geomail.config.schema import AuthHttp, Server
+    from geomail.net.client_contexts import MakesContext
     from geomail.net.resolver import Resolver
     from geomail.protocols.base import Login, Peer, ProxyAddresses
 
@@ -79,7 +80,7 @@ class HttpSource(Source):
         self.client = HttpClient(
             pool=services.pool(server, self._name),
             addresses=lambda: [(AF_UNIX, url.path)] if url.path else resolver.addresses(url.host, url.port),
-            tls=_tls_side(url, server.auth_http_ca),
+            tls=tls_side(url, server.auth_http_ca, backends.contexts),
             peer="auth",
             seconds=seconds,
             timed_out=f"{self._name} timed out ({seconds:g} s, auth_http_timeout)",
@@ -251,10 +252,11 @@ def _authority(url: AuthHttp, port: int | None = None) -> str:
     return host if port is None else f"{host}:{port}"
 
 
-def _tls_side(url: AuthHttp, ca: str | None) -> TlsSide | None:
+def tls_side(url: AuthHttp, ca: str | None, contexts: MakesContext) -> TlsSide | None:
+    """The TLS of connections to the service; None where it has none. Raises OSError."""
     if url.scheme != "https":
         return None
-    return TlsSide(client_context(ca=ca, verify=True), server=False, server_name=url.host)
+    return TlsSide(contexts(ca=ca, verify=True), server=False, server_name=url.host)
 
 
 def _proxy_lines(proxy: ProxyAddresses) -> tuple[bytes, ...]:

@@ -12,6 +12,7 @@ from geomail.net.tls import TlsSide, client_context
 if TYPE_CHECKING:
     from geomail.config.schema import Address, Backend
     from geomail.config.values import ProtocolName
+    from geomail.net.client_contexts import MakesContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,25 @@ class Endpoint:
 
 
 class Backends:
-    """The configured backends as one protocol sees them, by name and by address."""
+    """The configured backends as one protocol sees them, by name and by address.
 
-    def __init__(self, configured: Mapping[str, Backend], protocol: ProtocolName) -> None:
+    ``contexts`` gives the TLS contexts of connections to them, and to whom is asked about them.
+    """
+
+    def __init__(
+        self,
+        configured: Mapping[str, Backend],
+        protocol: ProtocolName,
+        contexts: MakesContext = client_context,
+    ) -> None:
+        self.contexts = contexts
         self._by_name = {
-            name: _endpoint(backend, address)
+            name: _endpoint(backend, address, contexts)
             for name, backend in configured.items()
             if (address := backend.address_for(protocol))
         }
         self._by_address = {
-            (canonical_host(address.host), address.port): _endpoint(backend, address)
+            (canonical_host(address.host), address.port): _endpoint(backend, address, contexts)
             for backend in configured.values()
             for address in backend.addresses().values()
             if not address.path
@@ -70,10 +80,10 @@ class Backends:
         return self._by_address.get((canonical_host(host), port)) or Endpoint("", host, port)
 
 
-def _endpoint(backend: Backend, address: Address) -> Endpoint:
+def _endpoint(backend: Backend, address: Address, contexts: MakesContext) -> Endpoint:
     side = None
     if backend.tls != "off":
-        context = client_context(
+        context = contexts(
             ca=backend.tls_ca,
             verify=backend.tls_verify,
             certificate=backend.tls_certificate,

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import grp
 import os
+import secrets
 import signal
 import time
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, socketpair
@@ -17,17 +18,18 @@ from _socket import socket as RawSocket
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geomail.children import GrowingDelay
 from geomail.console.process import LONGEST_MESSAGE, Console, Sockets
 from geomail.errors import GeomailError
 from geomail.jsonlines import BadLine, decode, encode
-from geomail.net.listen import BACKLOG, bind_unix
+from geomail.net.listen import BACKLOG, bind
+from geomail.net.unix_sockets import UnixListener, bind_unix
+from geomail.sinks.feed import TOKEN, Way
 
 if TYPE_CHECKING:
-    from geomail.config.schema import Control
+    from geomail.config.schema import Address, Control, Metrics
     from geomail.sinks.log import Log
 
 
@@ -36,24 +38,18 @@ class NoControlSocket(GeomailError):
 
 
 @dataclass(frozen=True, slots=True)
-class ControlSocket:
-    """The control socket, bound; ``inode`` tells its file from another one at the same path."""
+class MetricsSocket:
+    """The socket where metrics are served, bound at the address that ``[metrics]`` names."""
 
-    path: str
+    at: Address
     sock: RawSocket
-    inode: int
 
     def close(self) -> None:
-        """Close it, and remove its file."""
-        self.sock.close()
-        try:
-            if Path(self.path).stat().st_ino == self.inode:
-                Path(self.path).unlink()
-        except OSError:
-            pass  # somebody has removed it, or its folder is closed to us now
+        """Close it, and remove its file if it has one."""
+        _close(self.sock)
 
 
-def open_control(settings: Control, previous: ControlSocket | None, log: Log) -> ControlSocket | None:
+def open_control(settings: Control, previous: UnixListener | None, log: Log) -> UnixListener | None:
     """The control socket that ``[control]`` asks for; ``previous`` if that is the same one.
 
     Raises NoControlSocket where the file names it; where it is the default
@@ -71,15 +67,47 @@ def open_control(settings: Control, previous: ControlSocket | None, log: Log) ->
     return None
 
 
-def _bound(settings: Control, previous: ControlSocket | None) -> ControlSocket:
+def _bound(settings: Control, previous: UnixListener | None) -> UnixListener:
     path = settings.socket
     group = os.getegid() if settings.group is None else grp.getgrnam(settings.group).gr_gid
-    if previous is not None and previous.path == path:
-        os.chown(path, -1, group)
-        Path(path).chmod(settings.mode)
+    if previous is not None and previous.path == path and previous.is_in_place():
+        previous.admit(settings.mode, group)
         return previous
-    sock = bind_unix(path, BACKLOG, settings.mode, group)
-    return ControlSocket(path, sock, Path(path).stat().st_ino)
+    return bind_unix(path, BACKLOG, settings.mode, group)
+
+
+def open_metrics(settings: Metrics, previous: MetricsSocket | None, log: Log) -> MetricsSocket | None:
+    """The socket that ``[metrics]`` asks for; ``previous`` if that is the same one.
+
+    Where it cannot be had the log tells, and mail goes on without.
+    """
+    at = settings.listen
+    if at is None:
+        return None
+    if previous is not None and previous.at == at:
+        return previous
+    try:
+        return MetricsSocket(at, bind(host=at.host, port=at.port, path=at.path))
+    except OSError as error:
+        log.say(
+            "error", f"cannot serve metrics at {at.path or f'{at.host} port {at.port}'}: {error.strerror}"
+        )
+        return None
+
+
+def close_new(sock: UnixListener | MetricsSocket | None, kept: object) -> None:
+    """Close a socket and remove its file, unless it is the one to be kept."""
+    if isinstance(sock, MetricsSocket):
+        if sock is not kept:
+            sock.close()
+    elif sock is not None and sock is not kept:
+        _close(sock)
+
+
+def _close(sock: RawSocket) -> None:
+    sock.close()
+    if isinstance(sock, UnixListener):
+        sock.remove()
 
 
 class Keeper:
@@ -87,9 +115,10 @@ class Keeper:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._control: ControlSocket | None = None
-        self._measures = False
+        self._control: UnixListener | None = None
+        self._metrics: MetricsSocket | None = None
         self._feed = _private_listener()
+        self._token = secrets.token_bytes(TOKEN)
         self._line: RawSocket | None = None
         self._pid = 0
         self._born = 0.0
@@ -97,19 +126,13 @@ class Keeper:
         self._untold = False
 
     @property
-    def control(self) -> ControlSocket | None:
-        """The control socket in use."""
-        return self._control
-
-    @property
-    def feed(self) -> bytes | None:
-        """Where workers reach the console; None if there is to be none."""
-        address: bytes = self._feed.getsockname()
-        return address if self._is_wanted else None
+    def feed(self) -> Way | None:
+        """How workers reach the console; None if there is to be none."""
+        return Way(self._feed.getsockname(), self._token) if self._is_wanted else None
 
     @property
     def _is_wanted(self) -> bool:
-        return self._control is not None or self._measures
+        return self._control is not None or self._metrics is not None
 
     @property
     def is_running(self) -> bool:
@@ -121,28 +144,27 @@ class Keeper:
         """When it is to be started (time.monotonic()); None: it runs, or is not wanted."""
         return None if self.is_running or not self._is_wanted else self._restart.due
 
-    def use(self, control: ControlSocket | None, measures: bool) -> None:
-        """Serve this control socket, and metrics if ``measures``, from now on; close the socket before."""
-        before, self._control = self._control, control
-        self._measures = measures
+    def use(self, control: UnixListener | None, metrics: MetricsSocket | None) -> None:
+        """Serve these sockets from now on; close those before that are no longer among them."""
+        commands, pages = self._control, self._metrics
+        self._control, self._metrics = control, metrics
         if not self._is_wanted:
             self.signal(signal.SIGTERM)
-        if before is control:
-            return
-        if control is None:
-            self._send(encode({"control": None}))
-        else:
-            self._send(encode({"control": control.path}), control.sock)
-        if before is not None:
-            before.close()
+        if commands is not control:
+            self._hand_over("control", control)
+            close_new(commands, control)
+        if pages is not metrics:
+            self._hand_over("metrics", metrics.sock if metrics is not None else None)
+            close_new(pages, metrics)
+
+    def _hand_over(self, what: str, sock: RawSocket | None) -> None:
+        self._send(encode({"listen": what}), *(() if sock is None else (sock,)))
 
     def start(self, spawn: Callable[[Callable[[], None]], int], state: dict[str, Any]) -> None:
         """Start the console; ``spawn`` runs what it is given in a child; it returns the process id, or 0."""
-        if self._measures:
-            import geomail.console.metrics  # noqa: F401  # the console's user may not be able to read it
-
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-        sockets = Sockets(self._control.sock if self._control else None, self._feed, theirs)
+        pages = self._metrics.sock if self._metrics else None
+        sockets = Sockets(theirs, self._feed, self._token, self._control, pages)
 
         def run() -> None:
             ours.close()
@@ -161,7 +183,7 @@ class Keeper:
 
     def forget(self) -> None:
         """In another child of the master: close what is the console's."""
-        for sock in (self._feed, self._line, self._control.sock if self._control else None):
+        for sock in (self._feed, self._line, self._control, self._metrics.sock if self._metrics else None):
             if sock is not None:
                 sock.close()
 
@@ -214,8 +236,8 @@ class Keeper:
     def close(self) -> None:
         """Give up the sockets; the console has ended, or is none of ours any more."""
         self._feed.close()
-        if self._control is not None:
-            self._control.close()
+        close_new(self._control, None)
+        close_new(self._metrics, None)
 
     def _send(self, message: bytes, *passed: RawSocket) -> bool:
         """Whether the console was told, or need not be."""

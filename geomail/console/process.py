@@ -6,11 +6,10 @@ import os
 import signal
 import struct
 import time
-from _socket import AF_UNIX, SOCK_STREAM
 from _socket import socket as RawSocket
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -19,17 +18,17 @@ from gevent.event import AsyncResult
 from gevent.event import Event as Signal
 
 from geomail.console.control import Client, RequestError
-from geomail.console.link import Link, WorkerGone
+from geomail.console.link import PATIENCE, Link, WorkerGone
+from geomail.console.metrics import Metrics
 from geomail.console.outbox import Outbox
 from geomail.console.requests import STREAMS, Requests
 from geomail.console.totals import Counters, Table, Totals
 from geomail.console.traces import TraceViewer
 from geomail.console.viewer import News, Viewer
 from geomail.jsonlines import decode, encode
-from geomail.net.listen import Acceptor, bind
+from geomail.net.listen import Acceptor
 
 if TYPE_CHECKING:
-    from geomail.console.pages import Pages
     from geomail.sinks.log import Log
 
 #: Clients of the control socket that are served at a time.
@@ -47,11 +46,16 @@ _SPANS = {"servers": ("opened", "closed"), "backends": ("logins", "ended")}
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """What the master has made for the console: two listeners, and a line to itself."""
+    """What the master has made for the console: a line to itself, and listeners.
 
-    control: RawSocket | None
-    feed: RawSocket
+    A worker that comes to ``feed`` shows the ``token``, which only children of the master know.
+    """
+
     master: RawSocket
+    feed: RawSocket
+    token: bytes = field(repr=False)
+    control: RawSocket | None = None
+    metrics: RawSocket | None = None
 
 
 class Console:
@@ -76,10 +80,12 @@ class Console:
         self.protocols: dict[str, str] = {}
         self.deaths = 0
         self._requests = Requests(self)
-        self._control = self._listen(sockets.control, self._serve_client) if sockets.control else None
-        self._metrics: gevent.Greenlet[..., None] | None = None
-        self._metrics_at: dict[str, Any] | None = None
-        self._use_metrics(state["metrics"])
+        self._token = sockets.token
+        self._serving = {"control": self._serve_client, "metrics": Metrics(self).pages().serve}
+        self._accepting: dict[str, gevent.Greenlet[..., None]] = {}
+        for what, sock in (("control", sockets.control), ("metrics", sockets.metrics)):
+            if sock is not None:
+                self._accepting[what] = self._listen(sock, self._serving[what])
         self._listen(sockets.feed, self._serve_worker)
 
     def run(self) -> None:
@@ -199,7 +205,7 @@ class Console:
         return [link.counters for link in self.links]
 
     def _serve_worker(self, sock: socket.socket) -> None:
-        if not _is_sibling(sock):
+        if not self._is_shown(sock):
             sock.close()
             return
         link = Link(sock, self._tell, self._welcome)
@@ -210,6 +216,20 @@ class Console:
                 self.links.remove(link)
                 self.totals.retire(link.key, link.counters)
                 self._changed.set()
+
+    def _is_shown(self, sock: socket.socket) -> bool:
+        """Whether the other end begins with the token, as children of the same master alone can."""
+        _, uid, _ = _CREDENTIALS.unpack(
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+        shown = b""
+        if uid != os.geteuid():
+            return False
+        sock.settimeout(PATIENCE)
+        while len(shown) < len(self._token) and (more := _received(sock, len(self._token) - len(shown))):
+            shown += more
+        sock.settimeout(None)
+        return compare_digest(shown, self._token)
 
     def _welcome(self, link: Link) -> None:
         self.links.append(link)
@@ -251,27 +271,6 @@ class Console:
         finally:
             self._clients -= 1
 
-    def _use_metrics(self, at: dict[str, Any] | None) -> None:
-        """Serve metrics at this address from now on, and at no other one; None: nowhere."""
-        if at == self._metrics_at:
-            return
-        if self._metrics is not None:
-            self._metrics.kill()
-            self._metrics = None
-        self._metrics_at = at
-        if at is not None:
-            try:
-                self._metrics = self._listen(bind(**at), self._pages().serve)
-            except OSError as error:
-                self._metrics_at = None  # to be tried again, at a reload
-                place = at["path"] or f"{at['host']} port {at['port']}"
-                self._log.say("error", f"cannot serve metrics at {place}: {error.strerror}")
-
-    def _pages(self) -> Pages:
-        from geomail.console.metrics import Metrics  # which is large, and that only where it is wanted
-
-        return Metrics(self).pages()
-
     def _listen(self, sock: RawSocket, serve: Callable[[socket.socket], None]) -> gevent.Greenlet[..., None]:
         return gevent.spawn(self._accept, Acceptor(sock), serve)
 
@@ -299,17 +298,16 @@ class Console:
             self._heed(decode(data), descriptors)
 
     def _heed(self, word: dict[str, Any], descriptors: list[int]) -> None:
-        if "control" in word and self._control is not None:
-            self._control.kill()
-            self._control = None
-        for descriptor in descriptors:
-            sock = RawSocket(AF_UNIX, SOCK_STREAM, 0, fileno=descriptor)
-            sock.setblocking(False)
-            self._control = self._listen(sock, self._serve_client)
+        if (what := word.get("listen")) is not None:
+            if (before := self._accepting.pop(what, None)) is not None:
+                before.kill()
+            for descriptor in descriptors:
+                sock = RawSocket(fileno=descriptor)
+                sock.setblocking(False)
+                self._accepting[what] = self._listen(sock, self._serving[what])
         if "state" in word:
             self._compare(self.state, word["state"])
             self.state = word["state"]
-            self._use_metrics(self.state["metrics"])
             self._changed.set()
         if (said := self._reloads.get(word.get("reload", 0))) is not None:
             said.set(word)
@@ -354,16 +352,13 @@ def _refresh(link: Link, seconds: float) -> bool:
     return True
 
 
+def _received(sock: socket.socket, most: int) -> bytes:
+    try:
+        return sock.recv(most)
+    except OSError:
+        return b""
+
+
 def _cooperative(sock: RawSocket) -> socket.socket:
     """The same socket, whose waiting lets others run."""
     return socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
-
-
-def _is_sibling(sock: socket.socket) -> bool:
-    """Whether the other end is a child of the same master: nobody else has a say here."""
-    pid, _, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return int(status.rpartition(")")[2].split()[1]) == os.getppid()

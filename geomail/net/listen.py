@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from _socket import (
     AF_INET,
     AF_INET6,
@@ -26,17 +24,16 @@ from _socket import (
 from _socket import socket as RawSocket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from gevent import get_hub, getcurrent
+
+from geomail.net.unix_sockets import bind_unix
 
 #: nginx's default on Linux.
 BACKLOG = 511
 #: Linux's number; Python has no name for it.
 IPPROTO_MPTCP = 262
-#: Who may connect to a Unix socket is said by its folder, as in nginx.
-_ANYBODY = 0o666
 _READ = 1
 #: The largest number that a socket's options take.
 _LARGEST = 2**31 - 1
@@ -133,38 +130,6 @@ def _multipath_socket(family: int) -> RawSocket:
         return RawSocket(family, SOCK_STREAM, IPPROTO_MPTCP)
     except OSError:
         return RawSocket(family, SOCK_STREAM)
-
-
-def bind_unix(path: str, backlog: int, mode: int = _ANYBODY, group: int = -1) -> RawSocket:
-    """As :func:`bind`, for those whom the file's mode and group let in (-1: the process's group)."""
-    sock = RawSocket(AF_UNIX, SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        try:
-            sock.bind(path)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or not _is_abandoned(path):
-                raise
-            Path(path).unlink()
-            sock.bind(path)
-        os.chown(path, -1, group)
-        Path(path).chmod(mode)
-        sock.listen(backlog)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _is_abandoned(path: str) -> bool:
-    if not Path(path).is_socket():
-        return False
-    probe = RawSocket(AF_UNIX, SOCK_STREAM)
-    probe.setblocking(False)
-    try:
-        return probe.connect_ex(path) == errno.ECONNREFUSED
-    finally:
-        probe.close()
 
 
 class Acceptor:

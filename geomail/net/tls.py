@@ -153,7 +153,7 @@ def client_context(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif ca is None:
-        context.load_default_certs()
+        tls_settings.load_system_authorities(context)
     else:
         context.load_verify_locations(ca)
     if certificate is not None:

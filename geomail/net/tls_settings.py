@@ -16,6 +16,8 @@ from geomail.net.ticket_keys import ChangingKeys, TicketKey
 
 #: Seconds that a session lives where nothing is said of it.
 _OPENSSL_TIMEOUT = 7200.0
+#: Names of certificates in a folder, as OpenSSL looks for them: a digest of the subject, and a number.
+_HASHED = "[0-9a-f]*.[0-9]*"
 #: Longest passphrase that ``ssl`` takes.
 _LONGEST_PASSWORD = 1024
 #: OpenSSL's reasons where a key is another certificate's, of the same kind or not.
@@ -109,6 +111,22 @@ def resume_sessions(
         shared = context.shared_sessions
         keys = ChangingKeys(life) if shared is None else shared.ticket_keys(life)
         sessions.change_session_ticket_keys(context, keys)
+
+
+def load_system_authorities(context: ssl.SSLContext) -> None:
+    """Trust the system's authorities, each of them read now.
+
+    Of those in a folder, OpenSSL by itself would read one when a peer's certificate names it.
+    """
+    places = ssl.get_default_verify_paths()
+    if places.cafile is not None:
+        context.load_verify_locations(cafile=places.cafile)
+    folder: str | None = places.capath
+    for file in sorted(Path(folder).glob(_HASHED)) if folder is not None else ():
+        try:
+            context.load_verify_locations(cafile=file)
+        except (OSError, ssl.SSLError):
+            continue  # what OpenSSL could not use either: a link to nothing, or to no certificate
 
 
 def _reason(error: ssl.SSLError) -> str:

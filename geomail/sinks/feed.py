@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import gevent
 from gevent import socket
@@ -35,11 +35,21 @@ LONGEST_ORDER = 128 * 1024
 _STATUS_EVERY = 1.0
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 2.0
 
+#: Bytes by which a worker shows the console that they have the same master.
+TOKEN: Final = 32
+
 Order = Callable[[dict[str, Any]], dict[str, Any]]
 
 
+class Way(NamedTuple):
+    """How a worker reaches the console: where that listens, and what it is to be shown first."""
+
+    address: bytes
+    token: bytes
+
+
 class Feed:
-    """Serves the console that listens at ``address``, whichever that is, until :meth:`close`.
+    """Serves the console that is reached by this ``way``, whichever that is, until :meth:`close`.
 
     ``hello`` is what this worker says of itself. ``status`` gives what has
     changed since it was called last, or everything. ``orders`` are carried
@@ -49,14 +59,14 @@ class Feed:
 
     def __init__(
         self,
-        address: bytes,
+        way: Way,
         events: EventStream,
         hello: Mapping[str, Any],
         status: Callable[[bool], dict[str, Any]],
         orders: Mapping[str, Order],
         left: Callable[[], None],
     ) -> None:
-        self._address = address
+        self._way = way
         self._events = events
         self._hello = hello
         self._status = status
@@ -90,7 +100,8 @@ class Feed:
         while True:
             try:
                 with socket.socket(socket.AF_UNIX) as sock:
-                    sock.connect(self._address)
+                    sock.connect(self._way.address)
+                    sock.sendall(self._way.token)
                     delay = _FIRST_DELAY
                     self._talk(sock)
             except (OSError, BadLine):

@@ -2,13 +2,14 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from geomail.config.load import Inspection, in_order
+from geomail.config.load import Inspection, in_order, inspect
 from geomail.config.probe import probe, probe_files
 from tests.servers.certificates import Certificates
 from tests.servers.support import program
@@ -21,6 +22,9 @@ auth_http = "http://127.0.0.1:9000"
 [[mail.server]]
 listen = "127.0.0.1:993 ssl"
 """
+
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs workers as somebody else")
 
 
 def said(found: Inspection) -> list[str]:
@@ -375,7 +379,7 @@ def test_sockets_that_cannot_be_made(inspect_text: Inspect, tmp_path: Path) -> N
     ]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs workers as somebody else")
+@only_root
 @pytest.mark.parametrize(
     ("user", "reasons"),
     [
@@ -576,7 +580,7 @@ def test_hashes_that_everybody_can_read(inspect_text: Inspect, tmp_path: Path) -
     ]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs workers as somebody else")
+@only_root
 @pytest.mark.parametrize(
     ("user", "owner", "group", "mode", "closed"),
     [
@@ -592,11 +596,80 @@ def test_hashes_that_everybody_can_read(inspect_text: Inspect, tmp_path: Path) -
     ],
 )
 def test_whom_workers_run_as_must_be_able_to_read(
-    inspect_text: Inspect, tmp_path: Path, user: str, owner: str, group: str, mode: int, closed: bool
+    inspect_open: Inspect, open_folder: Path, user: str, owner: str, group: str, mode: int, closed: bool
 ) -> None:
-    file = users_file(tmp_path, ANN, mode)
+    file = users_file(open_folder, ANN, mode)
     shutil.chown(file, owner, group)
 
-    told = said(inspect_text(f'user = "{user}"\n{USERS}'))
-    text = f'"{file}" cannot be read by {user}, as whom workers run (user), by its mode'
-    assert told == ([f"9 warning auth.users.file: {text}"] if closed else [])
+    told = said(inspect_open(f'user = "{user}"\n{USERS}'))
+    text = f'"{file}" cannot be read by nobody, as whom workers run (user): Permission denied'
+    assert told == ([f"9 error auth.users.file: {text}"] if closed else [])
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, which those of pytest are not."""
+    with tempfile.TemporaryDirectory(prefix="geomail-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def inspect_open(open_folder: Path) -> Inspect:
+    """Read and check a configuration that is in that folder."""
+
+    def read(text: str) -> Inspection:
+        file = open_folder / "geomail.toml"
+        file.write_text(text)
+        return inspect(file)
+
+    return read
+
+
+@only_root
+def test_a_folder_on_the_way_to_the_users_file_counts(inspect_open: Inspect, open_folder: Path) -> None:
+    closed = open_folder / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.chown(users_file(closed, ANN, 0o600), "nobody")
+
+    [told] = said(
+        inspect_open('user = "nobody"\n' + USERS.replace('file = "users"', 'file = "closed/users"'))
+    )
+    assert "cannot be read by nobody, as whom workers run (user): Permission denied" in told
+
+
+@only_root
+@pytest.mark.parametrize(("mode", "closed"), [(0o755, False), (0o711, False), (0o700, True)])
+def test_the_log_must_be_within_reach_when_it_is_opened_again(
+    inspect_open: Inspect, open_folder: Path, mode: int, closed: bool
+) -> None:
+    folder = open_folder / "logs"
+    folder.mkdir()
+    folder.chmod(mode)
+    told = said(inspect_open(f'user = "nobody"\nlog.target = "{folder}/log"\n{NAMELESS}'))
+    text = f'"{folder}/log" cannot be opened again by nobody, as whom workers run (user): Permission denied'
+    assert told == ([f"2 error log.target: {text}"] if closed else [])
+
+
+@only_root
+@pytest.mark.parametrize(("mode", "closed"), [(0o666, False), (0o600, True)])
+def test_syslog_must_let_in_whom_workers_run_as(
+    inspect_open: Inspect, open_folder: Path, mode: int, closed: bool
+) -> None:
+    path = open_folder / "log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(path))
+        path.chmod(mode)
+        told = said(inspect_open(f'user = "nobody"\nlog.target = "syslog:{path}"\n{NAMELESS}'))
+    text = f'syslog at "{path}" cannot be reached again by nobody, as whom workers run (user): '
+    assert told == ([f"2 error log.target: {text}Permission denied"] if closed else [])
+
+
+@only_root
+def test_root_without_an_account_for_workers(inspect_text: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geomail.privileges._USUAL", ("geomail-no-such", "nobody"))
+    assert said(inspect_text(NAMELESS)) == [
+        "0 warning user: is not set, and there is no account geomail: as root, workers run as nobody; "
+        "make one (useradd --system geomail), or set it"
+    ]
+    assert said(inspect_text(f'user = "root"\n{NAMELESS}')) == []

@@ -14,7 +14,11 @@ import pytest
 
 from geomail.console.process import Console, Sockets
 from geomail.jsonlines import decode, encode
+from geomail.sinks.feed import TOKEN
 from geomail.sinks.log import Log
+
+#: By this it sees that a worker is of the same master.
+SHOWN = bytes(range(TOKEN))
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def console(feed: RawSocket) -> Iterator[Console]:
     """A console in this process, whose master wants one worker."""
     before = set(_greenlets())
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-    console = Console(Sockets(None, feed, theirs), {"metrics": None, "generation": 1, "expected": 1}, Log())
+    console = Console(Sockets(theirs, feed, SHOWN), {"generation": 1, "expected": 1}, Log())
     yield console
     gevent.killall([greenlet for greenlet in _greenlets() if greenlet not in before])
     console._master.close()
@@ -47,7 +51,8 @@ def test_a_reload_waits_until_new_workers_know_what_is_watched(feed: RawSocket, 
     with socket.socket(socket.AF_UNIX) as worker, worker.makefile("rb") as orders:
         worker.connect(feed.getsockname())
         hello = {"pid": os.getpid(), "generation": 1, "started": 0.0, "protocols": {}}
-        worker.sendall(encode({"hello": hello}) + encode({"status": {"sessions": 0, "draining": False}}))
+        status = {"sessions": 0, "draining": False}
+        worker.sendall(SHOWN + encode({"hello": hello}) + encode({"status": status}))
         asked = decode(orders.readline())
         assert asked["do"] == "watch"
         assert len(console.links) == 1

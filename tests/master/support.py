@@ -16,7 +16,7 @@ import toml
 
 from tests.e2e.clients import Client, connected
 from tests.servers.certificates import Certificates
-from tests.servers.geomail import Geomail
+from tests.servers.geomail import Geomail, as_ourselves
 from tests.servers.support import LOOPBACK, free_port
 
 #: Seconds in which what was asked for has happened.
@@ -80,7 +80,7 @@ class Running:
     def reload(self, *listens: str, **more: Any) -> None:
         """Change the file and have it read again; returns when the new workers are there."""
         assert self.geomail is not None
-        (self.folder / "geomail.toml").write_text(self.configuration(*listens, **more))
+        (self.folder / "geomail.toml").write_text(as_ourselves(self.configuration(*listens, **more)))
         after = self.geomail.log.end
         os.kill(self.pid, signal.SIGHUP)
         self.geomail.log.wait_for("notice reloaded", after=after)

@@ -15,12 +15,22 @@ from tests.servers.support import LOOPBACK, Daemon, Log
 COMMAND = Path(os.environ.get("GEOMAIL_COMMAND") or Path(sysconfig.get_path("scripts"), "geomail"))
 
 
+def as_ourselves(configuration: str) -> str:
+    """The configuration, whose workers stay who we are where it does not say otherwise.
+
+    The files of tests are in folders that nobody else may enter.
+    """
+    if os.geteuid() != 0 or "user" in tomllib.loads(configuration):
+        return configuration
+    return f'user = "root"\n{configuration}'
+
+
 class Geomail(Daemon):
     """A running ``geomail serve``; ``log`` is all that it says."""
 
     def __init__(self, configuration: str, folder: Path) -> None:
         file = folder / "geomail.toml"
-        file.write_text(configuration)
+        file.write_text(as_ourselves(configuration))
         env = {name: value for name, value in os.environ.items() if not name.startswith("GEOMAIL_")}
         super().__init__([str(COMMAND), "serve", "-c", str(file)], folder / "geomail.log", env)
 

@@ -9,7 +9,7 @@ import pytest
 
 from geomail.events import EventStream, SessionOpened, TraceLine
 from geomail.jsonlines import decode, encode
-from geomail.sinks.feed import MOST_WAITING, TRACE_BYTES, TRACES_BYTES, Feed
+from geomail.sinks.feed import MOST_WAITING, TOKEN, TRACE_BYTES, TRACES_BYTES, Feed, Way
 from tests.sinks.support import opened
 
 
@@ -23,12 +23,21 @@ def console() -> Iterator[socket.socket]:
         yield listener
 
 
+SHOWN = bytes(range(TOKEN))
+
+
+def way_to(console: socket.socket) -> Way:
+    """How a worker reaches it."""
+    return Way(console.getsockname(), SHOWN)
+
+
 def test_a_viewer_misses_nothing_of_a_worker_that_has_just_begun(console: socket.socket) -> None:
     events = EventStream()
-    feed = Feed(console.getsockname(), events, {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
+    feed = Feed(way_to(console), events, {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
     events.emit(opened())
     connection, _ = console.accept()
     with connection, connection.makefile("rb") as lines:
+        assert lines.read(TOKEN) == SHOWN
         assert [next(iter(decode(lines.readline()))) for _ in range(2)] == ["hello", "status"]
         assert decode(lines.readline())["event"] == "session.opened"
         assert events.wants(SessionOpened)
@@ -42,11 +51,12 @@ def test_a_viewer_misses_nothing_of_a_worker_that_has_just_begun(console: socket
 def test_what_a_console_that_does_not_read_has_no_room_for_is_counted(console: socket.socket) -> None:
     more = 100
     events = EventStream()
-    feed = Feed(console.getsockname(), events, {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
+    feed = Feed(way_to(console), events, {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
     for _ in range(MOST_WAITING + more):
         events.emit(opened())
     connection, _ = console.accept()
     with connection, connection.makefile("rb") as lines:
+        assert lines.read(TOKEN) == SHOWN
         told = Counter[str]()
         while told["event"] + told["lost"] < MOST_WAITING + more:
             record = decode(lines.readline())

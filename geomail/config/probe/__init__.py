@@ -3,12 +3,14 @@
 ``files``      certificates, keys and whatever else TLS needs
 ``users``      the users file
 ``process``    the user that workers run as, the log, the control socket
+``account``    what workers open later on, tried as the user that they run as
 ``addresses``  names that resolve, addresses that can be listened on
 """
 
 from __future__ import annotations
 
 from geomail.config.load import Inspection
+from geomail.config.probe.account import account_problems
 from geomail.config.probe.addresses import address_problems
 from geomail.config.probe.files import backend_problems, server_problems
 from geomail.config.probe.process import process_problems
@@ -29,6 +31,7 @@ def probe_files(found: Inspection) -> list[Problem]:
     if (config := found.draft) is None:
         return []
     problems = list(process_problems(config, found.source))
+    problems += account_problems(config, found.source)
     for index, server in enumerate(config.servers):
         problems += server_problems(server, index, found.source)
     for name, backend in config.backends.items():

@@ -1,10 +1,7 @@
-"""The users file, and who can read it."""
+"""The users file, and what it shows to others."""
 
 from __future__ import annotations
 
-import grp
-import os
-import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,29 +29,12 @@ def users_problems(config: Config, source: Source) -> Iterator[Problem]:
         read_users(config.users, backends)
     except ConfigError as error:
         yield from error.problems
-    for text in _access(Path(file), config.user):
+    for text in _access(Path(file)):
         yield source.problem((*base, "file"), text, "warning")
 
 
-def _access(file: Path, user: str | None) -> Iterator[str]:
-    """Who can read a file of secrets and should not, or should and cannot."""
+def _access(file: Path) -> Iterator[str]:
+    """Who can read a file of secrets and should not."""
     status = file.stat()
     if status.st_mode & stat.S_IROTH:
         yield f"{quoted(str(file))} can be read by everybody on this machine; its hashes are half a secret"
-    if user is not None and os.geteuid() == 0 and not _is_open_to(user, status):
-        yield f"{quoted(str(file))} cannot be read by {user}, as whom workers run (user), by its mode"
-
-
-def _is_open_to(user: str, status: os.stat_result) -> bool:
-    """Whether the file's mode lets the user read it; nothing is known of a user that does not exist."""
-    name, _, group = user.partition(":")
-    try:
-        account = pwd.getpwnam(name)
-        gid = grp.getgrnam(group).gr_gid if group else account.pw_gid
-    except KeyError:
-        return True
-    if account.pw_uid in (0, status.st_uid):
-        return account.pw_uid == 0 or bool(status.st_mode & stat.S_IRUSR)
-    if status.st_gid in os.getgrouplist(name, gid):
-        return bool(status.st_mode & stat.S_IRGRP)
-    return bool(status.st_mode & stat.S_IROTH)

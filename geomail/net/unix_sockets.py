@@ -1,0 +1,126 @@
+"""Listening Unix sockets and their files, in folders where others may replace what they like.
+
+A privileged process that changes or removes a file by its path acts on whatever
+an unprivileged one has put there. So a file is made with the mode that it keeps,
+and later on only the inode is acted on that was bound.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from _socket import AF_UNIX, SOCK_STREAM
+from _socket import socket as RawSocket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+#: Who may connect to a Unix socket is said by its folder, as in nginx.
+_ANYBODY = 0o666
+_Identity = tuple[int, int]
+
+
+class UnixListener(RawSocket):
+    """A listening Unix socket that knows its file; :func:`bind_unix` makes it."""
+
+    path: str
+    identity: _Identity
+
+    def is_in_place(self) -> bool:
+        """Whether the file is still at its path."""
+        try:
+            return _identity(os.lstat(self.path)) == self.identity
+        except OSError:
+            return False
+
+    def admit(self, mode: int, group: int | None) -> None:
+        """Give the file this mode and group (None: as it is). Raises OSError, also where it is not there."""
+        with _own_file(self.path) as (file, status):
+            if _identity(status) != self.identity:
+                raise FileExistsError(errno.EEXIST, "there is another file in its place")
+            _give(file, status, group)
+            if stat.S_IMODE(status.st_mode) != mode:
+                file.chmod(mode)
+
+    def remove(self) -> None:
+        """Remove the file, if it is still there and ours."""
+        place = Path(self.path)
+        try:
+            folder = os.open(place.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            if _identity(os.stat(place.name, dir_fd=folder, follow_symlinks=False)) == self.identity:
+                os.unlink(place.name, dir_fd=folder)
+        except OSError:
+            pass  # somebody has removed it, or the folder is closed to us now
+        finally:
+            os.close(folder)
+
+
+def bind_unix(path: str, backlog: int, mode: int = _ANYBODY, group: int | None = None) -> UnixListener:
+    """A listening, non-blocking Unix socket, whose file has this mode and group (None: the process's).
+
+    One that nobody listens on any more is replaced. The umask is changed for a
+    moment, so no other thread may make files meanwhile. Raises OSError.
+    """
+    sock = UnixListener(AF_UNIX, SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        before = os.umask(0o777 & ~mode)
+        try:
+            _bind(sock, path)
+        finally:
+            os.umask(before)
+        with _own_file(path) as (file, status):
+            sock.path, sock.identity = path, _identity(status)
+            _give(file, status, group)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind(sock: RawSocket, path: str) -> None:
+    try:
+        sock.bind(path)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or not _is_abandoned(path):
+            raise
+        Path(path).unlink()
+        sock.bind(path)
+
+
+@contextmanager
+def _own_file(path: str) -> Iterator[tuple[Path, os.stat_result]]:
+    """The file of a socket of ours: a path that leads to it whatever becomes of its name, and what it is."""
+    held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(held)
+        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid() or status.st_nlink != 1:
+            raise FileExistsError(errno.EEXIST, "there is another file in its place")
+        yield Path(f"/proc/self/fd/{held}"), status
+    finally:
+        os.close(held)
+
+
+def _give(file: Path, status: os.stat_result, group: int | None) -> None:
+    if group is not None and status.st_gid != group:
+        os.chown(file, -1, group)
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino
+
+
+def _is_abandoned(path: str) -> bool:
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        return False
+    probe = RawSocket(AF_UNIX, SOCK_STREAM)
+    probe.setblocking(False)
+    try:
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+    finally:
+        probe.close()
