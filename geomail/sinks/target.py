@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -126,8 +127,9 @@ class StandardError(_Descriptor):
 class File(_Descriptor):
     """A file that is appended to, or a named pipe; with ``owner`` it is given to that user, where we may.
 
-    Where it is given away it must not be a link: who may write to the folder
-    would be given any file.
+    Whoever may write to its folder can have put any file in its place, a link
+    included. So it is given away only if it was made for that, or if nobody but
+    us can have put it there.
     """
 
     def __init__(self, path: str, owner: int | None) -> None:
@@ -136,21 +138,43 @@ class File(_Descriptor):
         super().__init__(self._opened())
 
     def _opened(self) -> int:
-        flags = os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
-        if self._owner is not None:
-            flags |= os.O_NOFOLLOW
-        fd = os.open(self._path, flags | self._access(), 0o640)
+        if self._owner is None:
+            return self._open(os.O_CREAT)
         try:
-            if self._owner is not None and stat.S_ISREG(os.fstat(fd).st_mode):
-                os.fchown(fd, self._owner, -1)
+            fd = self._open(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
+        except FileExistsError:
+            return self._taken_over(self._owner)
+        os.fchown(fd, self._owner, -1)
+        return fd
+
+    def _taken_over(self, owner: int) -> int:
+        """Open what is there already, if it is the owner's, or may become that."""
+        fd = self._open(os.O_NOFOLLOW)
+        try:
+            status = os.fstat(fd)
+            if stat.S_ISREG(status.st_mode) and (status.st_uid != owner or status.st_nlink != 1):
+                if status.st_nlink != 1 or not _is_closed(Path(self._path).parent):
+                    raise PermissionError(errno.EPERM, "it is not the file of the user that workers run as")
+                os.fchown(fd, owner, -1)
         except OSError:
             os.close(fd)
             raise
         return fd
 
-    def _access(self) -> int:
-        """For a pipe also reading: to open it for writing alone waits until somebody reads."""
-        return os.O_RDWR if Path(self._path).is_fifo() else os.O_WRONLY
+    def _open(self, how: int) -> int:
+        """Open it without waiting for anybody, as a named pipe would have it."""
+        flags = os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | how
+        try:
+            fd = os.open(self._path, flags | os.O_WRONLY, 0o640)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # a pipe that nobody reads
+                raise
+            fd = os.open(self._path, flags | os.O_RDWR)
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):  # it must not break when its reader leaves
+            os.close(fd)
+            fd = os.open(self._path, flags | os.O_RDWR)
+        os.set_blocking(fd, True)
+        return fd
 
     def reopen(self) -> None:
         fresh = self._opened()
@@ -213,6 +237,12 @@ class Syslog:
         except OSError:  # the daemon was restarted: its socket is a new one
             self.reopen()
             self._sock.send(message)
+
+
+def _is_closed(folder: Path) -> bool:
+    """Whether we alone can put files there."""
+    status = folder.stat()
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _is_writable(fd: int, milliseconds: int | None = 0) -> bool:

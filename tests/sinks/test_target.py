@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,6 +89,65 @@ def test_no_file_is_given_away_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         File(str(tmp_path / "log"), 65534)
     assert precious.stat().st_uid == os.geteuid()
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """A folder of the user whose log it is, who can put anything there."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    os.chown(folder, 65534, -1)
+    return folder
+
+
+#: What somebody who may write to the folder can put in the log's place: a file of root's, or a way to it.
+ATTACKS: dict[str, Callable[[Path, Path], object]] = {
+    "a symbolic link": lambda log, precious: log.symlink_to(precious),
+    "a hard link": lambda log, precious: log.hardlink_to(precious),
+    "the file itself": lambda log, precious: precious.rename(log),
+}
+
+
+@as_root
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("when", ["at the start", "when it is opened again"])
+def test_no_file_of_roots_is_given_away_or_written_to(
+    tmp_path: Path, theirs: Path, attack: str, when: str
+) -> None:
+    log, precious = theirs / "log", tmp_path / "precious"
+    precious.write_text("root's")
+    precious.chmod(0o600)
+    held = precious.open("rb")
+    target = File(str(log), 65534) if when == "when it is opened again" else None
+    log.unlink(missing_ok=True)
+    ATTACKS[attack](log, precious)
+    with pytest.raises(OSError):  # noqa: PT011  # each has its own reason
+        target.reopen() if target else File(str(log), 65534)
+    status = os.fstat(held.fileno())
+    assert (status.st_uid, status.st_mode & 0o777, held.read()) == (0, 0o600, b"root's")
+    held.close()
+    if target:
+        target.close()
+
+
+@as_root
+def test_a_pipe_in_its_place_keeps_nobody_waiting(theirs: Path) -> None:
+    target = File(str(theirs / "log"), 65534)
+    (theirs / "log").unlink()
+    os.mkfifo(theirs / "log")
+    target.reopen()
+    target.write(lines("one"))
+    target.close()
+
+
+@as_root
+def test_a_log_of_earlier_times_is_given_away_where_nobody_can_have_put_it_there(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("before\n")
+    target = File(str(path), 65534)
+    target.write(lines("after"))
+    assert (path.stat().st_uid, path.read_text()) == (65534, "before\nafter\n")
+    target.close()
 
 
 def test_lines_that_a_full_disk_does_not_take_are_counted(tmp_path: Path) -> None:
