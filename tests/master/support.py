@@ -41,6 +41,7 @@ class Running:
     port: int = field(default_factory=free_port)
     settings: dict[str, Any] = field(default_factory=dict)
     mail: dict[str, Any] = field(default_factory=dict)
+    backends: dict[str, Any] = field(default_factory=dict)
     geomail: Geomail | None = None
 
     def configuration(self, *listens: str, **more: Any) -> str:
@@ -54,7 +55,7 @@ class Running:
                 **more,
                 "mail": {"auth": "passthrough", **self.mail, "server": [server]},
                 "auth": {"passthrough": {"default": "small"}},
-                "backends": {"small": {"address": f"{LOOPBACK}:{self.backend}"}},
+                "backends": {"small": {"address": f"{LOOPBACK}:{self.backend}", **self.backends}},
             }
         )
 

@@ -6,15 +6,20 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import gevent
+import pytest
 
 from tests.e2e.clients import connected
-from tests.master.support import SOON, Running, knocking, listens, listens_in, soon
+from tests.master.support import SOON, Running, children, knocking, listens, listens_in, soon
 from tests.servers.certificates import Certificate, Certificates
-from tests.servers.support import LOOPBACK, free_port
+from tests.servers.geomail import as_ourselves
+from tests.servers.support import LOOPBACK, Log, free_port
 
 
 def test_addresses_come_go_and_stay(running: Running) -> None:
@@ -245,3 +250,99 @@ def test_quit_waits_no_longer_than_worker_shutdown_timeout(running: Running) -> 
         assert time.monotonic() - began > 0.8
         assert working.read_line() in (b"* BYE Server shutting down\r\n", b"")
         assert running.geomail.process.wait(SOON) == 0
+
+
+UNFIT = """
+from geomail_cli.main import app
+from geomail.worker import Worker
+
+made = Worker.__init__
+
+def unfit(self, config, listeners, log, generation, *more):
+    if config.worker_connections == 7:
+        {fault}
+    made(self, config, listeners, log, generation, *more)
+
+Worker.__init__ = unfit
+app(["serve", "-c", "{file}"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("import os; os._exit(3)", "a worker ended without a word"),
+        ("raise ValueError('oh')", r"process \d+ has a bug: ValueError\('oh'\)"),
+        (
+            "from geomail.errors import GeomailError; raise GeomailError('no')",
+            r"process \d+ cannot serve: no",
+        ),
+    ],
+)
+def test_a_reload_whose_workers_do_not_serve_is_undone(running: Running, fault: str, told: str) -> None:
+    file, comes = running.folder / "geomail.toml", free_port()
+    file.write_text(as_ourselves(running.configuration()))
+    with unfit(running, UNFIT.format(fault=fault, file=file)) as (process, log):
+        old = children(process.pid)
+        with running.logged_in() as client, knocking(running.port) as refused:
+            listens_at = f"{LOOPBACK}:{running.port}", f"{LOOPBACK}:{comes}"
+            file.write_text(as_ourselves(running.configuration(*listens_at, worker_connections=7)))
+            os.kill(process.pid, signal.SIGHUP)
+            log.wait_for(f"error reload failed, the old configuration stays in force: {told}")
+            client.noop()
+            soon(lambda: children(process.pid) == old)
+            assert not listens(comes)
+            after = log.end
+            file.write_text(as_ourselves(running.configuration(*listens_at)))
+            os.kill(process.pid, signal.SIGHUP)
+            log.wait_for("notice reloaded", after=after)
+            assert listens(comes)
+        assert refused == []
+
+
+@contextmanager
+def unfit(running: Running, script: str) -> Iterator[tuple[subprocess.Popen[bytes], Log]]:
+    """A server whose next workers are not fit to serve."""
+    log = Log(running.folder / "unfit.log")
+    with (
+        log.path.open("w") as errors,
+        subprocess.Popen([sys.executable, "-c", script], stderr=errors) as process,
+    ):
+        try:
+            soon(lambda: listens(running.port) and len(children(process.pid)) == 2)
+            yield process, log
+        finally:
+            process.terminate()
+    assert process.returncode == 0, log.text
+
+
+def test_old_workers_go_only_when_new_ones_serve(running: Running) -> None:
+    """While new ones begin, which takes long here, clients are served."""
+    file = running.folder / "geomail.toml"
+    file.write_text(as_ourselves(running.configuration()))
+    with unfit(running, UNFIT.format(fault="import time; time.sleep(1.5)", file=file)) as (process, log):
+        old = children(process.pid)
+        file.write_text(as_ourselves(running.configuration(worker_connections=7)))
+        os.kill(process.pid, signal.SIGHUP)
+        soon(lambda: len(children(process.pid)) == 4)
+        assert "reloaded" not in log.text
+        assert old <= children(process.pid)
+        with running.logged_in() as client:
+            client.quit()
+        log.wait_for("notice reloaded")
+        soon(lambda: not old & children(process.pid))
+
+
+def test_a_key_of_a_backend_that_root_alone_can_read(running: Running, certificates: Certificates) -> None:
+    """It is read before workers become somebody else; one that is broken leaves all as it was."""
+    key = running.folder / "client.key"
+    key.write_bytes(certificates.server.key.read_bytes())
+    key.chmod(0o600)
+    running.backends = {"tls": "starttls", "tls_certificate": str(certificates.server.certificate)}
+    running.backends["tls_certificate_key"] = str(key)
+    user = {"user": "nobody"} if os.geteuid() == 0 else {}
+    running.start(**user)
+    before = running.two_workers()
+    running.reload(worker_connections=1000, **user)
+    soon(lambda: not before & running.workers())
+    assert len(running.two_workers()) == 2
