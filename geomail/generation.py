@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,19 @@ from geomail.console.keeper import MetricsSocket, close_new, open_control, open_
 from geomail.errors import GeomailError
 from geomail.listeners import close_vanished, open_listeners, tune_all
 from geomail.names import without_names
+from geomail.net import memory
+from geomail.net.session_cache import shared_cache
 from geomail.privileges import Account, CannotStart, account_for
 
 if TYPE_CHECKING:
-    from geomail.config.schema import Config
+    from geomail.config.schema import Config, Server
     from geomail.net.client_contexts import ClientContexts
     from geomail.net.unix_sockets import UnixListener
     from geomail.sinks.log import Log
     from geomail.worker import Listener
+
+#: Characters of a key's line that tell something of the key.
+_WORTH_WIPING = 16
 
 
 @dataclass(slots=True)
@@ -41,12 +47,27 @@ class Generation:
     workers: dict[int, float] = field(default_factory=dict)
     restart: GrowingDelay = field(default_factory=GrowingDelay)
 
+    def forget(self) -> None:
+        """In a child that speaks no mail: close listeners, and let go of all private keys and ticket keys."""
+        for listener in self.listeners:
+            listener.sock.close()
+        self.listeners.clear()
+        self.contexts.forget()
+        written = [line for server in self.config.servers for line in _written_keys(server)]
+        self.config = self.config.model_copy(update={"servers": ()})
+        shared_cache.cache_clear()
+        gc.unfreeze()  # contexts are held by what they call
+        gc.collect()
+        memory.wipe(written)
+
     def leave_to_workers_of(self, other: Generation) -> None:
         """In a child of the ``other`` one: close listeners that are of this one alone."""
         kept = {id(listener.sock) for listener in other.listeners}
         for listener in self.listeners:
             if id(listener.sock) not in kept:
                 listener.sock.close()
+        if other is not self:
+            self.listeners.clear()  # with keys that may have been changed since
 
     def leave_to_console(self) -> None:
         """In a worker: close the sockets that operators come to."""
@@ -86,6 +107,13 @@ def open_generation(
     for text in _impossible(config, open_files):
         log.say("warning", text)
     return Generation(number, config, account, listeners, contexts, control, metrics, loaded)
+
+
+def _written_keys(server: Server) -> Iterator[bytes]:
+    """The lines of private keys that stand in the configuration itself."""
+    for key in server.ssl_certificate_key:
+        if key.startswith("data:"):
+            yield from (line.encode() for line in key.splitlines() if len(line) >= _WORTH_WIPING)
 
 
 def _impossible(config: Config, open_files: int) -> Iterable[str]:

@@ -28,6 +28,7 @@ from geomail.errors import GeomailError
 from geomail.generation import Generation, open_generation, tell_listeners, use_log
 from geomail.limits import allow_open_files
 from geomail.listeners import close_vanished
+from geomail.net import memory
 from geomail.preload import preload
 from geomail.privileges import CannotStart, become, close_to_others
 from geomail.readiness import Readiness, await_all
@@ -93,6 +94,7 @@ class Master:
         Raises CannotStart and ConfigError at the start, Abandoned at the end.
         """
         close_to_others()
+        memory.wipe_what_is_freed()
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         self._open_files = allow_open_files()
         self._current = self._open(None)
@@ -330,9 +332,11 @@ class Master:
         worker.run(readiness.tell if readiness is not None else _nobody_waits)
 
     def _spawn_console(self, generation: Generation, run: Callable[[], None]) -> int:
+        """Start the console, which has no use for listeners of mail and for keys."""
+
         def run_without_mail(_readiness: Readiness | None) -> None:
-            for listener in generation.listeners:
-                listener.sock.close()
+            self._current = None
+            generation.forget()
             run()
 
         return self._spawn(run_without_mail, generation)

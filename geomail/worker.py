@@ -108,6 +108,7 @@ class Worker:
         self._config = config
         self._log = log
         log.into_background()
+        memory.wipe_what_is_freed(False)  # which costs a busy relay too much
         memory.keep_for_buffers()
         self._crew = Crew()
         self._parking = Parking(self._resume)

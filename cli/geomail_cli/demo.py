@@ -183,9 +183,20 @@ def _write_files(
 
     lines = [entry_line(user, make_argon2id(password.encode())) for user, password in users.items()]
     _write_private(folder / "users", "\n".join((*lines, "")).encode())
+    _let_workers_in(folder)
     _write_certificate(folder)
     behind = {f"sandbox_{name}": port for name, port in sandbox.items()}
     (folder / "geomail.toml").write_text(_CONFIGURATION.format(host=HOST, **ports, **behind))
+
+
+def _let_workers_in(folder: Path) -> None:
+    """Let the user that root's workers run as read the users, and nobody else."""
+    from geomail.privileges import account_for
+
+    account = account_for(None)
+    if account is not None:
+        folder.chmod(0o711)
+        os.chown(folder / "users", account.uid, account.gid)
 
 
 def _write_private(file: Path, content: bytes) -> None:

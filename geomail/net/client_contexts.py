@@ -39,6 +39,10 @@ class ClientContexts:
             self._made[asked] = client_context(ca=ca, verify=verify, certificate=certificate, key=key)
         return self._made[asked]
 
+    def forget(self) -> None:
+        """Let go of all, for a process that opens no such connections."""
+        self._made.clear()
+
     def seal(self) -> None:
         """Make no more."""
         self._sealed = True
