@@ -33,7 +33,7 @@ PORTS = {"smtp": 2525, "smtps": 2465, "imap": 1143, "imaps": 1993, "pop3": 1110,
 _CONFIGURATION = """\
 # The configuration of a demo: users in a file, and a sandbox behind.
 workers = 1
-
+{user}
 [mail]
 server_name = "geomail.demo.test"
 auth = "users"
@@ -183,20 +183,10 @@ def _write_files(
 
     lines = [entry_line(user, make_argon2id(password.encode())) for user, password in users.items()]
     _write_private(folder / "users", "\n".join((*lines, "")).encode())
-    _let_workers_in(folder)
     _write_certificate(folder)
+    user = 'user = "root"\n' if os.geteuid() == 0 else ""  # a folder for temporary files may be root's alone
     behind = {f"sandbox_{name}": port for name, port in sandbox.items()}
-    (folder / "geomail.toml").write_text(_CONFIGURATION.format(host=HOST, **ports, **behind))
-
-
-def _let_workers_in(folder: Path) -> None:
-    """Let the user that root's workers run as read the users, and nobody else."""
-    from geomail.privileges import account_for
-
-    account = account_for(None)
-    if account is not None:
-        folder.chmod(0o711)
-        os.chown(folder / "users", account.uid, account.gid)
+    (folder / "geomail.toml").write_text(_CONFIGURATION.format(host=HOST, user=user, **ports, **behind))
 
 
 def _write_private(file: Path, content: bytes) -> None:

@@ -18,7 +18,7 @@ from tests.cli.commands import invoked
 from tests.e2e.clients import Client, connected
 from tests.e2e.proxy import PROTOCOLS, Protocol
 from tests.servers.certificates import Certificates
-from tests.servers.geomail import COMMAND, Geomail
+from tests.servers.geomail import COMMAND, Geomail, as_ourselves
 from tests.servers.small import small_servers
 from tests.servers.support import LOOPBACK, free_port
 
@@ -198,7 +198,8 @@ def sound(folder: Path, *ports: int) -> str:
     """A configuration of one IMAP server, and another one for each further port."""
     servers = [{"protocol": "imap", "listen": f"{LOOPBACK}:{port}"} for port in ports]
     mail = {"auth_http": f"http://{LOOPBACK}:9", "server": servers}
-    return toml.dumps({"workers": 1, "control": {"socket": str(folder / "control.sock")}, "mail": mail})
+    control = {"socket": str(folder / "control.sock")}
+    return as_ourselves(toml.dumps({"workers": 1, "control": control, "mail": mail}))
 
 
 def serve(folder: Path, text: str) -> subprocess.CompletedProcess[str]:

@@ -139,7 +139,7 @@ def test_systemd_is_told_what_happens(folder: Path) -> None:
         systemd.bind(str(path))
         systemd.settimeout(10)
         file.write_text(
-            f'[control]\nsocket = "off"\n[auth.passthrough]\ndefault = "x"\n'
+            f'user = "root"\n[control]\nsocket = "off"\n[auth.passthrough]\ndefault = "x"\n'
             f'[backends.x]\naddress = "{LOOPBACK}:{backends["pop3"]}"\n'
             f'[[mail.server]]\nprotocol = "pop3"\nauth = "passthrough"\nlisten = "{LOOPBACK}:{port}"\n'
         )

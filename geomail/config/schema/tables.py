@@ -161,7 +161,9 @@ class Process(Table):
         None, description="how long sessions may go on after a reload or QUIT; default: until they end"
     )
     user: str | None = Field(
-        None, description="user (user:group) that workers run as, where geomail is started as root"
+        None,
+        description="user (user:group) that workers and console run as, where geomail is started as root; "
+        "default: geomail if there is that account, else nobody; root stays root, and drops nothing",
     )
 
 
