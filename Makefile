@@ -28,6 +28,16 @@ test-all: lint  ## the tests on every supported Python that is found, on the sou
 test-pure-and-compiled: environment servers
 	$(SUITE) pure compiled
 
+.PHONY: coverage
+coverage: export COVERAGE_PROCESS_START = $(CURDIR)/pyproject.toml
+coverage: export COVERAGE_FILE = $(CURDIR)/.coverage/data
+coverage: environment servers  ## which lines and branches the tests run, in every process that they start
+	rm -rf .coverage
+	mkdir .coverage
+	-$(SUITE) pure  # tests of how long something takes may fail: all is traced
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report --skip-covered --sort=cover
+
 .PHONY: bench
 bench: compiled  ## geomail, compiled, beside nginx, measured; BENCH_ARGS=--quick for a rough figure
 	.venv-compiled/bin/python -m tests.benchmarks $(BENCH_ARGS)
@@ -75,4 +85,4 @@ lock:  ## requirements.lock again, from pyproject.toml and what is released toda
 
 .PHONY: clean
 clean:  ## forget everything that was made
-	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
