@@ -9,12 +9,16 @@ SUITE = $(VENV)/bin/python -m tests.suite --python "$(PYTHON)"
 test: environment servers  ## every check and test; PYTHON=python3.12: on that interpreter
 	$(SUITE) lint pure compiled
 
-.PHONY: test-pure test-compiled test-long
+.PHONY: test-pure
 test-pure: environment servers  ## every test, on the sources
 	$(SUITE) pure
+
+.PHONY: test-compiled
 test-compiled: environment servers  ## the tests of the modules that are compiled, on the compiled build
 	$(SUITE) compiled
-test-long: environment servers  ## what takes minutes by nature
+
+.PHONY: test-long
+test-long: environment servers  ## the tests that take minutes by nature
 	$(SUITE) long
 
 .PHONY: test-all
@@ -25,16 +29,16 @@ test-all: lint  ## the tests on every supported Python that is found, on the sou
 	done
 
 .PHONY: test-pure-and-compiled
-test-pure-and-compiled: environment servers
+test-pure-and-compiled: environment servers  ## both, on one interpreter
 	$(SUITE) pure compiled
 
 .PHONY: coverage
 coverage: export COVERAGE_PROCESS_START = $(CURDIR)/pyproject.toml
 coverage: export COVERAGE_FILE = $(CURDIR)/.coverage/data
-coverage: environment servers  ## which lines and branches the tests run, in every process that they start
+coverage: environment servers  ## which lines and branches the tests run, in every process (what takes long may fail: all is traced)
 	rm -rf .coverage
 	mkdir .coverage
-	-$(SUITE) pure  # tests of how long something takes may fail: all is traced
+	-$(SUITE) pure
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report --skip-covered --sort=cover
 

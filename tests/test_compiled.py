@@ -1,4 +1,4 @@
-"""Whether what is tested is what is meant: the sources, or the compiled build (tests/compiled.sh)."""
+"""Whether what is tested is what is meant: the sources, or the compiled build (``make test-compiled``)."""
 
 import importlib
 import os

@@ -1,5 +1,6 @@
-"""CONTRIBUTING.md knows every part of the package."""
+"""CONTRIBUTING.md knows every part of the package, and its commands are there."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from tests.test_imports import RULES
 
 ROOT = Path(__file__).parents[1]
-MAP, _, TABLE = (ROOT / "CONTRIBUTING.md").read_text().partition("## Who may import whom")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+MAP, _, TABLE = CONTRIBUTING.partition("## Who may import whom")
 PARTS = sorted(
     f"{path.name}/" if path.is_dir() else path.name
     for path in (ROOT / "geomail").iterdir()
@@ -24,3 +26,8 @@ def test_the_map_shows_it(part: str) -> None:
 def test_the_table_of_imports_has_it(module: str) -> None:
     path = module.replace(".", "/")
     assert any(f"`{name}`" in TABLE for name in (path, f"{path}/", f"{path}.py"))
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([\w-]+)", CONTRIBUTING, re.MULTILINE))))
+def test_its_targets_are_in_the_makefile(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -87,7 +87,7 @@ def test_what_it_names_is_there(link: tuple[str, str]) -> None:
     assert (ROOT / "".join(link)).exists()
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make (\w+)", README, re.MULTILINE))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([\w-]+)", README, re.MULTILINE))))
 def test_its_targets_are_in_the_makefile(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
