@@ -28,6 +28,8 @@ def test_the_table_of_imports_has_it(module: str) -> None:
     assert any(f"`{name}`" in TABLE for name in (path, f"{path}/", f"{path}.py"))
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([\w-]+)", CONTRIBUTING, re.MULTILINE))))
+@pytest.mark.parametrize(
+    "target", sorted(set(re.findall(r"(?:^|`)make ([\w-]+)", CONTRIBUTING, re.MULTILINE)))
+)
 def test_its_targets_are_in_the_makefile(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
