@@ -12,10 +12,11 @@ made_of=$(
 )
 stamp=$folder/compiled-of
 # What pip wrote at the last installation: whoever made another one since has not asked us.
-installed=$(ls -d "$folder"/lib/python*/site-packages/geomail-*.dist-info/RECORD)
-if [ -f "$stamp" ] && [ "$stamp" -nt "$installed" ] && [ "$made_of" = "$(cat "$stamp")" ]; then
+installed=$(echo "$folder"/lib/python*/site-packages/geomail-*.dist-info/RECORD)
+if [ -f "$stamp" ] && ! [ "$installed" -nt "$stamp" ] && [ "$made_of" = "$(cat "$stamp")" ]; then
     exit 0
 fi
+rm -f "$stamp"
 
 echo "compiling for $("$folder/bin/python" -V); that takes a minute or two"
 GEOMAIL_PURE=0 "$folder/bin/python" -m pip install --quiet --disable-pip-version-check \
