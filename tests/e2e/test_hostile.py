@@ -278,9 +278,12 @@ def test_a_command_in_the_segment_of_a_proxy_header_is_answered(front: Front) ->
 
 def test_tls_may_start_in_the_segment_of_a_proxy_header(front: Front) -> None:
     with front.client("proxied ssl") as sock:
+        port = sock.getsockname()[1]
         client = Eager(sock, front.tls, ahead=b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
         client.start(b"a NOOP\r\n")
         client.hear(b"a OK completed\r\n")
+    found = front.geomail.log.wait_for(rf" session .* port={port} .* in=(\d+)")
+    assert int(found[1]) < 100, "what belongs to the handshake is not counted"
 
 
 def test_a_proxy_header_may_come_byte_by_byte(front: Front) -> None:
