@@ -109,6 +109,11 @@ class Conversation(metaclass=ABCMeta):
     def secured(self) -> bool:
         """Whether TLS is active."""
 
+    @property
+    def exposed(self) -> bool:
+        """Whether others could read along: without TLS, to another machine."""
+        return False
+
     def start_tls(self, because: str = "") -> None:
         """Do the TLS handshake, on the side that this connection is on.
 

@@ -308,8 +308,9 @@ class Session:
         except SessionError as error:
             error.args = (concealed(str(error), login.password),)
             raise
-        for remark in backend.remarks:
-            self._remark(concealed(remark, login.password))
+        finally:
+            for remark in self._backend.remarks if self._backend is not None else ():
+                self._remark(concealed(remark, login.password))
         return answer
 
     def _leave_backend(self) -> None:

@@ -17,6 +17,8 @@ from gevent import sleep
 
 from geomail.auth.base import Accepted, Refused, Source, Verdict
 from geomail.auth.cache import AnswerCache, Kept
+from geomail.backends import Endpoint
+from geomail.backends.connect import unreachable
 from geomail.conversation import CR, LF, NUL
 from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
 from geomail.net.http import Answer, BadAnswer, HttpClient
@@ -26,7 +28,7 @@ from geomail.protocols.base import Refusal
 
 if TYPE_CHECKING:
     from geomail.auth.services import AuthServices
-    from geomail.backends import Backends, Endpoint
+    from geomail.backends import Backends
     from geomail.certificates import ClientCertificate
     from geomail.config.schema import AuthHttp, Server
     from geomail.net.client_contexts import MakesContext
@@ -66,6 +68,8 @@ class HttpSource(Source):
         assert url is not None, "auth = http without auth_http"
         self._known: dict[tuple[bytes, bytes], Endpoint] = {}
         self._backends = backends
+        self._resolver = resolver
+        self._only_configured = server.auth_http_backends == "configured"
         self._name = f"auth http server {f'unix:{url.path}' if url.path else _authority(url, url.port)}"
         self._first_lines = (
             f"GET {url.target} HTTP/1.1".encode(),
@@ -226,18 +230,37 @@ class HttpSource(Source):
     def _backend_at(self, address: bytes, port: bytes) -> Endpoint:
         known = self._known.get((address, port))
         if known is None:
-            known = self._read_address(address, port)
+            host, number = self._read_address(address, port)
+            known = self._backends.written(host, number, only_configured=self._only_configured)
+            if known is None:
+                return self._checked(self._resolved(host, number))
+            self._checked(known)
             if len(self._known) < _MOST_KNOWN:
                 self._known[address, port] = known
         return known
 
-    def _read_address(self, address: bytes, port: bytes) -> Endpoint:
+    def _checked(self, endpoint: Endpoint) -> Endpoint:
+        if self._only_configured and not endpoint.name:
+            raise AuthUnavailable(
+                f"{self._name} sent {endpoint.label}, which is not the address of a configured backend:"
+                ' add it to [backends], or write auth_http_backends = "any"'
+            )
+        return endpoint
+
+    def _resolved(self, host: str, port: int) -> Endpoint:
+        resolve = self._resolver.addresses
+        try:
+            return self._backends.at(host, port, resolve, only_configured=self._only_configured)
+        except OSError as error:
+            raise unreachable(Endpoint("", host, port).label, error) from None
+
+    def _read_address(self, address: bytes, port: bytes) -> tuple[str, int]:
         host = server_host(address)
         if host is None:
             raise AuthUnavailable(f"{self._name} sent invalid server address:{_shown(address)}")
         if not port.isdigit() or len(port) > 9 or not 0 < int(port) < 0x10000:
             raise AuthUnavailable(f"{self._name} sent invalid server port:{_shown(port)}")
-        return self._backends.at(host, int(port))
+        return host, int(port)
 
 
 def escaped(value: bytes) -> bytes:

@@ -24,11 +24,15 @@ def connect(endpoint: Endpoint, resolver: Resolver) -> Wire:
     try:
         if endpoint.path:
             return connect_to([(AF_UNIX, endpoint.path)], peer="backend", tls=endpoint.side)
-        addresses = resolver.addresses(endpoint.host, endpoint.port)
+        addresses = endpoint.addresses or resolver.addresses(endpoint.host, endpoint.port)
         return connect_to(addresses, peer="backend", tls=endpoint.side)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise BackendUnreachable(f"cannot connect to backend {endpoint.label}: {reason}") from None
+        raise unreachable(endpoint.label, error) from None
+
+
+def unreachable(label: str, error: OSError) -> BackendUnreachable:
+    """The error about a backend to which no connection can be made."""
+    return BackendUnreachable(f"cannot connect to backend {label}: {error.strerror or error}")
 
 
 def resolver_for(server: Server) -> Resolver:

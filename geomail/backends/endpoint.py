@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from geomail.net.resolver import canonical_host
+from geomail.net.resolver import canonical_host, literal_family
 from geomail.net.tls import TlsSide, client_context
 
 if TYPE_CHECKING:
     from geomail.config.schema import Address, Backend
     from geomail.config.values import ProtocolName
     from geomail.net.client_contexts import MakesContext
+    from geomail.net.connect import Address as SocketAddress
+
+#: Gives the addresses of a host and a port. Raises OSError.
+Resolve = Callable[[str, int], "Sequence[SocketAddress]"]
+#: Where a connection to no address in particular comes out.
+_UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,8 @@ class Endpoint:
     address as the log shows it, ``192.0.2.1:143``, ``[2001:db8::1]:143`` or
     ``unix:/path``; ``described`` is the same, and the name if it has one:
     ``192.0.2.1:143 (dovecot)``. Both are made once, as every session holds one.
+    ``addresses`` are those of its host where it was looked up already: that
+    look-up said that the host is not a configured backend, another might not.
     """
 
     name: str
@@ -32,6 +40,7 @@ class Endpoint:
     path: str = ""
     tls: Literal["off", "implicit", "starttls"] = "off"
     side: TlsSide | None = None
+    addresses: tuple[SocketAddress, ...] = ()
     label: str = field(init=False)
     described: str = field(init=False)
 
@@ -61,7 +70,7 @@ class Backends:
             if (address := backend.address_for(protocol))
         }
         self._by_address = {
-            (canonical_host(address.host), address.port): _endpoint(backend, address, contexts)
+            (_place(address.host), address.port): _endpoint(backend, address, contexts)
             for backend in configured.values()
             for address in backend.addresses().values()
             if not address.path
@@ -75,9 +84,58 @@ class Backends:
         """Whether this backend has an address for the protocol."""
         return name in self._by_name
 
-    def at(self, host: str, port: int) -> Endpoint:
-        """The backend configured at this address; any other address is plaintext, as in nginx."""
-        return self._by_address.get((canonical_host(host), port)) or Endpoint("", host, port)
+    def at(self, host: str, port: int, resolve: Resolve, *, only_configured: bool = False) -> Endpoint:
+        """The backend configured at this address, in any spelling; another one is plaintext, as in nginx.
+
+        Host names are compared by their addresses wherever that makes a
+        difference: to TLS, or if ``only_configured`` backends count. Raises
+        OSError where a host name that has to be compared has no address.
+        """
+        return self.written(host, port, only_configured=only_configured) or self._resolved(
+            host, port, resolve, only_configured
+        )
+
+    def written(self, host: str, port: int, *, only_configured: bool = False) -> Endpoint | None:
+        """What :meth:`at` gives where no host name has to be resolved for that, else None."""
+        found = self._by_address.get((_place(host), port))
+        if found is not None:
+            return found
+        others = self._comparable(port, only_configured)
+        is_settled = not others or all(_is_literal(one) for one in (host, *(other.host for other in others)))
+        return Endpoint("", host, port) if is_settled else None
+
+    def _resolved(self, host: str, port: int, resolve: Resolve, only_configured: bool) -> Endpoint:
+        addresses = tuple(resolve(host, port))
+        places = {_place(address[0]) for _, address in addresses}
+        for other in self._comparable(port, only_configured):
+            if not (_is_literal(host) and _is_literal(other.host)) and places & _places(other, resolve):
+                return other
+        return Endpoint("", host, port, addresses=addresses)
+
+    def _comparable(self, port: int, only_configured: bool) -> list[Endpoint]:
+        """The backends on this port whose settings are others than those of an unknown address."""
+        return [
+            endpoint
+            for (_, at), endpoint in self._by_address.items()
+            if at == port and (only_configured or endpoint.side is not None)
+        ]
+
+
+def _place(host: str) -> str:
+    canonical = canonical_host(host)
+    return _UNSPECIFIED.get(canonical, canonical)
+
+
+def _is_literal(host: str) -> bool:
+    return literal_family(host) is not None
+
+
+def _places(endpoint: Endpoint, resolve: Resolve) -> set[str]:
+    """The addresses of a configured backend; none if they cannot be had, as it cannot be meant then."""
+    try:
+        return {_place(address[0]) for _, address in resolve(endpoint.host, endpoint.port)}
+    except OSError:
+        return set()
 
 
 def _endpoint(backend: Backend, address: Address, contexts: MakesContext) -> Endpoint:

@@ -25,6 +25,8 @@ from geomail.net.wire import Wire
 
 #: ``(family, sockaddr)``, as the socket module has them; a host is an IP address.
 Address = tuple[int, Any]
+#: Addresses of this machine that no other one can reach, and how most of them begin.
+_LOCAL, _LOOPBACK = ("::1", "::", "0.0.0.0"), ("127.", "::ffff:127.")
 #: Seconds for one address while there are others to try.
 ATTEMPT = 5.0
 
@@ -50,6 +52,7 @@ def connect(addresses: Sequence[Address], *, peer: Side, tls: TlsSide | None = N
             wire.close()
             raise
         else:
+            wire.is_local = family == AF_UNIX or address[0].startswith(_LOOPBACK) or address[0] in _LOCAL
             return wire
     raise failure
 

@@ -222,10 +222,14 @@ def _literal(host: str, port: int) -> Address | None:
 
 
 def canonical_host(host: str) -> str:
-    """A host in the form in which hosts are compared: lower case, no final dot, IPv6 bare and short."""
+    """A host in the form in which hosts are compared.
+
+    Lower case, no final dot, IPv6 bare and short, an IPv4 address that is mapped into IPv6 as that.
+    """
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if literal_family(bare) == AF_INET6:
-        return inet_ntop(AF_INET6, inet_pton(AF_INET6, bare))
+        packed = _packed(bare)
+        return inet_ntop(AF_INET6 if len(packed) == 16 else AF_INET, packed)
     return host.lower().removesuffix(".")
 
 

@@ -63,7 +63,8 @@ class Wire(Conversation):
     send that had to wait, 0 if none had to. ``half_said`` is true while a
     send waits for room or TLS is being started: whoever is interrupted in it
     has nothing more to say here. The relay keeps ``at_line_end``: whether
-    what it sent last was a whole line. One greenlet may read while another
+    what it sent last was a whole line. ``is_local``, for whoever connects to
+    set: the peer is on this machine. One greenlet may read while another
     one writes; nobody may do either when the wire is closed.
     """
 
@@ -82,6 +83,7 @@ class Wire(Conversation):
         "_writer",
         "at_line_end",
         "half_said",
+        "is_local",
         "received",
         "resumed",
         "sent",
@@ -103,6 +105,7 @@ class Wire(Conversation):
         self._at_end = False
         self.at_line_end = True
         self.half_said = False
+        self.is_local = False
         self.received = 0
         self.sent = 0
         self.resumed = 0.0
@@ -296,6 +299,10 @@ class Wire(Conversation):
     @property
     def secured(self) -> bool:
         return self._channel is not None
+
+    @property
+    def exposed(self) -> bool:
+        return self._channel is None and not self.is_local
 
     @property
     def channel(self) -> TlsChannel | None:

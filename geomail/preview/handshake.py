@@ -148,7 +148,10 @@ class Stage:
             raise Unusable(f"--backend names no [backends] table, nor an address: {error}") from None
         if address.path:
             return Endpoint("", "", 0, address.path)
-        return self.backends.at(address.host, address.port)
+        try:
+            return self.backends.at(address.host, address.port, self.resolver.addresses)
+        except OSError as error:
+            raise Unusable(f"--backend: {error.strerror or error}") from None
 
     def run(self, backend: Conversation, scene: Scene, recorder: Recorder) -> Ending:
         """Run the handshake on a conversation whose tracer the recorder becomes."""

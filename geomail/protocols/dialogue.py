@@ -227,8 +227,12 @@ class BackendDialogue:
         """The error for a backend that does not speak its protocol."""
         return BackendGarbage(f"said {quoted(line)}", step=self.step)
 
+    def require_password(self, login: Login, step: str) -> None:
+        """Call it before the password is told; it remarks on one that others can read.
 
-def require_password(login: Login, step: str) -> None:
-    """Raise AuthUnavailable if there is no password to log in to a backend with, but a digest or nothing."""
-    if login.method != "plain":
-        raise AuthUnavailable(f"no password available (method {login.method})", step=step)
+        Raises AuthUnavailable if there is no password, but a digest or nothing.
+        """
+        if login.method != "plain":
+            raise AuthUnavailable(f"no password available (method {login.method})", step=step)
+        if self.backend.exposed:
+            self.backend.remark("the password is sent in clear to another machine: the backend has no tls")

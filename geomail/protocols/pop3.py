@@ -14,7 +14,6 @@ from geomail.protocols.dialogue import (
     ClientDialogue,
     arguments_of,
     is_broken,
-    require_password,
 )
 
 if TYPE_CHECKING:
@@ -213,7 +212,7 @@ def handshake(
             dialogue.say("STLS", b"STLS", "backend tls = starttls")
             _expect_ok(dialogue)
             backend.start_tls("backend tls = starttls")
-        require_password(login, "PASS")
+        dialogue.require_password(login, "PASS")
         because = "POP3 USER and PASS, as nginx does"
         dialogue.say("USER", b"USER " + login.user, because)
         _expect_ok(dialogue)

@@ -672,6 +672,29 @@ def test_a_login_that_finds_no_connection_free_says_so(sources: Sources) -> None
     assert "answered on none of 1 connections (auth_http_connections) in 0.1 s" in str(second.exception)
 
 
+@pytest.mark.parametrize(
+    ("lines", "backend"),
+    [
+        ((b"Auth-Backend: one",), "one"),
+        ((b"Auth-Server: 192.0.2.11", b"Auth-Port: 143"), "one"),
+        ((b"Auth-Server: ::ffff:192.0.2.11", b"Auth-Port: 143"), "one"),
+        ((b"Auth-Server: 192.0.2.11", b"Auth-Port: 144"), ""),
+        ((b"Auth-Server: 192.0.2.1", b"Auth-Port: 143"), ""),
+    ],
+)
+def test_only_configured_backends_are_taken_where_that_is_wanted(
+    lines: Sequence[bytes], backend: str, sources: Sources
+) -> None:
+    for _ in range(2):  # the second is what is known by then
+        if backend:
+            verdict, _question = asked(sources, answer(*lines), auth_http_backends="configured")
+            assert isinstance(verdict, Accepted)
+            assert verdict.backend.name == backend
+        else:
+            with pytest.raises(AuthUnavailable, match="is not the address of a configured backend"):
+                asked(sources, answer(*lines), auth_http_backends="configured")
+
+
 def test_over_a_unix_socket(tmp_path: Path, sources: Sources) -> None:
     path = tmp_path / "auth"
     with RawService(OK, path=path) as service:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import BackendRefused
 from geomail.protocols.base import HandshakeOptions, Login, Peer
-from geomail.protocols.dialogue import BackendDialogue, require_password
+from geomail.protocols.dialogue import BackendDialogue
 
 #: Of geomail's own commands, before the client's.
 _TAG = b"geomail"
@@ -33,7 +33,7 @@ def handshake(
             _expect(dialogue, _TAG)
             backend.start_tls("backend tls = starttls")
             known = ()  # RFC 9051 6.2.1: what was said before TLS may be an attacker's
-        require_password(login, "LOGIN")
+        dialogue.require_password(login, "LOGIN")
         if peer.session:
             known = known or _capabilities(dialogue)
             if b"ID" in known:

@@ -8,7 +8,7 @@ from geomail.conversation import SECRET, Conversation
 from geomail.errors import BackendRefused
 from geomail.protocols import proxy_header, sasl
 from geomail.protocols.base import HandshakeOptions, Login, Peer
-from geomail.protocols.dialogue import BackendDialogue, require_password
+from geomail.protocols.dialogue import BackendDialogue
 from geomail.protocols.smtp import xclient
 
 Reply = tuple[bytes, ...]
@@ -129,7 +129,7 @@ class _SmtpHandshake:
         return self.reply("any reply")
 
     def authenticate(self) -> Reply:
-        require_password(self.login, "AUTH")
+        self.dialogue.require_password(self.login, "AUTH")
         because = "passthrough" if self.options.passthrough else "proxy_smtp_auth = on"
         mechanisms = self.offered(b"AUTH") or ()
         if b"LOGIN" in mechanisms and b"PLAIN" not in mechanisms:

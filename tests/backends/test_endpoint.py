@@ -1,0 +1,102 @@
+"""Which configured backend an address is, in whatever spelling: its TLS must not be lost by that."""
+
+import socket
+
+import pytest
+
+from geomail.backends import Backends, Endpoint
+from geomail.config.schema import Backend
+from geomail.net.connect import Address
+
+#: What names mean here; ``lost`` is a configured one that is not found.
+NAMES = {
+    "localhost": ["::1", "127.0.0.1"],
+    "mail.test": ["192.0.2.7", "2001:db8::7"],
+    "alias.test": ["192.0.2.7"],
+    "mapped.test": ["::ffff:192.0.2.7"],
+    "two.test": ["192.0.2.9", "192.0.2.7"],
+    "other.test": ["192.0.2.9"],
+    "0x7f000001": ["127.0.0.1"],
+    "2.local": ["127.0.0.2"],
+}
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    found = NAMES.get(host.lower().removesuffix("."))
+    if found is None and host.replace(".", "").replace(":", "").isalnum() and host[-1].isdigit():
+        found = [host]
+    if found is None:
+        raise OSError(f"{host} could not be resolved")
+    families = [socket.AF_INET6 if ":" in one else socket.AF_INET for one in found]
+    return [(family, (one, port)) for family, one in zip(families, found, strict=True)]
+
+
+def backends(**addresses: str) -> Backends:
+    """Backends by name, each at this address; those whose name begins with ``plain`` without TLS."""
+    tables = {
+        name: Backend.model_validate(
+            {"name": name, "address": address, "tls": "off" if name.startswith("plain") else "starttls"}
+        )
+        for name, address in addresses.items()
+    }
+    return Backends(tables, "imap")
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked"),
+    [
+        *(
+            ("127.0.0.1:143", host)
+            for host in ("127.0.0.1", "localhost", "localhost.", "LocalHost", "::ffff:127.0.0.1", "0.0.0.0")
+        ),
+        *(("127.0.0.1:143", host) for host in ("::ffff:7f00:1", "[::ffff:127.0.0.1]", "0x7f000001")),
+        *(("[::1]:143", host) for host in ("::1", "0:0::1", "localhost", "::", "[::1]")),
+        *(("localhost:143", host) for host in ("127.0.0.1", "::1", "LOCALHOST.", "::ffff:127.0.0.1")),
+        *(("mail.test:143", host) for host in ("Mail.Test.", "alias.test", "mapped.test", "two.test")),
+        *(("mail.test:143", host) for host in ("192.0.2.7", "2001:DB8:0::7", "::ffff:192.0.2.7")),
+        ("[::ffff:192.0.2.7]:143", "192.0.2.7"),
+        ("[::ffff:192.0.2.7]:143", "mail.test"),
+    ],
+)
+def test_every_spelling_of_a_configured_address_is_that_backend(configured: str, asked: str) -> None:
+    found = backends(one=configured, lost="lost.test:143").at(asked, 143, resolve)
+
+    assert (found.name, found.tls) == ("one", "starttls")
+    assert found.side is not None
+
+
+@pytest.mark.parametrize(
+    ("asked", "port"),
+    [("127.0.0.2", 143), ("2.local", 143), ("127.0.0.1", 144), ("localhost", 144), ("other.test", 143)],
+)
+def test_another_address_is_another_backend(asked: str, port: int) -> None:
+    found = backends(one="127.0.0.1:143", two="mail.test:143").at(asked, port, resolve)
+
+    assert (found.name, found.tls, found.side) == ("", "off", None)
+    assert (found.host, found.port) == (asked, port)
+
+
+def test_an_unknown_name_is_connected_to_where_it_was_compared() -> None:
+    found = backends(one="127.0.0.1:143").at("other.test", 143, resolve)
+
+    assert found.addresses == ((socket.AF_INET, ("192.0.2.9", 143)),)
+
+
+def test_a_name_without_an_address_is_no_address_in_clear() -> None:
+    with pytest.raises(OSError, match=r"nowhere.test could not be resolved"):
+        backends(one="127.0.0.1:143").at("nowhere.test", 143, resolve)
+
+
+def test_names_are_not_resolved_where_that_makes_no_difference() -> None:
+    def never(host: str, _port: int) -> list[Address]:
+        pytest.fail(f"{host} was resolved")
+
+    plain = backends(plain="mail.test:143", one="127.0.0.1:993")
+    assert plain.at("nowhere.test", 143, never) == Endpoint("", "nowhere.test", 143)
+    assert plain.at("127.0.0.2", 993, never) == Endpoint("", "127.0.0.2", 993)
+
+
+def test_where_only_configured_backends_count_those_without_tls_are_compared_too() -> None:
+    found = backends(plain="127.0.0.1:143").at("localhost", 143, resolve, only_configured=True)
+
+    assert found.name == "plain"
