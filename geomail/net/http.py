@@ -54,7 +54,7 @@ class Answer:
 
 
 class _NotAsked(Exception):
-    """What came on a used connection is not the answer to this question, or may not be."""
+    """What came on a used connection does not begin as an answer does."""
 
 
 class HttpClient:
@@ -141,7 +141,7 @@ class HttpClient:
     def _let_go(self, wire: Wire, answer: Answer, used: bool) -> None:
         """Read the answer to its end; keep the connection, or close it.
 
-        Raises _NotAsked if a used one holds more: then there are two answers to one of its questions.
+        Where a used one holds more, there are two answers to one of its questions: the pool keeps none then.
         """
         may_stay = False
         try:
@@ -149,8 +149,6 @@ class HttpClient:
             if (lasts or used) and _drop_body(wire, answer):
                 said = wire.look_ahead()
                 may_stay = lasts and said is None
-                if said and used:
-                    raise _NotAsked
                 if said:
                     self.pool.speaks_unasked()
         finally:

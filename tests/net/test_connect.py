@@ -226,3 +226,23 @@ def test_being_killed_leaves_nothing_open(hanging: Address) -> None:
     job.kill()
 
     assert isinstance(job.value, gevent.GreenletExit)
+
+
+def test_what_is_reached_on_this_machine_is_not_exposed(listener: socket.socket, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(path))
+        unix.listen()
+        port = listener.getsockname()[1]
+        for address in (
+            address_of(listener),
+            (socket.AF_INET, ("0.0.0.0", port)),
+            (socket.AF_INET6, ("::ffff:127.0.0.1", port, 0, 0)),
+            (socket.AF_UNIX, str(path)),
+        ):
+            wire = connect([address], peer="backend")
+            seen = [wire.exposed]
+            wire.is_local = False
+            seen.append(wire.exposed)
+            assert seen == [False, True]
+            wire.close()

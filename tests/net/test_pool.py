@@ -209,7 +209,7 @@ def test_questions_under_way_on_used_connections_are_asked_again_when_the_servic
         until_rested(client.pool)
         asking = gevent.spawn(client.ask, REQUEST)
         until(lambda: len(service.requests) == 3)
-        service.say(b"what?")
+        _send(service._open[2 - service.served[-1]], b"what?")  # on the other one of the two
 
         assert asking.get().last(b"x") == b"2"
 

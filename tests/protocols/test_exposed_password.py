@@ -1,0 +1,49 @@
+"""A password that goes out where others can read it is remarked on, in each protocol, and no other is."""
+
+from dataclasses import replace
+
+import pytest
+
+from geomail.conversation import Rehearsal
+from geomail.protocols import PROTOCOLS
+from geomail.protocols.base import HandshakeOptions, Login
+from tests.protocols.support import OPTIONS, peer, server
+
+SCRIPTS = {
+    "smtp": (b"220 b", b"250-b", b"250 AUTH PLAIN", b"235 in"),
+    "imap": (b"* OK b", b"+ go on", b"+ go on", b"a OK in"),
+    "pop3": (b"+OK b", b"+OK", b"+OK"),
+}
+LOGIN = Login("plain", b"jane", b"secret", tag=b"a", helo=b"h", esmtp=True)
+LOGS_IN = replace(OPTIONS, authenticate=True, xclient="off")
+
+
+class Exposed(Rehearsal):
+    """A backend on another machine, whose TLS is what the dialogue makes of it."""
+
+    @property
+    def exposed(self) -> bool:
+        return not self.secured
+
+
+def remarks(backend: Rehearsal, protocol: str, options: HandshakeOptions = LOGS_IN) -> tuple[str, ...]:
+    spoken = PROTOCOLS[protocol](server(protocol, auth="passthrough"))
+    spoken.handshake(backend, LOGIN, peer(), options)
+    return backend.remarks
+
+
+@pytest.mark.parametrize("protocol", SCRIPTS)
+def test_a_password_in_clear_to_another_machine_is_remarked_on(protocol: str) -> None:
+    (remark,) = remarks(Exposed(*SCRIPTS[protocol]), protocol)
+
+    assert remark == "the password is sent in clear to another machine: the backend has no tls"
+
+
+@pytest.mark.parametrize("protocol", SCRIPTS)
+def test_one_under_tls_or_on_this_machine_is_not(protocol: str) -> None:
+    assert remarks(Exposed(*SCRIPTS[protocol]), protocol, replace(LOGS_IN, tls="implicit")) == ()
+    assert remarks(Rehearsal(*SCRIPTS[protocol]), protocol) == ()
+
+
+def test_where_no_password_is_told_there_is_nothing_to_say() -> None:
+    assert remarks(Exposed(b"220 b", b"250 b"), "smtp", replace(LOGS_IN, authenticate=False)) == ()
