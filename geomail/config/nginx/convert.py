@@ -10,7 +10,15 @@ from typing import Literal
 
 from geomail.config.load import in_order, inspect_text
 from geomail.config.nginx.defaults import server_with_other_ciphers, write_defaults
-from geomail.config.nginx.directives import GONE, MAIL, Directive, number_or_text
+from geomail.config.nginx.directives import (
+    BEHIND_LISTEN,
+    GONE,
+    MAIL,
+    PROTECTING,
+    SWITCH,
+    Directive,
+    number_or_text,
+)
 from geomail.config.nginx.logs import log_entries, log_values
 from geomail.config.nginx.statements import NginxError, Statement, read
 from geomail.config.nginx.write import Entry, Item, Table, write
@@ -23,6 +31,10 @@ _CIPHERS = (
     "intermediate list"
 )
 _UNKNOWN = "unknown directive"
+_MAY_PROTECT = (
+    "as it may be about TLS, logins or certificates, it is never left out: say what it does by geomail's "
+    "options, and take it out of the nginx.conf"
+)
 _NO_COUNTERPART = "has no counterpart in geomail, and is left out"
 _NO_UTF8 = "is not valid UTF-8, which geomail.toml has to be"
 #: Blocks of the main context that are none of geomail's business.
@@ -53,7 +65,10 @@ class Conversion:
     def has_unknown(self) -> bool:
         """Whether an unknown directive is an error; ``lenient`` leaves it out."""
         return any(
-            problem.severity == "error" and problem.text.startswith(_UNKNOWN) for problem in self.problems
+            problem.severity == "error"
+            and problem.text.startswith(_UNKNOWN)
+            and not problem.text.endswith(_MAY_PROTECT)
+            for problem in self.problems
         )
 
 
@@ -89,6 +104,9 @@ class _Converter:
         top, mail = Table(""), Table("[mail]")
         tables = [mail]
         self._main(statements, top, tables)
+        for table in tables:
+            self._check_switches(table)
+            self._switch_listens(table, mail)
         log = Table("[log]", entries=log_entries(self.logs, self.prefix, self._error, self._note))
         write_defaults(top, mail, tables[1:])
         self._compare_ciphers(mail, tables[1:])
@@ -117,8 +135,10 @@ class _Converter:
             if name in ("mail", "events"):
                 if self._is_block(statement):
                     self._mail(statement, tables) if name == "mail" else self._events(statement, top)
-            elif name in MAIL or name == "server":
+            elif name in MAIL or name in BEHIND_LISTEN or name == "server":
                 self._error(statement, f'"{name}" directive is not allowed here, outside of mail {{}}')
+            elif name == "imap":
+                self._error(statement, f"{_UNKNOWN} {shown(name)}: {GONE[name]}")
             else:
                 self._process(statement, top)
         if "mail" not in seen:
@@ -170,6 +190,8 @@ class _Converter:
                 self.logs.insert(0, statement)
             elif log_values(statement, self.prefix, self._error) is not None:
                 self._note(statement, "is left out: geomail has one log for all servers")
+        elif name in BEHIND_LISTEN:
+            self._switch(statement, table)
         elif directive is None:
             self._unknown(statement, table)
         elif context not in directive.contexts:
@@ -199,11 +221,39 @@ class _Converter:
         before = table.entries[name].items if directive.repeat == "all" and name in table.entries else []
         table.entries[name] = Entry([*before, *items], directive.listed)
 
+    def _switch(self, statement: Statement, table: Table) -> None:
+        """Take a flag that nginx had once for all addresses of a level."""
+        name, own = statement.name, Table("")
+        if name in table.switches:
+            self._error(statement, f'"{name}" directive is duplicate')
+            return
+        self._take(statement, SWITCH, own)
+        if name in own.entries:
+            table.switches[name] = item = own.entries[name].items[0]
+            self._note(statement, "is behind each listen now" if item.value else "switches nothing on")
+
+    def _switch_listens(self, table: Table, mail: Table) -> None:
+        """Write behind each address of a server what is switched on for all of them."""
+        for name, word in BEHIND_LISTEN.items():
+            switch = table.switches.get(name) or mail.switches.get(name)
+            if switch is not None and switch.value and "listen" in table.entries:
+                items = [_with_word(item, word) for item in table.entries["listen"].items]
+                table.entries["listen"] = Entry(items)
+
+    def _check_switches(self, level: Table) -> None:
+        """TLS from the start leaves no room for STARTTLS, as nginx said while it had ``ssl``."""
+        ssl, starttls = level.switches.get("ssl"), level.entries.get("starttls")
+        if ssl and ssl.value and starttls and str(starttls.items[0].value).lower() != "off":
+            assert isinstance(ssl.origin, Statement)
+            self._error(ssl.origin, '"ssl on" conflicts with "starttls": leave one of them out')
+
     def _unknown(self, statement: Statement, table: Table) -> None:
         text = f"{_UNKNOWN} {shown(statement.name)}"
         if statement.name in GONE:
             text += f": {GONE[statement.name]}"
-        if self.lenient:
+        if PROTECTING.search(statement.name):
+            self._error(statement, f"{text}; {_MAY_PROTECT}")
+        elif self.lenient:
             table.left_out.append(statement)
             self._problem(statement, f"{text}; left out", "warning")
         else:
@@ -246,6 +296,14 @@ class _Converter:
 def _is_utf8(text: str) -> bool:
     """Whether a text that was read is one; bytes that are none are surrogates in it."""
     return not any("\udc80" <= character <= "\udcff" for character in text)
+
+
+def _with_word(item: Item, word: str) -> Item:
+    """The value of a ``listen`` with a word behind it, unless it has it, or says otherwise."""
+    name = word.partition("=")[0]
+    if any(given.partition("=")[0] == name for given in item.value.split()[1:]):
+        return item
+    return Item(f"{item.value} {word}", item.origin)
 
 
 def _user(args: tuple[str, ...]) -> str:

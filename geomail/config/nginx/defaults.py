@@ -6,8 +6,13 @@ from collections.abc import Sequence
 
 from geomail.config.nginx.write import Entry, Item, Table
 
-#: What geomail limits and nginx does not.
-_UNLIMITED = ("max_commands", "max_login_attempts")
+#: What geomail does and nginx does not: the values that leave it out, and why.
+_AS_NGINX = {
+    "max_commands": (0, "nginx has no such limit"),
+    "max_login_attempts": (0, "nginx has no such limit"),
+    "nginx_replies": (True, "clients hear nginx's words"),
+    "imap_greeting_capability": (False, "nginx's greeting has none"),
+}
 _PROCESSES = (("user", "nobody"), ("workers", 1), ("worker_connections", 512))
 
 
@@ -15,8 +20,8 @@ def write_defaults(top: Table, mail: Table, servers: Sequence[Table]) -> None:
     """Write down nginx's defaults where geomail's are others, but for ``ssl_ciphers``."""
     for key, value in _PROCESSES:
         top.entries.setdefault(key, Entry([Item(value, "nginx's default")]))
-    limits = {key: Entry([Item(0, "nginx has no such limit")]) for key in _UNLIMITED}
-    mail.entries = {**limits, **mail.entries}
+    alike = {key: Entry([Item(value, reason)]) for key, (value, reason) in _AS_NGINX.items()}
+    mail.entries = {**alike, **mail.entries}
     if any(_resolves(table) for table in (mail, *servers)):
         mail.entries.setdefault("resolver_timeout", Entry([Item("30s", "nginx's default")]))
 

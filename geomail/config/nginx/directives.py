@@ -183,5 +183,15 @@ MAIL: Mapping[str, Directive] = {
     "ssl_conf_command": _PAIRS,
 }
 
-#: What nginx had once, and what to write today.
-GONE = {"ssl": "nginx itself has dropped it; ssl stands behind the address: listen 993 ssl"}
+#: Flags that nginx had once for all ``listen`` of a level, and the word that is behind each of them today.
+BEHIND_LISTEN = {"ssl": "ssl", "so_keepalive": "so_keepalive=on"}
+SWITCH = _FLAG
+
+#: What nginx had once under another name.
+GONE = {
+    "auth": "nginx calls it pop3_auth from 0.5.15 on",
+    "imap": "nginx calls this block mail from 0.5.15 on",
+}
+
+#: Names of directives that may stand for TLS, for who may log in, or for what is verified.
+PROTECTING = re.compile("ssl|tls|auth|sasl|verif|cert|crl|trust|secur|allow|deny|valid", re.IGNORECASE)

@@ -33,12 +33,13 @@ class Entry:
 
 @dataclass
 class Table:
-    """A table of the file: its entries by key, and what was left out of it."""
+    """A table of the file: its entries by key, what was left out, and what is said of each ``listen``."""
 
     header: str
     origin: Statement | None = None
     entries: dict[str, Entry] = field(default_factory=dict)
     left_out: list[Statement] = field(default_factory=list)
+    switches: dict[str, Item] = field(default_factory=dict)
 
 
 def write(source: Path, tables: Sequence[Table]) -> tuple[str, dict[int, Statement]]:
