@@ -38,6 +38,8 @@ def server_problems(server: Server, index: int, source: Source) -> Iterator[Prob
         yield from broken
         for directive, text in _tls_settings(server, certificates=not broken):
             yield source.problem(at(directive), text)
+        if text := _idle_protocols(server):
+            yield source.problem(at("ssl_protocols"), text, "warning")
         if not available():
             yield from _done_without(server, index, source)
     elif server.ssl_password_file is not None and (text := unreadable(server.ssl_password_file)):
@@ -63,6 +65,25 @@ def _server_certificates(server: Server, at: Callable[[str], KeyPath], source: S
             yield from _ca(certificate, at("ssl_certificate"), source)
         if key is not None and not key.startswith("data:") and (text := unreadable(key)):
             yield source.problem(at("ssl_certificate_key"), text)
+
+
+def _idle_protocols(server: Server) -> str:
+    """Why the old versions of TLS that are switched on do nothing; empty if they do, or none are."""
+    old = [name for name in server.ssl_protocols if name in ("TLSv1", "TLSv1.1")]
+    if not old or ssl.OPENSSL_VERSION_INFO < (3,):
+        return ""
+    kept = ("protocols", "ciphers", "conf_command")
+    settings = {key: value for key, value in server.tls_settings.items() if key in kept}
+    try:
+        level = server_context(certificates=(), alpn=server.protocol, **settings).security_level
+    except TlsSettingError:
+        return ""  # that is a problem of its own
+    if level == 0:
+        return ""
+    return (
+        f"{' and '.join(old)}: no client can use it, as OpenSSL 3 has it at security level 0 alone, not at "
+        f'{level}; add @SECLEVEL=0 to ssl_ciphers ("{server.ssl_ciphers}:@SECLEVEL=0"), or leave it out'
+    )
 
 
 def _tls_settings(server: Server, certificates: bool) -> Iterator[tuple[str, str]]:
