@@ -19,8 +19,13 @@ class Farewell(Enum):
     """What a client is told when its session fails; each protocol words it."""
 
     NOTHING = "nothing"
+    #: Nothing is owed to the client, but that the connection ends.
+    GOODBYE = "goodbye"
     INVALID_COMMAND = "invalid command"
+    #: The auth source or the backend failed: the client may try again later, with the same credentials.
     INTERNAL_ERROR = "internal error"
+    #: The credentials were refused.
+    CREDENTIALS = "credentials"
     EARLY_TALKER = "early talker"
     CERTIFICATE_ERROR = "certificate error"
     NO_CERTIFICATE = "no certificate"
@@ -39,10 +44,12 @@ class SessionError(GeomailError):
     """A session cannot go on as it was meant to.
 
     ``str(error)`` is the private text: for the log, never for the client.
+    ``hint`` is what the operator may do about it, where that can be told.
     """
 
     outcome: ClassVar[str] = "error"
     farewell: Farewell = Farewell.INTERNAL_ERROR
+    hint: str = ""
 
     def __init__(self, private: str, *, blame: Side = "geomail", step: str = "") -> None:
         super().__init__(private)
@@ -69,7 +76,7 @@ class PeerTimeout(SessionError):
     def __init__(self, private: str, *, blame: Side, step: str = "") -> None:
         super().__init__(private, blame=blame, step=step)
         if blame == "client":
-            self.farewell = Farewell.NOTHING
+            self.farewell = Farewell.GOODBYE
 
 
 class LineTooLong(SessionError):
@@ -91,18 +98,18 @@ class LineTooLong(SessionError):
 class TooManyErrors(SessionError):
     """A client used up its ``max_errors``, ``max_commands`` or login attempts.
 
-    Raised after the last reply was sent, so nothing more is said.
+    Raised after the last reply was sent.
     """
 
     outcome = "too_many_errors"
-    farewell = Farewell.NOTHING
+    farewell = Farewell.GOODBYE
 
 
 class LoginDenied(SessionError):
     """A login was refused for good. Raised after the client was told."""
 
     outcome = "refused"
-    farewell = Farewell.NOTHING
+    farewell = Farewell.GOODBYE
 
 
 class EarlyTalker(SessionError):
@@ -190,7 +197,8 @@ class BackendRefused(SessionError):
     ``reply`` is what it said, line by line without line ends (the client may
     get it under ``proxy_pass_error_message``). ``credentials`` is true where
     the backend judged user and password themselves, ``temporary`` where it
-    asked to try again later.
+    asked to try again later. ``explicit``: it says in so many words that
+    user or password are wrong, so the client may hear that, whoever asked.
     """
 
     outcome = "backend_refused"
@@ -203,8 +211,11 @@ class BackendRefused(SessionError):
         reply: tuple[bytes, ...],
         credentials: bool = False,
         temporary: bool = False,
+        explicit: bool = False,
     ) -> None:
         super().__init__(private, blame="backend", step=step)
+        if explicit:
+            self.farewell = Farewell.CREDENTIALS
         self.reply = reply
         self.credentials = credentials
         self.temporary = temporary

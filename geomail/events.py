@@ -105,6 +105,7 @@ class SessionClosed(Event):
     counts the logins that were refused.
     Times are seconds; an absent one is None. ``bytes_in`` counts what came
     from the client, ``bytes_out`` what went to it, as it was on the wire.
+    ``client_id`` is what an IMAP client has said of itself before its login.
     """
 
     kind = "session.closed"
@@ -133,6 +134,7 @@ class SessionClosed(Event):
     login_time: float | None
     bytes_in: int
     bytes_out: int
+    client_id: str = ""
 
 
 @event

@@ -11,6 +11,7 @@ from geomail.auth.base import Accepted, Refused
 from geomail.backends.connect import connect
 from geomail.errors import (
     BackendRefused,
+    Farewell,
     GeomailError,
     LoginDenied,
     PeerTimeout,
@@ -126,10 +127,10 @@ class Session:
             self._say_farewell(error)
         except Interruption as interruption:
             self._failed(interruption.error)
-            if self._may_speak():
-                self._say_farewell(interruption.error)
+            self._say_farewell(interruption.error)
         except Exception as bug:
             self._outcome, self._reason = "bug", f"{type(bug).__name__}: {bug}"
+            self._say_farewell(SessionError("a bug"))
             raise
         finally:
             if not self.is_parked:
@@ -256,6 +257,8 @@ class Session:
             if refused.credentials:
                 source.refused_by_backend(login, self._peer, self._service.protocol.name)
             if not (source.passthrough and refused.credentials):
+                if login.rewritten(verdict.user, verdict.password) is not login:
+                    refused.farewell = Farewell.INTERNAL_ERROR  # what is wrong is not what the client gave
                 raise
             self._refused(str(refused), "backend")
             refusal = passed_on(refused, self._server.proxy_pass_error_message)
@@ -361,16 +364,19 @@ class Session:
 
     def _failed(self, error: SessionError) -> None:
         self._outcome, self._side = error.outcome, error.blame
-        self._reason, self._step = str(error), error.step
+        self._reason = f"{error}; {error.hint}" if error.hint else str(error)
+        self._step = error.step
 
     def _say_farewell(self, error: SessionError) -> None:
+        """Say the last words to a client that was greeted, or must know why it is not."""
+        greeted = self._frontend is not None or self.relay is not None
+        if not self._may_speak() or (error.farewell is Farewell.GOODBYE and not greeted):
+            return
         frontend = self._frontend or self._service.protocol.frontend(self._client, self._peer)
+        words = error.reply if self._passes_on(error) else ()
         try:
             with TimeLimit(_FAREWELL, blame="client", private="client does not read"):
-                if self._passes_on(error):
-                    self._client.send_lines(error.reply)
-                else:
-                    frontend.farewell(error)
+                frontend.farewell(error, words)
         except (GeomailError, Interruption):
             pass  # it has gone already, or does not listen
 
@@ -439,6 +445,7 @@ class Session:
                 self._login_time,
                 client.received,
                 client.sent,
+                peer.client_id,
             )
         )
 

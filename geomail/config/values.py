@@ -57,6 +57,10 @@ _CONF_FILES = frozenset(
         *("verifycafile", "verifycapath", "requestcafile", "requestcapath", "clientcafile", "clientcapath"),
     )
 )
+_ID_STRING = r'"((?:[ !#-\[\]-~]|\\["\\])*)"'
+#: A name and its value, in what RFC 2971 has of an IMAP server.
+_ID_FIELD = re.compile(rf"{_ID_STRING} (?:{_ID_STRING}|NIL)", re.IGNORECASE)
+_MOST_ID_FIELDS, _LONGEST_ID_NAME, _LONGEST_ID_VALUE = 30, 30, 1024
 _MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
 #: What fits into a Unix socket's address on Linux.
 LONGEST_SOCKET_PATH = 107
@@ -86,6 +90,25 @@ def _texts(value: object) -> object:
 def _capability(value: str) -> str:
     if not value or any(character in value for character in "\r\n\0"):
         raise ValueError(f"{shown(value)}: a capability is not empty and holds no CR, LF or NUL")
+    return value
+
+
+def _imap_id(value: str) -> str:
+    if value.upper() == "NIL":
+        return "NIL"
+    fields = [(field[1].lower(), field[2] or "") for field in _ID_FIELD.finditer(value)]
+    if not fields or value != "({})".format(" ".join(field[0] for field in _ID_FIELD.finditer(value))):
+        raise ValueError(
+            f"{shown(value)} is not NIL, nor a list of quoted names and values with a space between them; "
+            """write it as '("name" "geomail" "support-url" NIL)'"""
+        )
+    if len(fields) > _MOST_ID_FIELDS or len(dict(fields)) < len(fields):
+        raise ValueError(f"a list of more than {_MOST_ID_FIELDS} names, or with a name twice; leave some out")
+    if any(len(name) > _LONGEST_ID_NAME or len(text) > _LONGEST_ID_VALUE for name, text in fields):
+        raise ValueError(
+            f"a name has more than {_LONGEST_ID_NAME} bytes, or a value more than {_LONGEST_ID_VALUE}; "
+            "make it shorter"
+        )
     return value
 
 
@@ -344,6 +367,7 @@ OwnName = Annotated[str, AfterValidator(_own_name), Written("name")]
 Capabilities = Annotated[
     tuple[Annotated[str, AfterValidator(_capability)], ...], BeforeValidator(_texts), Written("text ...")
 ]
+ImapId = Annotated[str, AfterValidator(_imap_id), Written("NIL | list")]
 SmtpMethods = Annotated[tuple[Literal["plain", "login", "cram-md5", "external", "none"], ...], _WORDS]
 ImapMethods = Annotated[tuple[Literal["plain", "login", "cram-md5", "external"], ...], _WORDS]
 Pop3Methods = Annotated[tuple[Literal["plain", "apop", "cram-md5", "external"], ...], _WORDS]

@@ -257,8 +257,8 @@ def is_name(name: bytes) -> bool:
 def _checked_name(name: bytes, colon: bytes) -> bytes | None:
     """A name in lower case, None for an odd one, whose header is skipped.
 
-    Raises BadAnswer for what is not a header at all, and for a name that may
-    have been meant as one of the verdict's: a missing Auth-Status lets in.
+    Raises BadAnswer for what is not a header at all, and for an odd name that
+    may have been meant as one of the verdict's: a missing Auth-Status lets in.
     """
     key = name.lower()
     if not is_name(name):

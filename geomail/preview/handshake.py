@@ -191,6 +191,8 @@ class Stage:
 
     def _hints(self, error: SessionError, scene: Scene, backend: Conversation | None) -> Iterator[str]:
         """What the operator may do about an error."""
+        if error.hint:
+            yield error.hint
         if isinstance(error, BackendRefused) and error.step == "XCLIENT" and error.reply:
             yield from self._xclient_hints(getattr(backend, "local_address", ""), scene.login.method)
         elif isinstance(error, TlsFailed):

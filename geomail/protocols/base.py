@@ -41,7 +41,8 @@ class Peer:
     is what the client showed, None where it was not asked for one;
     ``tls_details`` is for a backend that is told of them in a PROXY header.
     ``session`` is the session's id, for those who are told it
-    (``pass_session_id``); else it is empty.
+    (``pass_session_id``); else it is empty. ``client_id`` is what an IMAP
+    client has said of itself.
     """
 
     address: str
@@ -54,6 +55,7 @@ class Peer:
     certificate: ClientCertificate | None
     tls_details: TlsDetails | None
     session: bytes
+    client_id: str
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Peer:
         certificate: ClientCertificate | None = None,
         tls_details: TlsDetails | None = None,
         session: bytes = b"",
+        client_id: str = "",
     ) -> None:
         self.address = address
         self.port = port
@@ -78,6 +81,7 @@ class Peer:
         self.certificate = certificate
         self.tls_details = tls_details
         self.session = session
+        self.client_id = client_id
 
 
 @dataclass(slots=True, init=False)  # as for Peer
@@ -210,8 +214,12 @@ class Frontend(metaclass=ABCMeta):
         """Give the client the answer that the handshake returned."""
 
     @abstractmethod
-    def farewell(self, error: SessionError) -> None:
-        """Say the last words that ``error.farewell`` asks for, in this protocol's terms."""
+    def farewell(self, error: SessionError, words: tuple[bytes, ...] = ()) -> None:
+        """Say the last words that ``error.farewell`` asks for, in this protocol's terms.
+
+        A login that still waits for its answer is answered, by the backend's
+        own ``words`` where they are given.
+        """
 
 
 class Protocol(metaclass=ABCMeta):

@@ -38,6 +38,14 @@ _HTTP_STARTS = tuple(
 )
 _HTTP_ENDS = (b" HTTP/1.0", b" HTTP/1.1", b" HTTP/2.0")
 _SHOWN_BYTES = 200
+#: Where a backend that expects no PROXY header stumbles over it: its greeting, and what is said first.
+_FIRST_STEPS = frozenset(("TLS", "greeting", "EHLO", "STARTTLS", "STLS", "USER", "CAPABILITY", "LOGIN"))
+_UNEXPECTED_HEADER = (
+    'perhaps the backend expects no PROXY header there (proxy_protocol = "{}"): '
+    "have it expect one, or switch it off"
+)
+#: Said in place of a SASL response (RFC 4954, RFC 5034, RFC 9051).
+_CANCEL = b"*"
 
 
 def arguments_of(rest: bytes) -> list[bytes]:
@@ -68,7 +76,16 @@ class ClientDialogue(Frontend):
     was understood and cannot be obeyed; only ``max_commands`` counts it.
     """
 
-    __slots__ = ("_commands", "_errors", "_leaving", "_limit", "_server", "_server_name", "client")
+    __slots__ = (
+        "_commands",
+        "_errors",
+        "_leaving",
+        "_limit",
+        "_pending",
+        "_server",
+        "_server_name",
+        "client",
+    )
 
     #: What stands before a SASL challenge.
     prompt: ClassVar[bytes]
@@ -78,6 +95,11 @@ class ClientDialogue(Frontend):
     verbs: ClassVar[Collection[bytes]]
     #: Which word of a line is its verb.
     verb_at: ClassVar[int] = 0
+    #: The answers to an exchange that the client cancels, and to a mechanism that is not there.
+    cancelled: ClassVar[bytes]
+    no_such_mechanism: ClassVar[bytes]
+    #: The answer to a login before the TLS that ``starttls = "only"`` demands.
+    tls_first: ClassVar[bytes]
 
     def __init__(self, client: Conversation, server: Server, server_name: bytes, limit: int) -> None:
         self.client = client
@@ -87,6 +109,8 @@ class ClientDialogue(Frontend):
         self._commands = 0
         self._errors = 0
         self._leaving = False
+        #: The login that waits for its answer.
+        self._pending: Login | None = None
 
     @abstractmethod
     def invalid(self) -> None:
@@ -101,6 +125,17 @@ class ClientDialogue(Frontend):
     def must_start_tls(self) -> bool:
         """Whether nothing but STARTTLS leads to a login now."""
         return self._server.starttls == "only" and not self.client.secured
+
+    def answer(self, words: bytes) -> None:
+        """Answer the command that was just read."""
+        self.client.send_line(words)
+
+    def demand_tls(self) -> None:
+        """Answer a login that came before TLS; in nginx's words, where these are wanted."""
+        if self._server.nginx_replies:
+            self.invalid()
+        else:
+            self.answer(self.tls_first)
 
     def count_command(self) -> None:
         """Count a command that was parsed; raises TooManyErrors beyond ``max_commands``."""
@@ -117,7 +152,12 @@ class ClientDialogue(Frontend):
             raise TooManyErrors("an HTTP request", blame="client")
         if self._errors >= self._server.max_errors:
             last = f"; the last: {self._told(line)}" if line else ""
-            raise TooManyErrors(f"invalid commands: {self._errors}{last}", blame="client")
+            raise self._as_nginx(TooManyErrors(f"invalid commands: {self._errors}{last}", blame="client"))
+
+    def _as_nginx(self, error: SessionError) -> SessionError:
+        """The error, after which nothing is said where nginx's replies are wanted."""
+        error.farewell = Farewell.NOTHING if self._server.nginx_replies else Farewell.GOODBYE
+        return error
 
     def _told(self, line: bytes) -> str:
         """What the log may say of a refused line: its verb and its length, never its arguments."""
@@ -132,39 +172,45 @@ class ClientDialogue(Frontend):
         exchange = sasl.Exchange(self._ask, self._server_name)
         try:
             return sasl.authenticate(arguments, mechanisms, exchange)
+        except sasl.Cancelled:
+            self.answer(self.cancelled)
+        except sasl.NoSuchMechanism:
+            self.answer(self.no_such_mechanism)
         except sasl.Malformed as malformed:
             if malformed.counted:
                 self.reject(b"")
             else:
                 self.invalid()
-            return None
+        return None
 
     def _ask(self, challenge: bytes) -> bytes:
         self.client.send_line(self.prompt + challenge)
         line = self.client.read_line(self._limit, hidden)
+        if line.rstrip(b" ") == _CANCEL:
+            raise sasl.Cancelled("the client cancels")
         if is_broken(line) or len(arguments_of(line)) > self.max_arguments:
             raise sasl.Malformed("a response with CR or NUL, or of too many words", counted=True)
         return line.partition(b" ")[0]
 
     def accept(self, answer: tuple[bytes, ...]) -> None:
+        self._pending = None
         self.client.send_lines(answer)
-
-    def _say_farewell(self, error: SessionError, words: dict[Farewell, bytes]) -> None:
-        line = words.get(error.farewell)
-        if line is not None:
-            self.client.send_line(line)
 
 
 class BackendDialogue:
     """What geomail says to a fresh backend, step by step.
 
-    As a context manager it names the step in whatever error ends it.
+    As a context manager it names the step in whatever error ends it, and the
+    PROXY header where that is the likely cause. ``tags`` are what an IMAP
+    backend answers geomail's own commands with.
     """
 
-    __slots__ = ("backend",)
+    __slots__ = ("_proxy_protocol", "_tags", "backend")
 
-    def __init__(self, backend: Conversation) -> None:
+    def __init__(self, backend: Conversation, tags: tuple[bytes, ...] = ()) -> None:
         self.backend = backend
+        self._proxy_protocol = "off"
+        self._tags = tags
 
     @property
     def step(self) -> str:
@@ -177,12 +223,24 @@ class BackendDialogue:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, SessionError) and not error.step:
-            error.step = self.step
+        if isinstance(error, SessionError):
+            error.step = error.step or self.step
+            if self._proxy_protocol != "off" and self._suspects_header(error):
+                error.hint = _UNEXPECTED_HEADER.format(self._proxy_protocol)
+
+    def _suspects_header(self, error: SessionError) -> bool:
+        """Whether a backend fails as one does that takes the PROXY header for commands."""
+        if error.blame != "backend" or error.step not in _FIRST_STEPS:
+            return False
+        if not isinstance(error, BackendRefused):
+            return True
+        answers_geomail = error.reply[-1:] and error.reply[-1].startswith(self._tags)
+        return not (error.credentials or error.temporary or answers_geomail)
 
     def open(self, peer: Peer, options: HandshakeOptions) -> None:
         """Say what comes before the greeting: the PROXY header, and TLS if it is implicit."""
         if options.proxy_protocol != "off":
+            self._proxy_protocol = options.proxy_protocol
             self.backend.step = "PROXY"
             header, shown = proxy_header.written(options.proxy_protocol, peer)
             self.backend.send_bytes(header, shown, f"proxy_protocol = {options.proxy_protocol}")
@@ -215,12 +273,22 @@ class BackendDialogue:
         return line
 
     def refused(
-        self, reply: Sequence[bytes], *, credentials: bool = False, temporary: bool = False
+        self,
+        reply: Sequence[bytes],
+        *,
+        credentials: bool = False,
+        temporary: bool = False,
+        explicit: bool = False,
     ) -> BackendRefused:
         """The error for a backend that said no, in its own words."""
         words = " / ".join(map(quoted, reply[-2:]))
         return BackendRefused(
-            f"said {words}", step=self.step, reply=tuple(reply), credentials=credentials, temporary=temporary
+            f"said {words}",
+            step=self.step,
+            reply=tuple(reply),
+            credentials=credentials,
+            temporary=temporary,
+            explicit=explicit,
         )
 
     def garbage(self, line: bytes) -> BackendGarbage:

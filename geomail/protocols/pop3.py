@@ -26,7 +26,8 @@ _REFUSED_NEUTRALLY = b"-ERR [AUTH] Authentication failed"
 _REFUSED_FOR_NOW = b"-ERR [SYS/TEMP] Temporary authentication failure"
 FAREWELLS = {
     Farewell.INVALID_COMMAND: _INVALID,
-    Farewell.INTERNAL_ERROR: b"-ERR internal server error",
+    Farewell.INTERNAL_ERROR: _REFUSED_FOR_NOW,
+    Farewell.CREDENTIALS: _REFUSED_NEUTRALLY,
     Farewell.CERTIFICATE_ERROR: b"-ERR SSL certificate error",
     Farewell.NO_CERTIFICATE: b"-ERR No required SSL certificate",
     Farewell.SHUTDOWN: b"-ERR [SYS/TEMP] Server shutting down",
@@ -35,8 +36,12 @@ FAREWELLS = {
 _TEMPORARY = (b"[SYS/TEMP]", b"[IN-USE]", b"[LOGIN-DELAY]")
 #: Response codes of a refusal that is not about user and password.
 _NOT_CREDENTIALS = (b"[SYS/PERM]",)
+#: The response code (RFC 3206) of a refusal that is about nothing else.
+_CREDENTIALS = b"[AUTH]"
 #: Commands of later phases: their names may be shown, what follows may be anything.
 _NAMED = frozenset((b"STAT", b"LIST", b"RETR", b"DELE", b"RSET", b"TOP", b"UIDL", b"UTF8", b"LANG"))
+#: What one space follows, and then a name or password: any other space is part of it (RFC 1939).
+_ONE_ARGUMENT = (b"USER", b"PASS")
 #: What may follow USER; anything else takes it back.
 _AFTER_USER = frozenset((b"PASS", b"CAPA", b"NOOP", b"QUIT"))
 
@@ -50,7 +55,6 @@ class Pop3Replies:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.server_name = server.server_name.encode()
-        self.salted = "apop" in server.pop3_auth or "cram-md5" in server.pop3_auth
         self.takes_apop = "apop" in server.pop3_auth
         self.mechanisms = sasl.accepted(server.pop3_auth)
         names = sasl.offered([*server.pop3_auth, *(["login"] if "plain" in server.pop3_auth else [])])
@@ -85,12 +89,15 @@ class Pop3Frontend(ClientDialogue):
 
     prompt = b"+ "
     max_arguments = 3
+    cancelled = b"-ERR Authentication cancelled"
+    no_such_mechanism = b"-ERR Unsupported authentication mechanism"
+    tls_first = b"-ERR Must issue a STLS command first"
 
     def __init__(self, client: Conversation, replies: Pop3Replies) -> None:
         super().__init__(client, replies.server, replies.server_name, replies.server.pop3_client_buffer)
         self._replies = replies
         self._user: bytes | None = None
-        self._salt = sasl.fresh_salt(replies.server_name) if replies.salted else b""
+        self._salt = sasl.fresh_salt(replies.server_name) if replies.takes_apop else b""
 
     def greet(self) -> None:
         self.client.send_line(b"+OK POP3 ready " + self._salt if self._salt else b"+OK POP3 ready")
@@ -101,7 +108,7 @@ class Pop3Frontend(ClientDialogue):
             verb, _, rest = line.partition(b" ")
             verb = verb.upper()
             command = COMMANDS.get(verb)
-            arguments = _one_argument(rest) if verb in (b"USER", b"PASS") else arguments_of(rest)
+            arguments = [rest] if verb in _ONE_ARGUMENT and rest else arguments_of(rest)
             if command is None or len(arguments) > self.max_arguments or is_broken(line):
                 self.reject(line)
                 continue
@@ -109,12 +116,13 @@ class Pop3Frontend(ClientDialogue):
             if self._user is not None and verb not in _AFTER_USER:
                 self.invalid()
                 continue
-            login = command(self, arguments)
-            if login is not None:
-                return login
+            self._pending = command(self, arguments)
+            if self._pending is not None:
+                return self._pending
         return None
 
     def refuse(self, refusal: Refusal) -> None:
+        self._pending = None
         if refusal.reply:
             self.client.send_lines(refusal.reply)
         elif refusal.neutral:
@@ -122,8 +130,11 @@ class Pop3Frontend(ClientDialogue):
         else:
             self.client.send_line(b"-ERR " + refusal.text)
 
-    def farewell(self, error: SessionError) -> None:
-        self._say_farewell(error, FAREWELLS)
+    def farewell(self, error: SessionError, words: tuple[bytes, ...] = ()) -> None:
+        if words:
+            self.client.send_lines(words)
+        elif error.farewell in FAREWELLS:
+            self.client.send_line(FAREWELLS[error.farewell])
 
     def invalid(self) -> None:
         self._user = None
@@ -132,7 +143,10 @@ class Pop3Frontend(ClientDialogue):
     # -- commands ---------------------------------------------------------------------------------
 
     def _give_user(self, arguments: list[bytes]) -> None:
-        if self.must_start_tls or not arguments:
+        if self.must_start_tls:
+            self.demand_tls()
+            return
+        if not arguments:
             self.invalid()
             return
         self._user = arguments[0]
@@ -146,14 +160,17 @@ class Pop3Frontend(ClientDialogue):
         return Login("plain", user, arguments[0])
 
     def _apop(self, arguments: list[bytes]) -> Login | None:
-        if self.must_start_tls or not self._replies.takes_apop or len(arguments) != 2:
+        if self.must_start_tls:
+            self.demand_tls()
+            return None
+        if not self._replies.takes_apop or len(arguments) != 2:
             self.invalid()
             return None
         return sasl.apop(arguments[0], arguments[1], self._salt)
 
     def _auth(self, arguments: list[bytes]) -> Login | None:
         if self.must_start_tls:
-            self.invalid()
+            self.demand_tls()
         elif not arguments:
             self.client.send_lines(self._replies.methods)
         else:
@@ -193,11 +210,6 @@ COMMANDS: dict[bytes, Command] = {
 Pop3Frontend.verbs = _NAMED.union(COMMANDS)
 
 
-def _one_argument(rest: bytes) -> list[bytes]:
-    argument = rest.lstrip(b" ")
-    return [argument] if argument else []
-
-
 # -- with a backend -------------------------------------------------------------------------------
 
 
@@ -228,10 +240,12 @@ def _expect_ok(dialogue: BackendDialogue) -> bytes:
     if not line.startswith(b"-ERR"):
         raise dialogue.garbage(line)
     words = line[len(b"-ERR") :].lstrip(b" ").upper()
+    explicit = words.startswith(_CREDENTIALS)
     raise dialogue.refused(
         heard,
-        credentials=dialogue.step in ("USER", "PASS") and not words.startswith(_NOT_CREDENTIALS),
+        credentials=explicit or (dialogue.step == "PASS" and not words.startswith(_NOT_CREDENTIALS)),
         temporary=words.startswith(_TEMPORARY),
+        explicit=explicit,
     )
 
 

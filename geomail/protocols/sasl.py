@@ -26,7 +26,7 @@ _PADDING = (b"", None, b"==", b"=")
 
 
 class Malformed(GeomailError):
-    """A client's exchange is not well formed: it gets the invalid-command reply.
+    """A client's exchange leads to no login: it gets the invalid-command reply.
 
     ``counted``: the line itself was broken, which ``max_errors`` counts.
     """
@@ -34,6 +34,14 @@ class Malformed(GeomailError):
     def __init__(self, private: str, *, counted: bool = False) -> None:
         super().__init__(private)
         self.counted = counted
+
+
+class Cancelled(Malformed):
+    """A client has cancelled its exchange."""
+
+
+class NoSuchMechanism(Malformed):
+    """A client asks for a mechanism that is unknown, or not enabled: it may try another one."""
 
 
 def decode(text: bytes) -> bytes:
@@ -141,10 +149,15 @@ def accepted(enabled: Collection[str]) -> dict[bytes, Mechanism]:
 
 
 def authenticate(arguments: Sequence[bytes], mechanisms: dict[bytes, Mechanism], exchange: Exchange) -> Login:
-    """Run the exchange that ``AUTH mechanism [initial response]`` asks for; ``arguments`` is not empty."""
+    """Run the exchange that ``AUTH mechanism [initial response]`` asks for; ``arguments`` is not empty.
+
+    Raises Malformed, of which Cancelled and NoSuchMechanism have answers of their own.
+    """
     mechanism = mechanisms.get(arguments[0].upper())
-    if mechanism is None or len(arguments) > 2:
-        raise Malformed("no such mechanism, or too many arguments")
+    if mechanism is None:
+        raise NoSuchMechanism("no such mechanism")
+    if len(arguments) > 2:
+        raise Malformed("too many arguments")
     return clean(mechanism(exchange, arguments[1] if len(arguments) == 2 else None))
 
 

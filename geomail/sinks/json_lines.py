@@ -25,7 +25,7 @@ _CODES = {
     "shutdown": "shutting_down",
 }
 #: Where a backend's no is about the user.
-_LOGIN_STEPS = frozenset({"AUTH", "LOGIN", "USER", "PASS"})
+_LOGIN_STEPS = frozenset({"AUTH", "LOGIN", "PASS"})
 
 _encode = json.JSONEncoder().encode
 
@@ -66,7 +66,8 @@ def closed(level: str, event: SessionClosed) -> str:
         f',"t_login_ms":{_milliseconds(event.login_time)},"duration_ms":{_milliseconds(event.duration)}'
         f',"bytes_in":{event.bytes_in},"bytes_out":{event.bytes_out}'
         f',"result":"{event.outcome}","code":"{_code(event)}","side":"{event.side}","step":"{event.step}"'
-        f',"reason":{_string(event.reason)},"refusals":{event.refusals}}}'
+        f',"reason":{_string(event.reason)},"refusals":{event.refusals}'
+        f',"client_id":{_string(event.client_id)}}}'
     )
 
 

@@ -63,6 +63,7 @@ def closed(level: str, event: SessionClosed) -> str:
     user = f" user={escaped(event.user)} method={event.method}" if event.method else ""
     tls = f" tls={escaped(event.tls)}" if event.tls else ""
     sni = f" sni={escaped(event.sni)}" if event.sni else ""
+    agent = f" client_id={escaped(event.client_id)}" if event.client_id else ""
     backend = f" backend={escaped(event.backend)}" if event.backend else ""
     step = f" step={event.step}" if event.step else ""
     reason = f" reason={escaped(event.reason)}" if event.reason else ""
@@ -71,8 +72,8 @@ def closed(level: str, event: SessionClosed) -> str:
     connect = f" connect={event.connect_time * 1000:.1f}ms" if event.connect_time is not None else ""
     login = f" login={event.login_time * 1000:.1f}ms" if event.login_time is not None else ""
     return (
-        f"{level} {event.protocol} session {event.outcome} {_session(event)}{port}{user}{tls}{sni}{backend}"
-        f" by={event.side}{step}{reason}{refusals}{auth}{connect}{login}"
+        f"{level} {event.protocol} session {event.outcome} {_session(event)}{port}{user}{tls}{sni}{agent}"
+        f"{backend} by={event.side}{step}{reason}{refusals}{auth}{connect}{login}"
         f" duration={event.duration:.3f}s in={event.bytes_in} out={event.bytes_out}"
     )
 

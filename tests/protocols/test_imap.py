@@ -23,6 +23,12 @@ TLS: dict[str, Any] = {"starttls": "on"}
 TLS_ONLY: dict[str, Any] = {"starttls": "only"}
 CAPABILITY = b"* CAPABILITY IMAP4 IMAP4rev1 UIDPLUS"
 BUFFER: dict[str, Any] = {"imap_client_buffer": 64}
+AS_NGINX: dict[str, Any] = {"nginx_replies": True}
+BYE = b"* BYE Logging out"
+TOO_MANY = b"* BYE Too many errors"
+TOO_LONG = b"* BYE Command too long"
+TLS_FIRST = b"a NO [PRIVACYREQUIRED] Must issue a STARTTLS command first"
+NO_MECHANISM = b"a NO Unsupported authentication mechanism"
 
 
 def frontend(client: Rehearsal, **options: Any) -> ImapFrontend:
@@ -32,7 +38,19 @@ def frontend(client: Rehearsal, **options: Any) -> ImapFrontend:
 
 
 def test_the_greeting() -> None:
-    assert talk("imap").client.said == [b"* OK IMAP4 ready"]
+    assert talk("imap", imap_greeting_capability=False).client.said == [b"* OK IMAP4 ready"]
+
+
+@pytest.mark.parametrize(
+    ("options", "secured"),
+    [({}, False), (TLS, False), (TLS, True), (TLS_ONLY, False), (TLS_ONLY, True)],
+    ids=repr,
+)
+def test_the_greeting_names_what_capability_would(options: dict[str, Any], secured: bool) -> None:
+    happened = talk("imap", b"a CAPABILITY", secured=secured, **options)
+
+    greeting, capability, _ = happened.client.said
+    assert greeting == b"* OK [" + capability.removeprefix(b"* ") + b"] IMAP4 ready"
 
 
 @pytest.mark.parametrize(
@@ -42,37 +60,41 @@ def test_the_greeting() -> None:
         (b"a noop", {}, [b"a OK completed"]),
         (b"a   NOOP  x y z", {}, [b"a OK completed"]),
         (b"a CAPABILITY x", {}, [CAPABILITY + b" AUTH=PLAIN", b"a OK completed"]),
-        (b"a LOGOUT x", {}, [b"* BYE", b"a OK completed"]),
+        (b"a LOGOUT x", {}, [BYE, b"a OK completed"]),
         (b"a STARTTLS", {}, [b"a BAD invalid command"]),
         (b"a LOGIN", {}, [b"a BAD invalid command"]),
         (b"a LOGIN u", {}, [b"a BAD invalid command"]),
         (b"a LOGIN u p x", {}, [b"a BAD invalid command"]),
         (b'a LOGIN "" p', {}, [b"a BAD invalid command"]),
-        (b"a LOGIN u p", TLS_ONLY, [b"a BAD invalid command"]),
+        (b"a LOGIN u", TLS_ONLY, [b"a BAD invalid command"]),
+        (b"a LOGIN u p", TLS_ONLY, [TLS_FIRST]),
+        (b"a LOGIN u p", TLS_ONLY | AS_NGINX, [b"a BAD invalid command"]),
         (b"a AUTHENTICATE", {}, [b"a BAD invalid command"]),
-        (b"a AUTHENTICATE FOO", {}, [b"a BAD invalid command"]),
-        (b"a AUTHENTICATE PLAIN", TLS_ONLY, [b"a BAD invalid command"]),
+        (b"a AUTHENTICATE", TLS_ONLY, [b"a BAD invalid command"]),
+        (b"a AUTHENTICATE FOO", {}, [NO_MECHANISM]),
+        (b"a AUTHENTICATE FOO x y", {}, [NO_MECHANISM]),
+        (b"a AUTHENTICATE PLAIN", TLS_ONLY, [TLS_FIRST]),
+        (b"a AUTHENTICATE PLAIN", TLS_ONLY | AS_NGINX, [b"a BAD invalid command"]),
         (b"a AUTHENTICATE PLAIN !", {}, [b"a BAD invalid command"]),
         (b"a AUTHENTICATE PLAIN AHUAcA== x", {}, [b"a BAD invalid command"]),
-        (b"a AUTHENTICATE CRAM-MD5", {}, [b"a BAD invalid command"]),
-        (b"a AUTHENTICATE EXTERNAL", {}, [b"a BAD invalid command"]),
-        (b"a AUTHENTICATE EXTERNAL dQ==", {}, [b"a BAD invalid command"]),
+        (b"a AUTHENTICATE CRAM-MD5", {}, [NO_MECHANISM]),
+        (b"a AUTHENTICATE EXTERNAL", {}, [NO_MECHANISM]),
+        (b"a AUTHENTICATE EXTERNAL dQ==", {}, [NO_MECHANISM]),
         (b"a SELECT INBOX", {}, [b"a BAD invalid command"]),
-        (b"a ID NIL", {}, [b"a BAD invalid command"]),
         (b"a NOOPS", {}, [b"a BAD invalid command"]),
         (b"a NOOP\tx", {}, [b"a BAD invalid command"]),
         (b"a NOOP a b c d", {}, [b"a BAD invalid command"]),
         (b"a NOOP \rx", {}, [b"a BAD invalid command"]),
         (b"a NO\0OP", {}, [b"a BAD invalid command"]),
         (b"a ", {}, [b"a BAD invalid command"]),
-        (b"a", {}, [b"* BAD invalid command"]),
+        (b"a", {}, [b"a BAD invalid command"]),
         (b"", {}, [b"* BAD invalid command"]),
         (b" NOOP", {}, [b"* BAD invalid command"]),
         (b"a+b NOOP", {}, [b"* BAD invalid command"]),
         (b"\xc3\xa9 NOOP", {}, [b"* BAD invalid command"]),
         (b"A-Z_0.9 NOOP", {}, [b"A-Z_0.9 OK completed"]),
         (b"t" * 32 + b" NOOP", {}, [b"t" * 32 + b" OK completed"]),
-        (b"t" * 33 + b" NOOP", {}, [b"* BAD invalid command"]),
+        (b"t" * 33 + b" NOOP", {}, [b"t" * 33 + b" OK completed"]),
     ],
     ids=repr,
 )
@@ -140,7 +162,7 @@ def test_cram_md5_and_external_where_enabled() -> None:
     assert happened.said[0] == b"+ " + base64.b64encode(first.salt)
 
 
-@pytest.mark.parametrize("line", [b"*", b"!", b"", b"AAAA", b"a\rb", b"a\0b"], ids=repr)
+@pytest.mark.parametrize("line", [b"!", b"", b"AAAA", b"a\rb", b"a\0b"], ids=repr)
 def test_a_bad_response_gets_the_tag_of_its_command(line: bytes) -> None:
     happened = talk("imap", b"a AUTHENTICATE PLAIN", line, b"b NOOP")
 
@@ -159,7 +181,7 @@ def test_a_response_that_is_too_long_gets_the_tag_of_its_command() -> None:
     happened = talk("imap", b"a AUTHENTICATE PLAIN", b"x y" + b"A" * 60, imap_client_buffer=62)
 
     assert isinstance(happened.ended, LineTooLong)
-    assert happened.said == [b"+ ", b"a BAD invalid command"]
+    assert happened.said == [b"+ ", b"a BAD invalid command", TOO_LONG]
 
 
 # -- STARTTLS -------------------------------------------------------------------------------------
@@ -211,7 +233,7 @@ def test_commands_that_cannot_be_obeyed_are_not_counted(line: bytes) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"a SELECT x", b"a", b"", b" NOOP", b"a+ NOOP", b"a NOOP 1 2 3 4", b"a NOOP \rx", b"a NO\0OP"],
+    [b"a SELECT x", b"a", b"", b" NOOP", b"a+ NOOP", b"a ID", b"a NOOP 1 2 3 4", b"a NOOP \rx", b"a NO\0OP"],
     ids=repr,
 )
 @pytest.mark.parametrize(("max_errors", "replies"), [(0, 1), (1, 1), (3, 3)])
@@ -219,34 +241,56 @@ def test_lines_that_cannot_be_parsed_are_counted(line: bytes, max_errors: int, r
     happened = talk("imap", *[line] * 5, max_errors=max_errors)
 
     assert isinstance(happened.ended, TooManyErrors)
-    assert len(happened.said) == replies
+    assert len(happened.said) == replies + 1
+    assert happened.said[-1] == TOO_MANY
 
 
 def test_a_broken_response_is_counted() -> None:
     happened = talk("imap", b"a AUTHENTICATE PLAIN", b"a\rb", max_errors=1)
 
     assert isinstance(happened.ended, TooManyErrors)
-    assert happened.said == [b"+ ", b"a BAD invalid command"]
+    assert happened.said == [b"+ ", b"a BAD invalid command", TOO_MANY]
 
 
 def test_max_commands() -> None:
     happened = talk("imap", b"a NOOP", b"b NOOP", b"c NOOP", max_commands=2)
 
     assert isinstance(happened.ended, TooManyErrors)
-    assert happened.said == [b"a OK completed", b"b OK completed", b"c BAD invalid command"]
+    assert happened.said == [b"a OK completed", b"b OK completed", b"c BAD invalid command", TOO_MANY]
 
 
 def test_an_http_request_ends_the_session_at_once() -> None:
     happened = talk("imap", b"GET / HTTP/1.1", b"Host: mx.test", b"")
 
     assert isinstance(happened.ended, TooManyErrors)
-    assert happened.said == [b"GET BAD invalid command"]
+    assert happened.said == [b"GET BAD invalid command", TOO_MANY]
 
 
 # -- tags -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("line", [b"", b"x", b"+ NOOP"], ids=repr)
+@pytest.mark.parametrize(
+    "tag",
+    [b"4~#~x~#~", b"a]", b"!", b"[]", b"a" * 200, b"A-Z_0.9", b"'", b"&$,/:;<=>?@^_`|}~", b"c2VjcmV0=="],
+    ids=repr,
+)
+def test_tags_are_of_any_characters_that_a_client_may_use(tag: bytes) -> None:
+    happened = talk("imap", tag + b" NOOP", tag + b" FOO", tag, tag + b" LOGIN u p")
+
+    assert happened.said == [
+        tag + words for words in (b" OK completed", *[b" BAD invalid command"] * 2, b" NO no")
+    ]
+    assert happened.logins[0].tag == tag
+
+
+@pytest.mark.parametrize("byte", b'+(){%*"\\\x7f\x01\t\x80\xff', ids=lambda byte: repr(bytes([byte])))
+def test_no_other_characters_make_a_tag(byte: int) -> None:
+    tag = b"a" + bytes([byte])
+
+    assert talk("imap", tag + b" NOOP", b"b NOOP").said == [b"* BAD invalid command", b"b OK completed"]
+
+
+@pytest.mark.parametrize("line", [b"", b" x", b"+ NOOP"], ids=repr)
 def test_no_tag_outlives_its_command(line: bytes) -> None:
     assert talk("imap", b"a LOGIN u p", line).said == [b"a NO no", b"* BAD invalid command"]
 
@@ -264,7 +308,7 @@ def test_a_line_that_is_too_long_gets_its_tag_if_it_has_one(line: bytes, reply: 
     happened = talk("imap", b"a LOGIN u p", line, **BUFFER)
 
     assert isinstance(happened.ended, LineTooLong)
-    assert happened.said == [b"a NO no", reply]
+    assert happened.said == [b"a NO no", reply, TOO_LONG]
 
 
 # -- the last words -------------------------------------------------------------------------------
@@ -274,7 +318,7 @@ def test_logout_ends_the_session_whatever_was_pipelined() -> None:
     happened = talk("imap", b"a LOGOUT", b"b NOOP")
 
     assert happened.ended is None
-    assert happened.said == [b"* BYE", b"a OK completed"]
+    assert happened.said == [BYE, b"a OK completed"]
 
 
 @pytest.mark.parametrize(
@@ -305,24 +349,24 @@ def test_accept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("farewell", "line"),
+    ("farewell", "lines"),
     [
-        (Farewell.NOTHING, None),
-        (Farewell.INVALID_COMMAND, b"* BAD invalid command"),
-        (Farewell.INTERNAL_ERROR, b"* BAD internal server error"),
-        (Farewell.EARLY_TALKER, None),
-        (Farewell.CERTIFICATE_ERROR, b"* BYE SSL certificate error"),
-        (Farewell.NO_CERTIFICATE, b"* BYE No required SSL certificate"),
-        (Farewell.SHUTDOWN, b"* BYE Server shutting down"),
+        (Farewell.NOTHING, []),
+        (Farewell.GOODBYE, [b"* BYE Connection closing"]),
+        (Farewell.INVALID_COMMAND, [b"* BAD invalid command", b"* BYE Connection closing"]),
+        (Farewell.INTERNAL_ERROR, [b"* BYE [UNAVAILABLE] Service temporarily unavailable"]),
+        (Farewell.CERTIFICATE_ERROR, [b"* BYE SSL certificate error"]),
+        (Farewell.NO_CERTIFICATE, [b"* BYE No required SSL certificate"]),
+        (Farewell.SHUTDOWN, [b"* BYE Server shutting down"]),
     ],
 )
-def test_farewell(farewell: Farewell, line: bytes | None) -> None:
+def test_farewell(farewell: Farewell, lines: list[bytes]) -> None:
     client = Rehearsal(peer="client")
     error = SessionError("private", blame="geomail")
     error.farewell = farewell
     frontend(client).farewell(error)
 
-    assert client.said == ([line] if line else [])
+    assert client.said == lines
 
 
 # -- what may be shown ----------------------------------------------------------------------------
@@ -346,6 +390,7 @@ def test_farewell(farewell: Farewell, line: bytes | None) -> None:
         ([b"a LOGIN u {99}", b"secret word"], [b"a LOGIN ********", b"********"]),
         ([b"c2VjcmV0"], [b"********"]),
         ([b"a ID"], [b"a ID"]),
+        ([b'a ID ("name" {6}', b"secret)"], [b"a ID ********", b"********", b"********"]),
         ([b'a ID ("name" "secret")'], [b"a ID ********"]),
     ],
     ids=repr,

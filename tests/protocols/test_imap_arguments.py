@@ -8,6 +8,9 @@ from geomail.errors import LineTooLong, PeerGone, ProtocolViolation, TooManyErro
 from tests.protocols.support import talk
 
 BUFFER: dict[str, Any] = {"imap_client_buffer": 64}
+TOO_MANY = b"* BYE Too many errors"
+TOO_LONG = b"* BYE Command too long"
+CLOSING = b"* BYE Connection closing"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +48,7 @@ def test_arguments_that_cannot_be_parsed_are_counted(text: bytes) -> None:
     happened = talk("imap", b"a LOGIN " + text, max_errors=1)
 
     assert isinstance(happened.ended, TooManyErrors)
-    assert happened.said == [b"a BAD invalid command"]
+    assert happened.said == [b"a BAD invalid command", TOO_MANY]
 
 
 def test_a_quote_ends_with_its_line() -> None:
@@ -141,21 +144,22 @@ def test_a_literal_that_does_not_fit_is_not_asked_for(size: int, fits: bool) -> 
     if fits:
         assert happened.said == [b"+ OK", b"a NO no", b"b OK completed"]
     else:
-        assert happened.said == [b"a BAD invalid command", b"* BAD invalid command", b"b OK completed"]
+        ps = b"p" * 46
+        assert happened.said == [b"a BAD invalid command", ps + b" BAD invalid command", b"b OK completed"]
 
 
 def test_a_literal_that_does_not_fit_is_counted() -> None:
     happened = talk("imap", *[b"a LOGIN u {99}"] * 3, max_errors=2, **BUFFER)
 
     assert isinstance(happened.ended, TooManyErrors)
-    assert happened.said == [b"a BAD invalid command"] * 2
+    assert happened.said == [b"a BAD invalid command"] * 2 + [TOO_MANY]
 
 
 def test_a_literal_sent_unasked_that_does_not_fit_ends_the_session_with_one_reply() -> None:
     happened = talk("imap", b"a LOGIN u {60+}", b"p" * 60, **BUFFER)
 
     assert isinstance(happened.ended, LineTooLong)
-    assert happened.said == [b"a BAD invalid command"]
+    assert happened.said == [b"a BAD invalid command", TOO_LONG]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +174,7 @@ def test_a_literal_sent_unasked_that_does_not_fit_ends_the_session_with_one_repl
 def test_a_command_and_its_literals_fit_the_buffer_together(lines: list[bytes], fits: bool) -> None:
     happened = talk("imap", *lines, **BUFFER)
 
-    assert happened.said == ([b"a NO no"] if fits else [b"a BAD invalid command"])
+    assert happened.said == ([b"a NO no"] if fits else [b"a BAD invalid command", TOO_LONG])
     assert isinstance(happened.ended, PeerGone if fits else LineTooLong)
 
 
@@ -193,16 +197,19 @@ def test_absurd_sizes(digits: int) -> None:
     ],
     ids=repr,
 )
-def test_a_rejected_line_that_announces_a_literal_ends_the_session(line: bytes) -> None:
-    happened = talk("imap", line, b"b NOOP")
+@pytest.mark.parametrize(("nginx_replies", "last"), [(False, [CLOSING]), (True, [])])
+def test_a_rejected_line_that_announces_a_literal_ends_the_session(
+    line: bytes, nginx_replies: bool, last: list[bytes]
+) -> None:
+    happened = talk("imap", line, b"b NOOP", nginx_replies=nginx_replies)
 
     assert isinstance(happened.ended, ProtocolViolation)
-    assert len(happened.said) == 1
     assert happened.said[0].endswith(b" BAD invalid command")
+    assert happened.said[1:] == last
 
 
 def test_a_rejected_rest_of_a_line_that_announces_a_literal_ends_the_session() -> None:
     happened = talk("imap", b"a LOGIN {1}", b"ux {7+}", b"b NOOP")
 
     assert isinstance(happened.ended, ProtocolViolation)
-    assert happened.said == [b"+ OK", b"a BAD invalid command"]
+    assert happened.said == [b"+ OK", b"a BAD invalid command", CLOSING]

@@ -9,6 +9,7 @@ from geomail.errors import (
     AuthUnavailable,
     BackendGarbage,
     BackendRefused,
+    Farewell,
     LineBreakError,
     LineTooLong,
     PeerGone,
@@ -106,6 +107,8 @@ def test_greetings_that_are_none(greeting: bytes) -> None:
         (b"a NO [inuse] later", True, True),
         (b"a NO [LIMIT] too many", True, True),
         (b"a NO [PRIVACYREQUIRED] TLS first", False, False),
+        (b"a NO [SERVERBUG] oops", False, True),
+        (b"a NO [CLIENTBUG] what", False, False),
         (b"a BAD syntax", False, False),
         (b"* BYE [UNAVAILABLE] closing", False, True),
         (b"* BYE closing", False, False),
@@ -119,6 +122,37 @@ def test_refusals(line: bytes, credentials: bool, temporary: bool, heard: int) -
     refused = caught.value
     assert (refused.step, refused.reply) == ("LOGIN", (b"* OK [ALERT] words", line))
     assert (refused.credentials, refused.temporary) == (credentials, temporary)
+
+
+@pytest.mark.parametrize("end", [[], [b"* BYE bye"]], ids=["closes", "says BYE"])
+@pytest.mark.parametrize("heard", range(3))
+@pytest.mark.parametrize(
+    ("line", "credentials", "explicit"),
+    [
+        (b"* NO [AUTHENTICATIONFAILED] Wrong!", True, True),
+        (b"* no [authorizationfailed] Not you", True, True),
+        (b"* NO [EXPIRED] Too old", True, True),
+        (b"* NO no", True, False),
+        (b"* NO [UNAVAILABLE] later", True, False),
+        (b"* NO [PRIVACYREQUIRED] TLS", False, False),
+    ],
+)
+def test_a_refusal_without_a_tag_is_the_answer_if_no_other_comes(
+    line: bytes, credentials: bool, explicit: bool, heard: int, end: list[bytes]
+) -> None:
+    with pytest.raises(BackendRefused) as caught:
+        rehearse(GREETING, *[GO_AHEAD] * heard, b"* OK [ALERT] words", line, *end)
+
+    refused = caught.value
+    assert refused.reply == (b"a NO " + line.split(b" ", 2)[2],)
+    assert refused.credentials is credentials
+    assert (refused.farewell is Farewell.CREDENTIALS) is explicit
+
+
+def test_a_refusal_without_a_tag_is_none_if_the_login_goes_on() -> None:
+    answer = (b"* NO quota is nearly full", DONE)
+
+    assert rehearse(GREETING, GO_AHEAD, GO_AHEAD, *answer)[1] == answer
 
 
 @pytest.mark.parametrize(

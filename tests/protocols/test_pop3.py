@@ -27,6 +27,10 @@ NO = b"-ERR no"
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 TLS: dict[str, Any] = {"starttls": "on"}
 TLS_ONLY: dict[str, Any] = {"starttls": "only"}
+AS_NGINX: dict[str, Any] = {"nginx_replies": True}
+CANCELLED = b"-ERR Authentication cancelled"
+TLS_FIRST = b"-ERR Must issue a STLS command first"
+NO_MECHANISM = b"-ERR Unsupported authentication mechanism"
 APOP: dict[str, Any] = {"pop3_auth": ("plain", "apop")}
 CAPA = [b"+OK Capability list follows", b"TOP", b"USER", b"UIDL", b"SASL PLAIN LOGIN"]
 USER = b"USER u"
@@ -43,7 +47,7 @@ def frontend(client: Rehearsal, **options: Any) -> Pop3Frontend:
 
 @pytest.mark.parametrize(
     ("methods", "salted"),
-    [(("plain",), False), (("external",), False), (("plain", "apop"), True), (("cram-md5",), True)],
+    [(("plain",), False), (("external",), False), (("plain", "apop"), True), (("plain", "cram-md5"), False)],
 )
 def test_the_greeting(methods: tuple[str, ...], salted: bool) -> None:
     (greeting,) = talk("pop3", pop3_auth=methods).client.said
@@ -63,21 +67,25 @@ def test_each_session_has_a_salt_of_its_own() -> None:
     [
         ([USER], {}, [OK]),
         ([b"USER"], {}, [INVALID]),
-        ([b"USER  "], {}, [INVALID]),
-        ([USER], TLS_ONLY, [INVALID]),
+        ([b"USER "], {}, [INVALID]),
+        ([b"USER  "], {}, [OK]),
+        ([USER], TLS_ONLY, [TLS_FIRST]),
+        ([USER], TLS_ONLY | AS_NGINX, [INVALID]),
         ([b"PASS p"], {}, [INVALID]),
         ([b"APOP u digest"], {}, [INVALID]),
         ([b"APOP u"], APOP, [INVALID]),
         ([b"APOP u d x"], APOP, [INVALID]),
-        ([b"APOP u digest"], APOP | TLS_ONLY, [INVALID]),
+        ([b"APOP u digest"], APOP | TLS_ONLY, [TLS_FIRST]),
+        ([b"APOP u digest"], APOP | TLS_ONLY | AS_NGINX, [INVALID]),
         ([b"AUTH"], {}, [b"+OK methods supported:", b"PLAIN", b"LOGIN", b"."]),
-        ([b"AUTH"], TLS_ONLY, [INVALID]),
-        ([b"AUTH PLAIN AHUAcA=="], TLS_ONLY, [INVALID]),
-        ([b"AUTH FOO"], {}, [INVALID]),
+        ([b"AUTH"], TLS_ONLY, [TLS_FIRST]),
+        ([b"AUTH PLAIN AHUAcA=="], TLS_ONLY, [TLS_FIRST]),
+        ([b"AUTH PLAIN AHUAcA=="], TLS_ONLY | AS_NGINX, [INVALID]),
+        ([b"AUTH FOO"], {}, [NO_MECHANISM]),
         ([b"AUTH PLAIN !"], {}, [INVALID]),
         ([b"AUTH PLAIN AHUAcA== x"], {}, [INVALID]),
-        ([b"AUTH CRAM-MD5"], {}, [INVALID]),
-        ([b"AUTH EXTERNAL dQ=="], {}, [INVALID]),
+        ([b"AUTH CRAM-MD5"], {}, [NO_MECHANISM]),
+        ([b"AUTH EXTERNAL dQ=="], {}, [NO_MECHANISM]),
         ([b"STLS"], {}, [INVALID]),
         ([b"NOOP x"], {}, [OK]),
         ([b"noop"], {}, [OK]),
@@ -142,7 +150,9 @@ def test_capa(options: dict[str, Any], secured: bool, lines: list[bytes]) -> Non
     ("lines", "user", "password"),
     [
         ([b"USER u", b"PASS p"], b"u", b"p"),
-        ([b"user   a b ", b"pass  p w  "], b"a b ", b"p w  "),
+        ([b"user a b ", b"pass p w  "], b"a b ", b"p w  "),
+        ([b"USER   u", b"PASS  p"], b"  u", b" p"),
+        ([b"USER  ", b"PASS   "], b" ", b"  "),
         ([b"USER \xc3\xa9", b"PASS \xff"], b"\xc3\xa9", b"\xff"),
         ([b"AUTH PLAIN AHUAcA=="], b"u", b"p"),
         ([b"AUTH PLAIN", b"AHUAcA=="], b"u", b"p"),
@@ -162,10 +172,10 @@ def test_logins(lines: list[bytes], user: bytes, password: bytes) -> None:
 def test_prompts() -> None:
     assert talk("pop3", b"AUTH PLAIN", b"*", b"AUTH LOGIN", b"dQ==", b"*").said == [
         b"+ ",
-        INVALID,
+        CANCELLED,
         b"+ VXNlcm5hbWU6",
         b"+ UGFzc3dvcmQ6",
-        INVALID,
+        CANCELLED,
     ]
 
 
@@ -337,7 +347,9 @@ def test_accept() -> None:
     [
         (Farewell.NOTHING, None),
         (Farewell.INVALID_COMMAND, INVALID),
-        (Farewell.INTERNAL_ERROR, b"-ERR internal server error"),
+        (Farewell.GOODBYE, None),
+        (Farewell.INTERNAL_ERROR, b"-ERR [SYS/TEMP] Temporary authentication failure"),
+        (Farewell.CREDENTIALS, b"-ERR [AUTH] Authentication failed"),
         (Farewell.EARLY_TALKER, None),
         (Farewell.CERTIFICATE_ERROR, b"-ERR SSL certificate error"),
         (Farewell.NO_CERTIFICATE, b"-ERR No required SSL certificate"),

@@ -53,7 +53,8 @@ def test_handshake(options: HandshakeOptions, script: list[bytes], said: list[by
     [
         ([b"-ERR busy"], "greeting", False, False),
         ([b"-ERR [SYS/TEMP] busy"], "greeting", False, True),
-        ([OK, b"-ERR who"], "USER", True, False),
+        ([OK, b"-ERR who"], "USER", False, False),
+        ([OK, b"-ERR [auth] who"], "USER", True, False),
         ([OK, OK, b"-ERR"], "PASS", True, False),
         ([OK, OK, b"-ERR [AUTH] no"], "PASS", True, False),
         ([OK, OK, b"-ERR [SYS/TEMP] later"], "PASS", True, True),

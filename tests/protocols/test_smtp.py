@@ -27,6 +27,9 @@ PLAIN = b"AUTH PLAIN AHUAcA=="
 ALL = ("plain", "login", "cram-md5", "external", "none")
 TLS: dict[str, Any] = {"starttls": "on"}
 TLS_ONLY: dict[str, Any] = {"starttls": "only"}
+AS_NGINX: dict[str, Any] = {"nginx_replies": True}
+TLS_FIRST = b"530 5.7.0 Must issue a STARTTLS command first"
+NO_MECHANISM = b"504 5.5.4 Unrecognized authentication type"
 NONE: dict[str, Any] = {"smtp_auth": ("none",)}
 
 
@@ -47,18 +50,20 @@ def test_the_greeting() -> None:
         (b"helo me", {}, b"250 mx.test"),
         (b"HELO  me  ", {}, b"250 mx.test"),
         (b"HELO", {}, BAD_ARGUMENT),
-        (b"HELO me too", {}, BAD_ARGUMENT),
+        (b"HELO me too", {}, b"250 mx.test"),
+        (b"HELO" + b" x" * 40, {}, b"250 mx.test"),
+        (b"HELO \x1b\xff", {}, b"250 mx.test"),
         (b"EHLO", {}, BAD_ARGUMENT),
-        (b"EHLO me too", {}, BAD_ARGUMENT),
         (b"AUTH", {}, BAD_ARGUMENT),
-        (b"AUTH", TLS_ONLY, INVALID),
-        (PLAIN, TLS_ONLY, INVALID),
-        (b"AUTH SCRAM-SHA-1", {}, INVALID),
+        (b"AUTH", TLS_ONLY, TLS_FIRST),
+        (PLAIN, TLS_ONLY, TLS_FIRST),
+        (PLAIN, TLS_ONLY | AS_NGINX, INVALID),
+        (b"AUTH SCRAM-SHA-1", {}, NO_MECHANISM),
         (b"AUTH PLAIN AHUAcA== x", {}, INVALID),
         (b"AUTH PLAIN !", {}, INVALID),
-        (b"AUTH CRAM-MD5", {}, INVALID),
-        (b"AUTH EXTERNAL", {}, INVALID),
-        (b"AUTH EXTERNAL dQ==", {}, INVALID),
+        (b"AUTH CRAM-MD5", {}, NO_MECHANISM),
+        (b"AUTH EXTERNAL", {}, NO_MECHANISM),
+        (b"AUTH EXTERNAL dQ==", {}, NO_MECHANISM),
         (b"MAIL FROM:<a>", {}, b"530 5.7.1 Authentication required"),
         (b"MAIL FROM:<a>", TLS_ONLY, b"530 5.7.1 Authentication required"),
         (b"MAIL FROM:<a>", NONE, OK),
@@ -125,6 +130,26 @@ def test_the_reply_to_ehlo(options: dict[str, Any], secured: bool, lines: list[s
 
 
 @pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (b"EHLO my printer", b"my printer"),
+        (b"EHLO  Office\tJet  4500 ", b"Office Jet 4500"),
+        (b"EHLO [192.168.1.7]", b"[192.168.1.7]"),
+        (b"EHLO under_score", b"under_score"),
+        (b"EHLO <b>\x1b[31m;'\"+=", b"<b>?[31m;'\"+="),
+        (b"EHLO \xc3\xa9\xff", b"\xc3\xa9\xff"),
+        (b"EHLO" + b" x" * 40, b" ".join([b"x"] * 40)),
+        (b"EHLO " + b"x" * 900, b"x" * 255),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_names_are_taken_as_postfix_takes_them(line: bytes, name: bytes) -> None:
+    (login,) = talk("smtp", line, PLAIN).logins
+
+    assert login.helo == name
+
+
+@pytest.mark.parametrize(
     ("lines", "user", "password", "prompts"),
     [
         ([PLAIN], b"u", b"p", []),
@@ -150,7 +175,7 @@ def test_auth_needs_no_hello_and_is_taken_under_none() -> None:
     assert (login.user, login.helo, login.esmtp) == (b"u", b"", False)
 
 
-@pytest.mark.parametrize("line", [b"*", b"!", b"QUJDQ", b"AAAA", b"", b"AHUAcA", b"a\rb", b"a\0b"], ids=repr)
+@pytest.mark.parametrize("line", [b"!", b"QUJDQ", b"AAAA", b"", b"AHUAcA", b"a\rb", b"a\0b"], ids=repr)
 def test_a_bad_response_is_an_invalid_command(line: bytes) -> None:
     happened = talk("smtp", b"AUTH PLAIN", line, b"NOOP")
     expected = [b"535 5.7.0 no"] if line == b"AHUAcA" else [INVALID]
@@ -410,7 +435,9 @@ def test_accept() -> None:
     [
         (Farewell.NOTHING, None),
         (Farewell.INVALID_COMMAND, INVALID),
-        (Farewell.INTERNAL_ERROR, b"451 4.3.2 Internal server error"),
+        (Farewell.GOODBYE, None),
+        (Farewell.INTERNAL_ERROR, b"454 4.7.0 Temporary authentication failure"),
+        (Farewell.CREDENTIALS, b"535 5.7.8 Authentication credentials invalid"),
         (Farewell.EARLY_TALKER, b"503 5.5.0 Improper use of SMTP command pipelining"),
         (Farewell.CERTIFICATE_ERROR, b"421 4.7.1 SSL certificate error"),
         (Farewell.NO_CERTIFICATE, b"421 4.7.1 No required SSL certificate"),

@@ -43,6 +43,12 @@ from tests.protocols.support import OPTIONS, peer
     [
         pytest.param(EHLO, OPTIONS, [b"EHLO mx.test", LOGGED_IN_AS_U, b"EHLO me"], id="golden, EHLO"),
         pytest.param(HELO, OPTIONS, [b"EHLO mx.test", LOGGED_IN_AS_U, b"HELO me"], id="HELO"),
+        pytest.param(
+            replace(EHLO, helo=b"my old printer"),
+            OPTIONS,
+            [b"EHLO mx.test", LOGGED_IN_AS_U, b"EHLO my_old_printer"],
+            id="a name of several words is one word to a backend",
+        ),
         pytest.param(SILENT, OPTIONS, [b"EHLO mx.test", LOGGED_IN_AS_U], id="neither"),
         pytest.param(EHLO, OFF, [b"EHLO mx.test"], id="xclient off, EHLO"),
         pytest.param(HELO, OFF, [b"HELO mx.test"], id="xclient off, HELO"),

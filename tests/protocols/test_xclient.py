@@ -91,6 +91,13 @@ def test_an_xclient_that_is_not_offered_is_sent_and_remarked() -> None:
         ),
         pytest.param(b"xclient name addr", EHLO, AUTO, NOT_VOUCHED_FOR, id="only what is offered"),
         pytest.param(b"XCLIENT NEWER HELO", EHLO, AUTO, b"XCLIENT HELO=me", id="unknown attributes"),
+        pytest.param(
+            b"XCLIENT HELO",
+            replace(EHLO, helo=b"my printer=1\xff"),
+            AUTO,
+            b"XCLIENT HELO=my+20printer+3D1+FF",
+            id="an odd name",
+        ),
     ],
 )
 def test_auto_tells_what_is_offered(

@@ -17,6 +17,7 @@ from geomail.config.values import (
     File,
     Files,
     Headers,
+    ImapId,
     ImapMethods,
     OptionalFile,
     OwnName,
@@ -147,6 +148,19 @@ class Options(Table):
         ("TOP", "USER", "UIDL"), description="capabilities in the reply to CAPA, one line each"
     )
     smtp_client_buffer: Size = Field(PAGE_SIZE, description="longest line of an SMTP client before login")
+    imap_id: ImapId = Field(
+        "NIL",
+        description="what geomail says of itself to an IMAP client that says ID: NIL, or a list of names and "
+        "values as in RFC 2971",
+    )
+    imap_greeting_capability: Flag = Field(
+        True, description="whether the IMAP greeting names the capabilities, which saves clients a question"
+    )
+    nginx_replies: Flag = Field(
+        False,
+        description="whether clients hear nginx's words where others are right: on a login before the "
+        "STARTTLS that is demanded, and, in IMAP, no BYE after max_errors and after a refused literal",
+    )
     imap_client_buffer: Size = Field(PAGE_SIZE, description="longest command of an IMAP client before login")
     pop3_client_buffer: Size = Field(PAGE_SIZE, description="longest line of a POP3 client before login")
     smtp_greeting_delay: Time = Field(

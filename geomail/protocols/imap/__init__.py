@@ -25,7 +25,7 @@ class ImapProtocol(Protocol):
         self._replies = ImapReplies(server)
 
     def frontend(self, client: Conversation, peer: Peer) -> ImapFrontend:
-        return ImapFrontend(client, self._replies)
+        return ImapFrontend(client, peer, self._replies)
 
     def handshake(
         self, backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions

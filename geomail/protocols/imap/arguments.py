@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 from geomail.errors import GeomailError
 
 MAX_ARGUMENTS: Final = 3
-MAX_TAG: Final = 32
-
 _QUOTE: Final = 0x22
 _BRACE: Final = 0x7B
-_TAG_CHARACTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
+#: What no tag holds: CTL, SP and 8-bit characters, and those of ``atom-specials`` but ``]``; and ``+``.
+_is_tag: Final = re.compile(rb"[^\0-\x20\x7F-\xFF(){%*\"\\+]+").fullmatch
 #: As many digits as any literal that fits could have.
 _MAX_DIGITS: Final = 10
 
@@ -28,8 +28,8 @@ class Literal(NamedTuple):
 
 
 def is_tag(tag: bytes) -> bool:
-    """Whether this may be a tag: nginx's characters, and as many as it takes."""
-    return 0 < len(tag) <= MAX_TAG and (tag.isalnum() or not tag.translate(None, _TAG_CHARACTERS))
+    """Whether this may be a tag: any ASTRING-CHAR but ``+``, as many as fit (in nginx 32 of fewer kinds)."""
+    return tag.isalnum() or _is_tag(tag) is not None
 
 
 def split(text: bytes, arguments: list[bytes]) -> Literal | None:
@@ -42,8 +42,8 @@ def split(text: bytes, arguments: list[bytes]) -> Literal | None:
         if len(arguments) == MAX_ARGUMENTS:
             raise Unparsable("too many arguments")
         if text[0] == _BRACE:
-            return _announced(text)
-        argument, text = _quoted(text) if text[0] == _QUOTE else _atom(text)
+            return announced(text)
+        argument, text = quoted(text) if text[0] == _QUOTE else _atom(text)
         arguments.append(argument)
     return None
 
@@ -53,7 +53,7 @@ def _atom(text: bytes) -> tuple[bytes, bytes]:
     return atom, rest
 
 
-def _quoted(text: bytes) -> tuple[bytes, bytes]:
+def quoted(text: bytes) -> tuple[bytes, bytes]:
     """A quoted string, and what follows it; a backslash makes any byte literal, as in nginx."""
     pieces = []
     position = 1
@@ -70,7 +70,8 @@ def _quoted(text: bytes) -> tuple[bytes, bytes]:
     raise Unparsable("a quote that does not end")
 
 
-def _announced(text: bytes) -> Literal:
+def announced(text: bytes) -> Literal:
+    """The literal that a line ends with. Raises Unparsable if it is none."""
     waits = not text.endswith(b"+}")
     digits = text[1 : -1 if waits else -2]
     if not (text.endswith(b"}") and digits.isdigit() and len(digits) <= _MAX_DIGITS):

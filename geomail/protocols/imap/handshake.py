@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from geomail.conversation import SECRET, Conversation
-from geomail.errors import BackendRefused
+from geomail.errors import BackendRefused, PeerGone
 from geomail.protocols.base import HandshakeOptions, Login, Peer
 from geomail.protocols.dialogue import BackendDialogue
 
 #: Of geomail's own commands, before the client's.
-_TAG = b"geomail"
+OWN_TAG = b"geomail "
+_TAG = OWN_TAG.rstrip()
 #: Response codes (RFC 5530) of a refusal that asks to try again later.
-_TEMPORARY = (b"[UNAVAILABLE]", b"[INUSE]", b"[LIMIT]")
+_TEMPORARY = (b"[UNAVAILABLE]", b"[INUSE]", b"[LIMIT]", b"[SERVERBUG]")
 #: Response codes of a refusal that is not about user and password.
-_NOT_CREDENTIALS = (b"[PRIVACYREQUIRED]",)
+_NOT_CREDENTIALS = (b"[PRIVACYREQUIRED]", b"[SERVERBUG]", b"[CLIENTBUG]")
+#: Response codes of a refusal that is about nothing else.
+_CREDENTIALS = (b"[AUTHENTICATIONFAILED]", b"[AUTHORIZATIONFAILED]", b"[EXPIRED]")
 
 
 def handshake(
@@ -25,7 +28,7 @@ def handshake(
     Returns the backend's tagged OK, and the untagged responses before it. Unlike nginx,
     it does not wait to be asked for literals where the greeting offers LITERAL+.
     """
-    with BackendDialogue(backend) as dialogue:
+    with BackendDialogue(backend, (OWN_TAG, login.tag + b" ")) as dialogue:
         dialogue.open(peer, options)
         known = _expect_greeting(dialogue)
         if options.tls == "starttls":
@@ -91,19 +94,42 @@ def _expect(dialogue: BackendDialogue, tag: bytes, *, go_ahead: bool = False) ->
     """Read up to the tagged OK, or to the ``+`` that asks to go on, and return all of it."""
     wanted = "+" if go_ahead else "tagged OK"
     heard: list[bytes] = []
-    mark, kind, text = _words(dialogue.hear(heard, wanted))
-    while mark == b"*" and kind != b"BYE":
+    try:
         mark, kind, text = _words(dialogue.hear(heard, wanted))
+        while mark == b"*" and kind != b"BYE":
+            mark, kind, text = _words(dialogue.hear(heard, wanted))
+    except PeerGone:
+        _look_for_refusal(dialogue, heard, tag)
+        raise
+    if mark == b"*":
+        _look_for_refusal(dialogue, heard, tag)
     if (mark == b"+") if go_ahead else (mark == tag and kind == b"OK"):
         return tuple(heard)
     if (mark == tag and kind in (b"NO", b"BAD")) or mark == b"*":
-        text = text.upper()
-        raise dialogue.refused(
-            heard,
-            credentials=dialogue.step == "LOGIN" and kind == b"NO" and not text.startswith(_NOT_CREDENTIALS),
-            temporary=text.startswith(_TEMPORARY),
-        )
+        raise _refused(dialogue, heard, kind, text)
     raise dialogue.garbage(heard[-1])
+
+
+def _refused(dialogue: BackendDialogue, heard: Sequence[bytes], kind: bytes, text: bytes) -> BackendRefused:
+    text = text.upper()
+    about_login = dialogue.step == "LOGIN" and kind == b"NO"
+    return dialogue.refused(
+        heard,
+        credentials=about_login and not text.startswith(_NOT_CREDENTIALS),
+        temporary=text.startswith(_TEMPORARY),
+        explicit=about_login and text.startswith(_CREDENTIALS),
+    )
+
+
+def _look_for_refusal(dialogue: BackendDialogue, heard: Sequence[bytes], tag: bytes) -> None:
+    """Raise BackendRefused if an untagged NO has told the fate of a login that gets no tagged answer.
+
+    The client gets it as the tagged one that it waits for.
+    """
+    for line in heard:
+        mark, kind, text = _words(line)
+        if dialogue.step == "LOGIN" and mark == b"*" and kind == b"NO":
+            raise _refused(dialogue, (b"%b NO %b" % (tag, text),), kind, text)
 
 
 def _words(line: bytes) -> tuple[bytes, bytes, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,18 +20,22 @@ _INVALID = b"500 5.5.1 Invalid command"
 _INVALID_ARGUMENT = b"501 5.5.4 Invalid argument"
 _BAD_SEQUENCE = b"503 5.5.1 Bad sequence of commands"
 _AUTHENTICATION_REQUIRED = b"530 5.7.1 Authentication required"
-_STARTTLS_REQUIRED = b"530 5.7.0 Must issue a STARTTLS command first"
 _REFUSED = b"535 5.7.0"
 _REFUSED_NEUTRALLY = b"535 5.7.8 Authentication credentials invalid"
 _REFUSED_FOR_NOW = b"454 4.7.0 Temporary authentication failure"
+_FAILED_FOR_NOW = b"451 4.3.0 Temporary failure, please try again later"
 FAREWELLS = {
     Farewell.INVALID_COMMAND: _INVALID,
-    Farewell.INTERNAL_ERROR: b"451 4.3.2 Internal server error",
+    Farewell.INTERNAL_ERROR: _REFUSED_FOR_NOW,
+    Farewell.CREDENTIALS: _REFUSED_NEUTRALLY,
     Farewell.EARLY_TALKER: b"503 5.5.0 Improper use of SMTP command pipelining",
     Farewell.CERTIFICATE_ERROR: b"421 4.7.1 SSL certificate error",
     Farewell.NO_CERTIFICATE: b"421 4.7.1 No required SSL certificate",
     Farewell.SHUTDOWN: b"421 4.3.2 Service shutting down",
 }
+#: Bytes of a client's name: no domain has more (RFC 5321 4.5.3.1.2).
+_LONGEST_NAME = 255
+_CONTROLS = re.compile(rb"[\0-\x1f\x7f]")
 #: Commands of later phases: their names may be shown, what follows may be anything.
 _NAMED = frozenset((b"DATA", b"BDAT", b"ETRN", b"XCLIENT", b"XFORWARD", b"LHLO"))
 
@@ -51,6 +56,12 @@ class SmtpReplies:
         self.ehlo = _multi_line(words + auth)
         shy = server.starttls == "only"
         self.ehlo_before_tls = _multi_line(words + ([] if shy else auth) + [b"STARTTLS"])
+
+
+def _as_name(hello: bytes) -> bytes:
+    """The name in an EHLO or HELO as Postfix takes it: any words, ``?`` for a control character; bounded."""
+    name = b" ".join(hello.split()[1:])[:_LONGEST_NAME]
+    return _CONTROLS.sub(b"?", name)
 
 
 def _multi_line(words: list[bytes]) -> tuple[bytes, ...]:
@@ -75,6 +86,9 @@ class SmtpFrontend(ClientDialogue):
 
     prompt = b"334 "
     max_arguments = 11
+    cancelled = b"501 5.7.0 Authentication cancelled"
+    no_such_mechanism = b"504 5.5.4 Unrecognized authentication type"
+    tls_first = b"530 5.7.0 Must issue a STARTTLS command first"
 
     def __init__(self, client: Conversation, replies: SmtpReplies) -> None:
         super().__init__(client, replies.server, replies.server_name, replies.server.smtp_client_buffer)
@@ -90,7 +104,8 @@ class SmtpFrontend(ClientDialogue):
             verb, _, rest = line.partition(b" ")
             command = COMMANDS.get(verb.upper())
             arguments = arguments_of(rest)
-            if command is None or len(arguments) > self.max_arguments or is_broken(line):
+            too_many = len(arguments) > self.max_arguments and command is not SmtpFrontend._hello
+            if command is None or too_many or is_broken(line):
                 self.reject(line)
                 continue
             self.count_command()
@@ -98,10 +113,12 @@ class SmtpFrontend(ClientDialogue):
             if login is not None:
                 login.helo = self._helo
                 login.esmtp = self._esmtp
+                self._pending = login
                 return login
         return None
 
     def refuse(self, refusal: Refusal) -> None:
+        self._pending = None
         if refusal.reply:
             self.client.send_lines(refusal.reply)
         elif refusal.neutral:
@@ -109,8 +126,14 @@ class SmtpFrontend(ClientDialogue):
         else:
             self.client.send_line(b"%b %b" % (refusal.code or _REFUSED, refusal.text))
 
-    def farewell(self, error: SessionError) -> None:
-        self._say_farewell(error, FAREWELLS)
+    def farewell(self, error: SessionError, words: tuple[bytes, ...] = ()) -> None:
+        mails = self._pending is not None and self._pending.method == "none"
+        if words:
+            self.client.send_lines(words)
+        elif error.farewell is Farewell.INTERNAL_ERROR and mails:
+            self.client.send_line(_FAILED_FOR_NOW)
+        elif error.farewell in FAREWELLS:
+            self.client.send_line(FAREWELLS[error.farewell])
 
     def invalid(self) -> None:
         self.client.send_line(_INVALID)
@@ -123,10 +146,11 @@ class SmtpFrontend(ClientDialogue):
     # -- commands: the whole line, and its arguments ----------------------------------------------
 
     def _hello(self, line: bytes, arguments: list[bytes]) -> None:
-        if len(arguments) != 1:
+        name = _as_name(line)
+        if not name:
             self.client.send_line(_INVALID_ARGUMENT)
             return
-        self._helo = arguments[0]
+        self._helo = name
         self._esmtp = line[0] in b"Ee"
         self._mail = b""
         if not self._esmtp:
@@ -138,7 +162,7 @@ class SmtpFrontend(ClientDialogue):
 
     def _auth(self, line: bytes, arguments: list[bytes]) -> Login | None:
         if self.must_start_tls:
-            self.invalid()
+            self.demand_tls()
         elif not arguments:
             self.client.send_line(_INVALID_ARGUMENT)
         else:
@@ -152,7 +176,7 @@ class SmtpFrontend(ClientDialogue):
         if not self._replies.takes_mail:
             self.client.send_line(_AUTHENTICATION_REQUIRED)
         elif self.must_start_tls:
-            self.client.send_line(_STARTTLS_REQUIRED)
+            self.answer(self.tls_first)
         elif self._mail:
             self.client.send_line(_BAD_SEQUENCE)
         elif not arguments:
@@ -163,7 +187,7 @@ class SmtpFrontend(ClientDialogue):
 
     def _rcpt_to(self, line: bytes, arguments: list[bytes]) -> Login | None:
         if self._replies.takes_mail and self.must_start_tls:
-            self.client.send_line(_STARTTLS_REQUIRED)
+            self.answer(self.tls_first)
         elif not self._mail:
             self.client.send_line(_BAD_SEQUENCE)
         elif not arguments:

@@ -102,7 +102,8 @@ class _SmtpHandshake:
     def hello_after_xclient(self) -> None:
         if self.login.helo:
             verb = b"EHLO" if self.login.esmtp else b"HELO"
-            self.hello(verb, self.login.helo, f"the client said {verb.decode()}")
+            name = self.login.helo.replace(b" ", b"_")  # a name of several words is one, to any backend
+            self.hello(verb, name, f"the client said {verb.decode()}")
         elif self.options.xclient == "auto":
             self.hello(b"EHLO", self.options.server_name, "XCLIENT began the session anew")
 
