@@ -148,7 +148,7 @@ def knocking(port: int) -> Iterator[list[str]]:
             try:
                 with connected("imap", port) as client:
                     client.say("a LOGOUT")
-                    if client.read_line() != b"* BYE\r\n":
+                    if client.read_line() != b"* BYE Logging out\r\n":
                         refused.append("no answer")
             except OSError as error:
                 refused.append(str(error))

@@ -79,7 +79,7 @@ def test_who_has_connected_before_quit_is_served(running: Running) -> None:
         for client in late:
             client.sendall(b"a LOGOUT\r\n")
             with client.makefile("rb") as stream:
-                assert stream.readlines() == [b"* OK IMAP4 ready\r\n", b"* BYE\r\n", b"a OK completed\r\n"]
+                assert stream.readlines() == [b"* OK IMAP4 ready\r\n", b"* BYE Logging out\r\n", b"a OK completed\r\n"]
 
 
 def test_a_transfer_goes_on(running: Running) -> None:
@@ -123,7 +123,7 @@ def test_old_sessions_keep_the_old_configuration(running: Running) -> None:
             new.say("nonsense")
             assert [new.read_line(), new.read_line()] == [b"* BAD invalid command\r\n", b""]
         old.say("a LOGOUT")
-        assert old.read_line() == b"* BYE\r\n"
+        assert old.read_line() == b"* BYE Logging out\r\n"
 
 
 def test_old_sessions_end_after_worker_shutdown_timeout(running: Running) -> None:

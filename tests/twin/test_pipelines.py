@@ -8,7 +8,7 @@ import pytest
 from tests.servers.support import LOOPBACK
 from tests.together import together
 from tests.twin.conftest import Proxies, Recorders
-from tests.twin.pipelines import COMMANDS, WAYS, in_any_order, said
+from tests.twin.pipelines import COMMANDS, WAYS, in_any_order, in_nginx_words, said
 from tests.twin.proxies import NAMES, Proxy, Way, normal
 from tests.twin.recorders import PATIENCE, AuthRecorder
 
@@ -28,9 +28,8 @@ def outcome(proxy: Proxy, way: Way, data: bytes, auth: AuthRecorder) -> tuple[li
         except ConnectionResetError:
             heard += b"<reset>"
     asked = [line for line in auth.settled() if not line.startswith("GET ")]
-    return [normal(line, {}) for line in heard.decode("latin-1").split("\r\n")], [
-        normal(x, {}) for x in asked
-    ]
+    lines = in_nginx_words(heard.decode("latin-1").split("\r\n"))
+    return [normal(line, {}) for line in lines], [normal(line, {}) for line in asked]
 
 
 def differences(

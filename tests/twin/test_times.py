@@ -78,17 +78,31 @@ def test_commands_buy_no_time(proxies: Proxies) -> None:
 
 
 def test_a_silent_auth_service(proxies: Proxies, recorders: Recorders) -> None:
+    """In nginx's words, a client asks its user for a new password."""
+    answers = {
+        "nginx": (b"* BAD internal server error\r\n", b""),
+        "geomail": (b"a NO [UNAVAILABLE] Temporary authentication failure\r\n", b"* BYE [UNAVAILABLE] "),
+    }
+
     def asks(name: Name) -> None:
         recorders[name][0].tell([])
+        answer, goodbye = answers[name]
         with talking(name, SILENT_AUTH, proxies) as talk:
             talk.say("a LOGIN u p")
 
-            assert [talk.hear(), talk.hear()] == [b"* BAD internal server error\r\n", b""]
+            assert talk.hear() == answer
+            assert talk.hear().startswith(goodbye)
+            assert talk.hear() == b""
 
     together(asks, NAMES)
 
 
 def test_a_silent_backend(proxies: Proxies, recorders: Recorders) -> None:
+    answers = {
+        "nginx": b"451 4.3.2 Internal server error\r\n",
+        "geomail": b"454 4.7.0 Temporary authentication failure\r\n",
+    }
+
     def waits(name: Name) -> None:
         auth, backend = recorders[name]
         auth.tell(admitted(backend))
@@ -96,7 +110,7 @@ def test_a_silent_backend(proxies: Proxies, recorders: Recorders) -> None:
         with talking(name, HASTY, proxies) as talk:
             talk.say("AUTH PLAIN AHUAcA==")
 
-            assert [talk.hear(), talk.hear()] == [b"451 4.3.2 Internal server error\r\n", b""]
+            assert [talk.hear(), talk.hear()] == [answers[name], b""]
             assert 0.6 < talk.seconds < PATIENCE
 
     together(waits, NAMES)
