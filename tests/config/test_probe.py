@@ -1,6 +1,7 @@
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -569,6 +570,46 @@ def test_a_backend_that_is_wrong_is_no_fault_of_users(inspect_text: Inspect, tmp
     users_file(tmp_path, ANN, 0o640)
 
     assert probe(inspect_text(USERS.replace("127.0.0.1:1143", "127.0.0.1"))) == []
+
+
+OLD_TLS = """\
+[mail]
+auth_http = "http://127.0.0.1:9"
+ssl_certificate = "{certificate}"
+ssl_certificate_key = "{key}"
+{options}
+[[mail.server]]
+protocol = "imap"
+listen = "127.0.0.1:14993 ssl"
+"""
+
+
+@pytest.mark.skipif(ssl.OPENSSL_VERSION_INFO < (3,), reason="older versions speak it at level 1 as well")
+@pytest.mark.parametrize(
+    ("options", "idle"),
+    [
+        ('ssl_protocols = ["TLSv1", "TLSv1.1", "TLSv1.2"]', "TLSv1 and TLSv1.1"),
+        ('ssl_protocols = "TLSv1.1 TLSv1.2"', "TLSv1.1"),
+        ('ssl_protocols = "TLSv1.1"\nssl_ciphers = "HIGH:@SECLEVEL=1"', "TLSv1.1"),
+        ('ssl_protocols = "TLSv1.1"\nssl_ciphers = "HIGH:@SECLEVEL=0"', ""),
+        ('ssl_protocols = "TLSv1"\nssl_conf_command = { CipherString = "DEFAULT@SECLEVEL=0" }', ""),
+        ('ssl_protocols = "TLSv1.2 TLSv1.3"', ""),
+        ('ssl_protocols = "TLSv1"\nssl_ciphers = "nonsense"', ""),
+    ],
+    ids=repr,
+)
+def test_an_old_tls_that_no_client_can_use(
+    inspect_text: Inspect, certificates: Certificates, options: str, idle: str
+) -> None:
+    files = {"certificate": certificates.server.certificate, "key": certificates.server.key}
+    problems = probe(inspect_text(OLD_TLS.format(options=options, **files)))
+    told = [problem for problem in problems if "OpenSSL 3" in problem.text]
+
+    assert len(told) == bool(idle)
+    for problem in told:
+        assert (problem.severity, problem.key, problem.line) == ("warning", "mail.ssl_protocols", 5)
+        assert problem.text.startswith(f"{idle}: no client can use it")
+        assert "add @SECLEVEL=0 to ssl_ciphers" in problem.text
 
 
 def test_hashes_that_everybody_can_read(inspect_text: Inspect, tmp_path: Path) -> None:

@@ -20,10 +20,13 @@ from tests.servers.geomail import Geomail, serving
 from tests.servers.support import LOOPBACK, free_port
 from tests.together import together
 
-FAREWELLS: dict[Protocol, bytes] = {
-    "smtp": b"451 4.3.2 Internal server error\r\n",
-    "imap": b"* BAD internal server error\r\n",
-    "pop3": b"-ERR internal server error\r\n",
+FAREWELLS: dict[Protocol, list[bytes]] = {
+    "smtp": [b"454 4.7.0 Temporary authentication failure\r\n"],
+    "imap": [
+        b"a NO [UNAVAILABLE] Temporary authentication failure\r\n",
+        b"* BYE [UNAVAILABLE] Service temporarily unavailable\r\n",
+    ],
+    "pop3": [b"-ERR [SYS/TEMP] Temporary authentication failure\r\n"],
 }
 GREETINGS = b"220 smtp\r\n", b"* OK imap\r\n", b"+OK pop3\r\n"
 #: Longer than anything else here takes, and short enough to wait for.
@@ -157,11 +160,11 @@ LOGINS: dict[Protocol, str] = {
 }
 
 
-def last_words(protocol: Protocol, port: int, user: str) -> bytes:
-    """The last line that a client hears which tries to log in; geomail ends the session."""
+def last_words(protocol: Protocol, port: int, user: str) -> list[bytes]:
+    """The last lines that a client hears which tries to log in; geomail ends the session."""
     with closing(socket.create_connection((LOOPBACK, port), 10)) as client, client.makefile("rb") as stream:
         client.sendall(LOGINS[protocol].format(user=user, sasl=plain(user, "secret")).encode())
-        return stream.read().splitlines(keepends=True)[-1]
+        return stream.readlines()[-len(FAREWELLS[protocol]) :]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

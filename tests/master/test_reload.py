@@ -79,7 +79,9 @@ def test_who_has_connected_before_quit_is_served(running: Running) -> None:
         for client in late:
             client.sendall(b"a LOGOUT\r\n")
             with client.makefile("rb") as stream:
-                assert stream.readlines() == [b"* OK IMAP4 ready\r\n", b"* BYE Logging out\r\n", b"a OK completed\r\n"]
+                greeting, *answer = stream.readlines()
+                assert greeting.startswith(b"* OK ")
+                assert answer == [b"* BYE Logging out\r\n", b"a OK completed\r\n"]
 
 
 def test_a_transfer_goes_on(running: Running) -> None:
@@ -118,10 +120,11 @@ def test_old_sessions_keep_the_old_configuration(running: Running) -> None:
         running.mail = {"max_errors": 1}
         running.reload()
         old.say("nonsense")
-        assert old.read_line() == b"* BAD invalid command\r\n"
+        assert old.read_line() == b"nonsense BAD invalid command\r\n"
         with connected("imap", running.port) as new:
             new.say("nonsense")
-            assert [new.read_line(), new.read_line()] == [b"* BAD invalid command\r\n", b""]
+            assert new.read_line() == b"nonsense BAD invalid command\r\n"
+            assert [new.read_line(), new.read_line()] == [b"* BYE Too many errors\r\n", b""]
         old.say("a LOGOUT")
         assert old.read_line() == b"* BYE Logging out\r\n"
 

@@ -264,7 +264,17 @@ def test_the_record_of_a_session_in_json(tmp_path: Path) -> None:
         "step": "",
         "reason": "",
         "refusals": 0,
+        "client_id": "",
     }
+
+
+def test_what_a_client_has_said_of_itself(tmp_path: Path) -> None:
+    agent = 'name: "K-9"\n\x1b[31m, version: 6'
+    (tmp_path / "text").mkdir()
+    [line] = logged(tmp_path, "json", closed("jane", client_id=agent))
+    assert json.loads(line)["client_id"] == agent
+    [line] = logged(tmp_path / "text", "text", closed("jane", client_id=agent))
+    assert r' client_id="name: \x22K-9\x22\x0a\x1b[31m, version: 6" backend=' in line
 
 
 @pytest.mark.parametrize(
@@ -277,6 +287,8 @@ def test_the_record_of_a_session_in_json(tmp_path: Path) -> None:
         ({"outcome": "backend_unreachable", "side": "backend"}, "temp_fail"),
         ({"outcome": "backend_refused", "side": "backend", "step": "greeting"}, "temp_fail"),
         ({"outcome": "backend_refused", "side": "backend", "step": "LOGIN"}, "proxy_dest_auth_failed"),
+        ({"outcome": "backend_refused", "side": "backend", "step": "PASS"}, "proxy_dest_auth_failed"),
+        ({"outcome": "backend_refused", "side": "backend", "step": "USER"}, "temp_fail"),
         ({"outcome": "timeout", "side": "backend", "step": "LOGIN"}, "temp_fail"),
         ({"outcome": "no_certificate", "method": ""}, "client_ssl_cert_missing"),
         ({"outcome": "bug", "side": "geomail"}, "internal_failure"),

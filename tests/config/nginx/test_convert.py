@@ -449,6 +449,111 @@ def test_a_front_is_what_it_was(tmp_path: Path) -> None:
     assert (pop3.max_errors, pop3.listen[0].path) == (3, "/run/nginx/sieve-like.sock")
 
 
+# -- what nginx had once ---------------------------------------------------------------------------
+
+CERTIFICATE = "ssl_certificate c.pem; ssl_certificate_key k.pem;"
+
+
+@pytest.mark.parametrize(
+    ("outer", "server", "listens"),
+    [
+        ("ssl on;", "listen 127.0.0.1:993;", [True]),
+        ("", "listen 127.0.0.1:993; ssl on;", [True]),
+        ("", "ssl ON; listen 127.0.0.1:993;", [True]),
+        ("ssl on;", "listen 127.0.0.1:993; listen 127.0.0.1:994 ssl; listen unix:/s;", [True] * 3),
+        ("ssl on;", "listen 127.0.0.1:143; ssl off;", [False]),
+        ("ssl off;", "listen 127.0.0.1:993; ssl on;", [True]),
+        ("ssl off;", "listen 127.0.0.1:143;", [False]),
+        ("", "listen 127.0.0.1:143; listen 127.0.0.1:993 ssl; ssl off;", [False, True]),
+        ("ssl on;", "listen 127.0.0.1:993 backlog=9 proxy_protocol;", [True]),
+    ],
+)
+@pytest.mark.parametrize("lenient", [False, True])
+def test_ssl_is_behind_each_listen_of_its_level(
+    convert_text: Convert, tmp_path: Path, outer: str, server: str, listens: list[bool], lenient: bool
+) -> None:
+    text = mail(CERTIFICATE, outer, server=f"protocol imap; {server}")
+    config = loaded(convert_text(text, lenient=lenient), tmp_path)
+
+    assert [listen.ssl for listen in config.servers[0].listen] == listens
+
+
+@pytest.mark.parametrize(
+    ("outer", "server", "probed"),
+    [
+        ("so_keepalive on;", "listen 127.0.0.1:143;", True),
+        ("so_keepalive on;", "listen 127.0.0.1:143 so_keepalive=off;", False),
+        ("so_keepalive on;", "so_keepalive off; listen 127.0.0.1:143;", None),
+    ],
+)
+def test_so_keepalive_too(
+    convert_text: Convert, tmp_path: Path, outer: str, server: str, probed: bool | None
+) -> None:
+    result = convert_text(mail(outer, server=server))
+    loaded(result, tmp_path)
+
+    assert (
+        re.findall(r"so_keepalive=(\w+)", result.toml or "")
+        == {True: ["on"], False: ["off"], None: []}[probed]
+    )
+
+
+@pytest.mark.parametrize(
+    ("outer", "server", "error"),
+    [
+        ("ssl on; ssl on;", "", '"ssl" directive is duplicate'),
+        ("ssl maybe;", "", '"maybe" is unknown; allowed: "on", "off"'),
+        ("ssl;", "", 'invalid number of arguments in "ssl" directive'),
+        ("", "ssl on; starttls on;", '"ssl on" conflicts with "starttls": leave one of them out'),
+        ("", "starttls only; ssl on;", '"ssl on" conflicts with "starttls": leave one of them out'),
+        ("ssl on;", "", "no ssl_certificate is defined"),
+    ],
+)
+def test_what_nginx_did_not_take_either(convert_text: Convert, outer: str, server: str, error: str) -> None:
+    result = convert_text(mail(outer, server=f"listen 127.0.0.1:143; {server}"), lenient=True)
+
+    assert result.toml is None
+    assert any(error in problem.text for problem in result.problems), result.problems
+
+
+@pytest.mark.parametrize(
+    "directive",
+    [
+        *("auth plain apop;", "proxy_ssl on;", "proxy_ssl_verify on;", "ssl_stapling on;", "ssl_ocsp on;"),
+        *("starttls_required on;", "imap_sasl gssapi;", "allow 10.0.0.0/8;", "deny all;", "client_cert on;"),
+    ],
+)
+@pytest.mark.parametrize("lenient", [False, True])
+def test_nothing_that_may_protect_is_left_out(convert_text: Convert, directive: str, lenient: bool) -> None:
+    result = convert_text(mail(directive), lenient=lenient)
+
+    assert result.toml is None
+    assert not result.has_unknown, "and --lenient is no way out"
+    [error] = [problem for problem in result.problems if problem.severity == "error"]
+    assert error.text.startswith(f'unknown directive "{directive.split()[0]}"')
+    assert "it is never left out" in error.text
+
+
+@pytest.mark.parametrize("name", ["ssl on;", "starttls on;"])
+def test_no_protection_outside_of_mail_is_passed_over(convert_text: Convert, name: str) -> None:
+    result = convert_text(mail(main=name), lenient=True)
+
+    assert result.toml is None
+
+
+def test_the_block_that_nginx_called_imap_once(convert_text: Convert) -> None:
+    result = convert_text(mail().replace("mail {", "imap {"), lenient=True)
+
+    assert result.toml is None
+    assert any("nginx calls this block mail" in problem.text for problem in result.problems)
+
+
+def test_what_clients_hear_is_nginxs(convert_text: Convert, tmp_path: Path) -> None:
+    [server] = loaded(convert_text(mail()), tmp_path).servers
+
+    assert (server.nginx_replies, server.imap_greeting_capability) == (True, False)
+
+
 # -- what is wrong ---------------------------------------------------------------------------------
 
 

@@ -77,7 +77,6 @@ IN_SERVER = [
     ),
     # directives
     ("frobnicate on;", 'unknown directive "frobnicate"', 'unknown directive "frobnicate"'),
-    ("ssl on;", 'unknown directive "ssl"', 'unknown directive "ssl": nginx itself has dropped it'),
     ("daemon off;", '"daemon" directive is not allowed here', 'unknown directive "daemon"'),
     ("server { }", '"server" directive is not allowed here', 'unknown directive "server"'),
     ("timeout { }", 'directive "timeout" is not terminated by ";"', "is not terminated"),
