@@ -23,7 +23,8 @@ _OK = b"+OK"
 _INVALID = b"-ERR invalid command"
 _END = b"."
 _REFUSED_NEUTRALLY = b"-ERR [AUTH] Authentication failed"
-_REFUSED_FOR_NOW = b"-ERR [SYS/TEMP] Temporary authentication failure"
+#: In words that fetchmail knows, too, which does not look at the code.
+_REFUSED_FOR_NOW = b"-ERR [SYS/TEMP] Service temporarily unavailable"
 FAREWELLS = {
     Farewell.INVALID_COMMAND: _INVALID,
     Farewell.INTERNAL_ERROR: _REFUSED_FOR_NOW,

@@ -26,7 +26,7 @@ FAREWELLS: dict[Protocol, list[bytes]] = {
         b"a NO [UNAVAILABLE] Temporary authentication failure\r\n",
         b"* BYE [UNAVAILABLE] Service temporarily unavailable\r\n",
     ],
-    "pop3": [b"-ERR [SYS/TEMP] Temporary authentication failure\r\n"],
+    "pop3": [b"-ERR [SYS/TEMP] Service temporarily unavailable\r\n"],
 }
 GREETINGS = b"220 smtp\r\n", b"* OK imap\r\n", b"+OK pop3\r\n"
 #: Longer than anything else here takes, and short enough to wait for.

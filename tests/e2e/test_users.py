@@ -112,7 +112,7 @@ WRONG: dict[Protocol, str] = {
 LATER: dict[Protocol, str] = {
     "smtp": "454 b'4.7.0 Temporary authentication failure'",
     "imap": "b'[UNAVAILABLE] Temporary authentication failure'",
-    "pop3": "b'-ERR [SYS/TEMP] Temporary authentication failure'",
+    "pop3": "b'-ERR [SYS/TEMP] Service temporarily unavailable'",
 }
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 

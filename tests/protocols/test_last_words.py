@@ -31,7 +31,7 @@ LOGINS = {
 BYE = b"* BYE [UNAVAILABLE] Service temporarily unavailable"
 FOR_NOW = {
     "imap": [b"a NO [UNAVAILABLE] Temporary authentication failure", BYE],
-    "pop3": [b"-ERR [SYS/TEMP] Temporary authentication failure"],
+    "pop3": [b"-ERR [SYS/TEMP] Service temporarily unavailable"],
     "smtp": [b"454 4.7.0 Temporary authentication failure"],
     "smtp none": [b"451 4.3.0 Temporary failure, please try again later"],
 }

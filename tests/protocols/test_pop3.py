@@ -323,7 +323,7 @@ def test_quit_ends_the_session_whatever_was_pipelined() -> None:
     [
         (Refusal(text=b"Bad login"), b"-ERR Bad login"),
         (Refusal(neutral=True), b"-ERR [AUTH] Authentication failed"),
-        (Refusal(neutral=True, temporary=True), b"-ERR [SYS/TEMP] Temporary authentication failure"),
+        (Refusal(neutral=True, temporary=True), b"-ERR [SYS/TEMP] Service temporarily unavailable"),
         (Refusal(reply=(b"-ERR their words",)), b"-ERR their words"),
     ],
     ids=repr,
@@ -348,7 +348,7 @@ def test_accept() -> None:
         (Farewell.NOTHING, None),
         (Farewell.INVALID_COMMAND, INVALID),
         (Farewell.GOODBYE, None),
-        (Farewell.INTERNAL_ERROR, b"-ERR [SYS/TEMP] Temporary authentication failure"),
+        (Farewell.INTERNAL_ERROR, b"-ERR [SYS/TEMP] Service temporarily unavailable"),
         (Farewell.CREDENTIALS, b"-ERR [AUTH] Authentication failed"),
         (Farewell.EARLY_TALKER, None),
         (Farewell.CERTIFICATE_ERROR, b"-ERR SSL certificate error"),

@@ -14,6 +14,8 @@ wanted nginx nginx-light
 wanted swaks swaks
 perl -MNet::SSLeay -e 1 2>/dev/null || missing="$missing libnet-ssleay-perl"
 wanted curl curl
+wanted fetchmail fetchmail
+wanted mbsync isync
 wanted tmux tmux
 wanted openssl openssl
 wanted mandoc mandoc
