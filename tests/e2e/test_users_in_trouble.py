@@ -134,7 +134,7 @@ def test_an_operators_mistake_is_no_wrong_password(front: Front, protocol: Proto
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_live_preview_names_the_mistake(front: Front, protocol: Protocol, tmp_path: Path) -> None:
     (tmp_path / "password").write_text(ALICE.password + "\n")
-    command = [
+    command: list[str | Path] = [
         *(str(COMMAND), "preview-handshake", "--live", "--json"),
         *("-c", str(front.configuration), "--server", f"mistaken {protocol}"),
         *("--user", ALICE.address, "--password-file", str(tmp_path / "password")),
@@ -154,7 +154,7 @@ def fetchmail(folder: Path, account: Account, port: int) -> tuple[int, str]:
         f'user "{account.address}" password "{account.password}" sslproto "" keep mda "cat >{folder}/mail"\n'
     )
     rc.chmod(0o600)
-    command = [
+    command: list[str | Path] = [
         program("fetchmail"),
         "-v",
         "--nosyslog",
@@ -182,7 +182,7 @@ def mbsync(folder: Path, account: Account, port: int) -> tuple[int, str]:
         "Channel c\nFar :far:\nNear :near:\nPatterns INBOX\nCreate Near\n"
         f"SyncState {folder}/state-\n"
     )
-    command = [program("mbsync"), "-V", "-D", "-c", rc, "c"]
+    command: list[str | Path] = [program("mbsync"), "-V", "-D", "-c", rc, "c"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=2 * TIMEOUT, check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -242,9 +242,9 @@ def test_a_greeting_with_capabilities_saves_a_question(front: Front, tmp_path: P
 
 def test_a_clients_id_is_answered_and_recorded(front: Front) -> None:
     before = front.geomail.log.end
-    imaplib.Commands.setdefault("ID", ("NONAUTH", "AUTH", "SELECTED"))  # type: ignore[attr-defined]
+    imaplib.Commands.setdefault("ID", ("NONAUTH", "AUTH", "SELECTED"))
     client = imaplib.IMAP4(LOOPBACK, front.good["imap"], TIMEOUT)
-    assert client._simple_command("ID", '("name" "A client" "version" "1")')[0] == "OK"  # type: ignore[attr-defined]
+    assert client._simple_command("ID", '("name" "A client" "version" "1")')[0] == "OK"
     assert client.response("ID")[1] == [OWN_ID.encode()]
     client.login(ALICE.address, ALICE.password)
     client.logout()

@@ -101,7 +101,11 @@ def test_a_client_falls_back(protocol: str) -> None:
 def test_a_login_before_the_tls_that_is_demanded(
     protocol: str, line: bytes, nginx_replies: bool, answer: bytes
 ) -> None:
-    options = {"starttls": "only", "pop3_auth": ("plain", "apop"), "nginx_replies": nginx_replies}
+    options: dict[str, Any] = {
+        "starttls": "only",
+        "pop3_auth": ("plain", "apop"),
+        "nginx_replies": nginx_replies,
+    }
     happened = talk(protocol, *[line] * 3, max_errors=1, **options)
 
     assert happened.logins == []

@@ -1,6 +1,7 @@
 """A backend that takes the PROXY header for commands: named as the likely cause, and no wrong password."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -54,7 +55,7 @@ INNOCENT = [
 
 @pytest.mark.parametrize(("protocol", "script"), SUSPECT, ids=repr)
 @pytest.mark.parametrize("version", ["on", "v2"])
-def test_the_header_is_named(protocol: str, script: list[bytes], version: str) -> None:
+def test_the_header_is_named(protocol: str, script: list[bytes], version: Literal["on", "v2"]) -> None:
     options = replace(ON, proxy_protocol=version)
     error = failure(protocol, script, options)
 
