@@ -145,7 +145,9 @@ class Options(Table):
         ("IMAP4", "IMAP4rev1", "UIDPLUS"), description="capabilities in the reply to CAPABILITY"
     )
     pop3_capabilities: Capabilities = Field(
-        ("TOP", "USER", "UIDL"), description="capabilities in the reply to CAPA, one line each"
+        ("TOP", "USER", "UIDL"),
+        description="capabilities in the reply to CAPA, one line each; RESP-CODES and AUTH-RESP-CODE let "
+        "clients read [AUTH] and [SYS/TEMP] in what geomail says",
     )
     smtp_client_buffer: Size = Field(PAGE_SIZE, description="longest line of an SMTP client before login")
     imap_id: ImapId = Field(
