@@ -1,5 +1,8 @@
 """Who children are, and what they can no longer do."""
 
+import subprocess
+import sys
+
 import pytest
 
 from geomail.privileges import CannotStart, account_of
@@ -15,3 +18,23 @@ def test_a_group_of_ones_own() -> None:
     account = account_of("root:daemon")
 
     assert (account.uid, account.gid) == (0, 1)
+
+
+LOOKED_INTO = """
+import ctypes
+from geomail.privileges import become, close_to_others
+libc = ctypes.CDLL(None)
+libc.prctl(4, 1, 0, 0, 0)
+{how}
+print(libc.prctl(3, 0, 0, 0, 0), libc.prctl(39, 0, 0, 0, 0))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("pass", "1 0"), ("close_to_others()", "0 0"), ("become(None)", "0 1")]
+)
+def test_nobody_looks_into_a_process_that_is_closed(how: str, said: str) -> None:
+    """That is PR_GET_DUMPABLE, and PR_GET_NO_NEW_PRIVS beside it."""
+    script = LOOKED_INTO.format(how=how)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == said.split()
