@@ -57,7 +57,8 @@ class Costs:
             self._level, self._level_ends = 1 << (level - 1).bit_length(), now + _SLOW_FOR
 
     def _at_ease(self, length: int) -> float:
-        part = min(1.0, (length + _STEP) / self._longest)
+        # one that is too long is never verified, so no more than the least has to be waited for
+        part = min(1.0, (length + _STEP) / self._longest) if length <= self._longest else 0.0
         most = max((short + (long - short) * part for short, long in self._measured.values()), default=0.0)
         return max(LEAST, most * _MARGIN + _OVERHEAD)
 
