@@ -221,6 +221,15 @@ def medians_of_times(setup: Setup, logins: dict[str, tuple[bytes, bytes]], round
     return [sorted(of_one)[rounds // 2] for of_one in times.values()]
 
 
+def one_time(measure: Callable[[], list[float]]) -> bool:
+    """Whether these times are one and the same in one of some attempts.
+
+    What tells users apart does so each time; but a machine becomes busier now and then.
+    """
+    attempts = (sorted(measure()) for _ in range(5))
+    return any(times[-1] - times[0] < 0.25 * times[0] for times in attempts)
+
+
 @pytest.mark.parametrize("length", [5, 500, 900])
 def test_time_does_not_tell_who_is_in_the_file(tmp_path: Path, length: int) -> None:
     setup = Setup(tmp_path, MIXED)
@@ -229,22 +238,23 @@ def test_time_does_not_tell_who_is_in_the_file(tmp_path: Path, length: int) -> N
         logins["disabled"] = WRONG_LOGINS["disabled"]
     setup.directory.users()
 
-    fastest, *_, slowest = sorted(medians_of_times(setup, logins, rounds=9))
-    assert slowest - fastest < 0.25 * fastest
-    assert fastest >= setup.directory.costs._at_ease(length) * 0.99
+    assert one_time(lambda: medians_of_times(setup, logins, rounds=9))
+    assert min(medians_of_times(setup, logins, rounds=1)) >= setup.directory.costs._at_ease(length) * 0.99
 
 
 def test_a_turn_tells_nothing_to_those_behind_it(tmp_path: Path) -> None:
     setup = Setup(tmp_path, MIXED)
     setup.directory.users()
-    times = []
-    for user in (b"nobody", b"bcrypt", b"salted") * 3:
-        began = time.monotonic()
-        gevent.joinall([gevent.spawn(setup.check, user, b"wrong") for _ in range(6)], raise_error=True)
-        times.append(time.monotonic() - began)
 
-    fastest, *_, slowest = sorted(sorted(times[first::3])[1] for first in range(3))
-    assert slowest - fastest < 0.25 * fastest
+    def times() -> list[float]:
+        taken = []
+        for user in (b"nobody", b"bcrypt", b"salted") * 3:
+            began = time.monotonic()
+            gevent.joinall([gevent.spawn(setup.check, user, b"wrong") for _ in range(6)], raise_error=True)
+            taken.append(time.monotonic() - began)
+        return [sorted(taken[first::3])[1] for first in range(3)]
+
+    assert one_time(times)
 
 
 def test_who_is_right_does_not_wait(tmp_path: Path) -> None:
