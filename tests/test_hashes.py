@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from geomail import hashes
+from geomail import hashes, libcrypt
 from geomail.hashes import CannotVerify, Hash, UnknownHash, recognise, verify
 from tests.servers.support import program
 
@@ -160,3 +160,23 @@ def test_a_hash_is_half_a_secret() -> None:
 
     assert isinstance(known, Hash)
     assert BCRYPT[10:] not in f"{known!r}{known}"
+
+
+@pytest.mark.parametrize("text", [SHA512, SHA256])
+def test_the_c_library_verifies_what_it_knows(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, made = recognise(text), []
+    monkeypatch.setattr(hashes._Passlib, "verify", lambda *_: made.append("libpass"))
+
+    assert verify(known, b"pass word")
+    assert not verify(known, b"x" * 511)
+    assert made == []
+    assert not verify(known, b"x" * 512)
+    assert made == ["libpass"]
+
+
+@pytest.mark.parametrize("text", [SHA512, SHA256])
+def test_without_the_c_library_libpass_does(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libcrypt, "_crypt_r", None)
+
+    assert verify(recognise(text), b"pass word")
+    assert not verify(recognise(text), b"pass wore")
