@@ -47,6 +47,11 @@ class Generation:
     workers: dict[int, float] = field(default_factory=dict)
     restart: GrowingDelay = field(default_factory=GrowingDelay)
 
+    @property
+    def has_console(self) -> bool:
+        """Whether operators can come to anything."""
+        return self.control is not None or self.metrics is not None
+
     def forget(self) -> None:
         """In a child that speaks no mail: close listeners, and let go of all private keys and ticket keys."""
         for listener in self.listeners:

@@ -323,7 +323,7 @@ class Master:
             self._keeper.start(partial(self._spawn_console, generation), self._state())
 
     def _work(self, generation: Generation, readiness: Readiness | None = None) -> None:
-        feed = self._keeper.feed
+        feed = self._keeper.feed if generation.has_console else None
         self._keeper.forget()
         generation.leave_to_console()
         worker = Worker(

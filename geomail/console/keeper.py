@@ -126,9 +126,9 @@ class Keeper:
         self._untold = False
 
     @property
-    def feed(self) -> Way | None:
-        """How workers reach the console; None if there is to be none."""
-        return Way(self._feed.getsockname(), self._token) if self._is_wanted else None
+    def feed(self) -> Way:
+        """How workers reach the console, where there is to be one."""
+        return Way(self._feed.getsockname(), self._token)
 
     @property
     def _is_wanted(self) -> bool:

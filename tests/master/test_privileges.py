@@ -20,7 +20,7 @@ from tests.console.support import Asker
 from tests.e2e.clients import connected
 from tests.master.support import SOON, Running, children, listens, soon, status_of
 from tests.servers.certificates import Certificates
-from tests.servers.geomail import COMMAND
+from tests.servers.geomail import COMMAND, as_ourselves
 from tests.servers.support import LOOPBACK, Log, free_port
 
 AUDITED = Path(__file__).parents[1] / "servers" / "audited.py"
@@ -106,14 +106,27 @@ def _usual() -> str:
     return "geomail" if "geomail" in accounts else "nobody"
 
 
-def test_no_core_is_dumped_of_the_master(running: Running) -> None:
-    running.start()
-    assert running.geomail is not None
-    os.kill(running.pid, signal.SIGABRT)
-    _, status = os.waitpid(running.pid, 0)
-    assert os.WTERMSIG(status) == signal.SIGABRT
-    assert not os.WCOREDUMP(status)
-    running.geomail = None
+CLOSED = """
+from geomail_cli.main import app
+import ctypes
+from pathlib import Path
+from geomail import master
+
+def tell(state):
+    Path("{report}").write_text(str(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)))  # PR_GET_DUMPABLE
+
+master.notify = tell
+app(["serve", "-c", "{file}"])
+"""
+
+
+def test_nobody_looks_into_the_master(running: Running) -> None:
+    file, report = running.folder / "geomail.toml", running.folder / "report"
+    file.write_text(as_ourselves(running.configuration(workers=1)))
+    script = CLOSED.format(report=report, file=file)
+    with started([sys.executable, "-c", script], running.folder):
+        soon(lambda: report.exists() and report.read_text() == "0")
+        soon(lambda: listens(running.port))
 
 
 # -- nothing is imported or opened late ---------------------------------------------------------------
