@@ -101,7 +101,9 @@ def test_a_client_that_leaves_while_it_waits_holds_nothing(front: Front, user: s
     front.log_in()
     at_rest, before, asked = front.descriptors, front.geomail.log.end, front.asked(user)
     clients = [front.send(b"a LOGIN %b secret\r\n" % user.encode()) for _ in range(MOST)]
+    deadline = time.monotonic() + 10
     while front.asked(user) < asked + (MOST_ASKED if user == "think" else MOST):
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     for sock in clients:
         if reset:
