@@ -158,10 +158,10 @@ class Rehearsal(Conversation):
     ``answers`` is asked with each line that was sent and gives the lines that
     come back, after those given in order: a greeting, say. ``said`` holds the
     lines sent as they would stand on the wire, ``steps`` both sides as they
-    may be shown.
+    may be shown. ``remote``: the peer is thought to be on another machine.
     """
 
-    __slots__ = ("_answers", "_heard", "_listened", "_secured", "said", "steps")
+    __slots__ = ("_answers", "_heard", "_is_remote", "_listened", "_secured", "said", "steps")
 
     def __init__(
         self,
@@ -169,6 +169,7 @@ class Rehearsal(Conversation):
         peer: Side = "backend",
         answers: Script | None = None,
         secured: bool = False,
+        remote: bool = False,
     ) -> None:
         super().__init__(peer)
         self.said: list[bytes] = []
@@ -178,10 +179,15 @@ class Rehearsal(Conversation):
         self._heard = b"".join(line + b"\r\n" for line in script)
         self._listened = False
         self._secured = secured
+        self._is_remote = remote
 
     @property
     def secured(self) -> bool:
         return self._secured
+
+    @property
+    def exposed(self) -> bool:
+        return self._is_remote and not self._secured
 
     def _start_tls(self) -> None:
         # what was never listened for is yet to come: the greeting behind implicit TLS

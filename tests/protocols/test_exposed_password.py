@@ -18,14 +18,6 @@ LOGIN = Login("plain", b"jane", b"secret", tag=b"a", helo=b"h", esmtp=True)
 LOGS_IN = replace(OPTIONS, authenticate=True, xclient="off")
 
 
-class Exposed(Rehearsal):
-    """A backend on another machine, whose TLS is what the dialogue makes of it."""
-
-    @property
-    def exposed(self) -> bool:
-        return not self.secured
-
-
 def remarks(backend: Rehearsal, protocol: str, options: HandshakeOptions = LOGS_IN) -> tuple[str, ...]:
     spoken = PROTOCOLS[protocol](server(protocol, auth="passthrough"))
     spoken.handshake(backend, LOGIN, peer(), options)
@@ -34,16 +26,16 @@ def remarks(backend: Rehearsal, protocol: str, options: HandshakeOptions = LOGS_
 
 @pytest.mark.parametrize("protocol", SCRIPTS)
 def test_a_password_in_clear_to_another_machine_is_remarked_on(protocol: str) -> None:
-    (remark,) = remarks(Exposed(*SCRIPTS[protocol]), protocol)
+    (remark,) = remarks(Rehearsal(*SCRIPTS[protocol], remote=True), protocol)
 
     assert remark == "the password is sent in clear to another machine: the backend has no tls"
 
 
 @pytest.mark.parametrize("protocol", SCRIPTS)
 def test_one_under_tls_or_on_this_machine_is_not(protocol: str) -> None:
-    assert remarks(Exposed(*SCRIPTS[protocol]), protocol, replace(LOGS_IN, tls="implicit")) == ()
+    assert remarks(Rehearsal(*SCRIPTS[protocol], remote=True), protocol, replace(LOGS_IN, tls="implicit")) == ()
     assert remarks(Rehearsal(*SCRIPTS[protocol]), protocol) == ()
 
 
 def test_where_no_password_is_told_there_is_nothing_to_say() -> None:
-    assert remarks(Exposed(b"220 b", b"250 b"), "smtp", replace(LOGS_IN, authenticate=False)) == ()
+    assert remarks(Rehearsal(b"220 b", b"250 b", remote=True), "smtp", replace(LOGS_IN, authenticate=False)) == ()
