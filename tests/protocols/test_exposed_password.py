@@ -18,7 +18,10 @@ LOGIN = Login("plain", b"jane", b"secret", tag=b"a", helo=b"h", esmtp=True)
 LOGS_IN = replace(OPTIONS, authenticate=True, xclient="off")
 
 
-def remarks(backend: Rehearsal, protocol: str, options: HandshakeOptions = LOGS_IN) -> tuple[str, ...]:
+def remarks(
+    protocol: str, *script: bytes, remote: bool, options: HandshakeOptions = LOGS_IN
+) -> tuple[str, ...]:
+    backend = Rehearsal(*script, remote=remote)
     spoken = PROTOCOLS[protocol](server(protocol, auth="passthrough"))
     spoken.handshake(backend, LOGIN, peer(), options)
     return backend.remarks
@@ -26,16 +29,16 @@ def remarks(backend: Rehearsal, protocol: str, options: HandshakeOptions = LOGS_
 
 @pytest.mark.parametrize("protocol", SCRIPTS)
 def test_a_password_in_clear_to_another_machine_is_remarked_on(protocol: str) -> None:
-    (remark,) = remarks(Rehearsal(*SCRIPTS[protocol], remote=True), protocol)
+    (remark,) = remarks(protocol, *SCRIPTS[protocol], remote=True)
 
     assert remark == "the password is sent in clear to another machine: the backend has no tls"
 
 
 @pytest.mark.parametrize("protocol", SCRIPTS)
 def test_one_under_tls_or_on_this_machine_is_not(protocol: str) -> None:
-    assert remarks(Rehearsal(*SCRIPTS[protocol], remote=True), protocol, replace(LOGS_IN, tls="implicit")) == ()
-    assert remarks(Rehearsal(*SCRIPTS[protocol]), protocol) == ()
+    assert remarks(protocol, *SCRIPTS[protocol], remote=True, options=replace(LOGS_IN, tls="implicit")) == ()
+    assert remarks(protocol, *SCRIPTS[protocol], remote=False) == ()
 
 
 def test_where_no_password_is_told_there_is_nothing_to_say() -> None:
-    assert remarks(Rehearsal(b"220 b", b"250 b", remote=True), "smtp", replace(LOGS_IN, authenticate=False)) == ()
+    assert remarks("smtp", b"220 b", b"250 b", remote=True, options=replace(LOGS_IN, authenticate=False)) == ()
