@@ -16,6 +16,7 @@ from geomail.errors import GeomailError
 from geomail.net.resolver import canonical_host
 from geomail.protocols import sasl
 from geomail.protocols.base import TEMPUNAVAIL, UNAVAILABLE, Login, Method, Peer
+from geomail.protocols.smtp.frontend import as_name
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config, Server
@@ -229,7 +230,7 @@ def _command(verb: str, address: str) -> bytes:
 
 def _hello(words: Words, peer: Peer) -> tuple[bytes, bool]:
     if words.hello is not None:
-        return _word(words.hello), words.esmtp and bool(words.hello)
+        return as_name(b"EHLO " + _word(words.hello, " ")), words.esmtp and bool(words.hello)
     if peer.address == "unix:":
         return b"localhost", words.esmtp
     prefix = "IPv6:" if ":" in peer.address else ""

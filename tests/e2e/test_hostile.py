@@ -27,6 +27,7 @@ from tests.together import together
 TIMEOUT = 1.0
 NOOPS: dict[Protocol, bytes] = {"smtp": b"NOOP\r\n", "imap": b"a NOOP\r\n", "pop3": b"NOOP\r\n"}
 STARTTLS: dict[Protocol, bytes] = {"smtp": b"STARTTLS\r\n", "imap": b"a STARTTLS\r\n", "pop3": b"STLS\r\n"}
+BYE = b"* BYE Disconnected for inactivity\r\n"
 ANSWERS: dict[Protocol, bytes] = {"smtp": b"250", "imap": b"a OK", "pop3": b"+OK"}
 INVALID: dict[Protocol, bytes] = {"smtp": b"500", "imap": b"GET BAD", "pop3": b"-ERR"}
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -190,8 +191,9 @@ def test_commands_do_not_extend_the_time_for_a_login(front: Front) -> None:
             with pytest.raises((ConnectionError, StopIteration)):
                 while True:
                     sock.sendall(NOOPS[protocol])
-                    if not sock.recv(512):
+                    if (heard := sock.recv(512)) in (b"", BYE):
                         raise StopIteration
+                    assert heard.startswith(ANSWERS[protocol])
                     time.sleep(0.1)
                     assert time.monotonic() - began < 8 * TIMEOUT
             assert time.monotonic() - began >= TIMEOUT - 0.1
@@ -272,7 +274,7 @@ def test_a_command_in_the_last_flight_of_the_handshake_is_answered(front: Front,
 def test_a_command_in_the_segment_of_a_proxy_header_is_answered(front: Front) -> None:
     with front.client("proxied") as sock, sock.makefile("rb") as stream:
         sock.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\na NOOP\r\n")
-        assert stream.readline() == b"* OK IMAP4 ready\r\n"
+        assert stream.readline().startswith(b"* OK ")
         assert stream.readline() == b"a OK completed\r\n"
 
 
@@ -291,7 +293,7 @@ def test_a_proxy_header_may_come_byte_by_byte(front: Front) -> None:
         for byte in b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n":
             sock.sendall(bytes((byte,)))
             time.sleep(0.005)
-        assert sock.recv(512) == b"* OK IMAP4 ready\r\n"
+        assert sock.recv(512).startswith(b"* OK ")
 
 
 def test_a_login_counts_though_the_end_came_with_it(front: Front) -> None:
@@ -299,7 +301,7 @@ def test_a_login_counts_though_the_end_came_with_it(front: Front) -> None:
     with front.client("imap") as sock, sock.makefile("rb") as stream:
         sock.sendall(b"a LOGIN jane secret\r\nb NOOP\r\n")
         sock.shutdown(socket.SHUT_WR)
-        assert stream.read().splitlines() == [b"* OK IMAP4 ready", b"a OK in", b"b OK done"]
+        assert stream.read().splitlines()[1:] == [b"a OK in", b"b OK done"]
     front.geomail.log.wait_for("imap session done .*user=jane", after=before)
 
 
@@ -312,9 +314,9 @@ def test_an_http_request_gets_one_answer(front: Front, protocol: Protocol) -> No
     request = b"GET / HTTP/1.1\r\nAuthorization: Basic c2VjcmV0\r\n\r\n" + 9 * NOOPS[protocol]
     with front.client(protocol) as sock, sock.makefile("rb") as stream:
         sock.sendall(request)
-        said = stream.read().splitlines()
-    assert len(said) == 2
-    assert said[1].startswith(INVALID[protocol])
+        _, answer, *bye = stream.read().splitlines()
+    assert answer.startswith(INVALID[protocol])
+    assert bye == ([b"* BYE Too many errors"] if protocol == "imap" else [])
     front.geomail.log.wait_for(f"warning {protocol} session too_many_errors .*an HTTP request", after=before)
     assert "c2VjcmV0" not in front.geomail.log.text
 
@@ -333,7 +335,9 @@ def test_an_endless_line_ends_the_session(front: Front, protocol: Protocol) -> N
     before = front.geomail.log.end
     with front.client(protocol) as sock, sock.makefile("rb") as stream:
         sock.sendall(b"x" * 50_000)
-        assert len(stream.read().splitlines()) == 2
+        _, answer, *bye = stream.read().splitlines()
+    assert b"nvalid command" in answer
+    assert bye == ([b"* BYE Command too long"] if protocol == "imap" else [])
     found = front.geomail.log.wait_for(rf"warning {protocol} session too_long .* in=(\d+)", after=before)
     assert int(found[1]) < 10_000
 
@@ -343,7 +347,7 @@ def test_failed_logins_are_limited(front: Front) -> None:
     with connected("imap", front.ports["few"]) as client:
         for _ in range(3):
             assert not client.log_in("bad", "secret")
-        assert client.read_line() == b""
+        assert [client.read_line(), client.read_line()] == [b"* BYE Too many errors\r\n", b""]
     said = r"too_many_errors .*user=bad.*3 failed logins \(max_login_attempts\)"
     front.geomail.log.wait_for(said, after=before)
 

@@ -58,7 +58,7 @@ class SmtpReplies:
         self.ehlo_before_tls = _multi_line(words + ([] if shy else auth) + [b"STARTTLS"])
 
 
-def _as_name(hello: bytes) -> bytes:
+def as_name(hello: bytes) -> bytes:
     """The name in an EHLO or HELO as Postfix takes it: any words, ``?`` for a control character; bounded."""
     name = b" ".join(hello.split()[1:])[:_LONGEST_NAME]
     return _CONTROLS.sub(b"?", name)
@@ -146,7 +146,7 @@ class SmtpFrontend(ClientDialogue):
     # -- commands: the whole line, and its arguments ----------------------------------------------
 
     def _hello(self, line: bytes, arguments: list[bytes]) -> None:
-        name = _as_name(line)
+        name = as_name(line)
         if not name:
             self.client.send_line(_INVALID_ARGUMENT)
             return
