@@ -89,7 +89,8 @@ class Backends:
 
         Host names are compared by their addresses wherever that makes a
         difference: to TLS, or if ``only_configured`` backends count. Raises
-        OSError where a host name that has to be compared has no address.
+        OSError where a host name that has to be compared has no address: while
+        a backend with TLS has none, any other address may be that backend's.
         """
         return self.written(host, port, only_configured=only_configured) or self._resolved(
             host, port, resolve, only_configured
@@ -107,9 +108,17 @@ class Backends:
     def _resolved(self, host: str, port: int, resolve: Resolve, only_configured: bool) -> Endpoint:
         addresses = tuple(resolve(host, port))
         places = {_place(address[0]) for _, address in addresses}
+        unknown: OSError | None = None
         for other in self._comparable(port, only_configured):
-            if not (_is_literal(host) and _is_literal(other.host)) and places & _places(other, resolve):
+            try:
+                is_other = places & _places(other, resolve)
+            except OSError as error:
+                unknown = error
+                continue
+            if is_other and not (_is_literal(host) and _is_literal(other.host)):
                 return other
+        if unknown is not None and not only_configured:
+            raise unknown  # that backend may be meant: without its TLS the password would be exposed
         return Endpoint("", host, port, addresses=addresses)
 
     def _comparable(self, port: int, only_configured: bool) -> list[Endpoint]:
@@ -131,11 +140,7 @@ def _is_literal(host: str) -> bool:
 
 
 def _places(endpoint: Endpoint, resolve: Resolve) -> set[str]:
-    """The addresses of a configured backend; none if they cannot be had, as it cannot be meant then."""
-    try:
-        return {_place(address[0]) for _, address in resolve(endpoint.host, endpoint.port)}
-    except OSError:
-        return set()
+    return {_place(address[0]) for _, address in resolve(endpoint.host, endpoint.port)}
 
 
 def _endpoint(backend: Backend, address: Address, contexts: MakesContext) -> Endpoint:

@@ -87,6 +87,12 @@ def test_a_name_without_an_address_is_no_address_in_clear() -> None:
         backends(one="127.0.0.1:143").at("nowhere.test", 143, resolve)
 
 
+@pytest.mark.parametrize("asked", ["192.0.2.9", "other.test"])
+def test_while_a_backend_with_tls_has_no_address_it_may_be_any(asked: str) -> None:
+    with pytest.raises(OSError, match=r"lost.test could not be resolved"):
+        backends(one="127.0.0.1:143", lost="lost.test:143").at(asked, 143, resolve)
+
+
 def test_names_are_not_resolved_where_that_makes_no_difference() -> None:
     def never(host: str, _port: int) -> list[Address]:
         pytest.fail(f"{host} was resolved")

@@ -72,9 +72,7 @@ def trace_line(trace: int, line: str) -> TraceLine:
 
 
 def test_the_lines_of_traces_that_wait_are_bounded_in_bytes(console: socket.socket) -> None:
-    feed = Feed(
-        console.getsockname(), EventStream(), {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None
-    )
+    feed = Feed(way_to(console), EventStream(), {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
     size, sent = 8192, 3000
     for trace in range(1, 7):
         for _ in range(sent // 6):
@@ -85,6 +83,7 @@ def test_the_lines_of_traces_that_wait_are_bounded_in_bytes(console: socket.sock
     assert TRACES_BYTES * 0.9 < waiting * size <= TRACES_BYTES
     connection, _ = console.accept()
     with connection, connection.makefile("rb") as lines:
+        assert lines.read(TOKEN) == SHOWN
         told = Counter[str]()
         while told["event"] + told["lost"] < sent:
             record = decode(lines.readline())
