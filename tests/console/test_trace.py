@@ -193,7 +193,7 @@ def test_a_password_is_nowhere_whatever_the_backend_says(
         ("client", ">"),
         ("client", "<"),
     ]
-    assert found[0]["line"] == "* OK IMAP4 ready"
+    assert found[0]["line"].startswith("* OK ")
     assert "* OK echo" in text
     assert "in the relay" not in text
     assert "relayed" not in text.replace("relay begins", "")

@@ -113,4 +113,5 @@ def test_every_field_of_a_record(tmp_path: Path) -> None:
         "step": "",
         "reason": "",
         "refusals": 0,
+        "client_id": "",
     }

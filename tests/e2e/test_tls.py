@@ -146,7 +146,7 @@ def test_curl_comes_in(geomail: Listening) -> None:
                f"localhost:{geomail.ports['imaps']}:{LOOPBACK}", "-X", "NOOP", url]  # fmt: skip
     result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
-    assert "* OK IMAP4 ready" in result.stderr, result.stderr
+    assert " IMAP4 ready" in result.stderr, result.stderr
 
 
 # -- what a backend is told ------------------------------------------------------------------------

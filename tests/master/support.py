@@ -93,7 +93,7 @@ class Running:
             socket.create_connection((LOOPBACK, self.port), SOON) as plain,
             certificates.client_context().wrap_socket(plain, server_hostname="localhost") as secured,
         ):
-            assert secured.recv(100) == b"* OK IMAP4 ready\r\n"
+            assert secured.recv(100).startswith(b"* OK ")
             yield secured
 
     @contextmanager

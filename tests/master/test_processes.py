@@ -248,7 +248,7 @@ def test_who_comes_at_once_is_served_at_once_up_to_worker_connections(running: R
             greeted = answering(waiting)
             assert len(greeted) == served
             for client in greeted:
-                assert client.recv(100) == b"* OK IMAP4 ready\r\n"
+                assert client.recv(100).startswith(b"* OK ")
                 client.close()
                 waiting.remove(client)
 

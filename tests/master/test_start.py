@@ -41,7 +41,7 @@ def test_a_session_of_tls_goes_on_with_another_worker(
                 secured = opened.enter_context(
                     context.wrap_socket(plain, server_hostname="localhost", session=session)
                 )
-                assert secured.recv(100) == b"* OK IMAP4 ready\r\n"
+                assert secured.recv(100).startswith(b"* OK ")
                 assert session is None or secured.session_reused
                 session = secured.session
         if len({line.split("session=")[1][:10] for line in _closed(running)}) == 2:
