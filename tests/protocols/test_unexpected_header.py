@@ -6,9 +6,10 @@ from typing import Literal
 import pytest
 
 from geomail.conversation import Rehearsal
-from geomail.errors import BackendRefused, SessionError
+from geomail.errors import BackendRefused, SessionError, TlsFailed
 from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions, Login
+from geomail.protocols.dialogue import BackendDialogue
 from tests.protocols.support import OPTIONS, peer, server
 
 LOGIN = Login("plain", b"u", b"p", tag=b"a", helo=b"me", esmtp=True)
@@ -77,14 +78,11 @@ def test_it_is_not_named_where_none_is_sent(protocol: str, script: list[bytes]) 
 def test_implicit_tls_behind_a_header() -> None:
     """The backend takes the header for a handshake, and hangs up."""
 
-    class Deaf(Rehearsal):
-        def _start_tls(self) -> None:
-            raise SessionError("the handshake failed", blame="backend")
+    with pytest.raises(TlsFailed) as caught, BackendDialogue(Rehearsal()) as dialogue:
+        dialogue.open(peer(), replace(ON, tls="implicit"))
+        dialogue.backend.step = "TLS"
+        raise TlsFailed("the handshake failed", blame="backend")
 
-    with pytest.raises(SessionError) as caught:
-        PROTOCOLS["imap"](server("imap")).handshake(Deaf(), LOGIN, peer(), replace(ON, tls="implicit"))
-
-    assert caught.value.step == "TLS"
     assert caught.value.hint
 
 
