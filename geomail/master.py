@@ -217,6 +217,8 @@ class Master:
                     return "there is no room for another process"
                 fresh.workers[pid] = now
             return await_all(self._trial, _START_PATIENCE, (*_ENDING, signal.SIGQUIT))
+        except OSError as error:  # too many open files, say
+            return f"cannot start a worker: {error.strerror}"
         finally:
             for readiness in self._trial:
                 readiness.close()
