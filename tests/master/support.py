@@ -17,7 +17,7 @@ import toml
 from tests.e2e.clients import Client, connected
 from tests.servers.certificates import Certificates
 from tests.servers.geomail import Geomail, as_ourselves
-from tests.servers.support import LOOPBACK, free_port
+from tests.servers.support import LOOPBACK, Log, free_port
 
 #: Seconds in which what was asked for has happened.
 SOON = 30.0
@@ -59,9 +59,9 @@ class Running:
             }
         )
 
-    def start(self, *listens: str, **more: Any) -> "Running":
+    def start(self, *listens: str, logs_to: Path | None = None, **more: Any) -> "Running":
         self.geomail = Geomail(self.configuration(*listens, **more), self.folder)
-        self.geomail.log.wait_for("notice started")
+        (self.geomail.log if logs_to is None else Log(logs_to)).wait_for("notice started")
         self.geomail.wait_until_accepting([(LOOPBACK, self.port)])
         return self
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_the_console_has_no_keys(running: Running, certificates: Certificates) -
     )  # fmt: skip
     keys = {"file": of_file.key, "text": of_text.key, "client": of_client.key}
     control = running.folder / "control"
-    more = {"workers": 1, "control": {"socket": str(control)}}
+    more: dict[str, Any] = {"workers": 1, "control": {"socket": str(control)}}
     running.backends = {
         "tls": "starttls",
         "tls_certificate": str(of_client.certificate),

@@ -129,6 +129,34 @@ def test_nobody_looks_into_the_master(running: Running) -> None:
         soon(lambda: listens(running.port))
 
 
+@as_root
+@pytest.mark.parametrize("name", ["control", "imap", "log"])
+@pytest.mark.parametrize("how", ["symlink_to", "hardlink_to"])
+def test_a_worker_that_was_taken_over_lures_root_nowhere(
+    running: Running, open_folder: Path, name: str, how: str
+) -> None:
+    """It may put what it likes in the place of sockets and log, in a folder that is its user's."""
+    os.chown(open_folder, account_of("nobody").uid, -1)
+    precious = running.folder / "precious"
+    precious.write_text("root's")
+    precious.chmod(0o600)
+    listens = f"{LOOPBACK}:{running.port}", f"unix:{open_folder}/imap"
+    settings = {"control": {"socket": f"{open_folder}/control"}, "log": {"target": f"{open_folder}/log"}}
+    running.start(*listens, user="nobody", **settings, logs_to=open_folder / "log")
+    (open_folder / name).unlink()
+    getattr(open_folder / name, how)(precious)
+    for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR1):
+        os.kill(running.pid, number)
+        soon(lambda: len(children(running.pid)) >= 3)
+        with running.logged_in() as client:
+            client.quit()
+    assert running.geomail is not None
+    assert running.geomail.stop() == 0
+    status = precious.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, 0, 0o600)
+    assert precious.read_text() == "root's"
+
+
 # -- nothing is imported or opened late ---------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import gevent
 import pytest
@@ -343,7 +344,7 @@ def test_a_key_of_a_backend_that_root_alone_can_read(running: Running, certifica
     key.chmod(0o600)
     running.backends = {"tls": "starttls", "tls_certificate": str(certificates.server.certificate)}
     running.backends["tls_certificate_key"] = str(key)
-    user = {"user": "nobody"} if os.geteuid() == 0 else {}
+    user: dict[str, Any] = {"user": "nobody"} if os.geteuid() == 0 else {}
     running.start(**user)
     before = running.two_workers()
     running.reload(worker_connections=1000, **user)

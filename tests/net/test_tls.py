@@ -454,3 +454,16 @@ def test_nobody_is_asked_for_the_password_of_a_key(certificates: Certificates, t
 
     with pytest.raises(WRONG, match="the private key is encrypted"):
         _server_context(certificates.server.certificate, key)
+
+
+def test_the_systems_authorities_are_read_at_once(
+    tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL by itself reads one of a folder when a peer shows its certificate, which may be too late."""
+    (tmp_path / "0a1b2c3d.0").write_bytes(certificates.ca.certificate.read_bytes())
+    (tmp_path / "0a1b2c3e.0").write_text("no certificate")
+    (tmp_path / "0a1b2c3f.0").symlink_to("gone")
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+    context = client_context(ca=None, verify=True)
+    assert [each["subject"] for each in context.get_ca_certs()] == [((("commonName", "geomail tests: ca"),),)]
