@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _PERTURB = -1, -3, -6
@@ -23,7 +23,7 @@ def wipe_what_is_freed(wanted: bool = True) -> None:
     _call("mallopt", _PERTURB, _FILLING if wanted else 0)
 
 
-def wipe(secrets: Iterable[bytes]) -> None:
+def wipe(secrets: Collection[bytes]) -> None:
     """Write over small pieces of freed memory, and over these texts wherever they are, also as given.
 
     Python frees small objects without glibc, and leaves what they held. Call it
@@ -31,7 +31,7 @@ def wipe(secrets: Iterable[bytes]) -> None:
     """
     _wipe_small_pieces()
     find = getattr(ctypes.CDLL(None), "memmem", None)
-    if find is None:
+    if find is None or not secrets:
         return
     find.restype = ctypes.c_void_p
     find.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
