@@ -312,8 +312,9 @@ class Session:
             error.args = (concealed(str(error), login.password),)
             raise
         finally:
-            for remark in self._backend.remarks if self._backend is not None else ():
-                self._remark(concealed(remark, login.password))
+            if self._backend is not None:  # a conditional expression here fails in the compiled build
+                for remark in self._backend.remarks:
+                    self._remark(concealed(remark, login.password))
         return answer
 
     def _leave_backend(self) -> None:
