@@ -312,10 +312,13 @@ class Session:
             error.args = (concealed(str(error), login.password),)
             raise
         finally:
-            if self._backend is not None:  # a conditional expression here fails in the compiled build
-                for remark in self._backend.remarks:
-                    self._remark(concealed(remark, login.password))
+            self._tell_remarks(login.password)
         return answer
+
+    def _tell_remarks(self, password: bytes) -> None:
+        """Log what the handshake remarked on its backend, if that was reached at all."""
+        for remark in self._backend.remarks if self._backend is not None else ():
+            self._remark(concealed(remark, password))
 
     def _leave_backend(self) -> None:
         if self._backend is not None:
