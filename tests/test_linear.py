@@ -37,7 +37,7 @@ from geomail.sinks.spelling import visible
 from tests.net.support import raw
 from tests.protocols.support import peer, server
 
-#: Times as long, and how many times as much it may take: well between 8 and 64, as a busy machine's caches are slow.
+#: Times as long, and how many times as much it may take: well between 8 and 64, as busy machines are uneven.
 LONGER, MOST = 8, 24.0
 #: Seconds that the shorter input takes at least: what is less says nothing.
 MEASURABLE = 0.0002

@@ -147,9 +147,9 @@ class HttpClient:
         try:
             lasts = answer.persistent and self._keeps and not _closes(answer)
             if (lasts or used) and _drop_body(wire, answer):
-                said = wire.look_ahead()
-                may_stay = lasts and said is None
-                if said:
+                goes_on = wire.has_unread()
+                may_stay = lasts and not goes_on
+                if goes_on:
                     self.pool.speaks_unasked()
         finally:
             if may_stay and self.pool.keeps:

@@ -13,7 +13,9 @@ import os
 from _socket import SHUT_WR, SO_ERROR, SOL_SOCKET
 from _socket import socket as RawSocket
 from collections.abc import Callable
+from fcntl import ioctl
 from os import read
+from termios import FIONREAD
 from typing import TYPE_CHECKING, Any, Final
 
 from gevent import get_hub
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 #: Bytes asked of the socket at once while a dialogue runs: the most that Python's own allocator has room for.
 DIALOGUE_READ: Final = 479
+#: FIONREAD's answer, an int, where nothing waits.
+_NO_BYTES: Final = bytes(4)
 #: Bytes read at once of what nobody wants.
 _DROP_READ: Final = 4096
 _READ: Final = 1
@@ -258,6 +262,12 @@ class Wire(Conversation):
                 self.tracer("<", self._buffer[: end or limit], "")
         head, self._buffer = self._buffer[:end], self._buffer[end:]
         return head
+
+    def has_unread(self) -> bool:
+        """Whether bytes are here that nobody has read; cheaper than look_ahead(), and blind to an end."""
+        if self._channel is not None:
+            return bool(self.look_ahead())
+        return bool(self._buffer) or ioctl(self._fd, FIONREAD, _NO_BYTES) != _NO_BYTES
 
     def look_ahead(self) -> bytes | None:
         """Look, without waiting, for what is there to be read: some of it, which stays; None: nothing.

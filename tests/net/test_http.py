@@ -63,7 +63,7 @@ class Clients:
 
 @pytest.fixture(autouse=True)
 def _short_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "REST", 0.005)
+    monkeypatch.setattr(pool, "LOOK", 0.001)
 
 
 def ask(client: HttpClient) -> Answer:

@@ -242,11 +242,11 @@ def test_a_rest_lasts_its_time(client_of: Fixture) -> None:
     with RawService(ANSWER % b"1") as service:
         client = client_of(service.port)
         for _ in range(3):
-            gevent.sleep(pool.REST * 0.9)  # as the timer runs already, the next look is near
+            gevent.sleep(pool.LOOK * 0.9)  # as the timer runs already, the next look is near
             client.ask(REQUEST)
             began = time.monotonic()
             until(lambda: client.pool.ready)
-            assert time.monotonic() - began >= pool.REST * 0.99
+            assert time.monotonic() - began >= pool.LOOK * (pool.LOOKS - 1) * 0.99
             until_rested(client.pool)
 
 
@@ -266,7 +266,7 @@ def test_a_connection_rests_before_it_is_used_again(client_of: Fixture) -> None:
 def test_of_rested_connections_that_used_last_is_used_next(
     client_of: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "REST", 0.002)
+    monkeypatch.setattr(pool, "LOOK", 0.0005)
     with RawService([0.01, ANSWER % b"1"]) as service:
         client = client_of(service.port)
         gevent.joinall([gevent.spawn(client.ask, REQUEST) for _ in range(3)], raise_error=True)
@@ -281,7 +281,7 @@ def test_of_rested_connections_that_used_last_is_used_next(
 def test_connections_that_nobody_needs_are_given_up(
     client_of: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "REST", 0.002)
+    monkeypatch.setattr(pool, "LOOK", 0.0005)
     monkeypatch.setattr(pool, "IDLE_TIME", 0.05)
     with RawService([0.01, ANSWER % b"1"]) as service:
         client = client_of(service.port)
