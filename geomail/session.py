@@ -244,8 +244,7 @@ class Session:
         verdict = source.check(login, self._peer, self._service.protocol.name, attempt)
         self._auth_time = now() - began
         if isinstance(verdict, Refused):
-            told = verdict.reason or verdict.refusal.text.decode("utf-8", "replace")
-            reason = concealed(told, login.password.strip(b" \t"))  # which a header's end does not keep
+            reason = verdict.reason or _without(login.password, verdict.refusal.text)
             if self._traced is not None:
                 self._traced.note(f"the auth source refuses: {reason}")
             self._refused(reason, "auth")
@@ -452,6 +451,14 @@ class Session:
                 peer.client_id,
             )
         )
+
+
+def _without(password: bytes, told: bytes) -> str:
+    """The words of an auth service, which may hold the password, but for the blanks that end a header.
+
+    Geomail's own words are shown as they are: a star in "wrong password" would give "wrong" away.
+    """
+    return concealed(told.decode("utf-8", "replace"), password.strip(b" \t"))
 
 
 def _text(raw: bytes) -> str:

@@ -145,6 +145,13 @@ def test_the_log_says_why(lasting: Running) -> None:
     assert "s3cret" not in running.geomail.log.text
 
 
+def test_no_password_can_be_read_from_what_is_missing_in_the_log(lasting: Running) -> None:
+    before = lasting.geomail.log.end
+    lasting.log_in("pop3", "frontman", "wrong")
+
+    lasting.geomail.log.wait_for('pop3 login refused .*user=frontman .*reason="wrong password"', before)
+
+
 def test_dovecot_sees_the_other_name(lasting: Running, servers: Servers) -> None:
     before = servers.dovecot.log.end
     lasting.log_in("imap", "frontman", OWN_PASSWORD)
