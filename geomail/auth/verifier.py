@@ -82,14 +82,14 @@ class Verifier:
         self._waiting.setdefault(turn.network, deque()).append(turn)
 
     def leave(self, turn: Turn) -> None:
-        """End a turn, or stop waiting for it."""
-        if turn.given.ready():
+        """End a turn, or stop waiting for it; one that was refused has nothing to pass on."""
+        if turn.given.successful():
             self._pass_on()
         else:
             self._take_out(turn)
 
     def _pass_on(self) -> None:
-        """Give the turn of one who has ended to the network that has waited longest for one."""
+        """Give a turn that has ended to the network that has waited longest for one."""
         if not self._waiting:
             self._free += 1
             return
@@ -107,7 +107,7 @@ class Verifier:
                 del self._waiting[turn.network]
 
     def _make_room(self, network: str) -> None:
-        """Send the last one away of the network with the most waiting; that may be the one that comes."""
+        """Refuse the last login of the network with the most waiting ones; that may be the new login."""
         busy = Busy("too many logins wait for their passwords to be verified")
         own = len(self._waiting.get(network, ()))
         longest = max(self._waiting.values(), key=len, default=deque())
@@ -119,9 +119,10 @@ class Verifier:
 
 
 class Turn:
-    """One login's turn, as a context; nothing of it outlives a login that is ended by an exception.
+    """One login's turn, as a context.
 
-    But time: a turn that ends so lasts as long as one that ends in a refusal.
+    A login that ends in an exception leaves nothing behind. Its turn still
+    lasts as long as one that ends in a refusal.
     """
 
     def __init__(self, verifier: Verifier, network: str) -> None:
@@ -151,7 +152,7 @@ class Turn:
             gevent.spawn(self._see_out)
 
     def refuse(self, error: Busy) -> None:
-        """Have it raise Busy where it waits."""
+        """Have the login that waits for this turn get Busy."""
         self.given.set_exception(error)
 
     @property

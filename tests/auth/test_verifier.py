@@ -88,6 +88,7 @@ def test_a_network_that_takes_all_room_gives_way(held: Callable[[], int]) -> Non
     held()
     assert other.get(timeout=5)
     assert [login.get(timeout=5) for login in crowd[:-1]] == [True] * 3
+    assert verifier._free == 1
 
 
 @pytest.mark.parametrize("error", [gevent.GreenletExit(), gevent.Timeout(), ConnectionError()])
