@@ -239,6 +239,8 @@ DIALOGUES: dict[str, tuple[Callable[[int], bytes], Callable[[Wire], object], int
     "SMTP mail": (filled(b"", b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nRSET\r\n", b""), dialogue("smtp"), 20_000),
     "SMTP without an end": (filled(b"EHLO ", b"a", b""), dialogue("smtp"), 200_000),
     "IMAP commands": (filled(b"", b"a NOOP\r\n", b""), dialogue("imap"), 8_000),
+    "IMAP ID": (filled(b'a ID ("x" "', b'y" "x" "', b'y")\r\n'), dialogue("imap"), 8_000),
+    "IMAP ID of words": (filled(b"a ID (", b"x y ", b")\r\n"), dialogue("imap"), 16_000),
     "IMAP literals": (filled(b"", b"a LOGIN {1+}\r\nu {1+}\r\np\r\n", b""), dialogue("imap"), 20_000),
     "IMAP a literal": (
         lambda size: b"a LOGIN u {%d+}\r\n%b\r\n" % (size, b"x" * size),

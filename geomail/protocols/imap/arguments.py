@@ -43,26 +43,25 @@ def split(text: bytes, arguments: list[bytes]) -> Literal | None:
             raise Unparsable("too many arguments")
         if text[0] == _BRACE:
             return announced(text)
-        argument, text = quoted(text) if text[0] == _QUOTE else _atom(text)
+        if text[0] == _QUOTE:
+            argument, end = quoted(text)
+            text = text[end:]
+        else:
+            argument, _, text = text.partition(b" ")
         arguments.append(argument)
     return None
 
 
-def _atom(text: bytes) -> tuple[bytes, bytes]:
-    atom, _, rest = text.partition(b" ")
-    return atom, rest
-
-
-def quoted(text: bytes) -> tuple[bytes, bytes]:
-    """A quoted string, and what follows it; a backslash makes any byte literal, as in nginx."""
+def quoted(text: bytes, start: int = 0) -> tuple[bytes, int]:
+    """The quoted string at ``start``, and where it ends; a backslash makes any byte literal, as in nginx."""
     pieces = []
-    position = 1
+    position = start + 1
     end = text.find(b'"', position)
     while end >= 0:
         escape = text.find(b"\\", position, end)
         if escape < 0:
             pieces.append(text[position:end])
-            return b"".join(pieces), text[end + 1 :]
+            return b"".join(pieces), end + 1
         pieces += (text[position:escape], text[escape + 1 : escape + 2])
         position = escape + 2
         if position > end:

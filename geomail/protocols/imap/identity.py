@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -9,7 +10,8 @@ from geomail.protocols.imap.arguments import Literal, Unparsable, announced, quo
 
 #: Bytes of it that are kept for the record.
 LONGEST: Final = 512
-_ENDS_ATOM: Final = b" )"
+_spaces: Final = re.compile(rb" +").match
+_atom: Final = re.compile(rb"[^ )]+").match
 
 #: Reads a literal; gives its value, and the line that goes on after it.
 More = Callable[[Literal], tuple[bytes, bytes]]
@@ -28,30 +30,37 @@ def described(text: bytes, more: More) -> str:
 
 
 def _strings(text: bytes, more: More) -> list[bytes]:
-    """What stands in the parentheses; NIL is empty."""
+    """The strings between the parentheses; NIL has none."""
     if text.upper() == b"NIL":
         return []
     if not text.startswith(b"("):
         raise Unparsable("ID takes NIL, or a list in parentheses")
     strings: list[bytes] = []
-    text = text[1:].lstrip(b" ")
-    while text[:1] != b")":
-        value, text = _string(text, more)
+    position = _after_spaces(text, 1)
+    while not text.startswith(b")", position):
+        if text.startswith(b"{", position):
+            value, text = more(announced(text[position:]))
+            position = 0
+        else:
+            value, position = _string(text, position)
         strings.append(value)
-        text = text.lstrip(b" ")
-    if text != b")":
+        position = _after_spaces(text, position)
+    if position + 1 != len(text):
         raise Unparsable("something behind the list")
     return strings
 
 
-def _string(text: bytes, more: More) -> tuple[bytes, bytes]:
-    """The next string, and what follows it; a client may forget the quotes around a word."""
-    if text[:1] == b'"':
-        return quoted(text)
-    if text[:1] == b"{":
-        return more(announced(text))
-    end = next((at for at, byte in enumerate(text) if byte in _ENDS_ATOM), len(text))
-    if end == 0:
+def _after_spaces(text: bytes, position: int) -> int:
+    """The place of the first byte from ``position`` on that is not a space."""
+    spaces = _spaces(text, position)
+    return spaces.end() if spaces is not None else position
+
+
+def _string(text: bytes, start: int) -> tuple[bytes, int]:
+    """The string at ``start``, and where it ends; a client may forget the quotes around a word."""
+    if text.startswith(b'"', start):
+        return quoted(text, start)
+    atom = _atom(text, start)
+    if atom is None:
         raise Unparsable("a list that does not end")
-    atom = text[:end]
-    return b"" if atom.upper() == b"NIL" else atom, text[end:]
+    return b"" if atom[0].upper() == b"NIL" else atom[0], atom.end()
