@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 from gevent import monkey
 
@@ -36,11 +37,13 @@ class Readiness:
     def tell(self, failure: str = "") -> None:
         """In the child: say that it serves, or why it does not; what is said later is not heard.
 
-        A pipe has room for that, so it never waits.
+        It never waits, as a pipe has room for that. The master does not listen any more where another
+        child has failed first: the child goes on then, until it is told to end.
         """
         if not self._told:
             self._told = True
-            os.write(self._writes, failure.encode("utf-8", "replace")[:_LONGEST] or _SERVING)
+            with suppress(BrokenPipeError):
+                os.write(self._writes, failure.encode("utf-8", "replace")[:_LONGEST] or _SERVING)
             os.close(self._writes)
 
     def fileno(self) -> int:
