@@ -33,7 +33,7 @@ _WORTH_WIPING = 16
 class Generation:
     """A configuration, what was opened for it, and the workers that serve it.
 
-    ``account`` is whom its children become; None: nobody else.
+    ``account`` is the user that its children become; None: they stay the user of the master.
     """
 
     number: int

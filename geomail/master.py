@@ -225,7 +225,7 @@ class Master:
             self._trial.clear()
 
     def _undo(self, fresh: Generation, old: Generation) -> None:
-        """Let new workers end, with those whom they may have let in; leave all as it was."""
+        """End the new workers after the sessions that they may have begun; leave all else as it was."""
         fresh.close_beside(old)
         self._draining.update(dict.fromkeys(fresh.workers, time.monotonic()))
         self._signal(fresh.workers, signal.SIGQUIT)

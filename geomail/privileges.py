@@ -1,4 +1,4 @@
-"""Whose the children of the master are, and what they can no longer do once they are."""
+"""The account that children of the master run as, and the rights that they give up for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from geomail.errors import GeomailError
 
-#: Whom workers become where the configuration names nobody: the first of these accounts that exists.
+#: The accounts of workers where the configuration names none: the first one that exists is used.
 _USUAL = ("geomail", "nobody")
 _PR_SET_DUMPABLE, _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 23, 24, 38
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -28,7 +28,7 @@ class CannotStart(GeomailError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom children of the master become: looked up once, as the master may not look up later."""
+    """The user that children of the master become: looked up once, as the master may not look up later."""
 
     name: str
     uid: int
@@ -53,14 +53,14 @@ def account_of(user: str) -> Account:
 
 
 def account_for(user: str | None) -> Account | None:
-    """Whom children become by ``user``; None: nobody else, as we are not root. Raises CannotStart."""
+    """The account that ``user`` means for children; None: we are not root. Raises CannotStart."""
     if os.geteuid() != 0:
         return None
     return account_of(usual_user() if user is None else user)
 
 
 def usual_user() -> str:
-    """Whom root's children become where the configuration does not say: ``geomail``, else ``nobody``."""
+    """The user of root's children where the configuration names none: ``geomail``, else ``nobody``."""
     try:
         pwd.getpwnam(_USUAL[0])
     except KeyError:

@@ -20,7 +20,7 @@ from geomail.events import TraceLine
 from geomail.mask import as_text, masking
 from geomail.selection import Selection, selection_from
 
-#: What is kept of a session that has not said who it is, while a user is traced: lines, and their bytes.
+#: Lines, and their bytes, that are kept of a session without a user yet, while a user is traced.
 PRELUDE, PRELUDE_BYTES = 200, 64 * 1024
 #: Bytes that are kept of all these sessions together.
 PRELUDES_BYTES = 16 * 1024 * 1024

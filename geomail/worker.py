@@ -140,7 +140,7 @@ class Worker:
         gevent.signal_handler(signal.SIGHUP, lambda: None)
         gevent.signal_handler(signal.SIGUSR1, self._log.reopen)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the master blocks what it waits for
-        gevent.sleep(0)  # those who accept have their first turn
+        gevent.sleep(0)  # the greenlets that accept have their first turn
         serving()
         self._stop.wait()
         gevent.killall(self._accepting)

@@ -188,7 +188,7 @@ class Judge:
         elif value.isdigit() and len(value) <= 9 and 0 < int(value) < 0x10000:
             yield "ok", ""
         else:
-            yield "error", "no port: a number from 1 to 65535 is wanted"
+            yield "error", "not a port: it must be a number from 1 to 65535"
 
     def _auth_backend(self, value: bytes) -> Says:
         if not self._accepted:
@@ -218,7 +218,7 @@ class Judge:
         if self._accepted:
             yield "note", "no effect: it counts where the login is refused, or with WAIT"
         elif not value.isdigit() or len(value) > 9:
-            yield "warning", "no number of seconds: it is taken for 0"
+            yield "warning", "not a number of seconds: geomail takes it for 0"
         elif int(value) > LONGEST_WAIT:
             yield "warning", f"geomail waits {LONGEST_WAIT:g} seconds at most"
         elif self._refused and int(value):
@@ -234,7 +234,7 @@ class Judge:
         elif REPLY_CODE.fullmatch(value):
             yield "ok", ""
         else:
-            yield "warning", "no such code as 535 or 454 4.7.0: geomail says 535 5.7.0 instead"
+            yield "warning", "not a code like 535 or 454 4.7.0: geomail says 535 5.7.0 instead"
 
     # -- as a whole -------------------------------------------------------------------------------
 
@@ -277,14 +277,14 @@ class Judge:
         if self._kept or not answer.persistent:
             return
         if b"close" in connection:
-            yield "note", "Connection: close makes geomail connect anew for each login"
+            yield "note", "Connection: close makes geomail connect again for each login"
         elif answer.last(b"content-length") is None and b"transfer-encoding" not in answer.headers:
             yield "warning", "the body has no end: with Content-Length: 0 geomail could keep the connection"
         else:
             yield (
                 "warning",
                 f"the body did not come in time, or not as announced, or has over {BODY_LIMIT // 1024} KiB:"
-                " geomail connects anew for each login",
+                " geomail connects again for each login",
             )
 
     _judges: ClassVar[dict[bytes, Callable[[Judge, bytes], Says]]] = {

@@ -95,7 +95,7 @@ class Directory:
         if found.users is not None:
             if self._users is not None or self._problem:
                 number = len(found.users.entries)
-                self._tell("notice", f"users file {self._options.file} was read anew: {number} users")
+                self._tell("notice", f"users file {self._options.file} was read again: {number} users")
             self._users, self._problem = found.users, ""
         elif found.problem != self._problem:
             self._problem = found.problem

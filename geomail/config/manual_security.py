@@ -62,8 +62,8 @@ but none of earlier keys.
 So a reload a day bounds what a leak costs to a day.
 Nothing is lost with it where the session cache is
 .Cm shared :
-sessions of before the reload are resumed for their time.
-Otherwise these begin anew, as in nginx.
+sessions from before the reload can be resumed until they expire.
+Otherwise such a client makes a full handshake, as in nginx.
 With files, their keys are good, and open tickets, for as long as they stand
 there.
 .Cm ssl_session_tickets = \(dqoff\(dq

@@ -20,7 +20,7 @@ class MakesContext(Protocol):
 
 
 class ClientContexts:
-    """One context for all who ask for the same, kept; none is made after :meth:`seal`.
+    """One context for all callers that ask for the same, kept; none is made after :meth:`seal`.
 
     The master makes them: the user of the workers may not be able to read the
     key, and a file may have changed when a worker is started in place of another.

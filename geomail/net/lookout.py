@@ -1,8 +1,8 @@
 """Whether clients that are kept waiting are still there: nobody reads their connections meanwhile.
 
 A watcher on each connection would cost every login two calls of the kernel,
-and would not see an end behind bytes that nobody has read yet. So all who wait
-are looked at together, three times a second; a wait that is over sooner costs
+and would not see an end behind bytes that nobody has read yet. So all waiting
+clients are looked at together, three times a second; a wait that is over sooner costs
 an entry in a table.
 
 A client has gone if it reset its connection, or ended it with nothing unread

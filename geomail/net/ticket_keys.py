@@ -54,7 +54,7 @@ class ChangingKeys:
     Whoever reads the memory knows all keys to come, too, until there are
     others: at a reload, the first secret is a random one. ``before`` are the
     keys up to then, of which the tickets are opened for their time; that they
-    are in memory of their own lets the workers of before the reload go on as
+    are in memory of their own lets workers from before the reload go on as
     they did, and be those that stay if the reload is given up.
     """
 

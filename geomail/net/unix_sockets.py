@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-#: Who may connect to a Unix socket is said by its folder, as in nginx.
+#: The mode of a Unix socket: its folder limits access to it, as in nginx.
 _ANYBODY = 0o666
 _Identity = tuple[int, int]
 

@@ -53,7 +53,7 @@ class Target(Protocol):
         """Whether a line can be written without waiting, as far as can be told."""
 
     def reopen(self) -> None:
-        """Open what may have been moved away anew. Raises OSError; what was open stays then."""
+        """Open again the file that may have been moved away. Raises OSError, and keeps the open one then."""
 
     def close(self) -> None:
         """Close what was opened."""

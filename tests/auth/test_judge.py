@@ -97,7 +97,7 @@ def test_nothing_is_said_against_an_answer_that_works_everywhere(headers: tuple[
         ((*NO, "Auth-Backend: one"), "Auth-Backend", "note: no effect"),
         ((*NO, "Auth-Pass: x"), "Auth-Pass", "note: no effect"),
         ((*NO, "Auth-Error-Code: 535"), "Auth-Error-Code", "note: no effect: it counts in SMTP alone"),
-        (("Auth-Status: no", "Auth-Wait: soon"), "Auth-Wait", "warning: no number of seconds"),
+        (("Auth-Status: no", "Auth-Wait: soon"), "Auth-Wait", "warning: not a number of seconds"),
         (("Auth-Status: no", "Auth-Wait: 9999"), "Auth-Wait", "warning: geomail waits 3600 seconds at most"),
         (("Auth-Status: no",), "", "note: without Auth-Wait the session is closed"),
         (("Auth-Status: no", "Auth-Wait: 0"), "", "note: without Auth-Wait the session is closed"),
@@ -133,7 +133,7 @@ def test_what_is_said(headers: tuple[str, ...], header: str, start: str) -> None
     ("headers", "start"),
     [
         (("Auth-Status: no", "Auth-Error-Code: 454 4.7.0"), None),
-        (("Auth-Status: no", "Auth-Error-Code: soon"), "warning: no such code"),
+        (("Auth-Status: no", "Auth-Error-Code: soon"), "warning: not a code like"),
         ((*OK, "Auth-Error-Code: 535"), "note: no effect: it counts where the login is refused"),
     ],
 )

@@ -339,7 +339,7 @@ def test_a_new_file_is_read(setup: Setup) -> None:
 
     assert isinstance(setup.check(b"newcomer"), Accepted)
     assert isinstance(setup.check(b"ann@example.org"), Refused)
-    assert setup.told == [f"notice users file {setup.file} was read anew: 1 users"]
+    assert setup.told == [f"notice users file {setup.file} was read again: 1 users"]
 
 
 def test_a_file_that_has_not_changed_is_not_read_again(setup: Setup) -> None:
@@ -384,7 +384,7 @@ def test_a_broken_file_leaves_the_users_in_force_and_is_told_once(setup: Setup) 
     ]
     setup.replace(USERS)
     assert isinstance(setup.check(b"ann@example.org"), Accepted)
-    assert setup.told[1:] == [f"notice users file {setup.file} was read anew: 5 users"]
+    assert setup.told[1:] == [f"notice users file {setup.file} was read again: 5 users"]
 
 
 def test_a_file_that_is_gone_leaves_the_users_in_force_and_is_told_once(setup: Setup) -> None:
@@ -408,7 +408,7 @@ def test_a_file_that_was_never_good(tmp_path: Path) -> None:
     assert setup.told == [f"error {reason}; nobody can log in"]
     setup.replace(f"ann:{SSHA}\n")
     assert isinstance(setup.check(b"ann"), Accepted)
-    assert setup.told[1:] == [f"notice users file {setup.file} was read anew: 1 users"]
+    assert setup.told[1:] == [f"notice users file {setup.file} was read again: 1 users"]
 
 
 def test_the_file_is_looked_at_once_in_a_while(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:

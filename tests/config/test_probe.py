@@ -643,7 +643,7 @@ def test_whom_workers_run_as_must_be_able_to_read(
     shutil.chown(file, owner, group)
 
     told = said(inspect_open(f'user = "{user}"\n{USERS}'))
-    text = f'"{file}" cannot be read by nobody, as whom workers run (user): Permission denied'
+    text = f'"{file}" cannot be read by nobody, the user of the workers: Permission denied'
     assert told == ([f"9 error auth.users.file: {text}"] if closed else [])
 
 
@@ -676,7 +676,7 @@ def test_a_folder_on_the_way_to_the_users_file_counts(inspect_open: Inspect, ope
     [told] = said(
         inspect_open('user = "nobody"\n' + USERS.replace('file = "users"', 'file = "closed/users"'))
     )
-    assert "cannot be read by nobody, as whom workers run (user): Permission denied" in told
+    assert "cannot be read by nobody, the user of the workers: Permission denied" in told
 
 
 @only_root
@@ -688,7 +688,7 @@ def test_the_log_must_be_within_reach_when_it_is_opened_again(
     folder.mkdir()
     folder.chmod(mode)
     told = said(inspect_open(f'user = "nobody"\nlog.target = "{folder}/log"\n{NAMELESS}'))
-    text = f'"{folder}/log" cannot be opened again by nobody, as whom workers run (user): Permission denied'
+    text = f'"{folder}/log" cannot be opened again by nobody, the user of the workers: Permission denied'
     assert told == ([f"2 error log.target: {text}"] if closed else [])
 
 
@@ -702,7 +702,7 @@ def test_syslog_must_let_in_whom_workers_run_as(
         daemon.bind(str(path))
         path.chmod(mode)
         told = said(inspect_open(f'user = "nobody"\nlog.target = "syslog:{path}"\n{NAMELESS}'))
-    text = f'syslog at "{path}" cannot be reached again by nobody, as whom workers run (user): '
+    text = f'syslog at "{path}" cannot be reached again by nobody, the user of the workers: '
     assert told == ([f"2 error log.target: {text}Permission denied"] if closed else [])
 
 

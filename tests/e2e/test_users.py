@@ -199,7 +199,7 @@ def test_users_come_and_go_while_geomail_runs(running: Running) -> None:
     eventually(lambda: running.log_in("imap", "newcomer", OWN_PASSWORD) == WELCOME["imap"])
 
     assert running.log_in("imap", ALICE.address, ALICE.password) == WRONG["imap"]
-    running.geomail.log.wait_for(f"notice users file {running.users} was read anew: 1 users")
+    running.geomail.log.wait_for(f"notice users file {running.users} was read again: 1 users")
 
 
 def test_a_broken_file_changes_nothing_but_the_log(running: Running) -> None:

@@ -46,7 +46,7 @@ def account_problems(config: Config, source: Source) -> Iterator[Problem]:
         with files_as(account):
             reason = _outcome(trial)
         if reason:
-            text = f"{trial.denied} by {account.name}, as whom workers run (user): {reason}"
+            text = f"{trial.denied} by {account.name}, the user of the workers: {reason}"
             yield source.problem(trial.path, text, trial.severity)
 
 
