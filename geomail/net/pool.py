@@ -181,4 +181,3 @@ class Pool:
         wire.close()
         if said:
             self.speaks_unasked()
-

@@ -60,9 +60,7 @@ class Meters:
     by kind. ``lost`` and ``noted`` tell these, when they are asked for.
     """
 
-    def __init__(
-        self, events: EventStream, lost: Callable[[], Row], noted: Callable[[], Row] = dict
-    ) -> None:
+    def __init__(self, events: EventStream, lost: Callable[[], Row], noted: Callable[[], Row] = dict) -> None:
         self._auth, self._connect, self._login, self._session = map(_histograms, BOUNDS)
         self._logins: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._ended: defaultdict[tuple[str, str, str], int] = defaultdict(int)

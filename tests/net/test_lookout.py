@@ -80,9 +80,7 @@ def _says_more_and_resets(peer: Peer) -> None:
         pytest.param(_says_more_and_resets, 1, True, id="a reset behind what it said"),
     ],
 )
-def test_who_has_gone(
-    happened: Callable[[Peer], object], count: int, gone: bool, watched: Lookout
-) -> None:
+def test_who_has_gone(happened: Callable[[Peer], object], count: int, gone: bool, watched: Lookout) -> None:
     wire, peer = wire_pair()
 
     assert left(watched, wire, peer, happened, count) is gone
