@@ -18,6 +18,8 @@ LEAST = 0.01
 _SHORT, _STEP = 16, 128
 #: Seconds for which all refusals take longer after a hash has taken longer than was measured.
 _SLOW_FOR = 60.0
+#: The most that refusals are slowed by: a process that was stopped for a while must not hold up good logins.
+_SLOWEST = 8
 
 
 class Costs:
@@ -25,8 +27,7 @@ class Costs:
 
     ``longest`` is the length of the longest password that is verified. Where a
     machine is busy, hashes take longer than they did when they were measured:
-    then refusals take twice as long, or four times, for a minute. That is told
-    by no refusal, for all of them do.
+    then all refusals take twice as long for a minute, or four or eight times.
     """
 
     def __init__(self, longest: int) -> None:
@@ -54,7 +55,8 @@ class Costs:
         level = math.ceil(elapsed / self._at_ease(length))
         now = time.monotonic()
         if level > 1 and (level >= self._level or now >= self._level_ends):
-            self._level, self._level_ends = 1 << (level - 1).bit_length(), now + _SLOW_FOR
+            self._level = min(1 << (level - 1).bit_length(), _SLOWEST)
+            self._level_ends = now + _SLOW_FOR
 
     def _at_ease(self, length: int) -> float:
         # one that is too long is never verified, so no more than the least has to be waited for

@@ -82,6 +82,8 @@ def test_refusals_take_a_multiple_for_a_while_when_the_machine_is_busy(
     assert found.seconds(20) == usual * 4
     clock[0] += 61
     assert found.seconds(20) == usual
+    found.note(20, usual * 1000)
+    assert found.seconds(20) == usual * 8, "a process that was stopped holds up nobody for long"
 
 
 def test_nobody_and_what_cannot_be_verified_take_the_least() -> None:
