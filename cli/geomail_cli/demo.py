@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import shlex
 import shutil
@@ -29,6 +30,8 @@ HOST = "127.0.0.1"
 USERS = ("ann@demo.test", "bob@demo.test")
 #: Where the proxy listens, unless somebody does already.
 PORTS = {"smtp": 2525, "smtps": 2465, "imap": 1143, "imaps": 1993, "pop3": 1110, "pop3s": 1995}
+#: Where it listens otherwise, and how many of these are tried.
+_OTHER_PORTS, _TRIES = range(10000, 20000), 100
 
 _CONFIGURATION = """\
 # The configuration of a demo: users in a file, and a sandbox behind.
@@ -153,8 +156,8 @@ def _end(pid: int) -> None:
 
 
 def _free_ports() -> dict[str, int]:
-    """A port for each listener of the proxy: the usual one, else any that is free."""
-    held = {name: _bound(port) or _bound(0) for name, port in PORTS.items()}
+    """A port for each listener of the proxy: the usual one, else another one that is free."""
+    held = {name: _bound(port) or _bound_elsewhere() for name, port in PORTS.items()}
     ports = {name: sock.getsockname()[1] for name, sock in held.items() if sock is not None}
     if len(ports) < len(held):
         raise _failed(f"there are no free ports on {HOST}")
@@ -162,6 +165,11 @@ def _free_ports() -> dict[str, int]:
         assert sock is not None
         sock.close()
     return ports
+
+
+def _bound_elsewhere() -> RawSocket | None:
+    """A socket at a port that the system gives to no client: one could have it before the proxy does."""
+    return next(filter(None, map(_bound, random.sample(_OTHER_PORTS, _TRIES))), None)
 
 
 def _bound(port: int) -> RawSocket | None:
