@@ -83,7 +83,7 @@ class AuthRecorder(Recorder):
             self._go_on(connection)
 
     def _go_on(self, connection: Any) -> None:
-        """Say more until the proxy has enough: nginx, with a full buffer, looks again when something comes."""
+        """Say more until the proxy has enough: nginx, its buffer full, looks again when something comes."""
         connection.settimeout(0.1)
         for _ in range(int(PATIENCE / 0.1)):
             try:
