@@ -1,4 +1,4 @@
-"""How a wheel is built: compiled wherever that can be done, and with the addresses of the release.
+"""The build of a wheel: compiled wherever that can be done, and with the addresses of the release.
 
 ``pip install .`` has mypyc make C of the modules that a session runs through, as they are, if there is a C
 compiler with Python's headers. Where there is none, the same sources make a pure Python build. GEOMAIL_PURE
@@ -43,7 +43,7 @@ class CompiledBuild(BuildHookInterface[Any]):
     _folder: tempfile.TemporaryDirectory[str] | None = None
 
     def dependencies(self) -> list[str]:
-        """Name what has to be installed for the build: nothing for a pure one."""
+        """Name what must be installed for the build: nothing for a pure one."""
         if _chosen() == "1" or obstacle() is not None:
             return []
         return [*self.config["tools"], *self.metadata.core.dependencies]

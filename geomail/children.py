@@ -1,4 +1,4 @@
-"""What a child of the master is: how long it lives, and when another takes its place."""
+"""Children of the master: how long each lives, and when another takes its place."""
 
 from __future__ import annotations
 

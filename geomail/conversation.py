@@ -111,7 +111,7 @@ class Conversation(metaclass=ABCMeta):
 
     @property
     def exposed(self) -> bool:
-        """Whether others could read along: without TLS, to another machine."""
+        """Tell whether others could read along: without TLS, to another machine."""
         return False
 
     def start_tls(self, because: str = "") -> None:

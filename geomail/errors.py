@@ -198,7 +198,7 @@ class BackendRefused(SessionError):
     get it under ``proxy_pass_error_message``). ``credentials`` is true where
     the backend judged user and password themselves, ``temporary`` where it
     asked to try again later. ``explicit``: it says in so many words that
-    user or password are wrong, so the client may hear that, whoever asked.
+    user or password are wrong, so any client that asked may hear that.
     """
 
     outcome = "backend_refused"

@@ -49,7 +49,7 @@ class Generation:
 
     @property
     def has_console(self) -> bool:
-        """Whether operators can come to anything."""
+        """Tell whether there is anything for operators to connect to."""
         return self.control is not None or self.metrics is not None
 
     def forget(self) -> None:
@@ -115,7 +115,7 @@ def open_generation(
 
 
 def _written_keys(server: Server) -> Iterator[bytes]:
-    """The lines of private keys that stand in the configuration itself."""
+    """Yield the lines of private keys that the configuration itself holds."""
     for key in server.ssl_certificate_key:
         if key.startswith("data:"):
             yield from (line.encode() for line in key.splitlines() if len(line) >= _WORTH_WIPING)
@@ -149,7 +149,7 @@ def tell_listeners(log: Log, generation: Generation, before: Generation | None =
 
 
 def _described(listeners: Iterable[Listener]) -> dict[str, None]:
-    """What listens where, in its order."""
+    """Return the lines for the log that name each listener, in its order."""
     return dict.fromkeys(
         each.described for listener in listeners for each in (listener, *listener.specific.values())
     )

@@ -64,7 +64,7 @@ class Hash(NamedTuple):
 
 
 class _Scheme(Protocol):
-    """What a kind of hash can do.
+    """The abilities of a kind of hash.
 
     ``cost``: None where the text is not a hash of this kind. ``weight`` grows with how long a cost takes.
     """
@@ -181,7 +181,7 @@ def verify(known: Hash, password: bytes) -> bool:
 
 
 def holds_interpreter(known: Hash, password: bytes) -> bool:
-    """Whether verifying is work for the interpreter, and long.
+    """Tell whether verifying is work for the interpreter, and long.
 
     A thread that does it gives way after each ``sys.getswitchinterval()`` (5 ms) to
     one that waits, which may be another of its kind: so let one at a time do it.
@@ -190,12 +190,12 @@ def holds_interpreter(known: Hash, password: bytes) -> bool:
 
 
 def grows_with_length(known: Hash) -> bool:
-    """Whether verifying takes the longer, the longer the password is."""
+    """Tell whether verifying takes the longer, the longer the password is."""
     return isinstance(_SCHEMES[known.scheme], _Passlib)
 
 
 def weight(known: Hash) -> int:
-    """How long the hash takes to verify, beside others of its scheme."""
+    """Return how long the hash takes to verify, beside others of its scheme."""
     return _SCHEMES[known.scheme].weight(known.cost)
 
 

@@ -1,4 +1,4 @@
-"""What happens to a process and not to one session: counted, and told to the log without a flood."""
+"""Incidents of a process and not of one session: counted, and logged without a flood."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Incidents:
     def note(self, kind: str, text: str) -> None:
         """Count an incident; log ``text``, if there is any, unless that was done a moment ago.
 
-        ``text`` has to be one of a few: it says nothing of a client or of a time.
+        ``text`` must be one of a few: it says nothing of a client or of a time.
         """
         self.counts[kind] += 1
         now = time.monotonic()

@@ -23,7 +23,7 @@ _TESTS: Final = (
 
 
 def takes(password: bytes) -> bool:
-    """Whether a library is there that makes hashes of this password."""
+    """Tell whether a library is there that makes hashes of this password."""
     return _crypt_r is not None and len(password) <= _LONGEST and b"\0" not in password
 
 

@@ -128,7 +128,7 @@ class _Sockets:
 
 
 def _is_in_place(sock: RawSocket) -> bool:
-    """Whether clients find a socket where it was bound: a Unix socket's file may be gone."""
+    """Tell whether clients find a socket where it was bound: a Unix socket's file may be gone."""
     return not isinstance(sock, UnixListener) or sock.is_in_place()
 
 

@@ -41,7 +41,7 @@ def masking(secrets: Iterable[bytes]) -> Mask:
     """A mask for the lines of a peer that knows these secrets.
 
     Found in any mixture of plain text, quoting and escapes, and in base64
-    wherever they stand in what was encoded. The time that a line takes grows
+    wherever they are in what was encoded. The time that a line takes grows
     with its length alone; nothing is kept but the secrets.
     """
     known = tuple(_Secret(secret) for secret in set(secrets) if secret)
@@ -55,7 +55,7 @@ def masking(secrets: Iterable[bytes]) -> Mask:
 
 
 def concealed(text: str, secret: bytes) -> str:
-    """What a peer said that knows the secret, without it; the text itself where it does not hold it."""
+    """Return the words of a peer that knows the secret without it; the text itself if it is not in it."""
     if not secret:
         return text
     line = text.encode("utf-8", "backslashreplace")
@@ -64,7 +64,7 @@ def concealed(text: str, secret: bytes) -> str:
 
 
 def _spans(line: bytes, secrets: Iterable[_Secret]) -> list[Span]:
-    """Where the line holds one of the secrets, in no order; they may overlap."""
+    """Find where the line holds one of the secrets, in no order; they may overlap."""
     spans: list[Span] = []
     readings: list[_Reading] = []
     for secret in secrets:
@@ -114,7 +114,7 @@ def _escapes(*spellings: bytes) -> re.Pattern[bytes]:
 
 
 class _Meanings(dict[bytes, bytes]):
-    """What escapes stand for; ``letters`` tells what letters do behind a backslash, which others quote.
+    """The meanings of escapes; ``letters`` tells what letters do behind a backslash, which others quote.
 
     Those of single bytes are there from the beginning, as looking up is several times faster than a call.
     """
@@ -163,7 +163,7 @@ class _Way(NamedTuple):
         return self.escapes.split(text)
 
     def meant(self, pieces: list[bytes]) -> list[bytes]:
-        """What the pieces of a text stand for, one by one."""
+        """Decode the pieces of a text, one by one."""
         meant = pieces.copy()
         meant[1::2] = map(self.decoded, pieces[1::2])
         return meant
@@ -229,7 +229,7 @@ class _Secret:
 
 
 class _Form(NamedTuple):
-    """What is looked for in UTF-8, which may have bytes of Latin-1 in it, and in Latin-1."""
+    """The texts that are looked for in UTF-8, which may have bytes of Latin-1 in it, and in Latin-1."""
 
     utf8: frozenset[str]
     latin: frozenset[str]
@@ -262,7 +262,7 @@ class _Reading:
         self._latin = "" if text.isascii() else folded(text.decode("latin-1"))
 
     def spans(self, secret: _Secret) -> Iterator[Span]:
-        """Where the secret is in the text."""
+        """Find where the secret is in the text."""
         for form in secret.forms(self.way):
             for one in form.utf8:
                 yield from self._placed(self._in_bytes(_found(one, self._folded)))
@@ -294,7 +294,7 @@ class _Reading:
 
 
 def _found(sought: str, text: str) -> Iterator[Span]:
-    """Where a text holds another; long ones that follow each other directly are one."""
+    """Find where a text holds another; long ones that follow each other directly are one."""
     is_long = len(sought) >= SHORTEST
     start = text.find(sought)
     while start >= 0:

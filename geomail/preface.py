@@ -26,7 +26,7 @@ def preface(
 ) -> None:
     """Bring a client that was just accepted to where it is greeted; ``peer`` learns who it is.
 
-    ``remark`` is told what the operator should hear of, ``leave`` is called where
+    ``remark`` gets what the operator should hear of, ``leave`` is called where
     the client has gone while its name is looked up. Raises SessionError.
     """
     server = service.server

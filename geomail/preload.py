@@ -1,4 +1,4 @@
-"""What a process may import later, imported before the first fork.
+"""Modules that a process may import later, imported before the first fork.
 
 Later may be too late: the user that workers run as may not be able to read the
 interpreter, and an upgrade may have replaced the files beneath a server that

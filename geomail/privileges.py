@@ -37,7 +37,7 @@ class Account:
 
     @property
     def is_root(self) -> bool:
-        """Whether children keep all that root may."""
+        """Tell whether children keep all that root may."""
         return self.uid == 0
 
 
@@ -69,7 +69,7 @@ def usual_user() -> str:
 
 
 def is_makeshift(user: str | None) -> bool:
-    """Whether children will be ``nobody`` only because the operator has made no account for them."""
+    """Tell whether children will be ``nobody`` only because the operator has made no account for them."""
     return user is None and os.geteuid() == 0 and usual_user() == _USUAL[1]
 
 

@@ -1,4 +1,4 @@
-"""How a child tells its master that it serves, or why it cannot."""
+"""The report of a child to its master that it serves, or why it cannot."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Readiness:
         """In the child: say that it serves, or why it does not; what is said later is not heard.
 
         It never waits, as a pipe has room for that. The master does not listen any more where another
-        child has failed first: the child goes on then, until it is told to end.
+        child has failed first: the child goes on then, until the master ends it.
         """
         if not self._told:
             self._told = True

@@ -115,7 +115,7 @@ class Traced:
 
     ``described`` tells of the session. As long as a trace waits to know who
     the user is, the last lines are kept for it, as far as PRELUDE, PRELUDE_BYTES
-    and PRELUDES_BYTES allow, until :meth:`forget`; how many were not is told.
+    and PRELUDES_BYTES allow, until :meth:`forget`; the trace tells how many were not.
     Where it begins after a login, whose password it has not been told, what may
     say that back is not shown until the next :meth:`learn`.
     """

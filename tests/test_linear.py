@@ -57,7 +57,7 @@ def seconds(parse: Callable[[], object]) -> float:
 
 
 def is_linear(parse: Callable[[], object], longer: Callable[[], object]) -> bool:
-    """Whether the longer input costs its length; asked thrice, as machines are busy."""
+    """Tell whether the longer input costs its length; asked thrice, as machines are busy."""
     return any(seconds(longer) < MOST * max(seconds(parse), MEASURABLE) for _ in range(3))
 
 

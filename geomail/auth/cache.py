@@ -21,7 +21,7 @@ _SWEEP = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a service said of a login: the backend, and what it replaced; None is what the client gave."""
+    """A service's answer about a login: the backend, and what it replaced; None is what the client gave."""
 
     backend: Endpoint
     user: bytes | None
@@ -43,7 +43,7 @@ class AnswerCache:
         self._timer: Any = None
 
     def key(self, question: bytes) -> bytes:
-        """Where the answer to this question is kept."""
+        """Return the key under which the answer to this question is kept."""
         return blake2b(question, key=self._secret, digest_size=32).digest()
 
     def get(self, key: bytes) -> Kept | None:

@@ -1,4 +1,4 @@
-"""How long the hashes of a users file take to verify, measured on this machine."""
+"""The time that the hashes of a users file take to verify, measured on this machine."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Costs:
         return short, _seconds(known, self._longest) if hashes.grows_with_length(known) else short
 
     def seconds(self, length: int) -> float:
-        """How long a login with a password of this length takes to be refused."""
+        """Return the seconds after which a login with a password of this length is refused."""
         level = self._level if time.monotonic() < self._level_ends else 1
         return self._at_ease(length) * level
 
@@ -59,14 +59,14 @@ class Costs:
             self._level_ends = now + _SLOW_FOR
 
     def _at_ease(self, length: int) -> float:
-        # one that is too long is never verified, so no more than the least has to be waited for
+        # one that is too long is never verified, so it waits for no more than the least
         part = min(1.0, (length + _STEP) / self._longest) if length <= self._longest else 0.0
         most = max((short + (long - short) * part for short, long in self._measured.values()), default=0.0)
         return max(LEAST, most * _MARGIN + _OVERHEAD)
 
 
 def _seconds(known: Hash, length: int) -> float:
-    """What a verification costs: the better of two, as the machine may be busy with something else."""
+    """Measure a verification: the better of two, as the machine may be busy with something else."""
     return min(_once(known, length), _once(known, length))
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class AuthServices:
-    """Holds the pools of the ``auth_http`` services; ``note`` is told what they should not have done."""
+    """Holds the pools of the ``auth_http`` services; ``note`` hears what they should not have done."""
 
     def __init__(self, note: Note) -> None:
         self._note = note

@@ -5,7 +5,7 @@ the same queue, whether there is something to verify or not; and a turn that end
 in a refusal lasts as long as the most expensive hash in the file takes, or twice
 as long, and so on. If only the answer waited, and not the turn, a second login
 would tell by *its* time whether the first one was verified. This is done by
-waiting: whoever sends the names of nobody costs no CPU.
+waiting: a client that sends unknown names costs no CPU.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Turn:
         return time.monotonic() - self._began
 
     def verify(self, known: Hash, password: bytes) -> bool:
-        """Whether the hash is that of the password. Raises CannotVerify."""
+        """Tell whether the hash is that of the password. Raises CannotVerify."""
         self._running = self._verifier.run(known, password)
         answer = self._running.get()
         if isinstance(answer, GeomailError):

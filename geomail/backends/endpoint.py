@@ -89,7 +89,7 @@ class Backends:
 
         Host names are compared by their addresses wherever that makes a
         difference: to TLS, or if ``only_configured`` backends count. Raises
-        OSError where a host name that has to be compared has no address: while
+        OSError where a host name that must be compared has no address: while
         a backend with TLS has none, any other address may be that backend's.
         """
         return self.written(host, port, only_configured=only_configured) or self._resolved(
@@ -97,7 +97,7 @@ class Backends:
         )
 
     def written(self, host: str, port: int, *, only_configured: bool = False) -> Endpoint | None:
-        """What :meth:`at` gives where no host name has to be resolved for that, else None."""
+        """Return what :meth:`at` gives where that needs no host name resolved, else None."""
         found = self._by_address.get((_place(host), port))
         if found is not None:
             return found

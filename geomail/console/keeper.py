@@ -127,7 +127,7 @@ class Keeper:
 
     @property
     def feed(self) -> Way:
-        """How workers reach the console, where there is to be one."""
+        """The way in which workers reach the console, where there is to be one."""
         return Way(self._feed.getsockname(), self._token)
 
     @property

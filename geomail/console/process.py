@@ -46,7 +46,7 @@ _SPANS = {"servers": ("opened", "closed"), "backends": ("logins", "ended")}
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """What the master has made for the console: a line to itself, and listeners.
+    """The parts that the master has made for the console: a line to itself, and listeners.
 
     A worker that comes to ``feed`` shows the ``token``, which only children of the master know.
     """
@@ -218,7 +218,7 @@ class Console:
                 self._changed.set()
 
     def _is_shown(self, sock: socket.socket) -> bool:
-        """Whether the other end begins with the token, as children of the same master alone can."""
+        """Tell whether the other end begins with the token, as children of the same master alone can."""
         _, uid, _ = _CREDENTIALS.unpack(
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )

@@ -54,7 +54,7 @@ class Answer:
 
 
 class _NotAsked(Exception):
-    """What came on a used connection does not begin as an answer does."""
+    """The bytes that came on a used connection do not begin as an answer does."""
 
 
 class HttpClient:
@@ -250,7 +250,7 @@ _FRAMING: Final = (b"connection", b"content-length", b"transfer-encoding")
 
 
 def is_name(name: bytes) -> bool:
-    """Whether this can be the name of a header."""
+    """Tell whether this can be the name of a header."""
     return bool(name) and not name.translate(None, _TCHARS)
 
 

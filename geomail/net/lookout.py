@@ -1,7 +1,7 @@
-"""Whether clients that are kept waiting are still there: nobody reads their connections meanwhile.
+"""A lookout for clients that leave while geomail lets them wait and reads nothing from them.
 
 A watcher on each connection would cost every login two calls of the kernel,
-and would not see an end behind bytes that nobody has read yet. So all waiting
+and would not see an end behind bytes that geomail has not read yet. So all waiting
 clients are looked at together, three times a second; a wait that is over sooner costs
 an entry in a table.
 
@@ -56,7 +56,7 @@ class Lookout:
         self._ended.pop(client, None)
 
     def close(self) -> None:
-        """Look at nobody any more."""
+        """Stop looking at clients."""
         self._timer.close()
 
     def _look(self) -> None:

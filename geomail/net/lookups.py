@@ -1,4 +1,4 @@
-"""Answers that are kept for as long as they hold, and questions that are put once, whoever waits for them."""
+"""Answers that are kept for as long as they hold, and questions that are put once for all that wait."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Lookups(Generic[T]):
-    """What ``ask`` says of a key, and for how many seconds that holds.
+    """Answers of ``ask`` about a key, and for how many seconds that holds.
 
     Each question has a greenlet of its own: its answer comes, for all that wait
     and for those that come later, though the first to ask has left. There are

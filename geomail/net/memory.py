@@ -53,7 +53,7 @@ def _wipe_small_pieces() -> None:
 
 
 def _writable() -> Iterator[tuple[int, int]]:
-    """Where this process can read and write, and how much of it."""
+    """Yield the places where this process can read and write, and their sizes."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         place, mode, *_ = line.split()
         if mode.startswith("rw"):

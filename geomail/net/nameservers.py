@@ -51,7 +51,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a question has no answer, in nginx's words, for ``life`` seconds; ``temporary``: nobody knows."""
+    """A question without an answer for ``life`` seconds, in nginx's words; ``temporary``: no server knows."""
 
     text: str
     temporary: bool
@@ -213,7 +213,7 @@ def _judged(answer: Message) -> Message | Failure:
 
 
 def _negative_life(answer: Message) -> float:
-    """How long there is no such thing, by the SOA of the zone (RFC 2308, 5); a failure's time without one.
+    """Return how long there is no such thing: by the SOA of the zone (RFC 2308, 5), else as after a failure.
 
     RFC 2308 would not keep it then, lest name servers keep it alive among
     themselves: nobody asks geomail.

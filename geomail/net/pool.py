@@ -64,12 +64,12 @@ class Pool:
 
     @property
     def idle(self) -> int:
-        """How many connections wait for the next question, or for the end of their rest."""
+        """The number of connections that wait for the next question, or for the end of their rest."""
         return sum(map(len, self._resting)) + len(self._rested)
 
     @property
     def ready(self) -> int:
-        """How many connections can be used again now."""
+        """The number of connections that can be used again now."""
         return len(self._rested)
 
     def enter(self, seconds: float, peer: Side, late: str) -> float:
@@ -171,7 +171,7 @@ class Pool:
             self._timer.stop()
 
     def _stirs(self, wire: Wire) -> None:
-        """An idle connection has ended, or says what nobody asked for."""
+        """An idle connection has ended, or says what geomail did not ask for."""
         said = wire.look_ahead()
         if said is None:
             return

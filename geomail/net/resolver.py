@@ -96,7 +96,7 @@ class Resolver:
         """Where to connect to, for a host name or an IP address. Raises OSError.
 
         What the DNS servers do not know, and ``localhost``, is left to the
-        system: it may stand in /etc/hosts. While they fail, the addresses that
+        system: it may be in /etc/hosts. While they fail, the addresses that
         they gave last are good (RFC 8767).
         """
         literal = _literal(host, port)
@@ -162,7 +162,7 @@ class Resolver:
         return ttl if self._valid is None else self._valid
 
     def _life_of_none(self, seconds: float) -> float:
-        """How long to believe that there is nothing: ``valid`` may shorten that, but not make it longer."""
+        """Return how long to believe that there is nothing: ``valid`` may only shorten that."""
         return seconds if self._valid is None else min(seconds, self._valid)
 
     def _find(self, host: str) -> tuple[_Host, float]:

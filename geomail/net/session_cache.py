@@ -34,7 +34,7 @@ class SessionCache:
         self._ticket_keys: dict[float, tuple[int, ChangingKeys]] = {}
 
     def ticket_keys(self, life: float) -> ChangingKeys:
-        """Keys of tickets for those who share the cache and whose sessions live for ``life`` seconds.
+        """Keys of tickets for servers that share the cache and whose sessions live for ``life`` seconds.
 
         They are the same until :func:`draw_fresh_ticket_keys` is called.
         """

@@ -51,7 +51,7 @@ class ChangingKeys:
     with the other, as a process may be killed while it writes; they hold the
     same where only one key is in use.
 
-    Whoever reads the memory knows all keys to come, too, until there are
+    An attacker that reads the memory knows all keys to come, too, until there are
     others: at a reload, the first secret is a random one. ``before`` are the
     keys up to then, of which the tickets are opened for their time; that they
     are in memory of their own lets workers from before the reload go on as
@@ -83,7 +83,7 @@ class ChangingKeys:
         return keys + older, min(end, self._older_end) if older else end
 
     def _opening(self, now: float) -> list[TicketKey]:
-        """The keys that stand in memory, as long as there may be tickets of theirs."""
+        """The keys that are in memory, as long as there may be tickets of theirs."""
         ends = ((secret, (epoch + 1) * self._period + self._life) for epoch, secret in set(self._read()))
         return [_key(secret) for secret, end in ends if now < end]
 

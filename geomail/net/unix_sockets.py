@@ -28,7 +28,7 @@ class UnixListener(RawSocket):
     identity: _Identity
 
     def is_in_place(self) -> bool:
-        """Whether the file is still at its path."""
+        """Tell whether the file is still at its path."""
         try:
             return _identity(os.lstat(self.path)) == self.identity
         except OSError:
@@ -54,7 +54,7 @@ class UnixListener(RawSocket):
             if _identity(os.stat(place.name, dir_fd=folder, follow_symlinks=False)) == self.identity:
                 os.unlink(place.name, dir_fd=folder)
         except OSError:
-            pass  # somebody has removed it, or the folder is closed to us now
+            pass  # another process has removed it, or the folder is closed to us now
         finally:
             os.close(folder)
 
@@ -62,7 +62,7 @@ class UnixListener(RawSocket):
 def bind_unix(path: str, backlog: int, mode: int = _ANYBODY, group: int | None = None) -> UnixListener:
     """A listening, non-blocking Unix socket, whose file has this mode and group (None: the process's).
 
-    One that nobody listens on any more is replaced. The umask is changed for a
+    One on which no process listens any more is replaced. The umask is changed for a
     moment, so no other thread may make files meanwhile. Raises OSError.
     """
     sock = UnixListener(AF_UNIX, SOCK_STREAM)

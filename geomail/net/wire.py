@@ -264,7 +264,7 @@ class Wire(Conversation):
         return head
 
     def has_unread(self) -> bool:
-        """Whether bytes are here that nobody has read; cheaper than look_ahead(), and blind to an end."""
+        """Tell whether bytes are here, not read yet; cheaper than look_ahead(), and blind to an end."""
         if self._channel is not None:
             return bool(self.look_ahead())
         return bool(self._buffer) or ioctl(self._fd, FIONREAD, _NO_BYTES) != _NO_BYTES

@@ -209,7 +209,7 @@ class Stage:
         if method != "none":
             yield 'for a backend that does not know XCLIENT, xclient = "off"; "auto" uses it if it is offered'
         elif self.server.proxy_protocol == "off":
-            yield "a backend that does not know XCLIENT can be told of the client by proxy_protocol"
+            yield "a backend that does not know XCLIENT can hear of the client by proxy_protocol"
 
     def _part(self, wire: Wire, scene: Scene, recorder: Recorder) -> None:
         goodbye = _GOODBYES[self.server.protocol].replace(b"%b", scene.login.tag)

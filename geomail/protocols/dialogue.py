@@ -229,7 +229,7 @@ class BackendDialogue:
                 error.hint = _UNEXPECTED_HEADER.format(self._proxy_protocol)
 
     def _suspects_header(self, error: SessionError) -> bool:
-        """Whether a backend fails as one does that takes the PROXY header for commands."""
+        """Tell whether a backend fails as one does that takes the PROXY header for commands."""
         if error.blame != "backend" or error.step not in _FIRST_STEPS:
             return False
         if not isinstance(error, BackendRefused):

@@ -58,7 +58,7 @@ def written(version: Literal["on", "v2"], peer: Peer) -> tuple[bytes, bytes]:
 
 
 def tells_address(version: Literal["off", "on", "v2"], peer: Peer) -> bool:
-    """Whether the header, if there is one, names the client: behind UNKNOWN or LOCAL it counts as geomail."""
+    """Tell whether the header, if any, names the client: behind UNKNOWN or LOCAL it counts as geomail."""
     return version != "off" and _addresses(peer) is not None
 
 

@@ -42,7 +42,7 @@ Order = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Way(NamedTuple):
-    """How a worker reaches the console: where that listens, and what it is to be shown first."""
+    """The way to the console: the address where it listens, and the token that it must see first."""
 
     address: bytes
     token: bytes
@@ -201,7 +201,7 @@ class Feed:
             self._wake.set()
 
     def _has_room(self, event: Event) -> bool:
-        """Whether an event may wait; a line of a trace is counted then, as clients decide how long it is."""
+        """Tell whether an event may wait; count a line of a trace, as clients decide how long it is."""
         if not isinstance(event, TraceLine):
             return True
         size = _size(event)

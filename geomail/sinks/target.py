@@ -127,7 +127,7 @@ class StandardError(_Descriptor):
 class File(_Descriptor):
     """A file that is appended to, or a named pipe; with ``owner`` it is given to that user, where we may.
 
-    Whoever may write to its folder can have put any file in its place, a link
+    A user that may write to its folder can have put any file in its place, a link
     included. So it is given away only if it was made for that, or if nobody but
     us can have put it there.
     """
@@ -167,7 +167,7 @@ class File(_Descriptor):
         try:
             fd = os.open(self._path, flags | os.O_WRONLY, 0o640)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # a pipe that nobody reads
+            if error.errno != errno.ENXIO:  # a pipe that no process reads
                 raise
             fd = os.open(self._path, flags | os.O_RDWR)
         if stat.S_ISFIFO(os.fstat(fd).st_mode):  # it must not break when its reader leaves
@@ -240,7 +240,7 @@ class Syslog:
 
 
 def _is_closed(folder: Path) -> bool:
-    """Whether we alone can put files there."""
+    """Tell whether we alone can put files there."""
     status = folder.stat()
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 

@@ -222,7 +222,7 @@ def medians_of_times(setup: Setup, logins: dict[str, tuple[bytes, bytes]], round
 
 
 def one_time(measure: Callable[[], list[float]]) -> bool:
-    """Whether these times are one and the same in one of some attempts.
+    """Tell whether these times are one and the same in one of some attempts.
 
     What tells users apart does so each time; but a machine becomes busier now and then.
     """

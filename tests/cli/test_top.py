@@ -157,7 +157,7 @@ def test_it_looks_at_the_server_once_a_second(busy: Running, tmp_path: Path) -> 
 
 
 def _is_seen_to_talk(window: Terminal, loud: imaplib.IMAP4) -> bool:
-    """Whether the client comes first by rate, and has one, after it has talked."""
+    """Tell whether the client comes first by rate, and has one, after it has talked."""
     for _ in range(20):
         loud.noop()
     lines = window.lines

@@ -28,7 +28,7 @@ VALUES = st.recursive(
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Whether they are of the same type and value; a list's items, too, and NaN is NaN."""
+    """Tell whether they are of the same type and value; a list's items, too, and NaN is NaN."""
     if isinstance(one, list):
         return isinstance(other, list) and len(one) == len(other) and all(map(equal, one, other))
     both_nan = isinstance(one, float) and math.isnan(one) and math.isnan(other)

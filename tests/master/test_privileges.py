@@ -48,7 +48,7 @@ def facts_are(pid: int, **wanted: int) -> bool:
 
 
 def can_be_looked_into(pid: int) -> bool:
-    """Whether processes of the same user may: what is closed to them is root's."""
+    """Tell whether processes of the same user may: what is closed to them is root's."""
     return Path(f"/proc/{pid}/environ").stat().st_uid != 0
 
 

@@ -32,7 +32,7 @@ def looks(watch: Lookout, count: int) -> None:
 
 
 def left(watch: Lookout, wire: Wire, peer: Peer, happened: Callable[[Peer], object], count: int) -> bool:
-    """Whether it is taken for gone, so many looks after something has happened."""
+    """Tell whether it is taken for gone, so many looks after something has happened."""
     gone: list[PeerGone] = []
     watch.begin(wire, gone.append)
     happened(peer)

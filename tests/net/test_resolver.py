@@ -386,7 +386,7 @@ def no_such_name(ttl: int, minimum: int) -> Callable[[Message], list[bytes]]:
 def holds_for(
     found: Callable[[], object], server: NameServer, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> bool:
-    """Whether an answer is kept for so long, and no longer than a second more."""
+    """Tell whether an answer is kept for so long, and no longer than a second more."""
     found()
     asked, now = len(server.asked), time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: now() + seconds)

@@ -1,4 +1,4 @@
-"""What nginx does where an nginx.conf says nothing, and geomail by itself does not."""
+"""Defaults that nginx has where an nginx.conf says nothing, and geomail by itself has not."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def server_with_other_ciphers(mail: Table, servers: Sequence[Table]) -> Table | 
 
 
 def _resolves(table: Table) -> bool:
-    """Whether name servers are asked where this table holds."""
+    """Tell whether name servers are asked where this table holds."""
     return "resolver" in table.entries and table.entries["resolver"].items[0].value != "off"
 
 

@@ -1,4 +1,4 @@
-"""What workers open themselves, later on: tried as the user that they run as."""
+"""Files that workers open themselves, later on: tried as the user that they run as."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DENIED = (errno.EACCES, errno.EPERM)
 
 @dataclass(frozen=True)
 class _Trial:
-    """Something to be tried, since what stands at ``path`` needs it; ``denied`` is said where it fails."""
+    """Something to be tried, since the key at ``path`` needs it; ``denied`` is said where it fails."""
 
     path: KeyPath
     attempt: Callable[[], None]
@@ -35,7 +35,7 @@ class _Trial:
 
 
 def account_problems(config: Config, source: Source) -> Iterator[Problem]:
-    """What the workers' user is denied, and needs: the users file, the log when it is opened again, names."""
+    """Find what the workers' user needs and is denied: the users file, the log at its reopening, names."""
     try:
         account = account_for(config.user)
     except CannotStart:
@@ -67,7 +67,7 @@ def _trials(config: Config) -> Iterator[_Trial]:
 
 
 def _outcome(trial: _Trial) -> str:
-    """Why it is denied; empty if it is not, whatever else is wrong with it."""
+    """Return why it is denied; empty if it is not, whatever else is wrong with it."""
     try:
         trial.attempt()
     except OSError as error:

@@ -68,7 +68,7 @@ def _server_certificates(server: Server, at: Callable[[str], KeyPath], source: S
 
 
 def _idle_protocols(server: Server) -> str:
-    """Why the old versions of TLS that are switched on do nothing; empty if they do, or none are."""
+    """Say why the old versions of TLS that are switched on do nothing; empty if they work, or none is on."""
     old = [name for name in server.ssl_protocols if name in ("TLSv1", "TLSv1.1")]
     if not old or ssl.OPENSSL_VERSION_INFO < (3,):
         return ""

@@ -34,7 +34,7 @@ def users_problems(config: Config, source: Source) -> Iterator[Problem]:
 
 
 def _access(file: Path) -> Iterator[str]:
-    """Who can read a file of secrets and should not."""
+    """Name the accounts that can read a file of secrets and should not."""
     status = file.stat()
     if status.st_mode & stat.S_IROTH:
         yield f"{quoted(str(file))} can be read by everybody on this machine; its hashes are half a secret"

@@ -28,7 +28,7 @@ class Literal(NamedTuple):
 
 
 def is_tag(tag: bytes) -> bool:
-    """Whether this may be a tag: any ASTRING-CHAR but ``+``, as many as fit (in nginx 32 of fewer kinds)."""
+    """Tell whether this may be a tag: any ASTRING-CHAR but ``+``, as many as fit (nginx: 32, fewer kinds)."""
     return tag.isalnum() or _is_tag(tag) is not None
 
 

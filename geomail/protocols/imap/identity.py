@@ -1,4 +1,4 @@
-"""What an IMAP client says of itself (the ID command, RFC 2971)."""
+"""The description that an IMAP client gives of itself (the ID command, RFC 2971)."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def commands(login: Login, peer: Peer, vouched: bool, offered: Collection[bytes]
 
 
 def tell_address(lines: Iterable[bytes]) -> bool:
-    """Whether one of these commands tells the client's address, or that it has none."""
+    """Tell whether one of these commands tells the client's address, or that it has none."""
     return any(b" ADDR=" in line for line in lines)
 
 
