@@ -42,7 +42,7 @@ The backend must protect itself: in Postfix,
 does, which is on by default from version 3.9.
 .Ss Tickets of TLS sessions
 What a ticket is encrypted with opens the session in it, and with TLS 1.2 all
-that was said in that session, if somebody has recorded it.
+that was said in that session, if an attacker has recorded it.
 .Po
 With TLS 1.3 a recording stays closed: each resumed session agrees on a key of
 its own.
@@ -56,8 +56,8 @@ the one before is kept for
 .Cm ssl_session_timeout ,
 and then erased.
 Each key but the first after a reload is a digest of the one before:
-whoever reads a worker's memory can open the tickets of the key in use and of
-those that are still kept, and those that are made later until the next reload,
+an attacker that reads a worker's memory can open the tickets
+of the key in use and of those that are still kept, and those that are made later until the next reload,
 but none of earlier keys.
 So a reload a day bounds what a leak costs to a day.
 Nothing is lost with it where the session cache is
