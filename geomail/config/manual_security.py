@@ -57,7 +57,8 @@ the one before is kept for
 and then erased.
 Each key but the first after a reload is a digest of the one before:
 an attacker that reads a worker's memory can open the tickets
-of the key in use and of those that are still kept, and those that are made later until the next reload,
+of the key in use and of those that are still kept,
+and those that are made later until the next reload,
 but none of earlier keys.
 So a reload a day bounds what a leak costs to a day.
 Nothing is lost with it where the session cache is
