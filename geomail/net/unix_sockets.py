@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from geomail.folders import holding_folder_of
+
 #: The mode of a Unix socket: its folder limits access to it, as in nginx.
 _ANYBODY = 0o666
 _Identity = tuple[int, int]
@@ -68,11 +70,12 @@ def bind_unix(path: str, backlog: int, mode: int = _ANYBODY, group: int | None =
     sock = UnixListener(AF_UNIX, SOCK_STREAM)
     try:
         sock.setblocking(False)
-        before = os.umask(0o777 & ~mode)
-        try:
-            _bind(sock, path)
-        finally:
-            os.umask(before)
+        with holding_folder_of(path) as folder:
+            before = os.umask(0o777 & ~mode)
+            try:
+                _bind(sock, path, folder)
+            finally:
+                os.umask(before)
         with _own_file(path) as (file, status):
             sock.path, sock.identity = path, _identity(status)
             _give(file, status, group)
@@ -83,20 +86,21 @@ def bind_unix(path: str, backlog: int, mode: int = _ANYBODY, group: int | None =
     return sock
 
 
-def _bind(sock: RawSocket, path: str) -> None:
+def _bind(sock: RawSocket, path: str, folder: int) -> None:
     try:
         sock.bind(path)
     except OSError as error:
         if error.errno != errno.EADDRINUSE or not _is_abandoned(path):
             raise
-        Path(path).unlink()
+        os.unlink(Path(path).name, dir_fd=folder)
         sock.bind(path)
 
 
 @contextmanager
 def _own_file(path: str) -> Iterator[tuple[Path, os.stat_result]]:
     """The file of a socket of ours: a path that leads to it whatever becomes of its name, and what it is."""
-    held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with holding_folder_of(path) as folder:
+        held = os.open(Path(path).name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         status = os.fstat(held)
         if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid() or status.st_nlink != 1:

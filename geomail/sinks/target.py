@@ -15,6 +15,8 @@ from typing import Protocol
 
 from gevent import monkey
 
+from geomail.folders import holding_folder_of, is_closed
+
 #: A level, and a line that ends in a line feed.
 Line = tuple[str, bytes]
 
@@ -140,20 +142,21 @@ class File(_Descriptor):
     def _opened(self) -> int:
         if self._owner is None:
             return self._open(os.O_CREAT)
-        try:
-            fd = self._open(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
-        except FileExistsError:
-            return self._taken_over(self._owner)
-        os.fchown(fd, self._owner, -1)
-        return fd
+        with holding_folder_of(self._path) as folder:
+            try:
+                fd = self._open(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, folder)
+            except FileExistsError:
+                return self._taken_over(self._owner, folder)
+            os.fchown(fd, self._owner, -1)
+            return fd
 
-    def _taken_over(self, owner: int) -> int:
+    def _taken_over(self, owner: int, folder: int) -> int:
         """Open what is there already, if it is the owner's, or may become that."""
-        fd = self._open(os.O_NOFOLLOW)
+        fd = self._open(os.O_NOFOLLOW, folder)
         try:
             status = os.fstat(fd)
             if stat.S_ISREG(status.st_mode) and (status.st_uid != owner or status.st_nlink != 1):
-                if status.st_nlink != 1 or not _is_closed(Path(self._path).parent):
+                if status.st_nlink != 1 or not is_closed(os.fstat(folder)):
                     raise PermissionError(errno.EPERM, "it is not the file of the user that workers run as")
                 os.fchown(fd, owner, -1)
         except OSError:
@@ -161,18 +164,19 @@ class File(_Descriptor):
             raise
         return fd
 
-    def _open(self, how: int) -> int:
-        """Open it without waiting for anybody, as a named pipe would have it."""
+    def _open(self, how: int, folder: int | None = None) -> int:
+        """Open it, in the folder if one is held, without waiting for the reader of a named pipe."""
+        path = self._path if folder is None else Path(self._path).name
         flags = os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | how
         try:
-            fd = os.open(self._path, flags | os.O_WRONLY, 0o640)
+            fd = os.open(path, flags | os.O_WRONLY, 0o640, dir_fd=folder)
         except OSError as error:
             if error.errno != errno.ENXIO:  # a pipe that no process reads
                 raise
-            fd = os.open(self._path, flags | os.O_RDWR)
+            fd = os.open(path, flags | os.O_RDWR, dir_fd=folder)
         if stat.S_ISFIFO(os.fstat(fd).st_mode):  # it must not break when its reader leaves
             os.close(fd)
-            fd = os.open(self._path, flags | os.O_RDWR)
+            fd = os.open(path, flags | os.O_RDWR, dir_fd=folder)
         os.set_blocking(fd, True)
         return fd
 
@@ -237,12 +241,6 @@ class Syslog:
         except OSError:  # the daemon was restarted: its socket is a new one
             self.reopen()
             self._sock.send(message)
-
-
-def _is_closed(folder: Path) -> bool:
-    """Tell whether we alone can put files there."""
-    status = folder.stat()
-    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _is_writable(fd: int, milliseconds: int | None = 0) -> bool:

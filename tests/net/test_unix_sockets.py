@@ -66,12 +66,13 @@ def test_a_file_never_has_a_wider_mode_than_its_own(theirs: Path, monkeypatch: p
     path, seen, really = theirs / "socket", [], os.fstat
 
     def after_a_look(descriptor: int) -> os.stat_result:
-        seen.append(facts(path)[0])
+        if path.exists():
+            seen.append(facts(path)[0])
         return really(descriptor)
 
     monkeypatch.setattr(os, "fstat", after_a_look)
     with closing(bind_unix(str(path), 5, 0o600)):
-        assert seen == [0o600]
+        assert set(seen) == {0o600}
 
 
 @pytest.mark.parametrize("how", ["symlink_to", "hardlink_to", "replace"])
