@@ -55,7 +55,7 @@ class Mutation:
 
 @dataclass(frozen=True)
 class Found:
-    """What came of one row: ``by`` is the first test that noticed, or why nothing can be said."""
+    """The outcome of one row: ``by`` is the first test that noticed, or why nothing can be said."""
 
     mutation: Mutation
     outcome: Outcome

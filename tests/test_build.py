@@ -1,4 +1,4 @@
-"""How a wheel is built: compiled or pure Python, and never something between."""
+"""The build of a wheel: compiled or pure Python, and never something between."""
 
 import os
 import re

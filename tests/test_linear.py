@@ -1,4 +1,4 @@
-"""What strangers send is read in time that grows with its length, and no faster.
+"""Bytes of strangers are read in time that grows with its length, and no faster.
 
 Each parser gets an input and one that is four times as long. Where the time
 grows with the square of the length, the second takes sixteen times as long.
@@ -47,7 +47,7 @@ Parse = Callable[[int], object]
 
 
 def seconds(parse: Callable[[], object]) -> float:
-    """What a call costs at best, of the time of this thread: other processes do not count."""
+    """Measure what a call costs at best, of the time of this thread: other processes do not count."""
     best = 9.0
     for _ in range(ATTEMPTS):
         began = time.thread_time()

@@ -1,4 +1,4 @@
-"""Who children are, and what they can no longer do."""
+"""The user that children become, and what they can no longer do."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the repository shows on GitHub: workflows, templates, how to report a fault; the changelog."""
+"""The repository's files for GitHub: workflows, templates, how to report a fault; the changelog."""
 
 import re
 import tomllib
@@ -25,7 +25,7 @@ every_job = pytest.mark.parametrize("job", JOBS.values(), ids=JOBS.keys())
 
 
 def commands(job: dict[str, Any]) -> list[str]:
-    """What a job runs."""
+    """List the commands of a job."""
     return [step["run"] for step in job["steps"] if "run" in step]
 
 

@@ -1,4 +1,4 @@
-"""How a child tells its master that it serves, where the master may not listen any more."""
+"""The report of a child to its master that it serves, where the master may not listen any more."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ SAMPLES = COMMAND.parents[1] / "share" / "geomail" / "samples"
 
 
 def said(*command: str | Path) -> str:
-    """What a command prints."""
+    """Return what a command prints."""
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 

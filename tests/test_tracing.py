@@ -1,4 +1,4 @@
-"""What traces keep is bounded in bytes, and what is dropped is told."""
+"""Traces keep a bounded number of bytes, and tell what they drop."""
 
 from types import SimpleNamespace
 from typing import Any

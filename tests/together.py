@@ -1,4 +1,4 @@
-"""What has to wait waits together: rows of one table at the same time, each in a greenlet of its own."""
+"""Waits that go on together: rows of one table at the same time, each in a greenlet of its own."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar

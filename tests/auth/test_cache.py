@@ -1,4 +1,4 @@
-"""What is kept of good answers, for whom, and for how long; and that nothing of a client's is."""
+"""The cache of good answers: what it keeps, for whom, and for how long; and that nothing of a client's is."""
 
 import gc
 import sys

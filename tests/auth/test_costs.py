@@ -1,4 +1,4 @@
-"""How long refusals take: by the most expensive hash, the password's length, and how busy the machine is."""
+"""The time of refusals: by the most expensive hash, the password's length, and the load of the machine."""
 
 import time
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ DEAR = recognise(
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the costs take for the time."""
+    """Replace the time that the costs read."""
     now = [1000.0]
     monkeypatch.setattr("geomail.auth.costs.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> list[Hash]:
-    """What was measured: SHA-512 takes 100 ms for a short password and 612 ms for one of 512 bytes."""
+    """Pretend to measure: SHA-512 takes 100 ms for a short password and 612 ms for one of 512 bytes."""
     seen = []
 
     def verify(known: Hash, password: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What the servers of a process share of an auth service."""
+"""The parts of an auth service that the servers of a process share."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which configured backend an address is, in whatever spelling: its TLS must not be lost by that."""
+"""The configured backend that an address is, in any spelling: its TLS must not be lost by that."""
 
 import socket
 

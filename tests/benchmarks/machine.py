@@ -33,7 +33,7 @@ def _model() -> str:
 
 
 def _kind(build: str) -> list[str]:
-    """What geomail says of its build: compiled or pure Python."""
+    """Return what geomail says of its build: compiled or pure Python."""
     return re.findall(r"\(([^,)]+)", build)
 
 

@@ -1,4 +1,4 @@
-"""What is written as TOML is read back by tomllib as it was, whatever it holds."""
+"""Text that is written as TOML is read back by tomllib as it was, whatever it holds."""
 
 import math
 import tomllib

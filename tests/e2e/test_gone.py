@@ -54,12 +54,12 @@ class Front:
         return time.monotonic() - began
 
     def asked(self, user: str) -> int:
-        """How often the service was asked about a user."""
+        """Count the questions to the service about a user."""
         return sum(request["Auth-User"] == user for request in self.auth.requests)
 
     @property
     def descriptors(self) -> int:
-        """How many the worker has open."""
+        """Count the connections that the worker has open."""
         pid = self.geomail.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return sum(len(list(Path(f"/proc/{child}/fd").iterdir())) for child in children)

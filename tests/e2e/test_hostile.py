@@ -48,7 +48,7 @@ class Front:
             yield sock
 
     def ends_at(self, sock: socket.socket) -> int:
-        """Where the log tells of the end of a client's session, which it waits for."""
+        """Look in the log for the end of a client's session, and wait for it."""
         return self.geomail.log.wait_for(rf" session .* port={sock.getsockname()[1]} ").start()
 
     @property

@@ -1,4 +1,4 @@
-"""What hostile peers say: mostly well formed, and then not; each case is made from its own seed."""
+"""The words of hostile peers: mostly well formed, and then not; each case is made from its own seed."""
 
 import base64
 import random
@@ -97,7 +97,7 @@ PORTS = [b"", b"0", b"65536", b"9" * 40, b"+1", b"-1", b"1.5", b"\xb2", b"\xd9\x
 
 
 def auth_answer(rng: Rng, ports: Sequence[int]) -> bytes:
-    """What the service says to a question; ``ports`` are of backends."""
+    """Return what the service says to a question; ``ports`` are of backends."""
     good = [b"%d" % port for port in ports]
     port = rng.choice(good) if rng.random() < 0.8 else rng.choice(PORTS)
     fixed = [b"Auth-Server: " + rng.choice(HOSTS), b"Auth-Port: " + port]

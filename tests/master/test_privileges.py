@@ -1,4 +1,4 @@
-"""Who workers and the console are, what they cannot do, and what they do not need when they are that."""
+"""The user of workers and the console, what they cannot do, and what they do not need then."""
 
 import os
 import signal

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def within(do: Callable[[], T]) -> T:
-    """What ``do`` returns: for what could stall."""
+    """Return what ``do`` returns, where it could stall."""
     with gevent.Timeout(PATIENCE, AssertionError(f"took more than {PATIENCE} s")):
         return do()
 

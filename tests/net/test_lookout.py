@@ -1,4 +1,4 @@
-"""Whether a client that is kept waiting has gone: an end, a reset; not one that has more to say."""
+"""The lookout sees that a waiting client has gone: an end, a reset; not one that has more to say."""
 
 import time
 from collections.abc import Callable, Iterator

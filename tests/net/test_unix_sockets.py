@@ -1,4 +1,4 @@
-"""Unix sockets in folders where somebody else may replace what he likes: root acts on its own files alone."""
+"""Unix sockets in folders where another user may replace any file: root acts on its own files alone."""
 
 import os
 import socket

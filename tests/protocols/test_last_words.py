@@ -1,4 +1,4 @@
-"""What clients hear when a session fails: by protocol, by what they wait for, and by what went wrong."""
+"""The last words to clients of a failed session: by protocol, what they wait for, and what went wrong."""
 
 import pytest
 

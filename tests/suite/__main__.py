@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.suite", description=__doc__)
     parser.add_argument("--python", required=True, help="the interpreter that environments are made with")
     parser.add_argument("--processes", type=int, default=PROCESSES, help="how many run tests at a time")

@@ -21,7 +21,7 @@ HARMLESS = {"passed", "skipped", "xfailed", "deselected"}
 
 @dataclass
 class Outcome:
-    """What came of a part: of a pass over tests, or of a command."""
+    """The outcome of a part: of a pass over tests, or of a command."""
 
     name: str
     seconds: float = 0

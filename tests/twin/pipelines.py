@@ -84,7 +84,7 @@ def said(protocol: str, commands: tuple[str, ...]) -> bytes:
 
 
 def in_nginx_words(lines: list[str]) -> list[str]:
-    """What was heard, without what the two say in other words: IMAP's goodbyes, and the tags of its BAD."""
+    """Return what was heard, without what the two word differently: IMAP's goodbyes, the tags of its BAD."""
     told = [_REWORDED.get(line, line) for line in lines if not line.startswith("* BYE")]
     return [_IMAP_BAD.sub("BAD invalid command", line) for line in told]
 
