@@ -10,6 +10,7 @@ import gevent
 from geomail.auth.base import Accepted, Refused
 from geomail.backends.connect import connect
 from geomail.errors import (
+    BackendGarbage,
     BackendRefused,
     Farewell,
     GeomailError,
@@ -307,17 +308,17 @@ class Session:
         except PeerTimeout as silence:
             silence.step = self._backend.step if self._backend else "connect"
             raise
-        except SessionError as error:
+        except (BackendGarbage, BackendRefused) as error:  # its words may hold the password
             error.args = (concealed(str(error), login.password),)
             raise
         finally:
-            self._tell_remarks(login.password)
+            self._tell_remarks()
         return answer
 
-    def _tell_remarks(self, password: bytes) -> None:
+    def _tell_remarks(self) -> None:
         """Log what the handshake remarked on its backend, if that was reached at all."""
         for remark in self._backend.remarks if self._backend is not None else ():
-            self._remark(concealed(remark, password))
+            self._remark(remark)
 
     def _leave_backend(self) -> None:
         if self._backend is not None:
