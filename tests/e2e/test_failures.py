@@ -191,7 +191,7 @@ def test_no_password_can_be_read_from_what_is_missing_in_an_error(front: Front) 
     with closing(socket.create_connection((LOOPBACK, front.ports["pop3"]), 10)) as client:
         client.sendall(f"USER {_user('refused')}\r\nPASS refused\r\n".encode())
 
-        front.geomail.log.wait_for(r'session backend_unreachable .*reason=".*Connection refused"', after=before)
+        front.geomail.log.wait_for(r'backend_unreachable .*reason=".*Connection refused"', after=before)
 
 
 def test_a_broken_auth_service_ends_one_session_and_the_log_says_how(front: Front) -> None:
