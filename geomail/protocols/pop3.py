@@ -154,6 +154,9 @@ class Pop3Frontend(ClientDialogue):
         self.client.send_line(_OK)
 
     def _give_password(self, arguments: list[bytes]) -> Login | None:
+        if self.must_start_tls:
+            self.demand_tls()
+            return None
         if self._user is None or not arguments:
             self.invalid()
             return None

@@ -329,6 +329,7 @@ def test_logout_ends_the_session_whatever_was_pipelined() -> None:
         (Refusal(neutral=True), [b"a NO [AUTHENTICATIONFAILED] Authentication failed"]),
         (Refusal(neutral=True, temporary=True), [b"a NO [UNAVAILABLE] Temporary authentication failure"]),
         (Refusal(reply=(b"* X", b"a NO their words")), [b"* X", b"a NO their words"]),
+        (Refusal(reply=(b"* X", b"a NO")), [b"* X", b"a NO [AUTHENTICATIONFAILED] Authentication failed"]),
     ],
     ids=repr,
 )

@@ -78,7 +78,12 @@ def test_a_failure_behind_geomail_is_no_wrong_password(state: str, error: Sessio
     [
         ("imap", [b"a NO [INUSE] busy"], [b"a NO [INUSE] busy", BYE]),
         ("imap", [b"* OK [ALERT] x", b"a BAD what"], [b"* OK [ALERT] x", b"a BAD what", BYE]),
-        ("imap", [b"* BYE not today"], [b"* BYE not today"]),
+        ("imap", [b"* BYE not today"], [FOR_NOW["imap"][0], b"* BYE not today"]),
+        ("imap", [b"* OK [ALERT] x", b"* BYE no"], [b"* OK [ALERT] x", FOR_NOW["imap"][0], b"* BYE no"]),
+        ("imap", [b"* BYE"], FOR_NOW["imap"]),
+        ("imap", [b"* bye "], FOR_NOW["imap"]),
+        ("imap", [b"a NO"], FOR_NOW["imap"]),
+        ("imap", [b"* X", b"a BAD "], [b"* X", *FOR_NOW["imap"]]),
         ("imap", [b"geomail NO no TLS"], FOR_NOW["imap"]),
         ("imap", [b"* PREAUTH hi"], [b"* PREAUTH hi", *FOR_NOW["imap"]]),
         ("pop3", [b"-ERR Unknown command."], [b"-ERR Unknown command."]),
@@ -95,6 +100,7 @@ def test_a_backends_own_words(state: str, words: list[bytes], heard: list[bytes]
     [
         ("imap", [b"a NO [AUTHENTICATIONFAILED] Authentication failed", b"* BYE Connection closing"]),
         ("pop3", [b"-ERR [AUTH] Authentication failed"]),
+        ("smtp", [b"535 5.7.8 Authentication credentials invalid"]),
     ],
 )
 def test_a_backend_that_says_so_means_the_credentials(state: str, heard: list[bytes]) -> None:

@@ -72,6 +72,7 @@ def test_each_session_has_a_salt_of_its_own() -> None:
         ([USER], TLS_ONLY, [TLS_FIRST]),
         ([USER], TLS_ONLY | AS_NGINX, [INVALID]),
         ([b"PASS p"], {}, [INVALID]),
+        ([USER, b"PASS p"], TLS_ONLY, [TLS_FIRST, TLS_FIRST]),
         ([b"APOP u digest"], {}, [INVALID]),
         ([b"APOP u"], APOP, [INVALID]),
         ([b"APOP u d x"], APOP, [INVALID]),

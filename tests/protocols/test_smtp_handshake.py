@@ -275,6 +275,7 @@ def test_refusals_of_auth(reply: bytes, credentials: bool, temporary: bool, step
     refused = caught.value
     assert (refused.step, refused.reply) == ("AUTH", (reply,))
     assert (refused.credentials, refused.temporary) == (credentials, temporary)
+    assert (refused.farewell is Farewell.CREDENTIALS) is reply.startswith(b"535 5.7.8")
 
 
 # -- what a backend may answer --------------------------------------------------------------------

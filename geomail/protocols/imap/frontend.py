@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation, hidden
@@ -38,6 +38,8 @@ _GOODBYES = {
     "refused": b"* BYE Login refused",
 }
 _GOODBYE = b"* BYE Connection closing"
+#: What a text must follow, in a response (RFC 9051, resp-text).
+_STATUSES = frozenset((b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"))
 #: Commands whose names may be shown, and nothing that follows them: it may be anything.
 _NAMED = frozenset(
     (b"LOGIN", b"ID", b"ENABLE", b"SELECT", b"EXAMINE", b"LIST", b"STATUS", b"NAMESPACE", b"IDLE")
@@ -70,6 +72,14 @@ class ImapReplies:
 
 def _is_bye(line: bytes) -> bool:
     return line.upper().startswith(b"* BYE")
+
+
+def _is_response(line: bytes) -> bool:
+    """Whether a client can read a backend's line: a status response has a text (RFC 9051)."""
+    words = line.split(None, 2)
+    textless = len(words) < 2 or (len(words) == 2 and words[1].upper() in _STATUSES)
+    return not (textless or line.startswith(OWN_TAG))
+
 
 
 def shown(line: bytes) -> bytes:
@@ -126,7 +136,7 @@ class ImapFrontend(ClientDialogue):
     def refuse(self, refusal: Refusal) -> None:
         self._pending = None
         if refusal.reply:
-            self.client.send_lines(refusal.reply)
+            self.client.send_lines(self._answered(refusal.reply, _REFUSED_NEUTRALLY))
         elif refusal.neutral:
             words = _REFUSED_FOR_NOW if refusal.temporary else _REFUSED_NEUTRALLY
             self.client.send_line(words % self._tag)
@@ -151,10 +161,15 @@ class ImapFrontend(ClientDialogue):
             return [_INVALID % (self._tag or _UNTAGGED)]
         if self._pending is None or error.farewell is Farewell.SHUTDOWN:
             return []
-        said = [line for line in words if not line.startswith(OWN_TAG)]
-        if not any(line.partition(b" ")[0] == self._tag or _is_bye(line) for line in said):
-            refused = error.farewell is Farewell.CREDENTIALS
-            said.append((_REFUSED_NEUTRALLY if refused else _REFUSED_FOR_NOW) % self._tag)
+        refused = error.farewell is Farewell.CREDENTIALS
+        return self._answered(words, _REFUSED_NEUTRALLY if refused else _REFUSED_FOR_NOW)
+
+    def _answered(self, words: Sequence[bytes], otherwise: bytes) -> list[bytes]:
+        """A backend's words, with ``otherwise`` for the tagged answer if they lack it: before a BYE."""
+        said = list(filter(_is_response, words))
+        if not any(line.partition(b" ")[0] == self._tag for line in said):
+            end = len(said) - 1 if said and _is_bye(said[-1]) else len(said)
+            said.insert(end, otherwise % self._tag)
         return said
 
     def answer(self, words: bytes) -> None:

@@ -22,6 +22,8 @@ _UNTOLD = (
 )
 #: Answers to AUTH that are about the dialogue, not about user and password.
 _NOT_CREDENTIALS = (b"421", b"500", b"501", b"502", b"503", b"504", b"530", b"538")
+#: The answer to AUTH (RFC 4954) that is about nothing else.
+_CREDENTIALS = b"535 5.7.8"
 
 
 def handshake(backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions) -> Reply:
@@ -181,7 +183,12 @@ class _SmtpHandshake:
         if code[0] not in b"45":
             raise self.dialogue.garbage(reply[0])
         credentials = self.dialogue.step == "AUTH" and code not in _NOT_CREDENTIALS
-        raise self.dialogue.refused(reply, credentials=credentials, temporary=code[:1] == b"4")
+        raise self.dialogue.refused(
+            reply,
+            credentials=credentials,
+            temporary=code[:1] == b"4",
+            explicit=credentials and reply[-1].startswith(_CREDENTIALS),
+        )
 
     def offered(self, keyword: bytes) -> Sequence[bytes] | None:
         """The parameters of an extension that the last EHLO offered, None if it did not."""
