@@ -75,11 +75,10 @@ def _is_bye(line: bytes) -> bool:
 
 
 def _is_response(line: bytes) -> bool:
-    """Whether a client can read a backend's line: a status response has a text (RFC 9051)."""
+    """Tell whether a client can read a backend's line: a status response has a text (RFC 9051)."""
     words = line.split(None, 2)
     textless = len(words) < 2 or (len(words) == 2 and words[1].upper() in _STATUSES)
     return not (textless or line.startswith(OWN_TAG))
-
 
 
 def shown(line: bytes) -> bytes:
