@@ -263,12 +263,16 @@ class Problem:
     text: str
     severity: Literal["error", "warning"] = "error"
 
+    @property
+    def place(self) -> str:
+        """The file, and the line if there is one."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
         return (
-            f"{place}: {self.severity}: {self.key}: {self.text}"
+            f"{self.place}: {self.severity}: {self.key}: {self.text}"
             if self.key
-            else f"{place}: {self.severity}: {self.text}"
+            else f"{self.place}: {self.severity}: {self.text}"
         )
 
 

@@ -36,8 +36,7 @@ def show_problem(console: Console, problem: Problem) -> None:
     """Print one problem on one line: ``file:line: error: key: text``."""
     from rich.text import Text
 
-    place = f"{problem.file}:{problem.line}" if problem.line else problem.file
-    line = Text(f"{printable(place)}: ")
+    line = Text(f"{printable(problem.place)}: ")
     line.append(f"{problem.severity}: ", _STYLES[problem.severity])
     if problem.key:
         line.append(f"{problem.key}: ", "bold")

@@ -82,5 +82,5 @@ def _checked(log: Log, path: Path) -> Config:
     if found.config is None or any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
     for unwise in problems:
-        log.say("warning", f"{unwise.file}:{unwise.line}: {unwise.key}: {unwise.text}")
+        log.say("warning", f"{unwise.place}: {unwise.key}: {unwise.text}")
     return found.config

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from geomail.config.load import DEFAULT_PATH, Inspection, examine, find_config, load
 from geomail.config.schema import Address, Listen, NameServers, Server
-from geomail.errors import ConfigError
+from geomail.errors import ConfigError, Problem
 
 Inspect = Callable[[str], Inspection]
 
@@ -558,3 +558,10 @@ def test_which_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEOMAIL_CONFIG", "/env.toml")
     assert find_config(None) == Path("/env.toml")
     assert find_config(Path("/option.toml")) == Path("/option.toml")
+
+
+def test_a_problem_of_a_whole_file_has_no_line() -> None:
+    whole, one = Problem("geomail.toml", 0, "user", "is not set"), Problem("geomail.toml", 3, "user", "no")
+
+    assert (whole.place, str(whole)) == ("geomail.toml", "geomail.toml: error: user: is not set")
+    assert (one.place, str(one)) == ("geomail.toml:3", "geomail.toml:3: error: user: no")
