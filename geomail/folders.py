@@ -33,7 +33,7 @@ def holding_folder_of(path: str) -> Iterator[int]:
 
 
 def is_closed(status: os.stat_result) -> bool:
-    """Whether nobody but root and this process can put files into the folder."""
+    """Tell whether only root and this process can put files into the folder."""
     return status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 

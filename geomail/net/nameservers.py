@@ -213,7 +213,7 @@ def _judged(answer: Message) -> Message | Failure:
 
 
 def _negative_life(answer: Message) -> float:
-    """Return how long there is no such thing: by the SOA of the zone (RFC 2308, 5), else as after a failure.
+    """Return how long a name has no answer: by the SOA of its zone (RFC 2308, 5), else as after a failure.
 
     RFC 2308 would not keep it then, lest name servers keep it alive among
     themselves: nobody asks geomail.

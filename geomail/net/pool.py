@@ -45,7 +45,7 @@ IDLE_TIME = 60.0
 
 
 class Pool:
-    """The connections to one service: at most ``most`` at a time; those that want one wait in order.
+    """The connections to one service: at most ``most`` at a time; logins that need one wait in order.
 
     ``keeps`` is whether a connection is kept for the next question; nobody sets it true again.
     ``unasked`` is called whenever the service was heard to say something unasked, with true the first time.

@@ -131,7 +131,7 @@ class ClientDialogue(Frontend):
         self.client.send_line(words)
 
     def demand_tls(self) -> None:
-        """Answer a login that came before TLS; in nginx's words, where these are wanted."""
+        """Answer a login that came before TLS, in nginx's words if ``nginx_replies`` is on."""
         if self._server.nginx_replies:
             self.invalid()
         else:
@@ -155,7 +155,7 @@ class ClientDialogue(Frontend):
             raise self._as_nginx(TooManyErrors(f"invalid commands: {self._errors}{last}", blame="client"))
 
     def _as_nginx(self, error: SessionError) -> SessionError:
-        """The error, after which nothing is said where nginx's replies are wanted."""
+        """The error; with ``nginx_replies`` geomail says nothing after it."""
         error.farewell = Farewell.NOTHING if self._server.nginx_replies else Farewell.GOODBYE
         return error
 

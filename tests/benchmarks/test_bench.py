@@ -56,7 +56,7 @@ def benchmark(folder: Path, only: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """Where all that is measured was written, and what."""
+    """The folder of a measured benchmark, and its results."""
     folder = tmp_path_factory.mktemp("measured")
     return folder, benchmark(folder, ",".join([*WORKLOADS, *TABLES]))
 

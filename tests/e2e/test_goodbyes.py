@@ -28,7 +28,7 @@ WRONG = [b"a NO [AUTHENTICATIONFAILED] Authentication failed\r\n", b"* BYE Conne
 
 @pytest.fixture(scope="module")
 def ports(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[dict[str, int]]:
-    """Where geomail listens, by what is special there."""
+    """The ports of geomail, by what is special about each."""
     with ExitStack() as running:
         backends = running.enter_context(small_servers())
         auth = AuthService()
@@ -82,7 +82,7 @@ def heard(port: int, said: bytes) -> list[bytes]:
 
 
 def relayed(unfinished: bytes) -> bytes:
-    """What a client says to log in, and to have its backend say this much."""
+    """The commands of a client that logs in and asks its backend for so many bytes."""
     return b"a LOGIN good p\r\nb SAY " + base64.b64encode(unfinished) + b"\r\n"
 
 
@@ -114,7 +114,7 @@ ROWS: list[tuple[str, bytes, list[bytes]]] = [
 
 @pytest.fixture(scope="module")
 def heard_at_once(ports: dict[str, int]) -> list[list[bytes]]:
-    """What the client of each row has heard; they wait for their ends together."""
+    """The lines that the client of each row heard; the clients wait for their ends together."""
     return list(Group().map(lambda row: heard(ports[row[0]], row[1]), ROWS))
 
 

@@ -60,7 +60,7 @@ def hello(size: int) -> Iterator[bytes]:
 
 
 def said(port: int, pieces: list[bytes]) -> tuple[bytes, int]:
-    """What is answered until the end, which the proxy makes; and the port that the client came from."""
+    """The answers until the proxy ends the connection, and the client's port."""
     with socket.create_connection((LOOPBACK, port), 8 * TIMEOUT) as sock:
         heard, origin = b"", sock.getsockname()[1]
         try:

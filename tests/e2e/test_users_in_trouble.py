@@ -1,4 +1,4 @@
-"""What people's own clients make of an operator's mistakes, and of what they say themselves: real ones."""
+"""Real mail clients, facing an operator's mistakes and answers to what they say themselves."""
 
 import imaplib
 import json
@@ -189,7 +189,7 @@ def mbsync(folder: Path, account: Account, port: int) -> tuple[int, str]:
 
 @dataclass
 class Tried:
-    """What a mail program is run with, and what it says then."""
+    """The command line of a mail program, and its output."""
 
     run: Callable[[Path, Account, int], tuple[int, str]]
     protocol: Protocol

@@ -244,7 +244,7 @@ class Liar:
         self.greeting = rng.choice(GREETINGS[protocol]) if lies else GREETINGS[protocol][0]
 
     def __call__(self, heard: bytes) -> bytes | None:
-        """What is said to what was heard, None at the end; nothing was heard where geomail waits for more."""
+        """The answer to what was heard, None at the end; nothing was heard where geomail waits for more."""
         heard = _PROXY_LINE.sub(b"", heard)
         if tagged := _TAGGED.match(heard):
             self._tag = tagged[1]

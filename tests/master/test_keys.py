@@ -17,7 +17,7 @@ from tests.servers.support import LOOPBACK, program
 
 
 def traces(key: Path) -> Iterator[bytes]:
-    """What a private key leaves in memory: its number, either way round, and its text."""
+    """The traces of a private key in memory: its number, either way round, and its text."""
     command = [program("openssl"), "pkey", "-in", str(key), "-text", "-noout"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.search(r"priv:\s+((?:[0-9a-f]{2}:\s*)+[0-9a-f]{2})", said)
@@ -40,7 +40,7 @@ def memory_of(pid: int) -> Iterator[bytes]:
 
 
 def knows(pid: int, keys: dict[str, Path]) -> set[str]:
-    """Which of the keys a process has in its memory."""
+    """The keys that a process has in its memory."""
     wanted = {name: list(traces(key)) for name, key in keys.items()}
     return {
         name
