@@ -131,7 +131,7 @@ class ClientDialogue(Frontend):
         self.client.send_line(words)
 
     def demand_tls(self) -> None:
-        """Answer a login that came before TLS, in nginx's words if ``nginx_replies`` is on."""
+        """Answer a login that came before TLS; with ``nginx_replies`` in nginx's words."""
         if self._server.nginx_replies:
             self.invalid()
         else:
@@ -155,7 +155,7 @@ class ClientDialogue(Frontend):
             raise self._as_nginx(TooManyErrors(f"invalid commands: {self._errors}{last}", blame="client"))
 
     def _as_nginx(self, error: SessionError) -> SessionError:
-        """The error; with ``nginx_replies`` geomail says nothing after it."""
+        """Return the error, with a goodbye after it or, with ``nginx_replies``, none."""
         error.farewell = Farewell.NOTHING if self._server.nginx_replies else Farewell.GOODBYE
         return error
 

@@ -230,7 +230,10 @@ class _Converter:
         self._take(statement, SWITCH, own)
         if name in own.entries:
             table.switches[name] = item = own.entries[name].items[0]
-            self._note(statement, "is behind each listen now" if item.value else "switches nothing on")
+            self._note(
+                statement,
+                "is written behind each listen" if item.value else "off is dropped: it is the default",
+            )
 
     def _switch_listens(self, table: Table, mail: Table) -> None:
         """Write behind each address of a server what is switched on for all of them."""
@@ -241,7 +244,7 @@ class _Converter:
                 table.entries["listen"] = Entry(items)
 
     def _check_switches(self, level: Table) -> None:
-        """TLS from the start leaves no room for STARTTLS, as nginx said while it had ``ssl``."""
+        """Report ``ssl on`` beside STARTTLS, as nginx did while it had ``ssl``."""
         ssl, starttls = level.switches.get("ssl"), level.entries.get("starttls")
         if ssl and ssl.value and starttls and str(starttls.items[0].value).lower() != "off":
             assert isinstance(ssl.origin, Statement)

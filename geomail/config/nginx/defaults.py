@@ -1,4 +1,4 @@
-"""Defaults that nginx has where an nginx.conf says nothing, and geomail by itself has not."""
+"""nginx's defaults for what an nginx.conf does not say, where geomail's own differ."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from geomail.errors import BackendRefused, PeerGone
 from geomail.protocols.base import HandshakeOptions, Login, Peer
 from geomail.protocols.dialogue import BackendDialogue
 
-#: Of geomail's own commands, before the client's.
+#: The tag of geomail's own commands, which come before the client's LOGIN.
 OWN_TAG = b"geomail "
 _TAG = OWN_TAG.rstrip()
 #: Response codes (RFC 5530) of a refusal that asks to try again later.
