@@ -253,6 +253,7 @@ def test_a_password_from_the_auth_source_is_one() -> None:
     ("reply", "credentials", "temporary"),
     [
         (b"535 5.7.8 no", True, False),
+        (b"535 no", True, False),
         (b"534 5.7.9 too weak", True, False),
         (b"550 5.7.1 blocked", True, False),
         (b"454 4.7.0 later", True, True),
@@ -276,6 +277,14 @@ def test_refusals_of_auth(reply: bytes, credentials: bool, temporary: bool, step
     assert (refused.step, refused.reply) == ("AUTH", (reply,))
     assert (refused.credentials, refused.temporary) == (credentials, temporary)
     assert (refused.farewell is Farewell.CREDENTIALS) is reply.startswith(b"535 5.7.8")
+
+
+@pytest.mark.parametrize("step", ["EHLO mx", "XCLIENT", "MAIL"])
+def test_a_refusal_before_auth_is_not_about_the_password(step: str) -> None:
+    with pytest.raises(BackendRefused) as caught:
+        rehearse(NONE, server=Server(**{step: b"535 5.7.8 no"}))
+
+    assert caught.value.farewell is Farewell.INTERNAL_ERROR
 
 
 # -- what a backend may answer --------------------------------------------------------------------
