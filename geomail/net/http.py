@@ -198,7 +198,21 @@ def _read_head(wire: Wire, used: bool) -> Answer:
             raise _NotAsked
         answer = _parse_head(head)
         if not 100 <= answer.status < 200:
+            _check_framing(answer.headers)
             return answer
+
+
+def _check_framing(headers: dict[bytes, list[bytes]]) -> None:
+    """Raise BadAnswer where headers contradict each other about the answer's end (RFC 9112, 6.3)."""
+    lengths = headers.get(b"content-length")
+    if lengths is None:
+        return
+    if len(set(lengths)) > 1:
+        raise BadAnswer("sent two different values of Content-Length")
+    if not lengths[0].isdigit():
+        raise BadAnswer("sent a Content-Length that is not a number")
+    if b"transfer-encoding" in headers:
+        raise BadAnswer("sent both Content-Length and Transfer-Encoding")
 
 
 def _parse_head(head: bytes) -> Answer:
