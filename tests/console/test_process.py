@@ -14,7 +14,7 @@ import pytest
 
 from tests.console.support import Asker, Running, configuration, eventually, is_alive
 from tests.servers.geomail import COMMAND, serving
-from tests.servers.support import LOOPBACK, free_port
+from tests.servers.support import LOOPBACK, free_port, open_files
 
 
 def kill(pid: int) -> None:
@@ -129,8 +129,8 @@ def feed_address(master: int) -> bytes:
     """Where the workers reach the console: the only socket of the master that has an abstract address."""
     inodes = {
         match[1]
-        for link in Path(f"/proc/{master}/fd").iterdir()
-        if (match := re.fullmatch(r"socket:\[(\d+)\]", str(link.readlink())))
+        for name in open_files(master)
+        if (match := re.fullmatch(r"socket:\[(\d+)\]", name))
     }
     for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
         fields = line.split()

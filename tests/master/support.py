@@ -17,7 +17,7 @@ import toml
 from tests.e2e.clients import Client, connected
 from tests.servers.certificates import Certificates
 from tests.servers.geomail import Geomail, as_ourselves
-from tests.servers.support import LOOPBACK, Log, free_port
+from tests.servers.support import LOOPBACK, Log, free_port, open_files
 
 #: Seconds in which what was asked for has happened.
 SOON = 30.0
@@ -165,6 +165,6 @@ def knocking(port: int) -> Iterator[list[str]]:
 
 def listens_in(pid: int) -> bool:
     """Whether a process has a listening socket of TCP."""
-    inodes = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    inodes = open_files(pid)
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return any(words[3] == "0A" and f"socket:[{words[9]}]" in inodes for words in lines)

@@ -11,7 +11,6 @@ import sys
 import time
 from contextlib import ExitStack
 from datetime import datetime
-from pathlib import Path
 
 import gevent
 import pytest
@@ -19,7 +18,7 @@ import pytest
 from tests.e2e.clients import Client
 from tests.master.support import SOON, Running, blocks_signals, children, knocking, listens, soon, status_of
 from tests.servers.geomail import COMMAND
-from tests.servers.support import LOOPBACK, unavailable
+from tests.servers.support import LOOPBACK, open_files, unavailable
 
 
 def test_a_worker_that_dies_has_a_successor(running: Running) -> None:
@@ -200,8 +199,7 @@ def test_the_master_has_no_hub(running: Running) -> None:
     workers = running.start().two_workers()
 
     def polls(pid: int) -> bool:
-        files = Path(f"/proc/{pid}/fd").iterdir()
-        return any("eventpoll" in str(file.readlink()) for file in files)
+        return any("eventpoll" in name for name in open_files(pid))
 
     soon(lambda: all(map(polls, workers)))
     assert not polls(running.pid)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import cycle, islice
@@ -72,6 +73,15 @@ def free_port() -> int:
                 continue
         return port
     raise RuntimeError(f"no free port among {SLICE}")
+
+
+def open_files(pid: int) -> set[str]:
+    """The files that a process has open, by their names in /proc, without those it closes meanwhile."""
+    names = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            names.add(str(link.readlink()))
+    return names
 
 
 @dataclass(frozen=True)
