@@ -77,8 +77,10 @@ def end_of(doors: Doors, port: int, pieces: list[bytes]) -> str:
     """The log's only line on this client, once the session that was begun like this has ended."""
     answer, origin = said(port, pieces)
     assert answer[:1] in (b"", b"\x15")  # nothing, or an alert of TLS
-    doors.geomail.log.wait_for(f" imap session .* port={origin} ")
-    (line,) = [line for line in doors.geomail.log.text.splitlines() if f" port={origin} " in line]
+    # two clients of different ports may come from the same one
+    whose = f" server={LOOPBACK}:{port} client={LOOPBACK} port={origin} "
+    doors.geomail.log.wait_for(f" imap session .*{whose}")
+    (line,) = [line for line in doors.geomail.log.text.splitlines() if whose in line]
     return line
 
 
