@@ -71,7 +71,7 @@ class ChangingKeys:
         self.current()
 
     def current(self) -> tuple[list[TicketKey], float]:
-        """The key in use and, behind it, those before while they are wanted; and until when this is so.
+        """The key in use, then the earlier keys that still open tickets; and until when this is so.
 
         That is of time.monotonic().
         """

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,14 +48,9 @@ class Front:
 
     def ends_at(self, sock: socket.socket) -> int:
         """Look in the log for the end of a client's session, and wait for it."""
-        return self.geomail.log.wait_for(rf" session .* port={sock.getsockname()[1]} ").start()
-
-    @property
-    def descriptors(self) -> int:
-        """How many the worker has open."""
-        pid = self.geomail.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return sum(len(list(Path(f"/proc/{child}/fd").iterdir())) for child in children)
+        name = next(name for name, port in self.ports.items() if port == sock.getpeername()[1])
+        whose = rf'server="?{name}"? client=\S+ port={sock.getsockname()[1]} '
+        return self.geomail.log.wait_for(rf" session .* {whose}").start()
 
 
 @pytest.fixture(scope="module")
@@ -392,15 +386,15 @@ def test_a_client_that_vanishes_leaves_nothing_behind(front: Front, stage: str) 
             if reset:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     deadline = time.monotonic() + 10
-    while front.descriptors > at_rest or front.geomail.log.text.count(" session ", before) < 20:
-        assert time.monotonic() < deadline, f"{at_rest} descriptors became {front.descriptors}"
+    while front.geomail.descriptors > at_rest or front.geomail.log.text.count(" session ", before) < 20:
+        assert time.monotonic() < deadline, f"{at_rest} descriptors became {front.geomail.descriptors}"
         time.sleep(0.05)
 
 
 def settled(front: Front) -> int:
     """The descriptors when what other tests left behind is gone."""
-    deadline, fewest = time.monotonic() + 3 * TIMEOUT, front.descriptors
-    while time.monotonic() < deadline and fewest != (now := front.descriptors):
+    deadline, fewest = time.monotonic() + 3 * TIMEOUT, front.geomail.descriptors
+    while time.monotonic() < deadline and fewest != (now := front.geomail.descriptors):
         fewest = now
         time.sleep(0.1)
     return fewest

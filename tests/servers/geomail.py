@@ -39,6 +39,13 @@ class Geomail(Daemon):
         """What it says."""
         return self.output
 
+    @property
+    def descriptors(self) -> int:
+        """The number of descriptors that its workers and its console have open."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return sum(len(list(Path(f"/proc/{child}/fd").iterdir())) for child in children)
+
 
 @contextmanager
 def serving(configuration: str, folder: Path) -> Iterator[Geomail]:
