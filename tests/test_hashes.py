@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from geomail import hashes, libcrypt
-from geomail.hashes import CannotVerify, Hash, UnknownHash, recognise, verify
+from geomail import hashes
+from geomail.hashes import CannotVerify, Hash, UnknownHash, libcrypt, recognise, verify
 from tests.servers.support import program
 
 # Of "pass word", by doveadm pw; of "Hello world!", by crypt(3).

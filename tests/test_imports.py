@@ -30,7 +30,7 @@ class Rule:
     never: frozenset[str] = frozenset()
 
 
-BOTTOM = Rule(may=("errors", "events", "conversation"), never=frozenset(INPUT_OUTPUT))
+BOTTOM = Rule(may=("errors", "events", "conversation", "parties"), never=frozenset(INPUT_OUTPUT))
 CONFIG = Rule(
     may=("errors", "config"), outside=("pydantic", "pydantic_core", "toml"), never=frozenset(NETWORK)
 )
@@ -40,7 +40,7 @@ ASKED = Rule(
         "config.schema",
         "config.routes",
         "errors",
-        "certificates",
+        "parties",
         "conversation",
         "auth",
         "backends",
@@ -50,66 +50,49 @@ ASKED = Rule(
     outside=("gevent",),
 )
 ALL_BELOW_SESSION = (
-    "errors", "events", "certificates", "conversation", "config", "protocols", "net", "auth", "backends",
+    "errors", "events", "parties", "conversation", "config", "protocols", "net", "auth", "backends",
 )  # fmt: skip
 
 #: The longest name that a module starts with is its rule.
 RULES: dict[str, Rule] = {
     "errors": BOTTOM,
-    "certificates": BOTTOM,
+    "parties": BOTTOM,
     "events": BOTTOM,
     "conversation": BOTTOM,
-    "libcrypt": Rule(may=(), never=frozenset(NETWORK)),
+    "secrets": Rule(may=("conversation", "config.units"), never=frozenset(INPUT_OUTPUT)),
     "hashes": Rule(
-        may=("errors", "libcrypt"), outside=("argon2", "bcrypt", "passlib"), never=frozenset(NETWORK)
+        may=("errors", "hashes"), outside=("argon2", "bcrypt", "passlib"), never=frozenset(NETWORK)
     ),
+    "build": Rule(may=()),
+    "folders": Rule(may=(), never=frozenset(NETWORK)),
+    "privileges": Rule(may=("errors",)),
     "config": CONFIG,
     "config.users": Rule(may=("errors", "config", "hashes"), never=frozenset(NETWORK)),
     "config.probe": Rule(
         may=("errors", "config", "net.tls", "net.openssl.binding", "privileges"), outside=("pydantic",)
     ),
     "protocols": Rule(
-        may=("conversation", "certificates", "errors", "protocols"),
+        may=("conversation", "parties", "errors", "protocols"),
         for_types=("config.schema",),
         never=frozenset(NETWORK | {"time", "logging"}),
     ),
-    "folders": Rule(may=(), never=frozenset(NETWORK)),
-    "net": Rule(may=("errors", "certificates", "conversation", "net"), outside=("gevent", "greenlet", "dns")),
+    "net": Rule(may=("errors", "parties", "conversation", "net"), outside=("gevent", "greenlet", "dns")),
     "net.unix_sockets": Rule(may=("folders",)),
     "auth": ASKED,
     "auth.users": Rule(may=(*ASKED.may, "config.users", "hashes"), outside=("gevent",)),
     "auth.verifier": Rule(may=(*ASKED.may, "hashes", "protocols.proxy_header"), outside=("gevent",)),
     "auth.costs": Rule(may=("errors", "hashes"), never=frozenset(NETWORK)),
     "backends": ASKED,
-    "service": Rule(may=(), for_types=(*ALL_BELOW_SESSION, "tracing", "session")),
-    "preface": Rule(may=ALL_BELOW_SESSION, for_types=("service",)),
-    "session": Rule(may=(*ALL_BELOW_SESSION, "mask", "tracing", "preface", "service"), outside=("gevent",)),
-    "mask": Rule(may=("conversation", "config.units"), never=frozenset(INPUT_OUTPUT)),
-    "tracing": Rule(may=("conversation", "errors", "events", "mask", "selection")),
-    "preview": Rule(may=(*ALL_BELOW_SESSION, "names", "mask", "preview")),
-    "jsonlines": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
-    "selection": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
-    "sessions": Rule(may=("errors", "selection"), for_types=("net.crew", "session"), outside=("gevent",)),
-    "sinks": Rule(may=("events", "errors", "config.schema", "jsonlines", "sinks"), outside=("gevent",)),
+    "session": Rule(may=(*ALL_BELOW_SESSION, "secrets", "control.selection", "session"), outside=("gevent",)),
+    "preview": Rule(may=(*ALL_BELOW_SESSION, "secrets", "preview")),
+    "control": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
+    "sinks": Rule(may=("events", "errors", "config.schema", "control", "sinks"), outside=("gevent",)),
     "sinks.target": Rule(may=("folders",), outside=("gevent",)),
-    "names": Rule(may=("errors", "config"), never=frozenset({"gevent", "socket"})),
-    "listeners": Rule(may=("",)),
-    "limits": Rule(may=()),
-    "incidents": Rule(may=()),
-    "systemd": Rule(may=()),
-    "build": Rule(may=()),
-    "children": Rule(may=("errors", "privileges")),
-    "privileges": Rule(may=("errors",)),
-    "readiness": Rule(may=(), outside=("gevent",)),
-    "preload": Rule(may=("",), outside=("gevent",)),
-    "generation": Rule(may=("",)),
     "console": Rule(
         may=(
-            "children",
+            "control",
             "events",
             "errors",
-            "jsonlines",
-            "selection",
             "console",
             "net.listen",
             "net.unix_sockets",
@@ -120,8 +103,12 @@ RULES: dict[str, Rule] = {
         for_types=("config.schema", "sinks.log"),
         outside=("gevent", "prometheus_client"),
     ),
-    "worker": Rule(may=("",), outside=("gevent",)),
-    "master": Rule(may=("",), outside=("gevent",)),
+    "process": Rule(may=("",), outside=("gevent",)),
+    "process.open_files": Rule(may=()),
+    "process.incidents": Rule(may=()),
+    "process.systemd": Rule(may=()),
+    "process.children": Rule(may=("errors", "privileges")),
+    "process.readiness": Rule(may=(), outside=("gevent",)),
 }
 
 

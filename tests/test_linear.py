@@ -24,18 +24,18 @@ from geomail.auth.passthrough import recipient
 from geomail.config.units import printable
 from geomail.conversation import Rehearsal
 from geomail.errors import ProxyHeaderError, SessionError
-from geomail.mask import as_text, concealed, masking
 from geomail.net import nameservers
 from geomail.net.http import HEAD_LIMIT, BadAnswer, _drop_chunks, _parse_head
 from geomail.net.wire import Wire
+from geomail.parties import Refusal
 from geomail.protocols import PROTOCOLS, proxy_header, sasl
-from geomail.protocols.base import Refusal
 from geomail.protocols.imap.arguments import Unparsable, split
 from geomail.protocols.smtp.xclient import xtext
+from geomail.secrets import as_text, concealed, masking
 from geomail.sinks import dovecot_lines, json_lines, text_lines
 from geomail.sinks.spelling import visible
 from tests.net.support import raw
-from tests.protocols.support import peer, server
+from tests.protocols.support import client_at, server
 
 #: Times as long, and how many times as much it may take: well between 8 and 64, as busy machines are uneven.
 LONGER, MOST = 8, 24.0
@@ -225,7 +225,7 @@ def dialogue(protocol: str) -> Callable[[Wire], object]:
     made = PROTOCOLS[protocol](server(protocol, smtp_auth="plain login none", **options))
 
     def serve(wire: Wire) -> None:
-        frontend = made.frontend(wire, peer())
+        frontend = made.frontend(wire, client_at())
         while frontend.login() is not None:
             frontend.refuse(Refusal(text=b"no"))
 

@@ -79,8 +79,8 @@ class _Check:
         client_name: str | None,
     ) -> None:
         from geomail.auth.http import HttpSource
-        from geomail.names import with_name_servers
-        from geomail.preview.client import Unusable, find_server, make_peer
+        from geomail.config.probe.names import with_name_servers
+        from geomail.preview.client import Unusable, find_server, make_client
         from geomail.preview.handshake import Stage
 
         chosen, listens = find_server(config, protocol, server)
@@ -89,9 +89,9 @@ class _Check:
         if not isinstance(self._stage.source, HttpSource):
             raise Unusable(f"{self.server.name} asks no auth service: {self._stage.asked}")
         self._source = self._stage.source
-        self._peer = make_peer(self.server, listens, client, client_name)
+        self._client = make_client(self.server, listens, client, client_name)
         if client_name is None and self.server.protocol == "smtp":
-            self._stage.name_client(self._peer)
+            self._stage.name_client(self._client)
 
     def ask(self, words: Words, method: MethodName | None) -> None:
         """Put the question. Raises Unusable."""
@@ -99,12 +99,12 @@ class _Check:
         from geomail.preview.client import by_method, make_login
 
         words = _with_password(words, method)
-        login = make_login(self.server, words, self._peer)
+        login = make_login(self.server, words, self._client)
         if method is not None and method.value != login.method:
             login = by_method(self.server, login, method.value)
         with closing(self._source):
             self._trial = put_to(
-                *(self._source, login, self._peer, self.server.protocol, self._stage.backends),
+                *(self._source, login, self._client, self.server.protocol, self._stage.backends),
                 needs_password=self._stage.tells_password,
             )
         self._mask = self._masking(words)
@@ -112,7 +112,7 @@ class _Check:
     def _masking(self, words: Words) -> Mask:
         """Masks what was sent and may come back: the password, and the secrets in ``auth_http_header``."""
         from geomail.auth.base import Accepted
-        from geomail.mask import masking
+        from geomail.secrets import masking
 
         secrets = {value.encode() for _, value in self.server.auth_http_header} | {words.password or b""}
         secrets |= {secret.strip(b" \t") for secret in secrets}  # as the end of a header's value leaves them
@@ -131,20 +131,20 @@ class _Check:
     # -- what is shown ----------------------------------------------------------------------------
 
     def _request(self) -> list[str]:
-        from geomail.mask import as_text
+        from geomail.secrets import as_text
 
         secret = {"auth-pass", *(name.lower() for name, _ in self.server.auth_http_header)}
         return [_without_value(as_text(line), secret) for line in self._trial.request]
 
     def _answer(self) -> list[str]:
-        from geomail.mask import as_text
+        from geomail.secrets import as_text
 
         return [_without_value(as_text(self._mask(line)), {"auth-pass"}) for line in self._trial.head]
 
     def _verdict(self) -> tuple[str, str]:
         """What came of it, in a word and in words."""
         from geomail.auth.base import Accepted
-        from geomail.mask import as_text
+        from geomail.secrets import as_text
 
         verdict = self._trial.verdict
         if isinstance(verdict, Accepted):

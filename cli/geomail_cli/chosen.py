@@ -42,7 +42,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="The same as --format j
 
 def selection(**masks: list[str] | None) -> dict[str, list[str]]:
     """The selection of a request: only what was given. Raises BadParameter if that cannot be understood."""
-    from geomail.selection import BadSelection, Selection
+    from geomail.control.selection import BadSelection, Selection
 
     given = {field: values for field, values in masks.items() if values}
     try:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geomail.jsonlines import BadLine, Lines, decode, encode
+from geomail.control.jsonlines import BadLine, Lines, decode, encode
 from geomail_cli import render
 
 #: Exit statuses: wrong usage; from sysexits.h: no server, something was not ready in time, no permission.

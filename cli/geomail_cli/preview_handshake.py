@@ -96,7 +96,7 @@ def _as_json(preview: Preview) -> Ending:
     result = {
         "server": preview.server.name,
         "protocol": preview.server.protocol,
-        "client": preview.peer.address,
+        "client": preview.client.address,
         "backend": backend.described if backend else None,
         "live": preview.asked.live,
         "outcome": ending.outcome,
@@ -117,7 +117,7 @@ def _on_screen(preview: Preview) -> Ending:
 
     console = render.stdout()
     render.show_heading(
-        console, f"{preview.server.protocol} server {preview.server.name}, client {preview.peer.address}"
+        console, f"{preview.server.protocol} server {preview.server.name}, client {preview.client.address}"
     )
     scene = preview.admit()
     if isinstance(scene, Ending):

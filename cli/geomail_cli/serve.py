@@ -51,7 +51,7 @@ def serve(
 def _run(file: Path, companion: int | None = None) -> None:
     """Run the master until it is told to stop, and say why if it cannot."""
     from geomail.errors import ConfigError, GeomailError
-    from geomail.master import Master
+    from geomail.process.master import Master
     from geomail.sinks.log import Log
     from geomail_cli import render
 

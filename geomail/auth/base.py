@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from geomail.backends import Endpoint
-from geomail.protocols.base import Refusal
+from geomail.parties import Refusal
 
 if TYPE_CHECKING:
-    from geomail.protocols.base import Login, Peer
+    from geomail.parties import Client, Login
 
 
 @dataclass(slots=True)  # not frozen: every login makes one, and that would take three times as long
@@ -59,14 +59,14 @@ class Source(metaclass=ABCMeta):
     passthrough: ClassVar[bool] = False
 
     @abstractmethod
-    def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
+    def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
         """Judge a login; ``attempt`` counts the session's, from 1.
 
         Raises AuthUnavailable where there is no usable answer, PeerTimeout
         where it took too long.
         """
 
-    def refused_by_backend(self, login: Login, peer: Peer, protocol: str) -> None:  # noqa: B027
+    def refused_by_backend(self, login: Login, client: Client, protocol: str) -> None:  # noqa: B027
         """Hear that a backend refused the credentials that the source let in: what is kept of it is wrong."""
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing

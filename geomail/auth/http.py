@@ -24,16 +24,15 @@ from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
 from geomail.net.http import Answer, BadAnswer, HttpClient
 from geomail.net.resolver import canonical_host, literal_family
 from geomail.net.tls import TlsSide
-from geomail.protocols.base import Refusal
+from geomail.parties import Refusal
 
 if TYPE_CHECKING:
     from geomail.auth.services import AuthServices
     from geomail.backends import Backends
-    from geomail.certificates import ClientCertificate
     from geomail.config.schema import AuthHttp, Server
     from geomail.net.client_contexts import MakesContext
     from geomail.net.resolver import Resolver
-    from geomail.protocols.base import Login, Peer, ProxyAddresses
+    from geomail.parties import Client, ClientCertificate, Login, ProxyAddresses
 
 #: Bytes of a refusal that the client gets: an SMTP reply line has 512, its code and end included.
 LONGEST_TEXT = 480
@@ -93,31 +92,31 @@ class HttpSource(Source):
             keeps=server.auth_http_keepalive,
         )
 
-    def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
+    def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
         if self._cache is None or login.method not in _KEPT_METHODS:
-            return self._asked(login, peer, protocol, attempt)[0]
-        key = self._key(self._cache, login, peer, protocol)
+            return self._asked(login, client, protocol, attempt)[0]
+        key = self._key(self._cache, login, client, protocol)
         kept = self._cache.get(key)
         if kept is not None:
             user = login.user if kept.user is None else kept.user
             return Accepted(kept.backend, user, login.password if kept.password is None else kept.password)
-        verdict, answer = self._asked(login, peer, protocol, attempt)
+        verdict, answer = self._asked(login, client, protocol, attempt)
         if isinstance(verdict, Accepted):
             replaced = answer.last(b"auth-user"), answer.last(b"auth-pass")
             self._cache.put(key, Kept(verdict.backend, *replaced))
         return verdict
 
-    def refused_by_backend(self, login: Login, peer: Peer, protocol: str) -> None:
+    def refused_by_backend(self, login: Login, client: Client, protocol: str) -> None:
         if self._cache is not None and login.method in _KEPT_METHODS:
-            self._cache.drop(self._key(self._cache, login, peer, protocol))
+            self._cache.drop(self._key(self._cache, login, client, protocol))
 
-    def _key(self, cache: AnswerCache, login: Login, peer: Peer, protocol: str) -> bytes:
+    def _key(self, cache: AnswerCache, login: Login, client: Client, protocol: str) -> bytes:
         """All that the question holds, but what tells one attempt of a client from its next."""
-        proxy = None if peer.proxy is None else replace(peer.proxy, source_port=0)
-        return cache.key(self.question(login, replace(peer, proxy=proxy, session=b""), protocol, 0))
+        proxy = None if client.proxy is None else replace(client.proxy, source_port=0)
+        return cache.key(self.question(login, replace(client, proxy=proxy, session=b""), protocol, 0))
 
-    def _asked(self, login: Login, peer: Peer, protocol: str, attempt: int) -> tuple[Verdict, Answer]:
-        request = self.question(login, peer, protocol, attempt)
+    def _asked(self, login: Login, client: Client, protocol: str, attempt: int) -> tuple[Verdict, Answer]:
+        request = self.question(login, client, protocol, attempt)
         for _ in range(1 + MOST_WAITS):
             answer = self.ask(request)
             verdict = self.verdict(answer, login, protocol)
@@ -133,7 +132,7 @@ class HttpSource(Source):
 
     # -- the question -----------------------------------------------------------------------------
 
-    def question(self, login: Login, peer: Peer, protocol: str, attempt: int) -> bytes:
+    def question(self, login: Login, client: Client, protocol: str, attempt: int) -> bytes:
         """The whole request about a login. Raises AuthUnavailable if it cannot be asked."""
         lines = [
             *self._first_lines,
@@ -146,24 +145,24 @@ class HttpSource(Source):
         lines += (
             b"Auth-Protocol: " + protocol.encode(),
             b"Auth-Login-Attempt: %d" % attempt,
-            b"Client-IP: " + peer.address.encode(),
+            b"Client-IP: " + client.address.encode(),
         )
         if protocol == "smtp":
-            lines.append(b"Client-Host: " + peer.name)
-        if peer.session:
-            lines.append(b"Auth-Session: " + peer.session)
-        if peer.proxy is not None:
-            lines += _proxy_lines(peer.proxy)
+            lines.append(b"Client-Host: " + client.name)
+        if client.session:
+            lines.append(b"Auth-Session: " + client.session)
+        if client.proxy is not None:
+            lines += _proxy_lines(client.proxy)
         if login.method == "none":
             lines += (
                 b"Auth-SMTP-Helo: " + login.helo,
                 b"Auth-SMTP-From: " + login.mail,
                 b"Auth-SMTP-To: " + login.rcpt,
             )
-        if peer.tls is not None:
-            lines += _tls_lines(peer.tls)
-            if peer.certificate is not None:
-                lines += _certificate_lines(peer.certificate, self._shows_certificate)
+        if client.tls is not None:
+            lines += _tls_lines(client.tls)
+            if client.certificate is not None:
+                lines += _certificate_lines(client.certificate, self._shows_certificate)
         lines += self._last_lines
         return self._sealed(lines)
 

@@ -19,7 +19,7 @@ from geomail.net.resolver import literal_family
 if TYPE_CHECKING:
     from geomail.backends import Backends
     from geomail.net.http import Answer
-    from geomail.protocols.base import Login
+    from geomail.parties import Login
 
 #: Bytes of status line and headers, the blank line included, that nginx takes.
 NGINX_HEAD = 1024

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from geomail.auth.base import Accepted, Refused, Source, Verdict
 from geomail.config.routes import domain_of
-from geomail.protocols.base import Refusal
+from geomail.parties import Refusal
 
 if TYPE_CHECKING:
     from geomail.backends import Backends, Endpoint
     from geomail.config.schema import Passthrough
-    from geomail.protocols.base import Login, Peer
+    from geomail.parties import Client, Login
 
 #: To the client, a user without a route is a user with a wrong password.
 _UNKNOWN_USER = Refused(
@@ -37,7 +37,7 @@ class PassthroughSource(Source):
         self._domains = _endpoints(routes.domains, backends)
         self._default = _endpoint(routes.default, backends) if routes.default else None
 
-    def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
+    def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
         if login.method == "none":
             backend = self._by_domain(domain_of(recipient(login.rcpt)))
             return Accepted(backend, login.user, None) if backend else _UNKNOWN_DOMAIN

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from geomail.auth.http import HttpSource
     from geomail.backends import Backends
     from geomail.net.http import Answer
-    from geomail.protocols.base import Login, Peer
+    from geomail.parties import Client, Login
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,13 @@ class _Head:
 
 
 def put_to(
-    source: HttpSource, login: Login, peer: Peer, protocol: str, backends: Backends, *, needs_password: bool
+    source: HttpSource,
+    login: Login,
+    client: Client,
+    protocol: str,
+    backends: Backends,
+    *,
+    needs_password: bool,
 ) -> Trial:
     """Ask about a login as ``serve`` would the first time, and judge the answer.
 
@@ -61,7 +67,7 @@ def put_to(
     question cannot be put.
     """
     source.client.tracer = heard = _Head()
-    request = source.question(login, peer, protocol, 1)
+    request = source.question(login, client, protocol, 1)
     answer: Answer | None = None
     verdict: Verdict | None = None
     problem = ""

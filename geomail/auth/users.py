@@ -18,13 +18,13 @@ from geomail.config.users import UsersFile, key_of, read_users
 from geomail.errors import ConfigError, GeomailError, PeerTimeout
 from geomail.hashes import CannotVerify
 from geomail.net.timing import TimeLimit
-from geomail.protocols.base import Refusal
+from geomail.parties import Refusal
 
 if TYPE_CHECKING:
     from geomail.backends import Backends
     from geomail.config.schema import Users
     from geomail.hashes import Hash
-    from geomail.protocols.base import Login, Peer
+    from geomail.parties import Client, Login
 
 #: Seconds between two looks at the users file.
 LOOK_INTERVAL = 1.0
@@ -135,12 +135,12 @@ class UsersSource(Source):
         self._backends = backends
         self._timeout = timeout
 
-    def check(self, login: Login, peer: Peer, protocol: str, attempt: int) -> Verdict:
+    def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
         late = "the password could not be verified within {seconds} s"
         try:
             with TimeLimit(self._timeout, blame="auth", private=late):
                 users = self._directory.users()
-                with self._directory.verifier.turn(peer.address) as turn:
+                with self._directory.verifier.turn(client.address) as turn:
                     turn.seconds = lambda: self._directory.costs.seconds(len(login.password))
                     verdict = self._judged(users, login, protocol, turn)
                     if isinstance(verdict, Refused):

@@ -10,8 +10,8 @@ from gevent import socket
 
 from geomail import __version__
 from geomail.console.outbox import STUCK, ClientGone, Outbox
+from geomail.control.jsonlines import BadLine, Lines, decode, encode
 from geomail.errors import GeomailError
-from geomail.jsonlines import BadLine, Lines, decode, encode
 
 #: The version of the protocol, in its first line.
 PROTOCOL = 1

@@ -11,8 +11,8 @@ from gevent.event import AsyncResult
 from gevent.lock import BoundedSemaphore
 
 from geomail.console.totals import Counters, no_counters
+from geomail.control.jsonlines import BadLine, Lines, decode, encode
 from geomail.errors import GeomailError
-from geomail.jsonlines import BadLine, Lines, decode, encode
 
 #: Longest line of a worker, in bytes: a page of sessions whose users have the longest names.
 LONGEST_LINE = 8 * 1024 * 1024

@@ -25,7 +25,7 @@ from geomail.console.requests import STREAMS, Requests
 from geomail.console.totals import Counters, Table, Totals
 from geomail.console.traces import TraceViewer
 from geomail.console.viewer import News, Viewer
-from geomail.jsonlines import decode, encode
+from geomail.control.jsonlines import decode, encode
 from geomail.net.listen import Acceptor
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from geomail.console.control import Client, Handler, RequestError
 from geomail.console.link import Link, WorkerGone
 from geomail.console.totals import overall
 from geomail.console.viewer import Viewer
+from geomail.control.selection import BadSelection, Selection, selection_from
 from geomail.events import KINDS
-from geomail.selection import BadSelection, Selection, selection_from
 
 if TYPE_CHECKING:
     from geomail.console.process import Console

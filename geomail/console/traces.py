@@ -8,9 +8,9 @@ from gevent.event import AsyncResult
 
 from geomail.console.outbox import Outbox
 from geomail.console.viewer import News, Viewer
+from geomail.control.jsonlines import encode
+from geomail.control.selection import Selection
 from geomail.events import TraceLine
-from geomail.jsonlines import encode
-from geomail.selection import Selection
 
 _START = encode({"event": TraceLine.kind})[:-2]
 

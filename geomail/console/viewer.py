@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from geomail.console.outbox import Outbox
-from geomail.jsonlines import decode, encode
-from geomail.selection import Selection
+from geomail.control.jsonlines import decode, encode
+from geomail.control.selection import Selection
 
 #: Events that are held back for a viewer that has not begun, and their bytes.
 MOST_HELD, MOST_HELD_BYTES = 10_000, 1024 * 1024

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from sys import intern
 from typing import Any
 
-from geomail.certificates import ClientCertificate, TlsDetails, VerifyClient
 from geomail.errors import Side, TlsFailed, TlsSettingError
 from geomail.net import tls_settings
 from geomail.net.openssl import contexts, peers
@@ -24,6 +23,7 @@ from geomail.net.openssl.binding import available
 from geomail.net.openssl.buffers import give_back_buffers, put_close_notify
 from geomail.net.openssl.contexts import ServerContext
 from geomail.net.openssl.sessions import forget_session, prepare_to_resume
+from geomail.parties import ClientCertificate, TlsDetails, VerifyClient
 
 #: The most that one TLS record carries.
 _PLAINTEXT = 16384

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from geomail.certificates import VerifyClient
 from geomail.errors import TlsSettingError
 from geomail.net.openssl import contexts, sessions
 from geomail.net.openssl.contexts import ServerContext
 from geomail.net.ticket_keys import ChangingKeys, TicketKey
+from geomail.parties import VerifyClient
 
 #: Seconds that a session lives where nothing is said of it.
 _OPENSSL_TIMEOUT = 7200.0

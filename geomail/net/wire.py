@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import get_hub
 from greenlet import greenlet as RawGreenlet
 
-from geomail.certificates import VerifyClient, verdict
 from geomail.conversation import CR, LF, Conversation
 from geomail.errors import (
     CertificateError,
@@ -36,6 +35,7 @@ from geomail.errors import (
 from geomail.net.crew import step_aside, switch_to
 from geomail.net.timing import current, now
 from geomail.net.tls import RECORD, TlsChannel, TlsSide
+from geomail.parties import VerifyClient, verdict
 
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from geomail.certificates import ClientCertificate
 from geomail.config.address import canonical, is_literal, parse_address
 from geomail.config.listen import Listen, parse_listen
 from geomail.errors import GeomailError
 from geomail.net.resolver import canonical_host
+from geomail.parties import TEMPUNAVAIL, UNAVAILABLE, Client, ClientCertificate, Login, Method
 from geomail.protocols import sasl
-from geomail.protocols.base import TEMPUNAVAIL, UNAVAILABLE, Login, Method, Peer
 from geomail.protocols.smtp.frontend import as_name
 
 if TYPE_CHECKING:
@@ -106,28 +105,28 @@ def _matching(server: Server, wanted: str) -> Sequence[Listen]:
 # -- where the client comes from ------------------------------------------------------------------
 
 
-def make_peer(server: Server, listens: Sequence[Listen], client: str | None, name: str | None) -> Peer:
+def make_client(server: Server, listens: Sequence[Listen], given: str | None, name: str | None) -> Client:
     """The client at ``IP``, ``IP:port``, ``[v6]:port`` or ``unix:``, at the first address that fits.
 
     ``name`` is the one its address resolves to, verified. The client has TLS
     where it must, and shows no certificate. Raises Unusable.
     """
-    if client is None:
-        client = _usual_client(listens)
-    host, port = ("unix:", 0) if client == "unix:" else _client_address(client)
+    if given is None:
+        given = _usual_client(listens)
+    host, port = ("unix:", 0) if given == "unix:" else _client_address(given)
     listen = next((listen for listen in listens if _family(listen) == _family_of(host)), listens[0])
     if listen.path:
-        peer = Peer("unix:", 0, f"unix:{listen.path}", 0)
+        client = Client("unix:", 0, f"unix:{listen.path}", 0)
     else:
-        peer = Peer(host, port, _reached(listen.host), listen.port)
+        client = Client(host, port, _reached(listen.host), listen.port)
     if name is not None:
-        peer.name = _verified_name(name)
+        client.name = _verified_name(name)
     if server.pass_session_id:
-        peer.session = SESSION
+        client.session = SESSION
     if listen.ssl or server.starttls == "only":
-        peer.tls = TLS
-        peer.certificate = None if server.ssl_verify_client == "off" else ClientCertificate()
-    return peer
+        client.tls = TLS
+        client.certificate = None if server.ssl_verify_client == "off" else ClientCertificate()
+    return client
 
 
 def _usual_client(listens: Sequence[Listen]) -> str:
@@ -172,7 +171,7 @@ def _verified_name(text: str) -> bytes:
 # -- what the client says -------------------------------------------------------------------------
 
 
-def make_login(server: Server, words: Words, peer: Peer) -> Login:
+def make_login(server: Server, words: Words, client: Client) -> Login:
     """What the client's words make of a login to this server. Raises Unusable."""
     if words.sender is not None or words.recipient is not None:
         login = _without_login(server, words)
@@ -185,7 +184,7 @@ def make_login(server: Server, words: Words, peer: Peer) -> Login:
     if server.protocol == "imap":
         login.tag = TAG
     if server.protocol == "smtp":
-        login.helo, login.esmtp = _hello(words, peer)
+        login.helo, login.esmtp = _hello(words, client)
     return login
 
 
@@ -228,13 +227,13 @@ def _command(verb: str, address: str) -> bytes:
     return _word(verb + (address if address.startswith("<") else f"<{address}>"), " ")
 
 
-def _hello(words: Words, peer: Peer) -> tuple[bytes, bool]:
+def _hello(words: Words, client: Client) -> tuple[bytes, bool]:
     if words.hello is not None:
         return as_name(b"EHLO " + _word(words.hello, " ")), words.esmtp and bool(words.hello)
-    if peer.address == "unix:":
+    if client.address == "unix:":
         return b"localhost", words.esmtp
-    prefix = "IPv6:" if ":" in peer.address else ""
-    return f"[{prefix}{peer.address}]".encode(), words.esmtp
+    prefix = "IPv6:" if ":" in client.address else ""
+    return f"[{prefix}{client.address}]".encode(), words.esmtp
 
 
 def _word(text: str, allowed: str = "") -> bytes:

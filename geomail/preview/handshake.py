@@ -12,12 +12,13 @@ from geomail.backends import Backends, Endpoint
 from geomail.backends.connect import connect, resolver_for
 from geomail.config.address import parse_address
 from geomail.errors import BackendGarbage, BackendRefused, PeerGone, SessionError, TlsFailed
-from geomail.mask import as_text
 from geomail.net.timing import TimeLimit
+from geomail.parties import Client, Login, Method, told_name
 from geomail.preview.client import Unusable
 from geomail.protocols import PROTOCOLS
-from geomail.protocols.base import HandshakeOptions, Login, Method, Peer, told_name
+from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.dialogue import REPLY_LINE
+from geomail.secrets import as_text
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config, Server
@@ -87,7 +88,7 @@ class Scene:
     """Who logs in, as what the auth source made of it, and where to; no endpoint: it is not known."""
 
     login: Login
-    peer: Peer
+    client: Client
     endpoint: Endpoint | None
 
 
@@ -124,16 +125,16 @@ class Stage:
         options = HandshakeOptions.of(self.server, "off", self.source.passthrough)
         return self.server.protocol != "smtp" or options.authenticate
 
-    def name_client(self, peer: Peer) -> None:
+    def name_client(self, client: Client) -> None:
         """Look up the client's name, as is done when it connects."""
-        found = self.resolver.client_name(peer.address, self.server.timeout)
-        peer.name = told_name(found.name, found.temporary)
+        found = self.resolver.client_name(client.address, self.server.timeout)
+        client.name = told_name(found.name, found.temporary)
 
-    def admit(self, login: Login, peer: Peer) -> Scene | Refused:
+    def admit(self, login: Login, client: Client) -> Scene | Refused:
         """Ask the auth source. Raises AuthUnavailable, PeerTimeout."""
-        verdict = self.source.check(login, peer, self.protocol.name, 1)
+        verdict = self.source.check(login, client, self.protocol.name, 1)
         if isinstance(verdict, Accepted):
-            return Scene(login.rewritten(verdict.user, verdict.password), peer, verdict.backend)
+            return Scene(login.rewritten(verdict.user, verdict.password), client, verdict.backend)
         return verdict
 
     def backend(self, wanted: str) -> Endpoint:
@@ -159,7 +160,7 @@ class Stage:
         tls = scene.endpoint.tls if scene.endpoint else "off"
         options = HandshakeOptions.of(self.server, tls, self.source.passthrough)
         try:
-            answer = self.protocol.handshake(backend, scene.login, scene.peer, options)
+            answer = self.protocol.handshake(backend, scene.login, scene.client, options)
         except SessionError as error:
             recorder.settle("stops")
             return failed(error, recorder, backend, self._hints(error, scene, backend))

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from geomail.auth.base import Refused
+from geomail.config.probe.names import with_name_servers
 from geomail.conversation import Rehearsal
 from geomail.errors import SessionError
-from geomail.mask import as_text, masking
-from geomail.names import with_name_servers
 from geomail.preview.backend import offering, script
 from geomail.preview.client import (
     LOCAL_V4,
@@ -19,10 +18,11 @@ from geomail.preview.client import (
     Unusable,
     Words,
     find_server,
+    make_client,
     make_login,
-    make_peer,
 )
 from geomail.preview.handshake import Ending, Recorder, Scene, Stage, Step, failed
+from geomail.secrets import as_text, masking
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config
@@ -57,8 +57,8 @@ class Preview:
         if asked.live:
             self.server = with_name_servers(self.server)
         self.stage = Stage(config, self.server)
-        self.peer = make_peer(self.server, listens, asked.client, asked.client_name)
-        self.login = make_login(self.server, asked.words, self.peer)
+        self.client = make_client(self.server, listens, asked.client, asked.client_name)
+        self.login = make_login(self.server, asked.words, self.client)
         self._endpoint = None if asked.backend is None else self.stage.backend(asked.backend)
         self._offers = self._checked_offers()
         if asked.live and self.login.method == "plain" and asked.words.user is None:
@@ -94,17 +94,17 @@ class Preview:
         """Log in with this password."""
         words = replace(self.asked.words, password=password)
         self.asked = replace(self.asked, words=words)
-        self.login = make_login(self.server, words, self.peer)
+        self.login = make_login(self.server, words, self.client)
 
     def admit(self) -> Scene | Ending:
         """Who logs in where, after the auth source was asked if that is to be."""
         if self.asked.live and self.asked.client_name is None and self.server.protocol == "smtp":
-            self.stage.name_client(self.peer)
+            self.stage.name_client(self.client)
         if not self.asks:
-            return Scene(self.login, self.peer, self._endpoint)
+            return Scene(self.login, self.client, self._endpoint)
         recorder = Recorder(_unwatched, self._mask())
         try:
-            admitted = self.stage.admit(self.login, self.peer)
+            admitted = self.stage.admit(self.login, self.client)
         except SessionError as error:
             return failed(error, recorder)
         if isinstance(admitted, Refused):
@@ -143,7 +143,7 @@ class Preview:
         looks_up = server.protocol == "smtp" and bool(server.resolver.servers)
         if looks_up and not (self.asked.live or self.asked.client_name):
             yield "the client's name is looked up when it connects; give --client-name to see one"
-        local = self.peer.local_address
+        local = self.client.local_address
         if local in (LOCAL_V4, LOCAL_V6) and (server.proxy_protocol != "off" or server.xclient == "auto"):
             yield f"{local} stands for the address that the client connects to"
 

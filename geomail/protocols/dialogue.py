@@ -20,8 +20,9 @@ from geomail.errors import (
     SessionError,
     TooManyErrors,
 )
+from geomail.parties import Client, Login
 from geomail.protocols import proxy_header, sasl
-from geomail.protocols.base import Frontend, HandshakeOptions, Login, Peer
+from geomail.protocols.base import Frontend, HandshakeOptions
 
 if TYPE_CHECKING:
     from geomail.config.schema import Server
@@ -84,7 +85,7 @@ class ClientDialogue(Frontend):
         "_pending",
         "_server",
         "_server_name",
-        "client",
+        "conversation",
     )
 
     #: What stands before a SASL challenge.
@@ -101,8 +102,8 @@ class ClientDialogue(Frontend):
     #: The answer to a login before the TLS that ``starttls = "only"`` demands.
     tls_first: ClassVar[bytes]
 
-    def __init__(self, client: Conversation, server: Server, server_name: bytes, limit: int) -> None:
-        self.client = client
+    def __init__(self, conversation: Conversation, server: Server, server_name: bytes, limit: int) -> None:
+        self.conversation = conversation
         self._server = server
         self._server_name = server_name
         self._limit = limit
@@ -119,16 +120,16 @@ class ClientDialogue(Frontend):
     @property
     def may_start_tls(self) -> bool:
         """Whether STARTTLS would be obeyed now."""
-        return self._server.starttls != "off" and not self.client.secured
+        return self._server.starttls != "off" and not self.conversation.secured
 
     @property
     def must_start_tls(self) -> bool:
         """Whether nothing but STARTTLS leads to a login now."""
-        return self._server.starttls == "only" and not self.client.secured
+        return self._server.starttls == "only" and not self.conversation.secured
 
     def answer(self, words: bytes) -> None:
         """Answer the command that was just read."""
-        self.client.send_line(words)
+        self.conversation.send_line(words)
 
     def demand_tls(self) -> None:
         """Answer a login that came before TLS; with ``nginx_replies`` in nginx's words."""
@@ -184,8 +185,8 @@ class ClientDialogue(Frontend):
         return None
 
     def _ask(self, challenge: bytes) -> bytes:
-        self.client.send_line(self.prompt + challenge)
-        line = self.client.read_line(self._limit, hidden)
+        self.conversation.send_line(self.prompt + challenge)
+        line = self.conversation.read_line(self._limit, hidden)
         if line.rstrip(b" ") == _CANCEL:
             raise sasl.Cancelled("the client cancels")
         if is_broken(line) or len(arguments_of(line)) > self.max_arguments:
@@ -194,7 +195,7 @@ class ClientDialogue(Frontend):
 
     def accept(self, answer: tuple[bytes, ...]) -> None:
         self._pending = None
-        self.client.send_lines(answer)
+        self.conversation.send_lines(answer)
 
 
 class BackendDialogue:
@@ -237,12 +238,12 @@ class BackendDialogue:
         answers_geomail = error.reply[-1:] and error.reply[-1].startswith(self._tags)
         return not (error.credentials or error.temporary or answers_geomail)
 
-    def open(self, peer: Peer, options: HandshakeOptions) -> None:
+    def open(self, client: Client, options: HandshakeOptions) -> None:
         """Say what comes before the greeting: the PROXY header, and TLS if it is implicit."""
         if options.proxy_protocol != "off":
             self._proxy_protocol = options.proxy_protocol
             self.backend.step = "PROXY"
-            header, shown = proxy_header.written(options.proxy_protocol, peer)
+            header, shown = proxy_header.written(options.proxy_protocol, client)
             self.backend.send_bytes(header, shown, f"proxy_protocol = {options.proxy_protocol}")
         if options.tls == "implicit":
             self.backend.step = "TLS"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import Farewell, SessionError
+from geomail.parties import Client, Login, Refusal
 from geomail.protocols import sasl
-from geomail.protocols.base import HandshakeOptions, Login, Peer, Protocol, Refusal
+from geomail.protocols.base import HandshakeOptions, Protocol
 from geomail.protocols.dialogue import (
     BackendDialogue,
     ClientDialogue,
@@ -94,18 +95,18 @@ class Pop3Frontend(ClientDialogue):
     no_such_mechanism = b"-ERR Unsupported authentication mechanism"
     tls_first = b"-ERR Must issue a STLS command first"
 
-    def __init__(self, client: Conversation, replies: Pop3Replies) -> None:
-        super().__init__(client, replies.server, replies.server_name, replies.server.pop3_client_buffer)
+    def __init__(self, conversation: Conversation, replies: Pop3Replies) -> None:
+        super().__init__(conversation, replies.server, replies.server_name, replies.server.pop3_client_buffer)
         self._replies = replies
         self._user: bytes | None = None
         self._salt = sasl.fresh_salt(replies.server_name) if replies.takes_apop else b""
 
     def greet(self) -> None:
-        self.client.send_line(b"+OK POP3 ready " + self._salt if self._salt else b"+OK POP3 ready")
+        self.conversation.send_line(b"+OK POP3 ready " + self._salt if self._salt else b"+OK POP3 ready")
 
     def login(self) -> Login | None:
         while not self._leaving:
-            line = self.client.read_line(self._limit, shown)
+            line = self.conversation.read_line(self._limit, shown)
             verb, _, rest = line.partition(b" ")
             verb = verb.upper()
             command = COMMANDS.get(verb)
@@ -125,21 +126,21 @@ class Pop3Frontend(ClientDialogue):
     def refuse(self, refusal: Refusal) -> None:
         self._pending = None
         if refusal.reply:
-            self.client.send_lines(refusal.reply)
+            self.conversation.send_lines(refusal.reply)
         elif refusal.neutral:
-            self.client.send_line(_REFUSED_FOR_NOW if refusal.temporary else _REFUSED_NEUTRALLY)
+            self.conversation.send_line(_REFUSED_FOR_NOW if refusal.temporary else _REFUSED_NEUTRALLY)
         else:
-            self.client.send_line(b"-ERR " + refusal.text)
+            self.conversation.send_line(b"-ERR " + refusal.text)
 
     def farewell(self, error: SessionError, words: tuple[bytes, ...] = ()) -> None:
         if words:
-            self.client.send_lines(words)
+            self.conversation.send_lines(words)
         elif error.farewell in FAREWELLS:
-            self.client.send_line(FAREWELLS[error.farewell])
+            self.conversation.send_line(FAREWELLS[error.farewell])
 
     def invalid(self) -> None:
         self._user = None
-        self.client.send_line(_INVALID)
+        self.conversation.send_line(_INVALID)
 
     # -- commands ---------------------------------------------------------------------------------
 
@@ -151,7 +152,7 @@ class Pop3Frontend(ClientDialogue):
             self.invalid()
             return
         self._user = arguments[0]
-        self.client.send_line(_OK)
+        self.conversation.send_line(_OK)
 
     def _give_password(self, arguments: list[bytes]) -> Login | None:
         if self.must_start_tls:
@@ -176,28 +177,28 @@ class Pop3Frontend(ClientDialogue):
         if self.must_start_tls:
             self.demand_tls()
         elif not arguments:
-            self.client.send_lines(self._replies.methods)
+            self.conversation.send_lines(self._replies.methods)
         else:
             return self.authenticate(arguments, self._replies.mechanisms)
         return None
 
     def _capa(self, arguments: list[bytes]) -> None:
         before_tls = self.may_start_tls and self._user is None
-        self.client.send_lines(self._replies.capa_before_tls if before_tls else self._replies.capa)
+        self.conversation.send_lines(self._replies.capa_before_tls if before_tls else self._replies.capa)
 
     def _noop(self, arguments: list[bytes]) -> None:
-        self.client.send_line(_OK)
+        self.conversation.send_line(_OK)
 
     def _quit(self, arguments: list[bytes]) -> None:
         self._leaving = True
-        self.client.send_line(_OK)
+        self.conversation.send_line(_OK)
 
     def _start_tls(self, arguments: list[bytes]) -> None:
         if not self.may_start_tls:
             self.invalid()
             return
-        self.client.send_line(_OK)
-        self.client.start_tls()
+        self.conversation.send_line(_OK)
+        self.conversation.start_tls()
 
 
 Command = Callable[[Pop3Frontend, list[bytes]], Login | None]
@@ -218,11 +219,11 @@ Pop3Frontend.verbs = _NAMED.union(COMMANDS)
 
 
 def handshake(
-    backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions
+    backend: Conversation, login: Login, client: Client, options: HandshakeOptions
 ) -> tuple[bytes, ...]:
     """Log the client in to a fresh POP3 backend; returns the backend's own OK."""
     with BackendDialogue(backend) as dialogue:
-        dialogue.open(peer, options)
+        dialogue.open(client, options)
         _expect_ok(dialogue)
         if options.tls == "starttls":
             dialogue.say("STLS", b"STLS", "backend tls = starttls")
@@ -262,10 +263,10 @@ class Pop3Protocol(Protocol):
         super().__init__(server)
         self._replies = Pop3Replies(server)
 
-    def frontend(self, client: Conversation, peer: Peer) -> Pop3Frontend:
-        return Pop3Frontend(client, self._replies)
+    def frontend(self, conversation: Conversation, client: Client) -> Pop3Frontend:
+        return Pop3Frontend(conversation, self._replies)
 
     def handshake(
-        self, backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions
+        self, backend: Conversation, login: Login, client: Client, options: HandshakeOptions
     ) -> tuple[bytes, ...]:
-        return handshake(backend, login, peer, options)
+        return handshake(backend, login, client, options)

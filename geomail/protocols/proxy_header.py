@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from geomail.conversation import Conversation
 from geomail.errors import ProxyHeaderError
-from geomail.protocols.base import Peer, ProxyAddresses
+from geomail.parties import Client, ProxyAddresses
 
 if TYPE_CHECKING:
-    from geomail.certificates import TlsDetails
+    from geomail.parties import TlsDetails
 
 V1_SIZE = 107
 V2_SIZE = 4096
@@ -48,47 +48,47 @@ def without_zone(address: str) -> str:
 # -- written --------------------------------------------------------------------------------------
 
 
-def written(version: Literal["on", "v2"], peer: Peer) -> tuple[bytes, bytes]:
+def written(version: Literal["on", "v2"], client: Client) -> tuple[bytes, bytes]:
     """The header that tells a backend of this client, and how to show it."""
-    addresses = _addresses(peer)
+    addresses = _addresses(client)
     if version == "v2":
-        return _written_v2(peer, addresses)
-    line = _v1_line(peer, addresses)
+        return _written_v2(client, addresses)
+    line = _v1_line(client, addresses)
     return line + b"\r\n", line
 
 
-def tells_address(version: Literal["off", "on", "v2"], peer: Peer) -> bool:
+def tells_address(version: Literal["off", "on", "v2"], client: Client) -> bool:
     """Tell whether the header, if any, names the client: behind UNKNOWN or LOCAL it counts as geomail."""
-    return version != "off" and _addresses(peer) is not None
+    return version != "off" and _addresses(client) is not None
 
 
-def _addresses(peer: Peer) -> tuple[Address, Address] | None:
-    if peer.address.startswith("unix:") or peer.local_address.startswith("unix:"):
+def _addresses(client: Client) -> tuple[Address, Address] | None:
+    if client.address.startswith("unix:") or client.local_address.startswith("unix:"):
         return None
-    return ip_address(without_zone(peer.address)), ip_address(without_zone(peer.local_address))
+    return ip_address(without_zone(client.address)), ip_address(without_zone(client.local_address))
 
 
-def _v1_line(peer: Peer, addresses: tuple[Address, Address] | None) -> bytes:
+def _v1_line(client: Client, addresses: tuple[Address, Address] | None) -> bytes:
     if addresses is None:
         return b"PROXY UNKNOWN"
     source, destination = addresses
-    return _told(peer, *(addresses if source.version == destination.version else _one_family(*addresses)))
+    return _told(client, *(addresses if source.version == destination.version else _one_family(*addresses)))
 
 
-def _told(peer: Peer, source: Address, destination: Address) -> bytes:
-    words = f"TCP{source.version} {_text(source)} {_text(destination)} {peer.port} {peer.local_port}"
+def _told(client: Client, source: Address, destination: Address) -> bytes:
+    words = f"TCP{source.version} {_text(source)} {_text(destination)} {client.port} {client.local_port}"
     return b"PROXY " + words.encode()
 
 
-def _written_v2(peer: Peer, addresses: tuple[Address, Address] | None) -> tuple[bytes, bytes]:
-    tls = b"" if peer.tls_details is None else _tls_tlvs(peer.tls_details)
+def _written_v2(client: Client, addresses: tuple[Address, Address] | None) -> tuple[bytes, bytes]:
+    tls = b"" if client.tls_details is None else _tls_tlvs(client.tls_details)
     if addresses is None:
         return _framed(_LOCAL, _UNSPECIFIED, tls), b"PROXY v2 LOCAL"
     source, destination = _one_family(*addresses)
     block = source.packed + destination.packed
-    block += peer.port.to_bytes(2, "big") + peer.local_port.to_bytes(2, "big")
+    block += client.port.to_bytes(2, "big") + client.local_port.to_bytes(2, "big")
     family = _TCP4 if source.version == 4 else _TCP6
-    shown = _told(peer, source, destination).replace(b"PROXY", b"PROXY v2", 1)
+    shown = _told(client, source, destination).replace(b"PROXY", b"PROXY v2", 1)
     return _framed(_PROXY, family, block + tls), shown
 
 
@@ -143,23 +143,23 @@ def _text(address: Address) -> str:
 # -- read -----------------------------------------------------------------------------------------
 
 
-def read(client: Conversation) -> ProxyAddresses | None:
+def read(conversation: Conversation) -> ProxyAddresses | None:
     """Read the header that a client's connection starts with; None if it tells no address.
 
     It may come in any number of pieces, and nothing beyond it is read. Raises
     ProxyHeaderError as soon as it cannot become one. Time is the caller's to limit.
     """
-    tracer, client.tracer = client.tracer, None  # the pieces would not be worth showing
+    tracer, conversation.tracer = conversation.tracer, None  # the pieces would not be worth showing
     try:
-        start = client.read_exactly(len(_V1_START))
+        start = conversation.read_exactly(len(_V1_START))
         if start == _V1_START:
-            addresses = _read_v1(client)
+            addresses = _read_v1(conversation)
         elif SIGNATURE.startswith(start):
-            addresses = _read_v2(client)
+            addresses = _read_v2(conversation)
         else:
             raise _broken("neither version 1 nor 2")
     finally:
-        client.tracer = tracer
+        conversation.tracer = tracer
     if tracer is not None:
         tracer("<", _shown(addresses), "")
     return addresses
@@ -176,13 +176,13 @@ def _shown(addresses: ProxyAddresses | None) -> bytes:
     return b"PROXY " + ends.encode()
 
 
-def _read_v1(client: Conversation) -> ProxyAddresses | None:
-    line = client.read_exactly(_V1_SHORTEST)
+def _read_v1(conversation: Conversation) -> ProxyAddresses | None:
+    line = conversation.read_exactly(_V1_SHORTEST)
     while not line.endswith(b"\r\n"):
         missing = 1 if line.endswith(b"\r") else 2  # at least, so nothing beyond its end is read
         if len(_V1_START) + len(line) + missing > V1_SIZE:
             raise _broken(f"version 1, more than {V1_SIZE} bytes")
-        line += client.read_exactly(missing)
+        line += conversation.read_exactly(missing)
     if line.startswith(_V1_UNKNOWN):
         return None
     words = line[:-2].split(b" ")
@@ -208,8 +208,8 @@ def _parsed_port(word: bytes) -> int:
     return int(word)
 
 
-def _read_v2(client: Conversation) -> ProxyAddresses | None:
-    fixed = SIGNATURE[: len(_V1_START)] + client.read_exactly(_V2_FIXED - len(_V1_START))
+def _read_v2(conversation: Conversation) -> ProxyAddresses | None:
+    fixed = SIGNATURE[: len(_V1_START)] + conversation.read_exactly(_V2_FIXED - len(_V1_START))
     if not fixed.startswith(SIGNATURE):
         raise _broken("neither version 1 nor 2")
     command, family = fixed[12], fixed[13]
@@ -218,7 +218,7 @@ def _read_v2(client: Conversation) -> ProxyAddresses | None:
         raise _broken(f"version and command {command:#04x}")
     if size > V2_SIZE - _V2_FIXED:
         raise _broken(f"version 2, more than {V2_SIZE} bytes")
-    block = client.read_exactly(size)
+    block = conversation.read_exactly(size)
     width = _ADDRESS_SIZE.get(family) if command == _PROXY else None
     addresses_size = 0 if width is None else 2 * width + 4
     if size < addresses_size:
@@ -264,11 +264,11 @@ def _check_crc32c(fixed: bytes, block: bytes, position: int) -> None:
 # -- who is believed ------------------------------------------------------------------------------
 
 
-def introduce(client: Conversation, peer: Peer, trusted: Senders) -> None:
+def introduce(conversation: Conversation, client: Client, trusted: Senders) -> None:
     """Read the header of a client's connection; its address counts where its sender is trusted."""
-    peer.proxy = proxy = read(client)
-    if proxy is not None and trusted.include(peer.address):
-        peer.address, peer.port = proxy.source, proxy.source_port
+    client.proxy = proxy = read(conversation)
+    if proxy is not None and trusted.include(client.address):
+        client.address, client.port = proxy.source, proxy.source_port
 
 
 class Senders:

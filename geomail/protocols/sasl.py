@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from geomail.conversation import CR, LF, NUL, SECRET
 from geomail.errors import GeomailError
-from geomail.protocols.base import Login
+from geomail.parties import Login
 
 #: Sends a challenge (in base64) in the protocol's frame; returns the first word of the answer.
 Ask = Callable[[bytes], bytes]

@@ -17,9 +17,9 @@ import gevent
 from gevent import socket
 from gevent.event import Event as Signal
 
+from geomail.control.jsonlines import BadLine, Lines, decode, encode
 from geomail.errors import GeomailError
 from geomail.events import KINDS, Event, EventStream, TraceLine, record
-from geomail.jsonlines import BadLine, Lines, decode, encode
 
 #: Events that wait for the console; those beyond are lost.
 MOST_WAITING = 4096

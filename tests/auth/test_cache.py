@@ -13,14 +13,13 @@ from geomail.auth import cache
 from geomail.auth.base import Accepted, Source
 from geomail.auth.cache import AnswerCache, Kept
 from geomail.backends import Endpoint
-from geomail.certificates import ClientCertificate
-from geomail.protocols.base import Login, Peer, ProxyAddresses
+from geomail.parties import Client, ClientCertificate, Login, ProxyAddresses
 from tests.auth.support import source
 from tests.net.raw_service import RawService
 
 LOGIN = Login("plain", b"anna@example.org", b"secret", tag=b"a1")
 PROXY = ProxyAddresses("198.51.100.1", 5000, "198.51.100.2", 143)
-PEER = Peer(
+CLIENT = Client(
     *("192.0.2.1", 4711, "192.0.2.2", 143),
     proxy=PROXY,
     tls=("TLSv1.3", "TLS_AES_128_GCM_SHA256"),
@@ -41,7 +40,9 @@ class Cached:
             "imap", auth_http=url, auth_http_cache=seconds, proxy_protocol="v2", auth_http_keepalive="off"
         )
 
-    def asks(self, login: Login = LOGIN, peer: Peer = PEER, protocol: str = "imap", attempt: int = 1) -> bool:
+    def asks(
+        self, login: Login = LOGIN, peer: Client = CLIENT, protocol: str = "imap", attempt: int = 1
+    ) -> bool:
         """Log in; whether the service was asked."""
         before = len(self.service.requests)
         self.verdict = self.source.check(login, peer, protocol, attempt)
@@ -60,7 +61,7 @@ def test_the_same_question_gets_the_same_answer(cached: Cached) -> None:
     assert cached.asks()
     first = cached.verdict
 
-    again = replace(PEER, port=4712, session=b"s-2", proxy=replace(PROXY, source_port=5001))
+    again = replace(CLIENT, port=4712, session=b"s-2", proxy=replace(PROXY, source_port=5001))
     assert not cached.asks(replace(LOGIN, tag=b"a2"), again, attempt=2)
     assert cached.verdict == first
     assert isinstance(first, Accepted)
@@ -70,25 +71,25 @@ def test_the_same_question_gets_the_same_answer(cached: Cached) -> None:
 @pytest.mark.parametrize(
     ("login", "peer", "protocol"),
     [
-        (replace(LOGIN, user=b"anna@example.com"), PEER, "imap"),
-        (replace(LOGIN, password=b"Secret"), PEER, "imap"),
-        (replace(LOGIN, user=b"anna@example.orgs", password=b"ecret"), PEER, "imap"),
-        (LOGIN, replace(PEER, address="192.0.2.9"), "imap"),
-        (LOGIN, replace(PEER, tls=None), "imap"),
-        (LOGIN, replace(PEER, tls=("TLSv1.2", "TLS_AES_128_GCM_SHA256")), "imap"),
-        (LOGIN, replace(PEER, name=b"mail.example.org"), "smtp"),
-        (LOGIN, PEER, "pop3"),
-        (LOGIN, replace(PEER, proxy=None), "imap"),
-        (LOGIN, replace(PEER, proxy=replace(PROXY, source="198.51.100.9")), "imap"),
-        (LOGIN, replace(PEER, proxy=replace(PROXY, destination="198.51.100.9")), "imap"),
-        (LOGIN, replace(PEER, proxy=replace(PROXY, destination_port=993)), "imap"),
-        (LOGIN, replace(PEER, certificate=ClientCertificate()), "imap"),
+        (replace(LOGIN, user=b"anna@example.com"), CLIENT, "imap"),
+        (replace(LOGIN, password=b"Secret"), CLIENT, "imap"),
+        (replace(LOGIN, user=b"anna@example.orgs", password=b"ecret"), CLIENT, "imap"),
+        (LOGIN, replace(CLIENT, address="192.0.2.9"), "imap"),
+        (LOGIN, replace(CLIENT, tls=None), "imap"),
+        (LOGIN, replace(CLIENT, tls=("TLSv1.2", "TLS_AES_128_GCM_SHA256")), "imap"),
+        (LOGIN, replace(CLIENT, name=b"mail.example.org"), "smtp"),
+        (LOGIN, CLIENT, "pop3"),
+        (LOGIN, replace(CLIENT, proxy=None), "imap"),
+        (LOGIN, replace(CLIENT, proxy=replace(PROXY, source="198.51.100.9")), "imap"),
+        (LOGIN, replace(CLIENT, proxy=replace(PROXY, destination="198.51.100.9")), "imap"),
+        (LOGIN, replace(CLIENT, proxy=replace(PROXY, destination_port=993)), "imap"),
+        (LOGIN, replace(CLIENT, certificate=ClientCertificate()), "imap"),
     ],
 )
 def test_whatever_the_question_holds_makes_it_another_one(
-    login: Login, peer: Peer, protocol: str, cached: Cached
+    login: Login, peer: Client, protocol: str, cached: Cached
 ) -> None:
-    assert cached.asks(protocol=protocol if login is LOGIN and peer is not PEER else "imap")
+    assert cached.asks(protocol=protocol if login is LOGIN and peer is not CLIENT else "imap")
     assert cached.asks(login, peer, protocol)
 
 
@@ -110,7 +111,7 @@ def test_an_answer_that_the_backend_proves_wrong_is_not_kept(cached: Cached) -> 
     other = replace(LOGIN, user=b"bert")
     assert cached.asks()
     assert cached.asks(other)
-    cached.source.refused_by_backend(LOGIN, replace(PEER, session=b"s-9"), "imap")
+    cached.source.refused_by_backend(LOGIN, replace(CLIENT, session=b"s-9"), "imap")
 
     assert cached.asks()
     assert not cached.asks(other)

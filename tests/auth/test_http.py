@@ -12,12 +12,11 @@ import pytest
 from geomail.auth import http
 from geomail.auth.base import Accepted, Refused, Source
 from geomail.auth.http import escaped
-from geomail.certificates import ClientCertificate
 from geomail.errors import AuthUnavailable, Farewell, PeerTimeout
-from geomail.protocols.base import Login, Peer, ProxyAddresses, Refusal
+from geomail.parties import Client, ClientCertificate, Login, ProxyAddresses, Refusal
 from tests.auth.support import source
 from tests.net.raw_service import CLOSE, Action, RawService, closed_port, until_rested
-from tests.protocols.support import peer
+from tests.protocols.support import client_at
 from tests.servers.certificates import Certificates
 
 PLAIN = Login("plain", b"u", b"p")
@@ -52,12 +51,12 @@ def asked(
     said: Action | Sequence[Action],
     login: Login = PLAIN,
     protocol: str = "imap",
-    client: Peer | None = None,
+    client: Client | None = None,
     **options: Any,
 ) -> tuple[Accepted | Refused, bytes]:
     with RawService(said) as service:
         options = {name: str(value).replace("PORT", str(service.port)) for name, value in options.items()}
-        verdict = sources(protocol, service.port, **options).check(login, client or peer(), protocol, 1)
+        verdict = sources(protocol, service.port, **options).check(login, client or client_at(), protocol, 1)
     return verdict, service.requests[-1]
 
 
@@ -73,7 +72,7 @@ SMTP_END = (
     "Client-Host: [UNAVAILABLE]",
 )
 IMAP_END = ("Auth-Protocol: imap", "Auth-Login-Attempt: 1", "Client-IP: 192.0.2.7")
-V6 = Peer("2001:db8::7", 1, "2001:db8::1", 993)
+V6 = Client("2001:db8::7", 1, "2001:db8::1", 993)
 SALT = "<1.2@mx.test>"
 
 TLS = ("TLSv1.3", "TLS_AES_256_GCM_SHA384")
@@ -93,35 +92,35 @@ CERTIFICATE_LINES = (
 )
 LOGGED_IN = ("Auth-Method: plain", "Auth-User: u", "Auth-Pass: p", *IMAP_END)
 
-QUESTIONS: dict[str, tuple[str, Login, Peer, tuple[str, ...]]] = {
+QUESTIONS: dict[str, tuple[str, Login, Client, tuple[str, ...]]] = {
     "smtp": (
         "smtp",
         PLAIN,
-        peer(),
+        client_at(),
         ("Auth-Method: plain", "Auth-User: u", "Auth-Pass: p", *SMTP_END),
     ),
     "imap has no Client-Host": (
         "imap",
         PLAIN,
-        peer(),
+        client_at(),
         ("Auth-Method: plain", "Auth-User: u", "Auth-Pass: p", *IMAP_END),
     ),
     "empty credentials": (
         "imap",
         Login("plain"),
-        peer(),
+        client_at(),
         ("Auth-Method: plain", "Auth-User: ", "Auth-Pass: ", *IMAP_END),
     ),
     "escaped credentials": (
         "imap",
         Login("plain", b"us%er", b"p w\t\x00\x1f\x7f\xe9+/="),
-        peer(),
+        client_at(),
         ("Auth-Method: plain", "Auth-User: us%25er", "Auth-Pass: p%20w%09%00%1F\x7f\xe9+/=", *IMAP_END),
     ),
     "apop": (
         "pop3",
         Login("apop", b"u", b"c4c9334bac560ecc979e58001b3e22fb", salt=SALT.encode()),
-        peer(),
+        client_at(),
         (
             "Auth-Method: apop",
             "Auth-User: u",
@@ -134,19 +133,19 @@ QUESTIONS: dict[str, tuple[str, Login, Peer, tuple[str, ...]]] = {
     "cram-md5": (
         "imap",
         Login("cram-md5", b"u", b"d" * 32, salt=SALT.encode()),
-        peer(),
+        client_at(),
         ("Auth-Method: cram-md5", "Auth-User: u", "Auth-Pass: " + "d" * 32, f"Auth-Salt: {SALT}", *IMAP_END),
     ),
     "external": (
         "imap",
         Login("external", b"u"),
-        peer(),
+        client_at(),
         ("Auth-Method: external", "Auth-User: u", "Auth-Pass: ", *IMAP_END),
     ),
     "none carries the commands, raw": (
         "smtp",
         Login("none", helo=b"m e%", mail=b"MAIL FROM:<a> SIZE=1", rcpt=b"RCPT TO:<b>"),
-        peer(),
+        client_at(),
         (
             *("Auth-Method: none", "Auth-User: ", "Auth-Pass: ", *SMTP_END),
             *("Auth-SMTP-Helo: m e%", "Auth-SMTP-From: MAIL FROM:<a> SIZE=1", "Auth-SMTP-To: RCPT TO:<b>"),
@@ -155,7 +154,7 @@ QUESTIONS: dict[str, tuple[str, Login, Peer, tuple[str, ...]]] = {
     "none without HELO": (
         "smtp",
         Login("none", mail=b"MAIL FROM:<>", rcpt=b"RCPT TO:<b>"),
-        peer(),
+        client_at(),
         (
             *("Auth-Method: none", "Auth-User: ", "Auth-Pass: ", *SMTP_END),
             *("Auth-SMTP-Helo: ", "Auth-SMTP-From: MAIL FROM:<>", "Auth-SMTP-To: RCPT TO:<b>"),
@@ -164,7 +163,7 @@ QUESTIONS: dict[str, tuple[str, Login, Peer, tuple[str, ...]]] = {
     "a login carries no commands": (
         "smtp",
         Login("plain", b"u", b"p", helo=b"me", esmtp=True),
-        replace(peer(), name=b"client.test"),
+        replace(client_at(), name=b"client.test"),
         (
             *("Auth-Method: plain", "Auth-User: u", "Auth-Pass: p", *SMTP_END[:-1]),
             "Client-Host: client.test",
@@ -179,32 +178,32 @@ QUESTIONS: dict[str, tuple[str, Login, Peer, tuple[str, ...]]] = {
     "unix": (
         "imap",
         PLAIN,
-        Peer("unix:", 0, "unix:/run/imap", 0),
+        Client("unix:", 0, "unix:/run/imap", 0),
         ("Auth-Method: plain", "Auth-User: u", "Auth-Pass: p", *IMAP_END[:2], "Client-IP: unix:"),
     ),
     "a session that is told by its id": (
         "imap",
         PLAIN,
-        replace(peer(), session=b"c0ffee-1"),
+        replace(client_at(), session=b"c0ffee-1"),
         (*LOGGED_IN, "Auth-Session: c0ffee-1"),
     ),
     "a client without a certificate": (
         "imap",
         PLAIN,
-        replace(peer(), tls=TLS, certificate=ClientCertificate()),
+        replace(client_at(), tls=TLS, certificate=ClientCertificate()),
         (*LOGGED_IN, *TLS_LINES, "Auth-SSL-Verify: NONE"),
     ),
     "a client with a certificate": (
         "imap",
         PLAIN,
-        replace(peer(), tls=TLS, certificate=CERTIFICATE),
+        replace(client_at(), tls=TLS, certificate=CERTIFICATE),
         (*LOGGED_IN, *TLS_LINES, "Auth-SSL-Verify: SUCCESS", *CERTIFICATE_LINES),
     ),
     "a client with an untrusted certificate": (
         "imap",
         PLAIN,
         replace(
-            peer(), tls=TLS, certificate=replace(CERTIFICATE, error=18, reason="self-signed certificate")
+            client_at(), tls=TLS, certificate=replace(CERTIFICATE, error=18, reason="self-signed certificate")
         ),
         (*LOGGED_IN, *TLS_LINES, "Auth-SSL-Verify: FAILED:self-signed certificate", *CERTIFICATE_LINES),
     ),
@@ -212,7 +211,7 @@ QUESTIONS: dict[str, tuple[str, Login, Peer, tuple[str, ...]]] = {
         "smtp",
         Login("none", helo=b"me", mail=b"MAIL FROM:<a>", rcpt=b"RCPT TO:<b>"),
         replace(
-            peer(),
+            client_at(),
             proxy=ProxyAddresses("198.51.100.1", 4711, "198.51.100.2", 25),
             tls=("TLSv1.3", "TLS_AES_256_GCM_SHA384"),
         ),
@@ -231,7 +230,7 @@ QUESTIONS: dict[str, tuple[str, Login, Peer, tuple[str, ...]]] = {
     ("protocol", "login", "client", "expected"), QUESTIONS.values(), ids=QUESTIONS.keys()
 )
 def test_the_question(
-    protocol: str, login: Login, client: Peer, expected: tuple[str, ...], sources: Sources
+    protocol: str, login: Login, client: Client, expected: tuple[str, ...], sources: Sources
 ) -> None:
     said = OK.replace(b"Auth-Port", b"Auth-Pass: x\r\nAuth-Port")
 
@@ -253,7 +252,7 @@ def test_the_target_is_sent_as_it_stands_and_the_host_without_its_port(
 
 
 def test_the_whole_certificate_is_sent_where_that_is_wanted(sources: Sources) -> None:
-    client = replace(peer(), tls=TLS, certificate=CERTIFICATE)
+    client = replace(client_at(), tls=TLS, certificate=CERTIFICATE)
     pem = "-----BEGIN%20CERTIFICATE-----%0AY2VydGlmaWNhdGUsIGluIERFUg==%0A-----END%20CERTIFICATE-----%0A"
 
     _, request = asked(sources, OK, client=client, auth_http_pass_client_cert="on")
@@ -267,7 +266,7 @@ def test_the_whole_certificate_is_sent_where_that_is_wanted(sources: Sources) ->
 def test_headers_of_the_configuration_come_last(sources: Sources) -> None:
     with RawService(OK) as service:
         headers = [["X-Key", "a b%"], ["X-Other", ""]]
-        sources("imap", service.port, auth_http_header=headers).check(PLAIN, peer(), "imap", 1)
+        sources("imap", service.port, auth_http_header=headers).check(PLAIN, client_at(), "imap", 1)
 
     assert service.requests[0].endswith(b"Client-IP: 192.0.2.7\r\nX-Key: a b%\r\nX-Other: \r\n\r\n")
 
@@ -277,7 +276,7 @@ def test_the_attempt_is_counted_by_the_session(sources: Sources) -> None:
         one = sources("imap", service.port)
         for attempt in (1, 2, 17):
             until_rested(one.client.pool)
-            one.check(PLAIN, peer(), "imap", attempt)
+            one.check(PLAIN, client_at(), "imap", attempt)
 
     assert [request.split(b"Attempt: ")[1].split(b"\r")[0] for request in service.requests] == [
         b"1",
@@ -294,7 +293,7 @@ def test_nothing_that_the_client_says_makes_a_header(field: str, poison: bytes, 
     setattr(login, field, poison)
     with RawService(OK) as service:
         with pytest.raises(AuthUnavailable, match="was not asked"):
-            sources("smtp", service.port).check(login, peer(), "smtp", 1)
+            sources("smtp", service.port).check(login, client_at(), "smtp", 1)
 
         assert service.requests == []
 
@@ -498,7 +497,7 @@ def test_wait_asks_the_same_question_again(
     header: bytes, seconds: float, sources: Sources, slept: list[float]
 ) -> None:
     with RawService(waits(header), waits(header), OK) as service:
-        verdict = sources("imap", service.port).check(PLAIN, peer(), "imap", 3)
+        verdict = sources("imap", service.port).check(PLAIN, client_at(), "imap", 3)
 
     assert isinstance(verdict, Accepted)
     assert slept == [seconds, seconds]
@@ -508,7 +507,7 @@ def test_wait_asks_the_same_question_again(
 
 def test_a_refusal_after_a_wait_is_one(sources: Sources, slept: list[float]) -> None:
     with RawService(waits(b"Auth-Wait: 2"), answer(b"Auth-Status: No", b"Auth-Wait: 7")) as service:
-        verdict = sources("imap", service.port).check(PLAIN, peer(), "imap", 1)
+        verdict = sources("imap", service.port).check(PLAIN, client_at(), "imap", 1)
 
     assert verdict == Refused(Refusal(b"No"), wait=7.0, close=False)
 
@@ -516,7 +515,7 @@ def test_a_refusal_after_a_wait_is_one(sources: Sources, slept: list[float]) -> 
 def test_waiting_is_bounded(sources: Sources, slept: list[float]) -> None:
     with RawService(waits(b"Auth-Wait: 1")) as service:
         with pytest.raises(AuthUnavailable, match=r"answered WAIT 21 times"):
-            sources("imap", service.port).check(PLAIN, peer(), "imap", 1)
+            sources("imap", service.port).check(PLAIN, client_at(), "imap", 1)
 
         assert len(service.requests) == 21
 
@@ -525,7 +524,7 @@ def test_waiting_does_sleep(sources: Sources, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(http, "SHORTEST_WAIT", 0.05)
     began = time.monotonic()
     with RawService(waits(b"X: 1"), OK) as service:
-        sources("imap", service.port).check(PLAIN, peer(), "imap", 1)
+        sources("imap", service.port).check(PLAIN, client_at(), "imap", 1)
 
     assert time.monotonic() - began >= 0.05
 
@@ -575,7 +574,7 @@ def test_waiting_does_sleep(sources: Sources, monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_no_usable_answer(said: Action | list[Action], problem: str, sources: Sources) -> None:
     with RawService(said) as service:
         with pytest.raises(AuthUnavailable) as caught:
-            sources("imap", service.port).check(PLAIN, peer(), "imap", 1)
+            sources("imap", service.port).check(PLAIN, client_at(), "imap", 1)
 
         text = str(caught.value)
         assert text.startswith(f"auth http server 127.0.0.1:{service.port} ")
@@ -596,7 +595,7 @@ def test_a_digest_is_no_password(protocol: str, login: Login, sources: Sources) 
 def test_a_service_that_is_not_there(sources: Sources) -> None:
     port = closed_port()
     with pytest.raises(AuthUnavailable) as caught:
-        sources("imap", port).check(PLAIN, peer(), "imap", 1)
+        sources("imap", port).check(PLAIN, client_at(), "imap", 1)
 
     assert str(caught.value) == (
         f"auth http server 127.0.0.1:{port} cannot be reached: Connection refused;"
@@ -609,14 +608,14 @@ def test_a_service_whose_name_is_unknown(sources: Sources) -> None:
     with pytest.raises(
         AuthUnavailable, match=r"auth\.invalid:9000 cannot be reached: auth\.invalid could not be"
     ):
-        one.check(PLAIN, peer(), "imap", 1)
+        one.check(PLAIN, client_at(), "imap", 1)
 
 
 def test_a_silent_service(sources: Sources) -> None:
     with RawService(5.0) as service:
         one = sources("imap", service.port, auth_http_timeout="100ms")
         with pytest.raises(PeerTimeout) as caught:
-            one.check(PLAIN, peer(), "imap", 1)
+            one.check(PLAIN, client_at(), "imap", 1)
 
         assert str(caught.value) == (
             f"auth http server 127.0.0.1:{service.port} timed out (0.1 s, auth_http_timeout)"
@@ -628,9 +627,9 @@ def test_after_a_failure_the_service_is_asked_anew(sources: Sources) -> None:
     with RawService([b"HTTP/1.1 200 OK\r\n", 0.2], OK) as service:
         one = sources("imap", service.port, auth_http_timeout="50ms")
         with pytest.raises(PeerTimeout):
-            one.check(PLAIN, peer(), "imap", 1)
+            one.check(PLAIN, client_at(), "imap", 1)
 
-        assert isinstance(one.check(PLAIN, peer(), "imap", 2), Accepted)
+        assert isinstance(one.check(PLAIN, client_at(), "imap", 2), Accepted)
 
 
 def test_answers_reach_those_who_asked(sources: Sources) -> None:
@@ -638,9 +637,9 @@ def test_answers_reach_those_who_asked(sources: Sources) -> None:
     slow: list[Action] = [0.05, answer(b"Auth-Backend: one")]
     with RawService(slow, answer(b"Auth-Backend: two")) as service:
         one = sources("imap", service.port)
-        first = gevent.spawn(one.check, PLAIN, peer(), "imap", 1)
+        first = gevent.spawn(one.check, PLAIN, client_at(), "imap", 1)
         gevent.sleep(0.01)
-        second = one.check(PLAIN, peer(), "imap", 1)
+        second = one.check(PLAIN, client_at(), "imap", 1)
 
         verdicts = (first.get(), second)
 
@@ -654,7 +653,7 @@ def test_without_keepalive_each_question_has_its_own_connection_and_says_so(sour
     with RawService(OK) as service:
         one = sources("imap", service.port, auth_http_keepalive="off")
         for _ in range(2):
-            one.check(PLAIN, peer(), "imap", 1)
+            one.check(PLAIN, client_at(), "imap", 1)
             assert one.client.pool.idle == 0
 
     assert service.requests[1].split(b"\r\n")[2] == b"Connection: close"
@@ -664,7 +663,7 @@ def test_without_keepalive_each_question_has_its_own_connection_and_says_so(sour
 def test_a_login_that_finds_no_connection_free_says_so(sources: Sources) -> None:
     with RawService([60.0]) as service:
         one = sources("imap", service.port, auth_http_timeout=0.1, auth_http_connections=1)
-        first, second = (gevent.spawn(one.check, PLAIN, peer(), "imap", 1) for _ in range(2))
+        first, second = (gevent.spawn(one.check, PLAIN, client_at(), "imap", 1) for _ in range(2))
         gevent.sleep(0)
         gevent.joinall([first, second])
 
@@ -699,14 +698,14 @@ def test_over_a_unix_socket(tmp_path: Path, sources: Sources) -> None:
     path = tmp_path / "auth"
     with RawService(OK, path=path) as service:
         one = sources("imap", 0, auth_http=f"unix:{path}:/a")
-        one.check(PLAIN, peer(), "imap", 1)
+        one.check(PLAIN, client_at(), "imap", 1)
         until_rested(one.client.pool)
-        one.check(PLAIN, peer(), "imap", 1)
+        one.check(PLAIN, client_at(), "imap", 1)
 
     assert service.requests[0].startswith(b"GET /a HTTP/1.1\r\nHost: localhost\r\nAuth-Method: ")
     assert service.connections == 1
     with pytest.raises(AuthUnavailable, match=f"auth http server unix:{path} cannot be reached"):
-        one.check(PLAIN, peer(), "imap", 1)
+        one.check(PLAIN, client_at(), "imap", 1)
 
 
 def test_over_https(certificates: Certificates, sources: Sources) -> None:
@@ -714,7 +713,7 @@ def test_over_https(certificates: Certificates, sources: Sources) -> None:
         url = f"https://localhost:{service.port}/"
         one = sources("imap", 0, auth_http=url, auth_http_ca=str(certificates.ca.certificate))
 
-        assert isinstance(one.check(PLAIN, peer(), "imap", 1), Accepted)
+        assert isinstance(one.check(PLAIN, client_at(), "imap", 1), Accepted)
 
 
 @pytest.mark.parametrize("which", ["misnamed", "expired", "untrusted"])
@@ -725,7 +724,7 @@ def test_over_https_with_a_wrong_certificate(
         url = f"https://localhost:{service.port}/"
         one = sources("imap", 0, auth_http=url, auth_http_ca=str(certificates.ca.certificate))
         with pytest.raises(AuthUnavailable, match=r"cannot be trusted or spoken to: TLS: .*auth_http_ca"):
-            one.check(PLAIN, peer(), "imap", 1)
+            one.check(PLAIN, client_at(), "imap", 1)
 
         assert service.requests == []
 
@@ -746,7 +745,7 @@ def test_good_answers_are_kept_where_that_is_wanted(
 ) -> None:
     with RawService([said] * 2) as service:
         asked_twice = sources("imap", service.port, auth_http_cache=cached)
-        verdicts = [asked_twice.check(PLAIN, peer(), "imap", attempt) for attempt in (1, 2)]
+        verdicts = [asked_twice.check(PLAIN, client_at(), "imap", attempt) for attempt in (1, 2)]
 
         assert verdicts[0] == verdicts[1]
         assert len(service.requests) == questions

@@ -7,10 +7,10 @@ import pytest
 from geomail.auth.http import HttpSource
 from geomail.auth.trial import Trial, put_to
 from geomail.backends import Backends
-from geomail.protocols.base import Login
+from geomail.parties import Login
 from tests.auth.support import BACKENDS, source
 from tests.net.raw_service import CLOSE, Action, RawService, closed_port
-from tests.protocols.support import peer
+from tests.protocols.support import client_at
 
 PLAIN = Login("plain", b"u", b"p")
 DIGEST = Login("cram-md5", b"u", b"d" * 32, salt=b"<s>")
@@ -27,7 +27,9 @@ def tried(*answer: Action, protocol: Protocol = "imap", login: Login = PLAIN, ne
         asking = source(protocol, auth_http=f"http://127.0.0.1:{service.port}/", auth_http_timeout=1)
         assert isinstance(asking, HttpSource)
         try:
-            return put_to(asking, login, peer(), protocol, Backends(BACKENDS, protocol), needs_password=needs)
+            return put_to(
+                asking, login, client_at(), protocol, Backends(BACKENDS, protocol), needs_password=needs
+            )
         finally:
             asking.close()
 
@@ -231,7 +233,7 @@ def test_a_service_that_is_down() -> None:
     asking = source("imap", auth_http=f"http://127.0.0.1:{closed_port()}/")
     assert isinstance(asking, HttpSource)
 
-    trial = put_to(asking, PLAIN, peer(), "imap", Backends(BACKENDS, "imap"), needs_password=True)
+    trial = put_to(asking, PLAIN, client_at(), "imap", Backends(BACKENDS, "imap"), needs_password=True)
 
     assert "cannot be reached" in trial.problem
     assert (trial.head, trial.findings) == ((), ())

@@ -8,9 +8,9 @@ from geomail.backends import Backends
 from geomail.config.routes import domain_of
 from geomail.config.schema import Backend, Passthrough
 from geomail.config.values import ProtocolName
-from geomail.protocols.base import Login, Refusal
+from geomail.parties import Login, Refusal
 from tests.auth.support import source
-from tests.protocols.support import peer
+from tests.protocols.support import client_at
 
 ROUTES = {
     "domains": {"Example.org": "two", "xn--bcher-kva.example": "three"},
@@ -23,7 +23,9 @@ NO_ROUTE = Refused(
 
 
 def verdict(login: Login, protocol: str = "imap", **routes: object) -> Verdict:
-    return source(protocol, auth="passthrough", routes={**ROUTES, **routes}).check(login, peer(), protocol, 1)
+    return source(protocol, auth="passthrough", routes={**ROUTES, **routes}).check(
+        login, client_at(), protocol, 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_a_backend_has_an_address_for_each_protocol_or_none(protocol: ProtocolNa
     backend = Backend.model_validate({"name": "b", "imap": "10.0.0.1:143", "smtp": "10.0.0.1:587"})
     asked = PassthroughSource(Passthrough(default="b"), Backends({"b": backend}, protocol))
 
-    given = asked.check(Login("plain", b"u", b"p"), peer(), protocol, 1)
+    given = asked.check(Login("plain", b"u", b"p"), client_at(), protocol, 1)
 
     if port is None:
         assert given == NO_ROUTE
@@ -147,4 +149,4 @@ def test_a_password_goes_to_no_other_backend_than_that_of_its_route(user: bytes)
     )
     asked = PassthroughSource(routes, Backends({"smtp": smtp_alone, "other": other}, "imap"))
 
-    assert asked.check(Login("plain", user, b"secret"), peer(), "imap", 1) == NO_ROUTE
+    assert asked.check(Login("plain", user, b"secret"), client_at(), "imap", 1) == NO_ROUTE

@@ -20,10 +20,10 @@ from geomail.backends import Backends
 from geomail.backends.connect import resolver_for
 from geomail.config.schema import Backend, Config, Users
 from geomail.hashes import Hash
-from geomail.protocols.base import Login, Method, Refusal
+from geomail.parties import Login, Method, Refusal
 from tests.auth.support import BACKENDS, wait_until
 from tests.net.support import PATIENCE
-from tests.protocols.support import peer, server
+from tests.protocols.support import client_at, server
 
 #: Of "pass word"; cheap, all of one kind.
 BCRYPT = "$2y$05$uZG.IlXfHUgW2xp5isOtr.40.2HsMNPQkMV9MUNwXOiADoIXkvp7K"
@@ -67,7 +67,7 @@ class Setup:
         method: Method = "plain",
         address: str = "192.0.2.7",
     ) -> Accepted | Refused:
-        return self.sources[protocol].check(Login(method, user, password), peer(address), protocol, 1)
+        return self.sources[protocol].check(Login(method, user, password), client_at(address), protocol, 1)
 
     def replace(self, text: str) -> None:
         """Put another file in its place, as editors do, and let the next login look at it."""
@@ -311,7 +311,7 @@ def test_a_login_waits_no_longer_than_its_server_allows(setup: Setup, held: Call
     impatient = UsersSource(setup.directory, Backends(BACKENDS, "imap"), timeout=0.05)
     gevent.sleep(0)
 
-    verdict = impatient.check(Login("plain", b"ann@example.org", RIGHT), peer(), "imap", 1)
+    verdict = impatient.check(Login("plain", b"ann@example.org", RIGHT), client_at(), "imap", 1)
     reason = "the password could not be verified within 0.05 s"
     assert verdict == Refused(LATER, wait=0.0, close=False, reason=reason)
     assert not setup.directory.verifier._waiting
@@ -475,4 +475,4 @@ def test_a_source_alone_has_a_directory_of_its_own(setup: Setup) -> None:
     setup.file.write_text(f"ann:{SSHA}\n")
     source = source_for(configured, config, Backends(BACKENDS, "imap"), resolver_for(configured))
 
-    assert isinstance(source.check(Login("plain", b"ann", RIGHT), peer(), "imap", 1), Accepted)
+    assert isinstance(source.check(Login("plain", b"ann", RIGHT), client_at(), "imap", 1), Accepted)

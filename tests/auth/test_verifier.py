@@ -11,10 +11,10 @@ import gevent
 import pytest
 from gevent.event import AsyncResult
 
-from geomail import hashes, libcrypt
+from geomail import hashes
 from geomail.auth.verifier import Busy, Turn, Verifier, network_of
 from geomail.errors import GeomailError
-from geomail.hashes import recognise
+from geomail.hashes import libcrypt, recognise
 from tests.auth.support import wait_until
 
 KNOWN = recognise("{SSHA}ye4E2MtP42QBr7OMwxPuEde3AKfa2N5f")

@@ -194,7 +194,8 @@ from geomail_cli.main import app
 try:
     app()
 finally:
-    print(*{"geomail.session", "geomail.worker", "geomail.master", "geomail.net.wire"} & sys.modules.keys())
+    serving = {"session.flow", "process.worker", "process.master", "net.wire"}
+    print(*{f"geomail.{name}" for name in serving} & sys.modules.keys())
 """
     done = subprocess.run(
         [sys.executable, "-c", code, "check-config", "-q", "-c", str(file)],

@@ -14,9 +14,9 @@ import typer.main
 from typer.testing import CliRunner
 
 from geomail.console.requests import TRACE_CAPS, Requests
+from geomail.control.selection import FIELDS
 from geomail.errors import SessionError
 from geomail.events import KINDS, Event, TraceLine
-from geomail.selection import FIELDS
 from geomail.sinks import json_lines
 from geomail_cli.main import app
 from tests.servers.geomail import COMMAND

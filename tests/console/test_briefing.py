@@ -13,7 +13,7 @@ import gevent
 import pytest
 
 from geomail.console.process import Console, Sockets
-from geomail.jsonlines import decode, encode
+from geomail.control.jsonlines import decode, encode
 from geomail.sinks.feed import TOKEN
 from geomail.sinks.log import Log
 

@@ -11,7 +11,7 @@ import pytest
 from geomail.console import outbox
 from geomail.console.control import Client
 from geomail.console.outbox import MOST_WAITING, ClientGone, Outbox
-from geomail.jsonlines import Lines, decode, encode
+from geomail.control.jsonlines import Lines, decode, encode
 
 #: More than the buffers of a connection and an outbox hold.
 PIECES = 100

@@ -10,8 +10,8 @@ import pytest
 from geomail.console.control import LONGEST_REQUEST, MOST_REQUESTS, PROTOCOL
 from geomail.console.process import MOST_CLIENTS
 from geomail.console.requests import TRACE_CAPS
+from geomail.control.selection import FIELDS, MOST_MASKS
 from geomail.events import KINDS, TraceLine
-from geomail.selection import FIELDS, MOST_MASKS
 from tests.console.support import Asker, Running
 from tests.servers.support import program
 

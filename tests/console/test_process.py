@@ -127,11 +127,7 @@ def test_while_old_sessions_last_after_quit_there_is_a_console(own: Running) -> 
 
 def feed_address(master: int) -> bytes:
     """Where the workers reach the console: the only socket of the master that has an abstract address."""
-    inodes = {
-        match[1]
-        for name in open_files(master)
-        if (match := re.fullmatch(r"socket:\[(\d+)\]", name))
-    }
+    inodes = {match[1] for name in open_files(master) if (match := re.fullmatch(r"socket:\[(\d+)\]", name))}
     for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
         fields = line.split()
         if fields[6] in inodes and len(fields) > 7 and fields[7].startswith("@"):

@@ -1,8 +1,8 @@
 """A stream of events to one who watches: what it holds back, and what it counts as lost."""
 
 from geomail.console.viewer import MOST_HELD, MOST_HELD_BYTES, News, Viewer
-from geomail.jsonlines import decode
-from geomail.selection import Selection
+from geomail.control.jsonlines import decode
+from geomail.control.selection import Selection
 
 EVENT = b'{"event":"session.opened"}'
 

@@ -14,9 +14,9 @@ from gevent.server import StreamServer
 
 from geomail.config.load import inspect_text
 from geomail.events import EventStream, SessionClosed
-from geomail.listeners import close_vanished, open_listeners
+from geomail.process.listeners import close_vanished, open_listeners
+from geomail.process.worker import Worker
 from geomail.sinks.log import Log
-from geomail.worker import Worker
 from tests.fuzz import words
 from tests.servers.certificates import Certificates
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from geomail.certificates import ClientCertificate, VerifyClient, verdict
 from geomail.net.wire import Wire
+from geomail.parties import ClientCertificate, VerifyClient, verdict
 from tests.net.pki import Pair, Pki
 from tests.net.tls_support import V12, V13, VERSIONS, client, listening, meet, s_client, serving
 

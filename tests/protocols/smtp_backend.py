@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from geomail.conversation import Rehearsal
-from geomail.protocols.base import HandshakeOptions, Login, Peer
+from geomail.parties import Client, Login
+from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.smtp import handshake
-from tests.protocols.support import OPTIONS, peer
+from tests.protocols.support import OPTIONS, client_at
 
-PEER = peer("127.0.0.1")
+LOOPBACK_CLIENT = client_at("127.0.0.1")
 OFF = replace(OPTIONS, xclient="off")
 AUTO = replace(OPTIONS, xclient="auto")
 AUTH = replace(OPTIONS, authenticate=True)
@@ -48,7 +49,7 @@ def rehearse(
     login: Login,
     options: HandshakeOptions = OPTIONS,
     server: Server | None = None,
-    client: Peer = PEER,
+    client: Client = LOOPBACK_CLIENT,
     greeting: bytes = b"220 hi",
 ) -> tuple[list[bytes], tuple[bytes, ...]]:
     """What is said to this backend, and the answer that results."""

@@ -6,8 +6,9 @@ from typing import Any
 from geomail.config.schema import Server
 from geomail.conversation import Rehearsal
 from geomail.errors import SessionError
+from geomail.parties import Client, Login, Refusal
 from geomail.protocols import PROTOCOLS
-from geomail.protocols.base import HandshakeOptions, Login, Peer, Refusal
+from geomail.protocols.base import HandshakeOptions
 
 NAME = "mx.test"
 OPTIONS = HandshakeOptions(server_name=NAME.encode())
@@ -19,10 +20,10 @@ def server(protocol: str, **options: Any) -> Server:
     return Server.model_validate(given)
 
 
-def peer(
+def client_at(
     address: str = "192.0.2.7", port: int = 41184, local: str = "192.0.2.1", local_port: int = 587
-) -> Peer:
-    return Peer(address, port, local, local_port)
+) -> Client:
+    return Client(address, port, local, local_port)
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Talk:
 def talk(protocol: str, *lines: bytes, secured: bool = False, **options: Any) -> Talk:
     """Let a client say ``lines`` to a frontend, and the frontend have the last word."""
     client = Rehearsal(*lines, peer="client", secured=secured)
-    frontend = PROTOCOLS[protocol](server(protocol, **options)).frontend(client, peer())
+    frontend = PROTOCOLS[protocol](server(protocol, **options)).frontend(client, client_at())
     happened = Talk(client)
     try:
         frontend.greet()

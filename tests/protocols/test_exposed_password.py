@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from geomail.conversation import Rehearsal
+from geomail.parties import Login
 from geomail.protocols import PROTOCOLS
-from geomail.protocols.base import HandshakeOptions, Login
-from tests.protocols.support import OPTIONS, peer, server
+from geomail.protocols.base import HandshakeOptions
+from tests.protocols.support import OPTIONS, client_at, server
 
 SCRIPTS = {
     "smtp": (b"220 b", b"250-b", b"250 AUTH PLAIN", b"235 in"),
@@ -23,7 +24,7 @@ def remarks(
 ) -> tuple[str, ...]:
     backend = Rehearsal(*script, remote=remote)
     spoken = PROTOCOLS[protocol](server(protocol, auth="passthrough"))
-    spoken.handshake(backend, LOGIN, peer(), options)
+    spoken.handshake(backend, LOGIN, client_at(), options)
     return backend.remarks
 
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from geomail.conversation import Rehearsal
 from geomail.errors import SessionError
+from geomail.parties import Login
 from geomail.protocols import PROTOCOLS
-from geomail.protocols.base import HandshakeOptions, Login
-from tests.protocols.support import OPTIONS, peer, server, talk
+from geomail.protocols.base import HandshakeOptions
+from tests.protocols.support import OPTIONS, client_at, server, talk
 
 EVERY_METHOD: dict[str, tuple[str, ...]] = {
     "smtp": ("plain", "login", "cram-md5", "external", "none"),
@@ -66,7 +67,7 @@ def test_a_backend_cannot_break_a_handshake(
     backend = Rehearsal(*lines)
     ended: tuple[bytes, ...] | SessionError
     try:
-        ended = PROTOCOLS[protocol](server(protocol)).handshake(backend, login, peer(), options)
+        ended = PROTOCOLS[protocol](server(protocol)).handshake(backend, login, client_at(), options)
     except SessionError as error:
         ended = error
 

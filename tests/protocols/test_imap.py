@@ -13,10 +13,10 @@ from geomail.errors import (
     SessionError,
     TooManyErrors,
 )
+from geomail.parties import Refusal
 from geomail.protocols import PROTOCOLS
-from geomail.protocols.base import Refusal
 from geomail.protocols.imap import ImapFrontend
-from tests.protocols.support import peer, server, talk
+from tests.protocols.support import client_at, server, talk
 
 PLAIN = b"AHUAcA=="
 TLS: dict[str, Any] = {"starttls": "on"}
@@ -32,7 +32,7 @@ NO_MECHANISM = b"a NO Unsupported authentication mechanism"
 
 
 def frontend(client: Rehearsal, **options: Any) -> ImapFrontend:
-    made = PROTOCOLS["imap"](server("imap", **options)).frontend(client, peer())
+    made = PROTOCOLS["imap"](server("imap", **options)).frontend(client, client_at())
     assert isinstance(made, ImapFrontend)
     return made
 

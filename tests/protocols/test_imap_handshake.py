@@ -15,9 +15,10 @@ from geomail.errors import (
     PeerGone,
     ProtocolViolation,
 )
-from geomail.protocols.base import HandshakeOptions, Login, Method
+from geomail.parties import Login, Method
+from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.imap import handshake
-from tests.protocols.support import OPTIONS, peer
+from tests.protocols.support import OPTIONS, client_at
 
 LOGIN = Login("plain", b"us%er", b"p w", tag=b"a")
 STARTTLS = replace(OPTIONS, tls="starttls")
@@ -29,7 +30,7 @@ def rehearse(
     *script: bytes, login: Login = LOGIN, options: HandshakeOptions = OPTIONS
 ) -> tuple[list[bytes], tuple[bytes, ...]]:
     backend = Rehearsal(*script)
-    answer = handshake(backend, login, peer(), options)
+    answer = handshake(backend, login, client_at(), options)
     return backend.said, answer
 
 
@@ -209,7 +210,7 @@ def test_a_digest_is_no_password(method: Method) -> None:
     login = replace(LOGIN, method=method)
     backend = Rehearsal(GREETING)
     with pytest.raises(AuthUnavailable, match="no password available"):
-        handshake(backend, login, peer(), OPTIONS)
+        handshake(backend, login, client_at(), OPTIONS)
 
     assert backend.said == []
     assert rehearse(GREETING, GO_AHEAD, GO_AHEAD, DONE, login=login.rewritten(b"us%er", b"p w"))[0] == SAID
@@ -251,14 +252,14 @@ def test_a_refusal_of_what_was_said_at_once() -> None:
 def test_no_line_is_forged(greeting: bytes, user: bytes, password: bytes) -> None:
     backend = Rehearsal(greeting, GO_AHEAD, GO_AHEAD, DONE)
     with pytest.raises(LineBreakError):
-        handshake(backend, Login("plain", user, password, tag=b"a"), peer(), OPTIONS)
+        handshake(backend, Login("plain", user, password, tag=b"a"), client_at(), OPTIONS)
 
     assert not {b"b LOGOUT", b"u", b"p", user, password} & set(backend.said)
 
 
 def test_no_password_is_shown_that_is_said_at_once() -> None:
     backend = Rehearsal(OFFERED, DONE)
-    handshake(backend, LOGIN, peer(), OPTIONS)
+    handshake(backend, LOGIN, client_at(), OPTIONS)
 
     shown = [step for step in backend.steps if step.sender == "geomail"]
     assert [step.line for step in shown] == [b"a LOGIN {5+}", b"us%er {3+}", b"********"]
@@ -281,7 +282,7 @@ def test_starttls() -> None:
 def test_nothing_is_said_in_clear_where_starttls_is_refused(reply: bytes) -> None:
     backend = Rehearsal(GREETING, reply)
     with pytest.raises(BackendRefused) as caught:
-        handshake(backend, LOGIN, peer(), STARTTLS)
+        handshake(backend, LOGIN, client_at(), STARTTLS)
 
     assert (caught.value.step, caught.value.credentials) == ("STARTTLS", False)
     assert backend.said == [b"geomail STARTTLS"]
@@ -290,7 +291,7 @@ def test_nothing_is_said_in_clear_where_starttls_is_refused(reply: bytes) -> Non
 def test_responses_injected_behind_starttls_end_the_handshake() -> None:
     backend = Rehearsal(GREETING, answers=lambda line: [b"geomail OK", b"* OK injected"])
     with pytest.raises(ProtocolViolation) as caught:
-        handshake(backend, LOGIN, peer(), STARTTLS)
+        handshake(backend, LOGIN, client_at(), STARTTLS)
 
     assert (caught.value.blame, caught.value.step) == ("backend", "STARTTLS")
 
@@ -304,7 +305,7 @@ def test_the_proxy_header_comes_first_then_implicit_tls() -> None:
 
 def test_no_password_is_shown() -> None:
     backend = Rehearsal(GREETING, GO_AHEAD, GO_AHEAD, DONE)
-    handshake(backend, LOGIN, peer(), OPTIONS)
+    handshake(backend, LOGIN, client_at(), OPTIONS)
 
     shown = [step for step in backend.steps if step.sender == "geomail"]
     assert [step.line for step in shown] == [b"a LOGIN {5}", b"us%er {3}", b"********"]
@@ -313,7 +314,7 @@ def test_no_password_is_shown() -> None:
 
 # -- the session's id (pass_session_id) --------------------------------------------------------------
 
-NAMED = replace(peer(), session=b"c0ffee-1")
+NAMED = replace(client_at(), session=b"c0ffee-1")
 ID = b'geomail ID ("x-session-id" "c0ffee-1")'
 CAPABILITY = b"geomail CAPABILITY"
 ID_DONE, CAPABILITY_DONE = (b"* ID NIL", b"geomail OK"), (b"* CAPABILITY IMAP4rev1 ID", b"geomail OK")

@@ -8,7 +8,7 @@ from geomail.conversation import Rehearsal
 from geomail.errors import SessionError
 from geomail.protocols import PROTOCOLS
 from geomail.protocols.imap.identity import LONGEST
-from tests.protocols.support import peer, server, talk
+from tests.protocols.support import client_at, server, talk
 
 DONE = b"a OK completed"
 BAD = b"a BAD invalid command"
@@ -17,7 +17,7 @@ OWN = '("name" "geomail" "support-url" NIL)'
 
 def told(*lines: bytes, **options: Any) -> tuple[str, list[bytes]]:
     """What is kept of a client's ID, and what the client hears."""
-    client, who = Rehearsal(*lines, peer="client"), peer()
+    client, who = Rehearsal(*lines, peer="client"), client_at()
     with pytest.raises(SessionError):
         PROTOCOLS["imap"](server("imap", **options)).frontend(client, who).login()
     return who.client_id, client.said

@@ -18,7 +18,7 @@ from geomail.errors import (
 )
 from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import Frontend
-from tests.protocols.support import peer, server
+from tests.protocols.support import client_at, server
 
 LOGINS = {
     "imap": [b"a LOGIN u p"],
@@ -53,7 +53,7 @@ def waiting(state: str) -> tuple[Frontend, Rehearsal]:
     """A frontend whose client waits for the answer to its login; nothing is said yet."""
     protocol, _, _ = state.partition(" ")
     client = Rehearsal(*LOGINS[state], peer="client")
-    made = PROTOCOLS[protocol](server(protocol, smtp_auth=("plain", "none"))).frontend(client, peer())
+    made = PROTOCOLS[protocol](server(protocol, smtp_auth=("plain", "none"))).frontend(client, client_at())
     assert made.login() is not None
     client.said.clear()
     return made, client
@@ -125,7 +125,7 @@ def test_a_backend_that_says_so_means_the_credentials(state: str, heard: list[by
 def test_goodbyes(protocol: str, error: SessionError, goodbye: bytes | None) -> None:
     """IMAP has a word for them; the others say what an operator's end makes them say, or nothing."""
     client = Rehearsal(peer="client")
-    PROTOCOLS[protocol](server(protocol)).frontend(client, peer()).farewell(error)
+    PROTOCOLS[protocol](server(protocol)).frontend(client, client_at()).farewell(error)
 
     if protocol == "imap":
         assert client.said == ([goodbye] if goodbye else [])

@@ -16,10 +16,10 @@ from geomail.errors import (
     SessionError,
     TooManyErrors,
 )
+from geomail.parties import Refusal
 from geomail.protocols import PROTOCOLS
-from geomail.protocols.base import Refusal
 from geomail.protocols.pop3 import Pop3Frontend
-from tests.protocols.support import peer, server, talk
+from tests.protocols.support import client_at, server, talk
 
 OK = b"+OK"
 INVALID = b"-ERR invalid command"
@@ -37,7 +37,7 @@ USER = b"USER u"
 
 
 def frontend(client: Rehearsal, **options: Any) -> Pop3Frontend:
-    made = PROTOCOLS["pop3"](server("pop3", **options)).frontend(client, peer())
+    made = PROTOCOLS["pop3"](server("pop3", **options)).frontend(client, client_at())
     assert isinstance(made, Pop3Frontend)
     return made
 

@@ -12,9 +12,10 @@ from geomail.errors import (
     LineTooLong,
     PeerGone,
 )
-from geomail.protocols.base import HandshakeOptions, Login, Method
+from geomail.parties import Login, Method
+from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.pop3 import handshake
-from tests.protocols.support import OPTIONS, peer
+from tests.protocols.support import OPTIONS, client_at
 
 OK = b"+OK"
 LOGIN = Login("plain", b"us er", b"p w")
@@ -25,7 +26,7 @@ def rehearse(
     *script: bytes, login: Login = LOGIN, options: HandshakeOptions = OPTIONS
 ) -> tuple[list[bytes], tuple[bytes, ...]]:
     backend = Rehearsal(*script)
-    answer = handshake(backend, login, peer(), options)
+    answer = handshake(backend, login, client_at(), options)
     return backend.said, answer
 
 
@@ -76,7 +77,7 @@ def test_refusals(script: list[bytes], step: str, credentials: bool, temporary: 
 def test_nothing_is_said_in_clear_where_stls_is_refused() -> None:
     backend = Rehearsal(OK, b"-ERR unknown")
     with pytest.raises(BackendRefused) as caught:
-        handshake(backend, LOGIN, peer(), STLS)
+        handshake(backend, LOGIN, client_at(), STLS)
 
     assert (caught.value.step, caught.value.credentials) == ("STLS", False)
     assert backend.said == [b"STLS"]
@@ -119,7 +120,7 @@ def test_a_digest_is_no_password(method: Method) -> None:
 
 def test_the_backends_password_is_not_shown() -> None:
     backend = Rehearsal(OK, OK, OK)
-    handshake(backend, LOGIN, peer(), OPTIONS)
+    handshake(backend, LOGIN, client_at(), OPTIONS)
 
     assert [step.line for step in backend.steps if step.sender == "geomail"] == [
         b"USER us er",

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geomail.certificates import TlsDetails
 from geomail.conversation import Rehearsal
 from geomail.errors import PeerGone, ProxyHeaderError
+from geomail.parties import Client, ProxyAddresses, TlsDetails
 from geomail.protocols import proxy_header
-from geomail.protocols.base import Peer, ProxyAddresses
-from tests.protocols.support import peer
+from tests.protocols.support import client_at
 
 SIGNATURE = bytes.fromhex("0D0A0D0A000D0A515549540A")
 V4, V6 = "192.0.2.7", "2001:db8::7"
@@ -39,21 +38,21 @@ def v2(command: int, family: int, block: bytes, size: int | None = None) -> byte
 @pytest.mark.parametrize(
     ("client", "line"),
     [
-        (peer(V4, local="192.0.2.1"), b"PROXY TCP4 192.0.2.7 192.0.2.1 41184 587"),
-        (peer(V6, local="2001:db8::1"), b"PROXY TCP6 2001:db8::7 2001:db8::1 41184 587"),
+        (client_at(V4, local="192.0.2.1"), b"PROXY TCP4 192.0.2.7 192.0.2.1 41184 587"),
+        (client_at(V6, local="2001:db8::1"), b"PROXY TCP6 2001:db8::7 2001:db8::1 41184 587"),
         (
-            peer("::ffff:192.0.2.7", local="::ffff:192.0.2.1"),
+            client_at("::ffff:192.0.2.7", local="::ffff:192.0.2.1"),
             b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:192.0.2.1 41184 587",
         ),
-        (peer("fe80::7%eth0", local="fe80::1%eth0"), b"PROXY TCP6 fe80::7 fe80::1 41184 587"),
-        (peer(V6, local="127.0.0.1"), b"PROXY TCP6 2001:db8::7 ::ffff:127.0.0.1 41184 587"),
-        (peer(V4, local="::1"), b"PROXY TCP6 ::ffff:192.0.2.7 ::1 41184 587"),
-        (peer(f"::ffff:{V4}", local="127.0.0.1"), b"PROXY TCP4 192.0.2.7 127.0.0.1 41184 587"),
-        (peer("unix:", 0, "unix:/run/x", 0), b"PROXY UNKNOWN"),
-        (peer(V4, local="unix:/run/x", local_port=0), b"PROXY UNKNOWN"),
+        (client_at("fe80::7%eth0", local="fe80::1%eth0"), b"PROXY TCP6 fe80::7 fe80::1 41184 587"),
+        (client_at(V6, local="127.0.0.1"), b"PROXY TCP6 2001:db8::7 ::ffff:127.0.0.1 41184 587"),
+        (client_at(V4, local="::1"), b"PROXY TCP6 ::ffff:192.0.2.7 ::1 41184 587"),
+        (client_at(f"::ffff:{V4}", local="127.0.0.1"), b"PROXY TCP4 192.0.2.7 127.0.0.1 41184 587"),
+        (client_at("unix:", 0, "unix:/run/x", 0), b"PROXY UNKNOWN"),
+        (client_at(V4, local="unix:/run/x", local_port=0), b"PROXY UNKNOWN"),
     ],
 )
-def test_version_1(client: Peer, line: bytes) -> None:
+def test_version_1(client: Client, line: bytes) -> None:
     assert proxy_header.written("on", client) == (line + b"\r\n", line)
 
 
@@ -61,32 +60,32 @@ def test_version_1(client: Peer, line: bytes) -> None:
     ("client", "after_signature", "shown"),
     [
         pytest.param(
-            peer("127.0.0.1", 41184, "127.0.0.1", 21027),
+            client_at("127.0.0.1", 41184, "127.0.0.1", 21027),
             "21 11 0013 7F000001 7F000001 A0E0 5223 03 0004 2ACF0628",
             b"PROXY v2 TCP4 127.0.0.1 127.0.0.1 41184 21027",
             id="nginx's own bytes",
         ),
         pytest.param(
-            peer("unix:", 0, "unix:/run/x", 0),
+            client_at("unix:", 0, "unix:/run/x", 0),
             "20 00 0007 03 0004 A9B87E8F",
             b"PROXY v2 LOCAL",
             id="nginx's own bytes, unix",
         ),
         pytest.param(
-            peer("::ffff:127.0.0.1", 41184, "::ffff:127.0.0.1", 21027),
+            client_at("::ffff:127.0.0.1", 41184, "::ffff:127.0.0.1", 21027),
             "21 11 0013 7F000001 7F000001 A0E0 5223 03 0004 2ACF0628",
             b"PROXY v2 TCP4 127.0.0.1 127.0.0.1 41184 21027",
             id="both mapped",
         ),
         pytest.param(
-            peer("::ffff:127.0.0.1", 41184, "127.0.0.1", 21027),
+            client_at("::ffff:127.0.0.1", 41184, "127.0.0.1", 21027),
             "21 11 0013 7F000001 7F000001 A0E0 5223 03 0004 2ACF0628",
             b"PROXY v2 TCP4 127.0.0.1 127.0.0.1 41184 21027",
             id="one mapped",
         ),
     ],
 )
-def test_version_2(client: Peer, after_signature: str, shown: bytes) -> None:
+def test_version_2(client: Client, after_signature: str, shown: bytes) -> None:
     assert proxy_header.written("v2", client) == (SIGNATURE + bytes.fromhex(after_signature), shown)
 
 
@@ -99,7 +98,7 @@ def test_version_2(client: Peer, after_signature: str, shown: bytes) -> None:
     ],
 )
 def test_version_2_promotes_what_is_mixed(source: str, destination: str, told: tuple[str, str]) -> None:
-    header, _ = proxy_header.written("v2", peer(source, local=destination))
+    header, _ = proxy_header.written("v2", client_at(source, local=destination))
     addresses = proxy_header.read(sent(header))
 
     assert header[13] == 0x21
@@ -123,9 +122,9 @@ def tlv(kind: int, value: bytes) -> bytes:
     return bytes((kind,)) + len(value).to_bytes(2, "big") + value
 
 
-def tls_tlvs(details: TlsDetails, client: Peer | None = None) -> bytes:
+def tls_tlvs(details: TlsDetails, client: Client | None = None) -> bytes:
     """What stands between the addresses and the checksum."""
-    told = replace(client or peer(V4, local="192.0.2.1"), tls_details=details)
+    told = replace(client or client_at(V4, local="192.0.2.1"), tls_details=details)
     header, _ = proxy_header.written("v2", told)
     assert int.from_bytes(header[14:16], "big") == len(header) - 16
     if client is None:
@@ -159,7 +158,9 @@ def test_a_certificate_of_the_resumed_session_is_told_as_one() -> None:
 
 
 def test_tls_on_a_unix_socket() -> None:
-    assert tls_tlvs(SHOWN_IN_NGINX, peer("unix:", 0, "unix:/run/x", 0)).startswith(tlv(0x02, b"sni.test"))
+    assert tls_tlvs(SHOWN_IN_NGINX, client_at("unix:", 0, "unix:/run/x", 0)).startswith(
+        tlv(0x02, b"sni.test")
+    )
 
 
 def test_a_name_without_end_is_cut() -> None:
@@ -212,8 +213,8 @@ def test_read_takes_the_header_and_nothing_beyond(header: bytes, addresses: Prox
 
 
 @pytest.mark.parametrize("version", ["on", "v2"])
-@pytest.mark.parametrize("client", [peer(V4), peer(V6, local="::1")], ids=["v4", "v6"])
-def test_what_is_written_can_be_read(version: Literal["on", "v2"], client: Peer) -> None:
+@pytest.mark.parametrize("client", [client_at(V4), client_at(V6, local="::1")], ids=["v4", "v6"])
+def test_what_is_written_can_be_read(version: Literal["on", "v2"], client: Client) -> None:
     header, _ = proxy_header.written(version, client)
 
     told = ProxyAddresses(client.address, client.port, client.local_address, client.local_port)
@@ -325,7 +326,7 @@ def test_anything_else_is_a_session_error(data: bytes, start: bytes) -> None:
     ],
 )
 def test_whose_word_counts(trusted: tuple[str, ...], sender: str, believed: bool) -> None:
-    client = peer(sender, 4711)
+    client = client_at(sender, 4711)
     header = sent(b"PROXY TCP4 192.0.2.7 192.0.2.1 41184 587\r\n")
     proxy_header.introduce(header, client, proxy_header.Senders(trusted))
 
@@ -334,7 +335,7 @@ def test_whose_word_counts(trusted: tuple[str, ...], sender: str, believed: bool
 
 
 def test_a_header_without_addresses_changes_nothing() -> None:
-    client = peer("127.0.0.1", 4711)
+    client = client_at("127.0.0.1", 4711)
     proxy_header.introduce(sent(b"PROXY UNKNOWN\r\n"), client, proxy_header.Senders(("127.0.0.1",)))
 
-    assert client == peer("127.0.0.1", 4711)
+    assert client == client_at("127.0.0.1", 4711)

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from geomail.errors import TooManyErrors
+from geomail.parties import Login
 from geomail.protocols import sasl
-from geomail.protocols.base import Login
 from tests.protocols.support import talk
 
 ALL = ("plain", "login", "cram-md5", "external", "none", "apop")

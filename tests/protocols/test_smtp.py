@@ -14,10 +14,10 @@ from geomail.errors import (
     SessionError,
     TooManyErrors,
 )
+from geomail.parties import Refusal
 from geomail.protocols import PROTOCOLS
-from geomail.protocols.base import Refusal
 from geomail.protocols.smtp import SmtpFrontend
-from tests.protocols.support import peer, server, talk
+from tests.protocols.support import client_at, server, talk
 
 OK = b"250 2.0.0 OK"
 INVALID = b"500 5.5.1 Invalid command"
@@ -34,7 +34,7 @@ NONE: dict[str, Any] = {"smtp_auth": ("none",)}
 
 
 def frontend(client: Rehearsal, **options: Any) -> SmtpFrontend:
-    made = PROTOCOLS["smtp"](server("smtp", **options)).frontend(client, peer())
+    made = PROTOCOLS["smtp"](server("smtp", **options)).frontend(client, client_at())
     assert isinstance(made, SmtpFrontend)
     return made
 

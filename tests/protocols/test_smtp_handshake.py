@@ -15,7 +15,8 @@ from geomail.errors import (
     PeerGone,
     ProtocolViolation,
 )
-from geomail.protocols.base import HandshakeOptions, Login, Method, Peer
+from geomail.parties import Client, Login, Method
+from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.smtp import handshake
 from tests.protocols.smtp_backend import (
     AUTH,
@@ -24,18 +25,18 @@ from tests.protocols.smtp_backend import (
     EHLO,
     HELO,
     LOGGED_IN_AS_U,
+    LOOPBACK_CLIENT,
     NONE,
     NOT_VOUCHED_FOR,
     OFF,
     OK,
     PASSTHROUGH,
-    PEER,
     SILENT,
     STARTTLS,
     Server,
     rehearse,
 )
-from tests.protocols.support import OPTIONS, peer
+from tests.protocols.support import OPTIONS, client_at
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_the_answer(login: Login, options: HandshakeOptions, answer: tuple[bytes
 NONE_SAID = [b"EHLO me", b"MAIL FROM:<a>", b"RCPT TO:<b>"]
 TOLD = b"XCLIENT ADDR=192.0.2.7"
 BY_HEADER, BY_HEADER_V2 = replace(AUTO, proxy_protocol="on"), replace(AUTO, proxy_protocol="v2")
-CLIENT, LOCAL_CLIENT = peer("192.0.2.7"), peer("unix:", 0, "unix:/run/mx", 0)
+CLIENT, LOCAL_CLIENT = client_at("192.0.2.7"), client_at("unix:", 0, "unix:/run/mx", 0)
 
 
 @pytest.mark.parametrize(
@@ -123,14 +124,14 @@ CLIENT, LOCAL_CLIENT = peer("192.0.2.7"), peer("unix:", 0, "unix:/run/mx", 0)
         pytest.param(BY_HEADER, b"SIZE", CLIENT, b"", id="auto, not offered, PROXY header"),
         pytest.param(BY_HEADER, b"XCLIENT HELO", CLIENT, b"XCLIENT HELO=me", id="auto, no ADDR, PROXY"),
         pytest.param(BY_HEADER, b"XCLIENT ADDR", LOCAL_CLIENT, b"XCLIENT ADDR=", id="PROXY UNKNOWN, ADDR"),
-        pytest.param(BY_HEADER, b"SIZE", peer("2001:db8::7"), b"", id="PROXY of two families"),
-        pytest.param(BY_HEADER_V2, b"SIZE", peer("2001:db8::7"), b"", id="PROXY v2 of two families"),
+        pytest.param(BY_HEADER, b"SIZE", client_at("2001:db8::7"), b"", id="PROXY of two families"),
+        pytest.param(BY_HEADER_V2, b"SIZE", client_at("2001:db8::7"), b"", id="PROXY v2 of two families"),
         pytest.param(replace(OFF, proxy_protocol="on"), b"SIZE", CLIENT, b"", id="off, PROXY header"),
         pytest.param(OFF, b"SIZE", CLIENT, b"", id="off: the operator's word"),
     ],
 )
 def test_a_backend_that_knows_the_client_hears_what_it_says(
-    options: HandshakeOptions, offer: bytes, client: Peer, introduction: bytes
+    options: HandshakeOptions, offer: bytes, client: Client, introduction: bytes
 ) -> None:
     said, answer = rehearse(NONE, options, Server(offer), client)
 
@@ -155,7 +156,7 @@ def test_a_backend_that_knows_the_client_hears_what_it_says(
 )
 @pytest.mark.parametrize("passthrough", [False, True])
 def test_a_backend_that_takes_a_stranger_for_geomail_hears_nothing_of_its_mail(
-    options: HandshakeOptions, offer: bytes, client: Peer, passthrough: bool
+    options: HandshakeOptions, offer: bytes, client: Client, passthrough: bool
 ) -> None:
     backend = Rehearsal(b"220 hi", answers=Server(offer))
     with pytest.raises(BackendRefused, match=r"smtpd_authorized_xclient_hosts\), (or|with)") as caught:
@@ -230,7 +231,7 @@ def test_a_digest_is_no_password(method: Method) -> None:
     login = Login(method, b"u", b"digest", helo=b"me")
     backend = Rehearsal(b"220 hi", answers=Server())
     with pytest.raises(AuthUnavailable, match="no password available") as caught:
-        handshake(backend, login, PEER, AUTH_OFF)
+        handshake(backend, login, LOOPBACK_CLIENT, AUTH_OFF)
 
     assert caught.value.step == "AUTH"
     assert backend.said == [b"HELO mx.test"]
@@ -383,7 +384,7 @@ def test_a_line_of_a_reply_is_bounded() -> None:
 def test_a_backend_that_goes_away_is_said_to_be_gone_in_its_step() -> None:
     backend = Rehearsal(b"220 hi", b"250 ok")
     with pytest.raises(PeerGone) as caught:
-        handshake(backend, EHLO, PEER, OPTIONS)
+        handshake(backend, EHLO, LOOPBACK_CLIENT, OPTIONS)
 
     assert caught.value.step == "XCLIENT"
 
@@ -409,7 +410,7 @@ def test_starttls_then_xclient_then_auth() -> None:
 def test_nothing_is_said_in_clear_where_starttls_is_not_offered() -> None:
     backend = Rehearsal(b"220 hi", answers=Server(b"AUTH PLAIN"))
     with pytest.raises(BackendRefused) as caught:
-        handshake(backend, EHLO, PEER, replace(PASSTHROUGH, tls="starttls"))
+        handshake(backend, EHLO, LOOPBACK_CLIENT, replace(PASSTHROUGH, tls="starttls"))
 
     assert (caught.value.step, caught.value.reply) == ("STARTTLS", ())
     assert backend.said == [b"EHLO mx.test"]
@@ -422,7 +423,7 @@ def test_what_was_offered_in_clear_is_forgotten_under_tls() -> None:
         return Server(b"STARTTLS", b"AUTH LOGIN")(line)
 
     backend = Rehearsal(b"220 hi", answers=stripped)
-    handshake(backend, EHLO, PEER, replace(PASSTHROUGH, tls="starttls"))
+    handshake(backend, EHLO, LOOPBACK_CLIENT, replace(PASSTHROUGH, tls="starttls"))
 
     assert backend.said[-1] == b"AUTH PLAIN AHUAcA=="
 
@@ -436,7 +437,7 @@ def test_replies_injected_behind_starttls_end_the_handshake() -> None:
 
 def test_the_proxy_header_comes_first_then_implicit_tls() -> None:
     backend = Rehearsal(b"220 hi", b"250 ok")
-    handshake(backend, EHLO, peer("192.0.2.7"), replace(OFF, proxy_protocol="on", tls="implicit"))
+    handshake(backend, EHLO, client_at("192.0.2.7"), replace(OFF, proxy_protocol="on", tls="implicit"))
 
     assert backend.said == [
         b"PROXY TCP4 192.0.2.7 192.0.2.1 41184 587",
@@ -476,6 +477,8 @@ def test_the_proxy_header_comes_first_then_implicit_tls() -> None:
 )
 def test_steps(options: HandshakeOptions, offers: bytes, steps: list[tuple[bytes, str]]) -> None:
     backend = Rehearsal(b"220 hi", answers=Server(offers))
-    handshake(backend, EHLO, peer("192.0.2.7") if "v2" in options.proxy_protocol else PEER, options)
+    handshake(
+        backend, EHLO, client_at("192.0.2.7") if "v2" in options.proxy_protocol else LOOPBACK_CLIENT, options
+    )
 
     assert [(step.line, step.because) for step in backend.steps if step.sender == "geomail"] == steps

@@ -7,10 +7,11 @@ import pytest
 
 from geomail.conversation import Rehearsal
 from geomail.errors import BackendRefused, SessionError, TlsFailed
+from geomail.parties import Login
 from geomail.protocols import PROTOCOLS
-from geomail.protocols.base import HandshakeOptions, Login
+from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.dialogue import BackendDialogue
-from tests.protocols.support import OPTIONS, peer, server
+from tests.protocols.support import OPTIONS, client_at, server
 
 LOGIN = Login("plain", b"u", b"p", tag=b"a", helo=b"me", esmtp=True)
 ON = replace(OPTIONS, proxy_protocol="on", passthrough=True)
@@ -19,7 +20,7 @@ HELLO = [b"220 hi", b"250-be", b"250 AUTH PLAIN"]
 
 def failure(protocol: str, script: list[bytes], options: HandshakeOptions = ON) -> SessionError:
     with pytest.raises(SessionError) as caught:
-        PROTOCOLS[protocol](server(protocol)).handshake(Rehearsal(*script), LOGIN, peer(), options)
+        PROTOCOLS[protocol](server(protocol)).handshake(Rehearsal(*script), LOGIN, client_at(), options)
     return caught.value
 
 
@@ -79,7 +80,7 @@ def test_implicit_tls_behind_a_header() -> None:
     """The backend takes the header for a handshake, and hangs up."""
 
     with pytest.raises(TlsFailed) as caught, BackendDialogue(Rehearsal()) as dialogue:
-        dialogue.open(peer(), replace(ON, tls="implicit"))
+        dialogue.open(client_at(), replace(ON, tls="implicit"))
         dialogue.backend.step = "TLS"
         raise TlsFailed("the handshake failed", blame="backend")
 

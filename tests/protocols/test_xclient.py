@@ -5,34 +5,35 @@ from dataclasses import replace
 import pytest
 
 from geomail.conversation import Rehearsal
-from geomail.protocols.base import HandshakeOptions, Login, Peer
+from geomail.parties import Client, Login
+from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.smtp import handshake, xclient
 from tests.protocols.smtp_backend import (
     AUTO,
     EHLO,
     EVERYTHING,
     HELO,
+    LOOPBACK_CLIENT,
     NOT_VOUCHED_FOR,
-    PEER,
     SILENT,
     Server,
     rehearse,
 )
-from tests.protocols.support import OPTIONS, peer
+from tests.protocols.support import OPTIONS, client_at
 
 
 @pytest.mark.parametrize(
     ("client", "start"),
     [
-        (peer("192.0.2.7"), b"XCLIENT ADDR=192.0.2.7 "),
-        (peer("2001:db8::7"), b"XCLIENT ADDR=IPV6:2001:db8::7 "),
-        (peer("::ffff:192.0.2.7"), b"XCLIENT ADDR=IPV6:::ffff:192.0.2.7 "),
-        (peer("fe80::1%eth0"), b"XCLIENT ADDR=IPV6:fe80::1 "),
-        (peer("unix:", 0), b"XCLIENT ADDR=[UNAVAILABLE] "),
+        (client_at("192.0.2.7"), b"XCLIENT ADDR=192.0.2.7 "),
+        (client_at("2001:db8::7"), b"XCLIENT ADDR=IPV6:2001:db8::7 "),
+        (client_at("::ffff:192.0.2.7"), b"XCLIENT ADDR=IPV6:::ffff:192.0.2.7 "),
+        (client_at("fe80::1%eth0"), b"XCLIENT ADDR=IPV6:fe80::1 "),
+        (client_at("unix:", 0), b"XCLIENT ADDR=[UNAVAILABLE] "),
     ],
 )
 @pytest.mark.parametrize("options", [OPTIONS, replace(AUTO, authenticate=True)], ids=["on", "auto"])
-def test_the_clients_address(client: Peer, start: bytes, options: HandshakeOptions) -> None:
+def test_the_clients_address(client: Client, start: bytes, options: HandshakeOptions) -> None:
     said, _ = rehearse(EHLO, options, Server(b"XCLIENT ADDR NAME"), client)
 
     assert said[1].startswith(start)
@@ -49,7 +50,7 @@ def test_the_clients_address(client: Peer, start: bytes, options: HandshakeOptio
 )
 def test_values_are_xtext(text: bytes, encoded: bytes) -> None:
     login = replace(EHLO, user=text, helo=text.replace(b" ", b""))
-    named = peer()
+    named = client_at()
     named.name = b"host.example"
 
     assert (
@@ -63,7 +64,7 @@ def test_an_xclient_that_is_not_offered_is_sent_and_remarked() -> None:
         Rehearsal(b"220 hi", answers=Server()),
     )
     for backend in (offering, silent):
-        handshake(backend, EHLO, PEER, OPTIONS)
+        handshake(backend, EHLO, LOOPBACK_CLIENT, OPTIONS)
 
     assert offering.said == silent.said
     assert offering.remarks == ()
@@ -123,7 +124,7 @@ def test_auto_says_nothing_to_a_backend_that_wants_nothing(offer: bytes) -> None
 @pytest.mark.parametrize("size", [10, 200, 300, 470, 496, 497, 5000])
 def test_auto_keeps_each_command_within_512_bytes(size: int) -> None:
     login = replace(EHLO, user=b"u" * size, helo=b"h" * size)
-    client = peer("2001:db8::7")
+    client = client_at("2001:db8::7")
     client.name = b"n" * 255
     said, _ = rehearse(login, AUTO, Server(EVERYTHING), client)
     commands = [line for line in said if line.startswith(b"XCLIENT")]
@@ -152,7 +153,7 @@ def test_auto_keeps_each_command_within_512_bytes(size: int) -> None:
 def test_the_sessions_id_is_told_where_it_is_offered(
     offer: bytes, options: HandshakeOptions, line: bytes
 ) -> None:
-    client = replace(peer("192.0.2.7"), session=b"c0ffee-1")
+    client = replace(client_at("192.0.2.7"), session=b"c0ffee-1")
 
     said, _ = rehearse(EHLO, options, Server(offer), client)
 
@@ -162,6 +163,6 @@ def test_the_sessions_id_is_told_where_it_is_offered(
 
 @pytest.mark.parametrize("options", [OPTIONS, AUTO])
 def test_the_sessions_id_is_not_told_unless_it_is_passed(options: HandshakeOptions) -> None:
-    said, _ = rehearse(EHLO, options, Server(b"XCLIENT ADDR SESSION"), peer("192.0.2.7"))
+    said, _ = rehearse(EHLO, options, Server(b"XCLIENT ADDR SESSION"), client_at("192.0.2.7"))
 
     assert not any(b"SESSION" in line for line in said)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
+from geomail.control.jsonlines import decode, encode
 from geomail.events import EventStream, SessionOpened, TraceLine
-from geomail.jsonlines import decode, encode
 from geomail.sinks.feed import MOST_WAITING, TOKEN, TRACE_BYTES, TRACES_BYTES, Feed, Way
 from tests.sinks.support import opened
 

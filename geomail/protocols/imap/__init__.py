@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from geomail.conversation import Conversation
-from geomail.protocols.base import HandshakeOptions, Login, Peer, Protocol
+from geomail.parties import Client, Login
+from geomail.protocols.base import HandshakeOptions, Protocol
 from geomail.protocols.imap.frontend import ImapFrontend, ImapReplies
 from geomail.protocols.imap.handshake import handshake
 
@@ -24,10 +25,10 @@ class ImapProtocol(Protocol):
         super().__init__(server)
         self._replies = ImapReplies(server)
 
-    def frontend(self, client: Conversation, peer: Peer) -> ImapFrontend:
-        return ImapFrontend(client, peer, self._replies)
+    def frontend(self, conversation: Conversation, client: Client) -> ImapFrontend:
+        return ImapFrontend(conversation, client, self._replies)
 
     def handshake(
-        self, backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions
+        self, backend: Conversation, login: Login, client: Client, options: HandshakeOptions
     ) -> tuple[bytes, ...]:
-        return handshake(backend, login, peer, options)
+        return handshake(backend, login, client, options)

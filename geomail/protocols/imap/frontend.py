@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation, hidden
 from geomail.errors import Farewell, LineTooLong, ProtocolViolation, SessionError
+from geomail.parties import Login, Refusal
 from geomail.protocols import sasl
-from geomail.protocols.base import Login, Refusal
 from geomail.protocols.dialogue import ClientDialogue, is_broken
 from geomail.protocols.imap import identity
 from geomail.protocols.imap.arguments import MAX_ARGUMENTS, Literal, Unparsable, is_tag, split
@@ -16,7 +16,7 @@ from geomail.protocols.imap.handshake import OWN_TAG
 
 if TYPE_CHECKING:
     from geomail.config.schema import Server
-    from geomail.protocols.base import Peer
+    from geomail.parties import Client
 
 _LINE_END = len(b"\r\n")
 _UNTAGGED = b"*"
@@ -95,7 +95,7 @@ def shown(line: bytes) -> bytes:
 class ImapFrontend(ClientDialogue):
     """One client's dialogue; commands and replies are nginx's."""
 
-    __slots__ = ("_line", "_peer", "_replies", "_room", "_tag")
+    __slots__ = ("_client", "_line", "_replies", "_room", "_tag")
 
     prompt = b"+ "
     max_arguments = MAX_ARGUMENTS
@@ -103,9 +103,9 @@ class ImapFrontend(ClientDialogue):
     no_such_mechanism = b"NO Unsupported authentication mechanism"
     tls_first = b"NO [PRIVACYREQUIRED] Must issue a STARTTLS command first"
 
-    def __init__(self, client: Conversation, peer: Peer, replies: ImapReplies) -> None:
-        super().__init__(client, replies.server, replies.server_name, replies.server.imap_client_buffer)
-        self._peer = peer
+    def __init__(self, conversation: Conversation, client: Client, replies: ImapReplies) -> None:
+        super().__init__(conversation, replies.server, replies.server_name, replies.server.imap_client_buffer)
+        self._client = client
         self._replies = replies
         self._line = b""
         self._room = 0
@@ -113,12 +113,12 @@ class ImapFrontend(ClientDialogue):
 
     def greet(self) -> None:
         replies = self._replies
-        self.client.send_line(replies.greeting_before_tls if self.may_start_tls else replies.greeting)
+        self.conversation.send_line(replies.greeting_before_tls if self.may_start_tls else replies.greeting)
 
     def login(self) -> Login | None:
         while not self._leaving:
             self._tag = b""
-            self._line = self.client.read_line(self._limit, shown)
+            self._line = self.conversation.read_line(self._limit, shown)
             try:
                 command, arguments = self._parse()
             except Unparsable:
@@ -135,12 +135,12 @@ class ImapFrontend(ClientDialogue):
     def refuse(self, refusal: Refusal) -> None:
         self._pending = None
         if refusal.reply:
-            self.client.send_lines(self._answered(refusal.reply, _REFUSED_NEUTRALLY))
+            self.conversation.send_lines(self._answered(refusal.reply, _REFUSED_NEUTRALLY))
         elif refusal.neutral:
             words = _REFUSED_FOR_NOW if refusal.temporary else _REFUSED_NEUTRALLY
-            self.client.send_line(words % self._tag)
+            self.conversation.send_line(words % self._tag)
         else:
-            self.client.send_line(b"%b NO %b" % (self._tag, refusal.text))
+            self.conversation.send_line(b"%b NO %b" % (self._tag, refusal.text))
 
     def farewell(self, error: SessionError, words: tuple[bytes, ...] = ()) -> None:
         if error.farewell is Farewell.NOTHING:
@@ -149,7 +149,7 @@ class ImapFrontend(ClientDialogue):
         if not any(map(_is_bye, lines)):
             usual = _GOODBYES.get(error.outcome, _GOODBYE)
             lines.append(FAREWELLS.get(error.farewell, usual))
-        self.client.send_lines(lines)
+        self.conversation.send_lines(lines)
 
     def _last_answer(self, error: SessionError, words: tuple[bytes, ...]) -> list[bytes]:
         """The answer that a command still waits for; a backend's words may lack its end, or be that."""
@@ -172,13 +172,13 @@ class ImapFrontend(ClientDialogue):
         return said
 
     def answer(self, words: bytes) -> None:
-        self.client.send_line(b"%b %b" % (self._tag, words))
+        self.conversation.send_line(b"%b %b" % (self._tag, words))
 
     def invalid(self) -> None:
         mark = self._tag or _UNTAGGED
         # the tag of a line that is no command may be a password that came at the wrong moment
         seen = SECRET if self._tag and shown(self._line) == SECRET else mark
-        self.client.send_line(_INVALID % mark, _INVALID % seen)
+        self.conversation.send_line(_INVALID % mark, _INVALID % seen)
 
     def reject(self, line: bytes) -> None:
         super().reject(line)
@@ -215,7 +215,7 @@ class ImapFrontend(ClientDialogue):
         """Read a literal, and the line that goes on after it."""
         value = self._read_literal(literal)
         self._room -= literal.size
-        self._line = text = self.client.read_line(self._room, hidden)
+        self._line = text = self.conversation.read_line(self._room, hidden)
         self._room -= len(text) + _LINE_END
         if is_broken(text):
             raise Unparsable("a lone CR, or NUL")
@@ -227,13 +227,13 @@ class ImapFrontend(ClientDialogue):
                 raise Unparsable("a literal that does not fit")
             raise LineTooLong(f"a literal of {literal.size} bytes", blame="client")
         if literal.waits:
-            self.client.send_line(b"+ OK")
-        return self.client.read_exactly(literal.size, hidden)
+            self.conversation.send_line(b"+ OK")
+        return self.conversation.read_exactly(literal.size, hidden)
 
     # -- commands ---------------------------------------------------------------------------------
 
     def _complete(self, *untagged: bytes) -> None:
-        self.client.send_lines((*untagged, _COMPLETED % self._tag))
+        self.conversation.send_lines((*untagged, _COMPLETED % self._tag))
 
     def _capability(self, arguments: list[bytes]) -> None:
         replies = self._replies
@@ -247,7 +247,7 @@ class ImapFrontend(ClientDialogue):
         self._complete(b"* BYE Logging out")
 
     def _identify(self, arguments: list[bytes]) -> None:
-        self._peer.client_id = arguments[0].decode()
+        self._client.client_id = arguments[0].decode()
         self._complete(self._replies.id)
 
     def _start_tls(self, arguments: list[bytes]) -> None:
@@ -255,7 +255,7 @@ class ImapFrontend(ClientDialogue):
             self.invalid()
             return
         self._complete()
-        self.client.start_tls()
+        self.conversation.start_tls()
 
     def _log_in(self, arguments: list[bytes]) -> Login | None:
         if len(arguments) != 2 or not arguments[0]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import BackendRefused, PeerGone
-from geomail.protocols.base import HandshakeOptions, Login, Peer
+from geomail.parties import Client, Login
+from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.dialogue import BackendDialogue
 
 #: The tag of geomail's own commands, which come before the client's LOGIN.
@@ -21,7 +22,7 @@ _CREDENTIALS = (b"[AUTHENTICATIONFAILED]", b"[AUTHORIZATIONFAILED]", b"[EXPIRED]
 
 
 def handshake(
-    backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions
+    backend: Conversation, login: Login, client: Client, options: HandshakeOptions
 ) -> tuple[bytes, ...]:
     """Log the client in to a fresh IMAP backend, under the client's own tag.
 
@@ -29,7 +30,7 @@ def handshake(
     it does not wait to be asked for literals where the greeting offers LITERAL+.
     """
     with BackendDialogue(backend, (OWN_TAG, login.tag + b" ")) as dialogue:
-        dialogue.open(peer, options)
+        dialogue.open(client, options)
         known = _expect_greeting(dialogue)
         if options.tls == "starttls":
             dialogue.say("STARTTLS", _TAG + b" STARTTLS", "backend tls = starttls")
@@ -37,10 +38,10 @@ def handshake(
             backend.start_tls("backend tls = starttls")
             known = ()  # RFC 9051 6.2.1: what was said before TLS may be an attacker's
         dialogue.require_password(login, "LOGIN")
-        if peer.session:
+        if client.session:
             known = known or _capabilities(dialogue)
             if b"ID" in known:
-                _tell_session(dialogue, peer.session)
+                _tell_session(dialogue, client.session)
         return _log_in(dialogue, login, at_once=b"LITERAL+" in known)
 
 

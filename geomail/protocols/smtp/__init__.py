@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from geomail.conversation import Conversation
-from geomail.protocols.base import HandshakeOptions, Login, Peer, Protocol
+from geomail.parties import Client, Login
+from geomail.protocols.base import HandshakeOptions, Protocol
 from geomail.protocols.smtp.frontend import SmtpFrontend, SmtpReplies
 from geomail.protocols.smtp.handshake import handshake
 
@@ -24,10 +25,10 @@ class SmtpProtocol(Protocol):
         super().__init__(server)
         self._replies = SmtpReplies(server)
 
-    def frontend(self, client: Conversation, peer: Peer) -> SmtpFrontend:
-        return SmtpFrontend(client, self._replies)
+    def frontend(self, conversation: Conversation, client: Client) -> SmtpFrontend:
+        return SmtpFrontend(conversation, self._replies)
 
     def handshake(
-        self, backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions
+        self, backend: Conversation, login: Login, client: Client, options: HandshakeOptions
     ) -> tuple[bytes, ...]:
-        return handshake(backend, login, peer, options)
+        return handshake(backend, login, client, options)

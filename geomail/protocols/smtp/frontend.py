@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import Farewell, SessionError
+from geomail.parties import Login, Refusal
 from geomail.protocols import sasl
-from geomail.protocols.base import Login, Refusal
 from geomail.protocols.dialogue import ClientDialogue, arguments_of, is_broken
 
 if TYPE_CHECKING:
@@ -90,17 +90,17 @@ class SmtpFrontend(ClientDialogue):
     no_such_mechanism = b"504 5.5.4 Unrecognized authentication type"
     tls_first = b"530 5.7.0 Must issue a STARTTLS command first"
 
-    def __init__(self, client: Conversation, replies: SmtpReplies) -> None:
-        super().__init__(client, replies.server, replies.server_name, replies.server.smtp_client_buffer)
+    def __init__(self, conversation: Conversation, replies: SmtpReplies) -> None:
+        super().__init__(conversation, replies.server, replies.server_name, replies.server.smtp_client_buffer)
         self._replies = replies
         self._forget()
 
     def greet(self) -> None:
-        self.client.send_line(self._replies.greeting)
+        self.conversation.send_line(self._replies.greeting)
 
     def login(self) -> Login | None:
         while not self._leaving:
-            line = self.client.read_line(self._limit, shown)
+            line = self.conversation.read_line(self._limit, shown)
             verb, _, rest = line.partition(b" ")
             command = COMMANDS.get(verb.upper())
             arguments = arguments_of(rest)
@@ -120,23 +120,23 @@ class SmtpFrontend(ClientDialogue):
     def refuse(self, refusal: Refusal) -> None:
         self._pending = None
         if refusal.reply:
-            self.client.send_lines(refusal.reply)
+            self.conversation.send_lines(refusal.reply)
         elif refusal.neutral:
-            self.client.send_line(_REFUSED_FOR_NOW if refusal.temporary else _REFUSED_NEUTRALLY)
+            self.conversation.send_line(_REFUSED_FOR_NOW if refusal.temporary else _REFUSED_NEUTRALLY)
         else:
-            self.client.send_line(b"%b %b" % (refusal.code or _REFUSED, refusal.text))
+            self.conversation.send_line(b"%b %b" % (refusal.code or _REFUSED, refusal.text))
 
     def farewell(self, error: SessionError, words: tuple[bytes, ...] = ()) -> None:
         mails = self._pending is not None and self._pending.method == "none"
         if words:
-            self.client.send_lines(words)
+            self.conversation.send_lines(words)
         elif error.farewell is Farewell.INTERNAL_ERROR and mails:
-            self.client.send_line(_FAILED_FOR_NOW)
+            self.conversation.send_line(_FAILED_FOR_NOW)
         elif error.farewell in FAREWELLS:
-            self.client.send_line(FAREWELLS[error.farewell])
+            self.conversation.send_line(FAREWELLS[error.farewell])
 
     def invalid(self) -> None:
-        self.client.send_line(_INVALID)
+        self.conversation.send_line(_INVALID)
 
     def _forget(self) -> None:
         self._helo = b""
@@ -148,23 +148,23 @@ class SmtpFrontend(ClientDialogue):
     def _hello(self, line: bytes, arguments: list[bytes]) -> None:
         name = as_name(line)
         if not name:
-            self.client.send_line(_INVALID_ARGUMENT)
+            self.conversation.send_line(_INVALID_ARGUMENT)
             return
         self._helo = name
         self._esmtp = line[0] in b"Ee"
         self._mail = b""
         if not self._esmtp:
-            self.client.send_line(self._replies.helo)
+            self.conversation.send_line(self._replies.helo)
         elif self.may_start_tls:
-            self.client.send_lines(self._replies.ehlo_before_tls)
+            self.conversation.send_lines(self._replies.ehlo_before_tls)
         else:
-            self.client.send_lines(self._replies.ehlo)
+            self.conversation.send_lines(self._replies.ehlo)
 
     def _auth(self, line: bytes, arguments: list[bytes]) -> Login | None:
         if self.must_start_tls:
             self.demand_tls()
         elif not arguments:
-            self.client.send_line(_INVALID_ARGUMENT)
+            self.conversation.send_line(_INVALID_ARGUMENT)
         else:
             login = self.authenticate(arguments, self._replies.mechanisms)
             if login is not None:
@@ -174,45 +174,45 @@ class SmtpFrontend(ClientDialogue):
 
     def _mail_from(self, line: bytes, arguments: list[bytes]) -> None:
         if not self._replies.takes_mail:
-            self.client.send_line(_AUTHENTICATION_REQUIRED)
+            self.conversation.send_line(_AUTHENTICATION_REQUIRED)
         elif self.must_start_tls:
             self.answer(self.tls_first)
         elif self._mail:
-            self.client.send_line(_BAD_SEQUENCE)
+            self.conversation.send_line(_BAD_SEQUENCE)
         elif not arguments:
-            self.client.send_line(_INVALID_ARGUMENT)
+            self.conversation.send_line(_INVALID_ARGUMENT)
         else:
             self._mail = line.rstrip(b" ")
-            self.client.send_line(_OK)
+            self.conversation.send_line(_OK)
 
     def _rcpt_to(self, line: bytes, arguments: list[bytes]) -> Login | None:
         if self._replies.takes_mail and self.must_start_tls:
             self.answer(self.tls_first)
         elif not self._mail:
-            self.client.send_line(_BAD_SEQUENCE)
+            self.conversation.send_line(_BAD_SEQUENCE)
         elif not arguments:
-            self.client.send_line(_INVALID_ARGUMENT)
+            self.conversation.send_line(_INVALID_ARGUMENT)
         else:
             return Login("none", mail=self._mail, rcpt=line.rstrip(b" "))
         return None
 
     def _rset(self, line: bytes, arguments: list[bytes]) -> None:
         self._mail = b""
-        self.client.send_line(_OK)
+        self.conversation.send_line(_OK)
 
     def _noop(self, line: bytes, arguments: list[bytes]) -> None:
-        self.client.send_line(_OK)
+        self.conversation.send_line(_OK)
 
     def _quit(self, line: bytes, arguments: list[bytes]) -> None:
         self._leaving = True
-        self.client.send_line(b"221 2.0.0 Bye")
+        self.conversation.send_line(b"221 2.0.0 Bye")
 
     def _start_tls(self, line: bytes, arguments: list[bytes]) -> None:
         if not self.may_start_tls:
             self.invalid()
             return
-        self.client.send_line(b"220 2.0.0 Start TLS")
-        self.client.start_tls()
+        self.conversation.send_line(b"220 2.0.0 Start TLS")
+        self.conversation.start_tls()
         self._forget()
 
     def _decline(self, line: bytes, arguments: list[bytes]) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import BackendRefused
+from geomail.parties import Client, Login
 from geomail.protocols import proxy_header, sasl
-from geomail.protocols.base import HandshakeOptions, Login, Peer
+from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.dialogue import BackendDialogue
 from geomail.protocols.smtp import xclient
 
@@ -26,21 +27,21 @@ _NOT_CREDENTIALS = (b"421", b"500", b"501", b"502", b"503", b"504", b"530", b"53
 _CREDENTIALS = b"535 5.7.8"
 
 
-def handshake(backend: Conversation, login: Login, peer: Peer, options: HandshakeOptions) -> Reply:
+def handshake(backend: Conversation, login: Login, client: Client, options: HandshakeOptions) -> Reply:
     """Bring a fresh SMTP backend to where the client already is; returns the client's answer."""
     with BackendDialogue(backend) as dialogue:
-        return _SmtpHandshake(dialogue, login, peer, options).run()
+        return _SmtpHandshake(dialogue, login, client, options).run()
 
 
 class _SmtpHandshake:
     """One run: the parties, and what the backend's last EHLO offered."""
 
     def __init__(
-        self, dialogue: BackendDialogue, login: Login, peer: Peer, options: HandshakeOptions
+        self, dialogue: BackendDialogue, login: Login, client: Client, options: HandshakeOptions
     ) -> None:
         self.dialogue = dialogue
         self.login = login
-        self.peer = peer
+        self.client = client
         self.options = options
         self.authenticates = options.authenticate or options.passthrough
         self.offers: Reply = ()
@@ -48,7 +49,7 @@ class _SmtpHandshake:
         self.introduced: Sequence[bytes] = ()
 
     def run(self) -> Reply:
-        self.dialogue.open(self.peer, self.options)
+        self.dialogue.open(self.client, self.options)
         self.expect("220")
         if self.options.tls == "starttls":
             self.start_tls()
@@ -92,9 +93,9 @@ class _SmtpHandshake:
         if self.options.xclient == "on":
             if offered is None:
                 self.dialogue.backend.remark("the backend does not offer XCLIENT; sent because xclient = on")
-            lines = [xclient.as_nginx(self.login, self.peer, vouched, offered or ())]
+            lines = [xclient.as_nginx(self.login, self.client, vouched, offered or ())]
         else:
-            lines = xclient.commands(self.login, self.peer, vouched, offered or ())
+            lines = xclient.commands(self.login, self.client, vouched, offered or ())
         for line in lines:
             self.command("XCLIENT", line, "220 or 250", because=f"xclient = {self.options.xclient}")
         if lines:
@@ -119,7 +120,7 @@ class _SmtpHandshake:
         options = self.options
         if options.xclient == "off" and options.proxy_protocol == "off":
             return
-        by_header = proxy_header.tells_address(options.proxy_protocol, self.peer)
+        by_header = proxy_header.tells_address(options.proxy_protocol, self.client)
         if not (by_header or xclient.tell_address(self.introduced)):
             other = "or set proxy_protocol" if options.proxy_protocol == "off" else 'with xclient = "auto"'
             raise BackendRefused(f"{_UNTOLD}, {other}", step="XCLIENT", reply=(), temporary=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from geomail.protocols.base import UNAVAILABLE, Login, Peer
+from geomail.parties import UNAVAILABLE, Client, Login
 from geomail.protocols.proxy_header import without_zone
 
 #: Of one command, its line end included.
@@ -21,24 +21,24 @@ def xtext(value: bytes) -> bytes:
     return b"".join(b"%c" % byte if byte in _PLAIN_TEXT else b"+%02X" % byte for byte in value)
 
 
-def as_nginx(login: Login, peer: Peer, vouched: bool, offered: Collection[bytes]) -> bytes:
+def as_nginx(login: Login, client: Client, vouched: bool, offered: Collection[bytes]) -> bytes:
     """The one line that nginx sends; ``vouched``: geomail answers for the user's name.
 
     Where it is to be told and ``offered``, the session's id stands in it too.
     """
     user = b" LOGIN=" + xtext(login.user) if vouched and login.user else b""
-    session = b" SESSION=" + xtext(peer.session) if peer.session and b"SESSION" in offered else b""
-    return b"%b%b ADDR=%b%b NAME=%b" % (_VERB, session, _address(peer.address), user, xtext(peer.name))
+    session = b" SESSION=" + xtext(client.session) if client.session and b"SESSION" in offered else b""
+    return b"%b%b ADDR=%b%b NAME=%b" % (_VERB, session, _address(client.address), user, xtext(client.name))
 
 
-def commands(login: Login, peer: Peer, vouched: bool, offered: Collection[bytes]) -> list[bytes]:
+def commands(login: Login, client: Client, vouched: bool, offered: Collection[bytes]) -> list[bytes]:
     """The commands that tell all that a backend wants to hear; none if it wants nothing.
 
     ADDR and NAME come last, together: a backend may refuse the client once it knows them.
     """
-    attributes = _attributes(login, peer, vouched)
+    attributes = _attributes(login, client, vouched)
     units = [_attribute(name, value) for name, value in attributes.items() if name in offered]
-    last = _last_unit(peer, offered)
+    last = _last_unit(client, offered)
     lines: list[bytes] = []
     for unit in [*units, last] if last else units:
         if lines and len(lines[-1]) + len(unit) <= COMMAND_SIZE - len(b"\r\n"):
@@ -53,25 +53,25 @@ def tell_address(lines: Iterable[bytes]) -> bool:
     return any(b" ADDR=" in line for line in lines)
 
 
-def _attributes(login: Login, peer: Peer, vouched: bool) -> dict[bytes, bytes]:
+def _attributes(login: Login, client: Client, vouched: bool) -> dict[bytes, bytes]:
     attributes = {
-        b"PORT": _port(peer.address, peer.port),
+        b"PORT": _port(client.address, client.port),
         b"PROTO": b"ESMTP" if login.esmtp else b"SMTP",
         b"HELO": xtext(login.helo) or UNAVAILABLE,
         b"LOGIN": xtext(login.user),
-        b"DESTADDR": _address(peer.local_address),
-        b"DESTPORT": _port(peer.local_address, peer.local_port),
-        b"SESSION": xtext(peer.session),
+        b"DESTADDR": _address(client.local_address),
+        b"DESTPORT": _port(client.local_address, client.local_port),
+        b"SESSION": xtext(client.session),
     }
     if not (vouched and login.user):
         del attributes[b"LOGIN"]
-    if not peer.session:
+    if not client.session:
         del attributes[b"SESSION"]
     return attributes
 
 
-def _last_unit(peer: Peer, offered: Collection[bytes]) -> bytes:
-    values = ((b"ADDR", _address(peer.address)), (b"NAME", xtext(peer.name)))
+def _last_unit(client: Client, offered: Collection[bytes]) -> bytes:
+    values = ((b"ADDR", _address(client.address)), (b"NAME", xtext(client.name)))
     return b"".join(_attribute(name, value) for name, value in values if name in offered)
 
 

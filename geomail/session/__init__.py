@@ -1,0 +1,1 @@
+"""One client from accept to close: the flow, its record, and the live sessions of a worker."""

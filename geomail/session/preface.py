@@ -1,0 +1,66 @@
+"""What happens to a client before the dialogue: PROXY header, implicit TLS, its name, a delayed greeting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from geomail.errors import EarlyTalker, PeerGone, PeerTimeout, SessionError
+from geomail.net.timing import TimeLimit
+from geomail.parties import Client, told_name
+from geomail.protocols import proxy_header
+
+if TYPE_CHECKING:
+    from geomail.config.schema import Listen
+    from geomail.net.wire import Wire
+    from geomail.session.service import Service
+
+
+def preface(
+    wire: Wire,
+    client: Client,
+    service: Service,
+    listen: Listen,
+    remark: Callable[[str], None],
+    leave: Callable[[SessionError], object],
+) -> None:
+    """Bring a client that was just accepted to where it is greeted; ``peer`` learns who it is.
+
+    ``remark`` gets what the operator should hear of, ``leave`` is called where
+    the client has gone while its name is looked up. Raises SessionError.
+    """
+    server = service.server
+    if listen.proxy_protocol or listen.ssl:
+        wire.half_said = listen.ssl  # until its TLS is there, nothing can be said
+        with TimeLimit(server.timeout, blame="client", private="client timed out before the greeting"):
+            if listen.proxy_protocol:
+                proxy_header.introduce(wire, client, service.trusted)
+            if listen.ssl:
+                wire.begin_tls()
+    if service.protocol.name == "smtp":
+        service.lookout.begin(wire, leave)
+        try:
+            _name(client, service, remark)
+        finally:
+            service.lookout.end(wire)
+        if server.smtp_greeting_delay:
+            _wait_silently(wire, server.smtp_greeting_delay)
+
+
+def _name(client: Client, service: Service, remark: Callable[[str], None]) -> None:
+    found = service.resolver.client_name(client.address, service.server.timeout)
+    client.name = told_name(found.name, found.temporary)
+    if found.problem:
+        remark(found.problem)
+
+
+def _wait_silently(wire: Wire, seconds: float) -> None:
+    """RFC 5321 4.3.1: a client waits for the greeting; those that do not are spam engines."""
+    try:
+        with TimeLimit(seconds, blame="client", private="silent, as it should be"):
+            early = wire.receive(512)
+    except PeerTimeout:
+        return
+    if not early:
+        raise PeerGone("closed the connection before the greeting", blame="client")
+    raise EarlyTalker("client spoke before the greeting", blame="client")

@@ -1,0 +1,138 @@
+"""Traces keep a bounded number of bytes, and tell what they drop."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from gevent import socket
+
+from geomail.config.schema import Config
+from geomail.events import EventStream, TraceLine
+from geomail.net.crew import Crew
+from geomail.net.parking import Parking
+from geomail.net.tls import client_context
+from geomail.net.wire import Wire
+from geomail.process.incidents import Incidents
+from geomail.process.worker import _services
+from geomail.session.flow import Session
+from geomail.session.tracing import MOST_SECRETS, PRELUDE, PRELUDE_BYTES, PRELUDES_BYTES, Traced, Tracing
+from tests.net.support import raw
+from tests.protocols.support import client_at, server
+
+
+class Traces:
+    """Traces of one user, and the sessions they may mean."""
+
+    def __init__(self, users: str = "jane") -> None:
+        self.shown: list[TraceLine] = []
+        self.tracing = Tracing(self.shown.append)
+        self.tracing.start(1, {"user": [users]})
+        self.session: dict[str, Any] = {
+            "session": "s-1", "server": "imap", "protocol": "imap", "client": "192.0.2.7", "user": "",
+        }  # fmt: skip
+
+    def traced(self) -> Traced:
+        return Traced(self.tracing, lambda: self.session)
+
+    @property
+    def lines(self) -> list[str]:
+        return [line.line for line in self.shown]
+
+
+def say(traced: Traced, line: bytes, times: int = 1) -> None:
+    tracer = traced.tracer("client")
+    for _ in range(times):
+        tracer("<", line, "")
+
+
+def test_what_is_kept_of_a_session_is_bounded_in_bytes() -> None:
+    traces = Traces()
+    traced = traces.traced()
+    say(traced, b"x" * 4000, times=PRELUDE)
+
+    assert 0 < traces.tracing.kept <= PRELUDE_BYTES
+    traces.session["user"] = "jane"
+    say(traced, b"logged in")
+    kept = sum(len(line) > 2000 for line in traces.lines)
+    assert kept == PRELUDE_BYTES // 4320
+    assert traces.lines[0] == f"{PRELUDE - kept} lines before were not kept"
+    assert traces.lines[-1] == "logged in"
+
+
+def test_lines_without_much_in_them_are_counted_too() -> None:
+    traces = Traces()
+    traced = traces.traced()
+    say(traced, b"", times=PRELUDE + 50)
+    traces.session["user"] = "jane"
+    say(traced, b"logged in")
+
+    assert traces.lines[0] == "50 lines before were not kept"
+    assert len(traces.lines) == 1 + PRELUDE + 1
+
+
+def test_one_line_may_be_longer_than_all_that_is_kept() -> None:
+    traces = Traces()
+    traced = traces.traced()
+    say(traced, b"x" * (PRELUDE_BYTES + 1))
+    assert traces.tracing.kept == 0
+    traces.session["user"] = "jane"
+    say(traced, b"logged in")
+
+    assert traces.lines == ["1 lines before were not kept", "logged in"]
+
+
+def test_what_is_kept_of_all_sessions_is_bounded() -> None:
+    traces = Traces()
+    sessions = [traces.traced() for _ in range(PRELUDES_BYTES // PRELUDE_BYTES + 50)]
+    for traced in sessions:
+        say(traced, b"x" * 8000, times=10)
+
+    assert PRELUDES_BYTES * 0.9 < traces.tracing.kept <= PRELUDES_BYTES
+    for traced in sessions:
+        traced.forget()
+    assert traces.tracing.kept == 0
+
+
+def test_nothing_is_kept_when_no_trace_runs_any_more() -> None:
+    traces = Traces()
+    traced = traces.traced()
+    say(traced, b"x" * 100, times=10)
+    traces.tracing.stop(1)
+    say(traced, b"x")
+
+    assert traces.tracing.kept == 0
+
+
+@pytest.mark.parametrize(
+    "secrets", [[b"s" * 129], [b"secret-%d" % number for number in range(MOST_SECRETS + 1)]]
+)
+def test_too_many_secrets_are_not_kept_and_nothing_is_shown(secrets: list[bytes]) -> None:
+    traces = Traces()
+    traced = traces.traced()
+    for secret in secrets:
+        traced.learn(secret)
+    traced.learn(b"another one")
+    traces.session["user"] = "jane"
+    say(traced, b"anything")
+
+    assert traced._secrets == set()
+    assert traces.lines == ["********"]
+
+
+def test_a_session_that_has_ended_keeps_nothing() -> None:
+    traces = Traces()
+    configured = server("pop3", auth_http="127.0.0.1:9", max_errors=100)
+    log: Any = SimpleNamespace(say=None)
+    parking: Parking[Any] = Parking(lambda *_: None)
+    config, incidents = Config(servers=(configured,)), Incidents(lambda *_: None)
+    (service,) = _services(
+        config, EventStream(), Crew(), parking, traces.tracing, log, incidents, client_context
+    ).values()
+    near, far = socket.socketpair()
+    with far:
+        far.sendall(b"NOOP\r\n" * 20 + b"CAPA\r\nQUIT\r\n")
+        session = Session("s-1", service, configured.listen[0], Wire(raw(near), "client", None), client_at())
+        session.run()
+        assert b"+OK" in far.recv(100_000)
+        assert session._traced is not None
+    assert traces.tracing.kept == 0
