@@ -92,9 +92,9 @@ class Remark(Event):
     text: str
 
 
-@event
-class SessionClosed(Event):
-    """A session has ended: the one record of it.
+@dataclass(slots=True)
+class SessionClosed(Event):  # type: ignore[misc]  # not frozen: it is filled in while the session runs
+    """A session has ended: its one record, which was filled in while the session ran.
 
     ``outcome`` is how (``done``, ``quit``, ``refused``, ``timeout``, …),
     ``side`` who ended it (client, auth, backend, geomail), ``reason`` the
@@ -110,6 +110,8 @@ class SessionClosed(Event):
 
     kind = "session.closed"
 
+    time: float
+    session: str
     server: str
     protocol: str
     client: str
@@ -166,43 +168,44 @@ KINDS: dict[str, type[Event]] = {
 Sink = Callable[[Any], object]
 
 
-_FIELDS = {kind: ("event", *(field.name for field in fields(kind))) for kind in (*KINDS.values(), TraceLine)}
-_VALUES: dict[type[Event], Callable[[Event], tuple[Any, ...]]] = {
+_ENCODED: tuple[type[Event], ...] = (*KINDS.values(), TraceLine)
+_FIELDS = {kind.kind: ("event", *(field.name for field in fields(kind))) for kind in _ENCODED}
+_VALUES: dict[str, Callable[[Event], tuple[Any, ...]]] = {
     kind: attrgetter(*names[1:]) for kind, names in _FIELDS.items()
 }
 
 
 def record(happened: Event) -> dict[str, Any]:
-    """The event as names and values, for JSON; ``event`` comes first and holds its kind."""
-    kind = type(happened)
-    return dict(zip(_FIELDS[kind], (kind.kind, *_VALUES[kind](happened)), strict=True))
+    """Return the event as names and values, for JSON; ``event`` comes first and holds its kind."""
+    kind = happened.kind
+    return dict(zip(_FIELDS[kind], (kind, *_VALUES[kind](happened)), strict=True))
 
 
 class EventStream:
     """Carries events to sinks, each of which names the kinds it wants."""
 
     def __init__(self) -> None:
-        self._sinks: dict[type[Event], tuple[Sink, ...]] = {}
+        self._sinks: dict[str, tuple[Sink, ...]] = {}
 
     def subscribe(self, sink: Callable[[K], object], *kinds: type[K]) -> None:
         """Give ``sink`` every event of these kinds from now on."""
         for kind in kinds:
-            self._sinks[kind] = (*self._sinks.get(kind, ()), sink)
+            self._sinks[kind.kind] = (*self._sinks.get(kind.kind, ()), sink)
 
     def unsubscribe(self, sink: Callable[[K], object], *kinds: type[K]) -> None:
         """Give ``sink`` no more events of these kinds."""
         for kind in kinds:
-            left = tuple(other for other in self._sinks.get(kind, ()) if other != sink)
+            left = tuple(other for other in self._sinks.get(kind.kind, ()) if other != sink)
             if left:
-                self._sinks[kind] = left
+                self._sinks[kind.kind] = left
             else:
-                self._sinks.pop(kind, None)
+                self._sinks.pop(kind.kind, None)
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody reads events of this kind now."""
-        return kind in self._sinks
+        return kind.kind in self._sinks
 
     def emit(self, event: Event) -> None:
         """Hand the event to those who want its kind, in this greenlet."""
-        for sink in self._sinks.get(type(event), ()):
+        for sink in self._sinks.get(event.kind, ()):
             sink(event)

@@ -104,7 +104,8 @@ class _Check:
             login = by_method(self.server, login, method.value)
         with closing(self._source):
             self._trial = put_to(
-                *(self._source, login, self._client, self.server.protocol, self._stage.backends),
+                *(self._source, login, self._client, self.server.protocol),
+                *(self._stage.backends, self._stage.resolver),
                 needs_password=self._stage.tells_password,
             )
         self._mask = self._masking(words)
@@ -149,7 +150,7 @@ class _Check:
         verdict = self._trial.verdict
         if isinstance(verdict, Accepted):
             whom = as_text(verdict.user) or "the mail"
-            return "accepted", f"the login is accepted: {whom} goes to {verdict.backend.described}"
+            return "accepted", f"the login is accepted: {whom} goes to {self._trial.backend}"
         if verdict is not None:
             return "refused", f"the login is refused: {as_text(self._mask(verdict.refusal.text))}"
         if not self._trial.problem:

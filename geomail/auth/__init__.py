@@ -1,4 +1,4 @@
-"""Who may log in, and where to: one file per source."""
+"""Sources that decide about logins, one file each: may the client log in, and by which route."""
 
 from __future__ import annotations
 
@@ -19,28 +19,31 @@ if TYPE_CHECKING:
 
 
 class UnusableTls(GeomailError):
-    """The TLS of connections that geomail opens cannot be set up; the text says for which and why."""
+    """TLS of connections that geomail opens cannot be set up; the text says for which, and why."""
 
 
 def client_contexts(config: Config) -> ClientContexts:
-    """The TLS contexts of all connections to backends and auth services. Raises UnusableTls."""
+    """Make the TLS contexts of all connections to backends and auth services. Raises UnusableTls."""
     contexts = ClientContexts()
+    try:
+        Backends(config.backends, contexts)
+    except OSError as error:
+        raise UnusableTls(f"TLS of the backends: {error}") from None
     for server in config.servers:
         try:
-            Backends(config.backends, server.protocol, contexts)
             if server.auth == "http" and server.auth_http is not None:
                 tls_side(server.auth_http, server.auth_http_ca, contexts)
         except OSError as error:
-            raise UnusableTls(f"TLS of what is behind server {server.name}: {error}") from None
+            raise UnusableTls(f"TLS of the auth service of server {server.name}: {error}") from None
     contexts.seal()
     return contexts
 
 
 def directory_for(config: Config, tell: Tell) -> Directory | None:
-    """The users file that the servers of a process share; None if none of them has ``auth = "users"``."""
+    """Return the users file that the servers of a process share; None if no server has ``auth = "users"``."""
     if all(server.auth != "users" for server in config.servers):
         return None
-    from geomail.auth.users import Directory  # brings the libraries that hash, which few need
+    from geomail.auth.users import Directory  # it imports the hashing libraries, which few servers need
 
     return Directory(config.users, config.backends, tell)
 
@@ -53,12 +56,12 @@ def source_for(
     directory: Directory | None = None,
     services: AuthServices | None = None,
 ) -> Source:
-    """The source that a server's ``auth`` names.
+    """Make the source that a server's ``auth`` names.
 
-    ``directory`` is the users file and ``services`` the auth services, where they are shared.
+    ``directory`` is the users file and ``services`` the auth services, if they are shared.
     """
     if server.auth == "passthrough":
-        return PassthroughSource(config.passthrough, backends)
+        return PassthroughSource(config.passthrough, backends, server.protocol)
     if server.auth == "users":
         from geomail.auth.users import Directory, UsersSource
 

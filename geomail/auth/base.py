@@ -7,23 +7,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from geomail.backends import Endpoint
 from geomail.parties import Refusal
 
 if TYPE_CHECKING:
+    from geomail.backends import Route
     from geomail.parties import Client, Login
 
 
 @dataclass(slots=True)  # not frozen: every login makes one, and that would take three times as long
 class Accepted:
-    """The client may go on: where to, and as whom. It is never changed.
+    """The client may log in: by which route, and as which user. It is never changed.
 
     ``user`` and ``password`` are the backend's, after what the source replaced.
     ``password`` is None where none is known (a digest is no password).
     Neither holds CR, LF or NUL.
     """
 
-    backend: Endpoint
+    route: Route
     user: bytes
     password: bytes | None = field(repr=False)
 

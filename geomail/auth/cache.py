@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import get_hub
 
 if TYPE_CHECKING:
-    from geomail.backends import Endpoint
+    from geomail.backends import Route
 
 #: Answers that one process keeps for one server; the oldest goes first.
 MOST_KEPT = 10_000
@@ -23,7 +23,7 @@ _SWEEP = 0.5
 class Kept:
     """A service's answer about a login: the backend, and what it replaced; None is what the client gave."""
 
-    backend: Endpoint
+    route: Route
     user: bytes | None
     password: bytes | None = field(repr=False)
 

@@ -17,8 +17,7 @@ from gevent import sleep
 
 from geomail.auth.base import Accepted, Refused, Source, Verdict
 from geomail.auth.cache import AnswerCache, Kept
-from geomail.backends import Endpoint
-from geomail.backends.connect import unreachable
+from geomail.backends.routes import AddressRoute, NamedRoute
 from geomail.conversation import CR, LF, NUL
 from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
 from geomail.net.http import Answer, BadAnswer, HttpClient
@@ -28,7 +27,7 @@ from geomail.parties import Refusal
 
 if TYPE_CHECKING:
     from geomail.auth.services import AuthServices
-    from geomail.backends import Backends
+    from geomail.backends import Backends, Route
     from geomail.config.schema import AuthHttp, Server
     from geomail.net.client_contexts import MakesContext
     from geomail.net.resolver import Resolver
@@ -53,8 +52,8 @@ _CONTROLS = bytes.maketrans(bytes((*range(0x09), *range(0x0A, 0x20), 0x7F)), b" 
 REPLY_CODE = re.compile(rb"[45]\d\d( [245]\.\d{1,3}\.\d{1,3})?")
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _HOST_NAME_LENGTH = 253
-#: Backend addresses that are kept, read and checked.
-_MOST_KNOWN = 4096
+#: Routes that are kept: an answer's address and port, read once.
+_MOST_ROUTES = 4096
 
 
 class HttpSource(Source):
@@ -65,9 +64,8 @@ class HttpSource(Source):
     ) -> None:
         url = server.auth_http
         assert url is not None, "auth = http without auth_http"
-        self._known: dict[tuple[bytes, bytes], Endpoint] = {}
+        self._routes: dict[tuple[bytes, bytes], Route] = {}
         self._backends = backends
-        self._resolver = resolver
         self._only_configured = server.auth_http_backends == "configured"
         self._name = f"auth http server {f'unix:{url.path}' if url.path else _authority(url, url.port)}"
         self._first_lines = (
@@ -83,7 +81,7 @@ class HttpSource(Source):
         self.client = HttpClient(
             pool=services.pool(server, self._name),
             addresses=lambda: [(AF_UNIX, url.path)] if url.path else resolver.addresses(url.host, url.port),
-            tls=tls_side(url, server.auth_http_ca, backends.contexts),
+            tls=tls_side(url, server.auth_http_ca, services.contexts),
             peer="auth",
             seconds=seconds,
             timed_out=f"{self._name} timed out ({seconds:g} s, auth_http_timeout)",
@@ -99,11 +97,11 @@ class HttpSource(Source):
         kept = self._cache.get(key)
         if kept is not None:
             user = login.user if kept.user is None else kept.user
-            return Accepted(kept.backend, user, login.password if kept.password is None else kept.password)
+            return Accepted(kept.route, user, login.password if kept.password is None else kept.password)
         verdict, answer = self._asked(login, client, protocol, attempt)
         if isinstance(verdict, Accepted):
             replaced = answer.last(b"auth-user"), answer.last(b"auth-pass")
-            self._cache.put(key, Kept(verdict.backend, *replaced))
+            self._cache.put(key, Kept(verdict.route, *replaced))
         return verdict
 
     def refused_by_backend(self, login: Login, client: Client, protocol: str) -> None:
@@ -213,45 +211,29 @@ class HttpSource(Source):
                 f"{self._name} did not send password: method {login.method} gives none that the backend could"
                 " be told, so Auth-Pass is needed"
             )
-        backend = self._backend_named(name) if name else self._backend_at(host or b"", port or b"")
-        return Accepted(backend, login.user if user is None else user, password)
+        route = self._route_named(name, protocol) if name else self._route_to(host or b"", port or b"")
+        return Accepted(route, login.user if user is None else user, password)
 
-    def _backend_named(self, name: bytes) -> Endpoint:
+    def _route_named(self, name: bytes, protocol: str) -> Route:
         try:
-            return self._backends.named(name.decode())
-        except (KeyError, UnicodeDecodeError):
-            text = (
+            text = name.decode()
+        except UnicodeDecodeError:
+            text = ""
+        if not self._backends.speaks(text, protocol):
+            raise AuthUnavailable(
                 f"{self._name} sent invalid backend {_shown(name)}: there is no such table in [backends]"
                 " with an address for this protocol"
             )
-        raise AuthUnavailable(text)
+        return NamedRoute(text)
 
-    def _backend_at(self, address: bytes, port: bytes) -> Endpoint:
-        known = self._known.get((address, port))
-        if known is None:
+    def _route_to(self, address: bytes, port: bytes) -> Route:
+        route = self._routes.get((address, port))
+        if route is None:
             host, number = self._read_address(address, port)
-            known = self._backends.written(host, number, only_configured=self._only_configured)
-            if known is None:
-                return self._checked(self._resolved(host, number))
-            self._checked(known)
-            if len(self._known) < _MOST_KNOWN:
-                self._known[address, port] = known
-        return known
-
-    def _checked(self, endpoint: Endpoint) -> Endpoint:
-        if self._only_configured and not endpoint.name:
-            raise AuthUnavailable(
-                f"{self._name} sent {endpoint.label}, which is not the address of a configured backend:"
-                ' add it to [backends], or write auth_http_backends = "any"'
-            )
-        return endpoint
-
-    def _resolved(self, host: str, port: int) -> Endpoint:
-        resolve = self._resolver.addresses
-        try:
-            return self._backends.at(host, port, resolve, only_configured=self._only_configured)
-        except OSError as error:
-            raise unreachable(Endpoint("", host, port).label, error) from None
+            route = AddressRoute(host, number, self._name, self._only_configured)
+            if len(self._routes) < _MOST_ROUTES:
+                self._routes[address, port] = route
+        return route
 
     def _read_address(self, address: bytes, port: bytes) -> tuple[str, int]:
         host = server_host(address)

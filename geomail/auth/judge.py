@@ -194,9 +194,7 @@ class Judge:
         if not self._accepted:
             yield _IDLE_UNLESS_ACCEPTED
             return
-        try:
-            self._backends.named(value.decode())
-        except (KeyError, UnicodeDecodeError):
+        if not self._backends.speaks(value.decode("utf-8", "replace"), self._protocol):
             yield "error", "there is no such table in [backends]"
             return
         yield "note", "geomail's own, in place of Auth-Server and Auth-Port; nginx does not know it"

@@ -1,4 +1,4 @@
-"""``auth = "passthrough"``: nobody is asked, the backend verifies what the client gave."""
+"""``auth = "passthrough"``: the backend verifies what the client gave."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 
 from geomail.auth.base import Accepted, Refused, Source, Verdict
+from geomail.backends.routes import NamedRoute
 from geomail.config.routes import domain_of
 from geomail.parties import Refusal
 
 if TYPE_CHECKING:
-    from geomail.backends import Backends, Endpoint
+    from geomail.backends import Backends, Route
     from geomail.config.schema import Passthrough
     from geomail.parties import Client, Login
 
@@ -28,43 +29,38 @@ _BARE = re.compile(rb'((?:%b|[^" ])*)' % _QUOTED)
 
 
 class PassthroughSource(Source):
-    """Routes by exact user, then by domain, then to the default."""
+    """A source that routes by exact user, then by domain, then to the default."""
 
     passthrough: ClassVar[bool] = True
 
-    def __init__(self, routes: Passthrough, backends: Backends) -> None:
-        self._users = _endpoints(routes.users, backends)
-        self._domains = _endpoints(routes.domains, backends)
-        self._default = _endpoint(routes.default, backends) if routes.default else None
+    def __init__(self, routes: Passthrough, backends: Backends, protocol: str) -> None:
+        def route(name: str) -> Route | None:
+            """Return None for a backend that does not speak the protocol: no other gets these passwords."""
+            return NamedRoute(name) if backends.speaks(name, protocol) else None
+
+        self._users = {user.encode(): route(name) for user, name in routes.users.items()}
+        self._domains = {domain.encode(): route(name) for domain, name in routes.domains.items()}
+        self._default = route(routes.default) if routes.default else None
 
     def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
         if login.method == "none":
-            backend = self._by_domain(domain_of(recipient(login.rcpt)))
-            return Accepted(backend, login.user, None) if backend else _UNKNOWN_DOMAIN
+            route = self._by_domain(domain_of(recipient(login.rcpt)))
+            return Accepted(route, login.user, None) if route else _UNKNOWN_DOMAIN
         if login.user in self._users:
-            backend = self._users[login.user]
+            route = self._users[login.user]
         else:
-            backend = self._by_domain(domain_of(login.user))
-        return Accepted(backend, login.user, login.password) if backend else _UNKNOWN_USER
+            route = self._by_domain(domain_of(login.user))
+        return Accepted(route, login.user, login.password) if route else _UNKNOWN_USER
 
-    def _by_domain(self, domain: bytes) -> Endpoint | None:
+    def _by_domain(self, domain: bytes) -> Route | None:
         return self._domains.get(domain, self._default)
 
 
-def _endpoints(routes: dict[str, str], backends: Backends) -> dict[bytes, Endpoint | None]:
-    return {key.encode(): _endpoint(name, backends) for key, name in routes.items()}
-
-
-def _endpoint(name: str, backends: Backends) -> Endpoint | None:
-    """The backend of a route; None where it does not speak the protocol: no other gets these passwords."""
-    return backends.named(name) if backends.speaks(name) else None
-
-
 def recipient(command: bytes) -> bytes:
-    """The address in ``RCPT TO:<address> …``, read leniently (no brackets, spaces before it).
+    """Return the address in ``RCPT TO:<address> …``, read leniently (no brackets, spaces before it).
 
-    A ``>`` or space in a quoted local part ends nothing (RFC 5321 4.1.2); a
-    source route stays in front.
+    A ``>`` or space in a quoted local part does not end it (RFC 5321 4.1.2).
+    A source route stays in front.
     """
     path = command.partition(b":")[2].lstrip(b" ")
     found = (_BRACKETED if path.startswith(b"<") else _BARE).match(path)

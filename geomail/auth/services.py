@@ -1,4 +1,4 @@
-"""The auth services that a process asks: each has one pool of connections, whichever servers ask it."""
+"""The auth services that a process asks: each has one pool of connections for all servers that ask it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from geomail.net.pool import Pool
+from geomail.net.tls import client_context
 
 if TYPE_CHECKING:
     from geomail.auth.base import Note
     from geomail.config.schema import Server
+    from geomail.net.client_contexts import MakesContext
 
 
 class AuthServices:
-    """Holds the pools of the ``auth_http`` services; ``note`` hears what they should not have done."""
+    """The pools of the ``auth_http`` services.
 
-    def __init__(self, note: Note) -> None:
+    ``note`` is called with what a service did wrong. ``contexts`` makes the TLS
+    contexts of connections to services.
+    """
+
+    def __init__(self, note: Note, contexts: MakesContext = client_context) -> None:
+        self.contexts = contexts
         self._note = note
         self._pools: dict[tuple[Any, ...], Pool] = {}
 
     def pool(self, server: Server, name: str) -> Pool:
-        """The pool of the server's service, ``name`` for the log.
+        """Return the pool of the server's service, called ``name`` in the log.
 
-        Where several servers ask one service, the largest ``auth_http_connections`` counts.
+        If several servers ask one service, the largest ``auth_http_connections`` counts.
         """
         url, most = server.auth_http, server.auth_http_connections
         assert url is not None, "auth = http without auth_http"

@@ -7,14 +7,16 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from geomail.auth.base import Accepted
 from geomail.auth.judge import Finding, Judge
-from geomail.errors import AuthUnavailable, PeerTimeout
+from geomail.errors import SessionError
 
 if TYPE_CHECKING:
     from geomail.auth.base import Verdict
     from geomail.auth.http import HttpSource
     from geomail.backends import Backends
     from geomail.net.http import Answer
+    from geomail.net.resolver import Resolver
     from geomail.parties import Client, Login
 
 
@@ -23,11 +25,13 @@ class Trial:
     """What was asked and answered, unmasked.
 
     ``verdict`` is None for WAIT, and where ``problem`` says why there is none.
+    ``backend`` is the address that an accepted login goes to.
     """
 
     request: tuple[bytes, ...] = field(repr=False)
     head: tuple[bytes, ...] = field(repr=False)
     verdict: Verdict | None
+    backend: str
     problem: str
     findings: tuple[Finding, ...]
     seconds: float
@@ -58,6 +62,7 @@ def put_to(
     client: Client,
     protocol: str,
     backends: Backends,
+    resolver: Resolver,
     *,
     needs_password: bool,
 ) -> Trial:
@@ -70,13 +75,15 @@ def put_to(
     request = source.question(login, client, protocol, 1)
     answer: Answer | None = None
     verdict: Verdict | None = None
-    problem = ""
+    backend = problem = ""
     began = time.monotonic()
     try:
         answer = source.ask(request)
         verdict = source.verdict(answer, login, protocol)
-    except (AuthUnavailable, PeerTimeout) as error:
-        problem = str(error)
+        if isinstance(verdict, Accepted):
+            backend = backends.candidates(verdict.route, protocol, resolver)[0].described
+    except SessionError as error:
+        verdict, problem = None, str(error)
     seconds = time.monotonic() - began
     judge = Judge(
         heard.lines,
@@ -92,6 +99,7 @@ def put_to(
         tuple(request.split(b"\r\n")[:-2]),
         tuple(heard.lines),
         verdict,
+        backend,
         problem,
         tuple(judge.findings()),
         seconds,

@@ -14,6 +14,7 @@ from gevent.lock import BoundedSemaphore
 from geomail.auth.base import Accepted, Refused, Source, Verdict
 from geomail.auth.costs import Costs
 from geomail.auth.verifier import Busy, Turn, Verifier
+from geomail.backends.routes import NamedRoute
 from geomail.config.users import UsersFile, key_of, read_users
 from geomail.errors import ConfigError, GeomailError, PeerTimeout
 from geomail.hashes import CannotVerify
@@ -159,10 +160,10 @@ class UsersSource(Source):
             return _refused(_NEUTRAL, "the user is disabled")
         if protocol not in entry.protocols:
             return _refused(_NEUTRAL, f"the user is not allowed to use {protocol}")
-        if not self._backends.speaks(entry.backend):
+        if not self._backends.speaks(entry.backend, protocol):
             return _refused(_NEUTRAL, f"the user's backend {entry.backend} has no address for {protocol}")
         return Accepted(
-            self._backends.named(entry.backend),
+            NamedRoute(entry.backend),
             login.user if entry.user is None else entry.user,
             login.password if entry.password is None else entry.password,
         )

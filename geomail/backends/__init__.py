@@ -1,5 +1,6 @@
-"""The mail servers behind geomail: their settings, and how to reach them."""
+"""The mail servers behind geomail: routes to them, their addresses and settings, and connections to them."""
 
-from geomail.backends.endpoint import Backends, Endpoint
+from geomail.backends.dial import Attempt, Backends
+from geomail.backends.routes import AddressRoute, NamedRoute, Route, SocketRoute
 
-__all__ = ["Backends", "Endpoint"]
+__all__ = ["AddressRoute", "Attempt", "Backends", "NamedRoute", "Route", "SocketRoute"]

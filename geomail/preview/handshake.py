@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from geomail.auth import source_for
 from geomail.auth.base import Accepted, Refused
-from geomail.backends import Backends, Endpoint
-from geomail.backends.connect import connect, resolver_for
+from geomail.backends import AddressRoute, Backends, NamedRoute, Route, SocketRoute
+from geomail.backends.resolvers import resolver_for
 from geomail.config.address import parse_address
 from geomail.errors import BackendGarbage, BackendRefused, PeerGone, SessionError, TlsFailed
 from geomail.net.timing import TimeLimit
@@ -21,6 +21,7 @@ from geomail.protocols.dialogue import REPLY_LINE
 from geomail.secrets import as_text
 
 if TYPE_CHECKING:
+    from geomail.backends.endpoint import Endpoint
     from geomail.config.schema import Config, Server
     from geomail.conversation import Conversation, Mask
     from geomail.net.wire import Wire
@@ -85,11 +86,20 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Scene:
-    """Who logs in, as what the auth source made of it, and where to; no endpoint: it is not known."""
+    """The client, its login as the auth source changed it, and the candidates of its route.
+
+    ``route`` is None, and there are no candidates, if the route is not known.
+    """
 
     login: Login
     client: Client
-    endpoint: Endpoint | None
+    route: Route | None
+    candidates: tuple[Endpoint, ...]
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The first candidate."""
+        return self.candidates[0] if self.candidates else None
 
 
 class Stage:
@@ -103,7 +113,7 @@ class Stage:
         self._users_file = config.users.file
         self.protocol = PROTOCOLS[server.protocol](server)
         self.resolver = resolver_for(server)
-        self.backends = Backends(config.backends, server.protocol)
+        self.backends = Backends(config.backends)
         self.source = source_for(server, config, self.backends, self.resolver)
 
     def close(self) -> None:
@@ -134,25 +144,26 @@ class Stage:
         """Ask the auth source. Raises AuthUnavailable, PeerTimeout."""
         verdict = self.source.check(login, client, self.protocol.name, 1)
         if isinstance(verdict, Accepted):
-            return Scene(login.rewritten(verdict.user, verdict.password), client, verdict.backend)
+            return self.scene(login.rewritten(verdict.user, verdict.password), client, verdict.route)
         return verdict
 
-    def backend(self, wanted: str) -> Endpoint:
-        """The backend of this name or at this address. Raises Unusable."""
-        try:
-            return self.backends.named(wanted)
-        except KeyError:
-            pass
+    def route(self, wanted: str) -> Route:
+        """Return the route to the backend of this name or at this address. Raises Unusable."""
+        if self.backends.speaks(wanted, self.protocol.name):
+            return NamedRoute(wanted)
         try:
             address = parse_address(wanted)
         except ValueError as error:
             raise Unusable(f"--backend names no [backends] table, nor an address: {error}") from None
         if address.path:
-            return Endpoint("", "", 0, address.path)
-        try:
-            return self.backends.at(address.host, address.port, self.resolver.addresses)
-        except OSError as error:
-            raise Unusable(f"--backend: {error.strerror or error}") from None
+            return SocketRoute(address.path)
+        return AddressRoute(address.host, address.port, "--backend")
+
+    def scene(self, login: Login, client: Client, route: Route | None) -> Scene:
+        """Prepare the handshake. Raises what Backends.candidates() raises."""
+        if route is None:
+            return Scene(login, client, None, ())
+        return Scene(login, client, route, self.backends.candidates(route, self.protocol.name, self.resolver))
 
     def run(self, backend: Conversation, scene: Scene, recorder: Recorder) -> Ending:
         """Run the handshake on a conversation whose tracer the recorder becomes."""
@@ -172,13 +183,14 @@ class Stage:
 
     def perform(self, scene: Scene, recorder: Recorder) -> Ending:
         """Run the handshake with the real backend, and say goodbye to that."""
-        assert scene.endpoint is not None, "a backend must be known to be spoken to"
+        assert scene.route is not None, "a backend must be known to be spoken to"
         seconds = self.server.timeout
         wire: Wire | None = None
         try:
             with TimeLimit(seconds, blame="backend", private="no answer within {seconds} s (timeout)"):
-                wire = connect(scene.endpoint, self.resolver)
-                ending = self.run(wire, scene, recorder)
+                attempt = next(self.backends.dial(scene.route, self.protocol.name, self.resolver))
+                with attempt as wire:
+                    ending = self.run(wire, scene, recorder)
             if ending.outcome in ("ok", BackendRefused.outcome):
                 self._part(wire, scene, recorder)
             return ending

@@ -25,6 +25,7 @@ from geomail.preview.handshake import Ending, Recorder, Scene, Stage, Step, fail
 from geomail.secrets import as_text, masking
 
 if TYPE_CHECKING:
+    from geomail.backends import Route
     from geomail.config.schema import Config
     from geomail.conversation import Mask
 
@@ -59,10 +60,21 @@ class Preview:
         self.stage = Stage(config, self.server)
         self.client = make_client(self.server, listens, asked.client, asked.client_name)
         self.login = make_login(self.server, asked.words, self.client)
-        self._endpoint = None if asked.backend is None else self.stage.backend(asked.backend)
+        self._route = self._given_route()
         self._offers = self._checked_offers()
         if asked.live and self.login.method == "plain" and asked.words.user is None:
             raise Unusable("--live needs a --user, or --from and --to")
+
+    def _given_route(self) -> Route | None:
+        """Return the route to the backend of --backend; None if the auth source decides."""
+        if self.asked.backend is None:
+            return None
+        route = self.stage.route(self.asked.backend)
+        try:
+            self.stage.scene(self.login, self.client, route)
+        except SessionError as error:
+            raise Unusable(f"--backend: {error}") from None
+        return route
 
     def _checked_offers(self) -> tuple[str, ...]:
         given = (*self.asked.offers, *self.asked.without)
@@ -77,7 +89,7 @@ class Preview:
     @property
     def asks(self) -> bool:
         """Whether the auth source is asked; passthrough is no more than a look into the configuration."""
-        return self._endpoint is None and (self.asked.live or self.stage.source.passthrough)
+        return self._route is None and (self.asked.live or self.stage.source.passthrough)
 
     @property
     def lacks_password(self) -> bool:
@@ -100,10 +112,10 @@ class Preview:
         """Who logs in where, after the auth source was asked if that is to be."""
         if self.asked.live and self.asked.client_name is None and self.server.protocol == "smtp":
             self.stage.name_client(self.client)
-        if not self.asks:
-            return Scene(self.login, self.client, self._endpoint)
         recorder = Recorder(_unwatched, self._mask())
         try:
+            if not self.asks:
+                return self.stage.scene(self.login, self.client, self._route)
             admitted = self.stage.admit(self.login, self.client)
         except SessionError as error:
             return failed(error, recorder)

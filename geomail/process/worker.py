@@ -11,16 +11,12 @@ from _socket import socket as RawSocket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from gevent import monkey
 from gevent.event import Event
 
-from geomail.auth import directory_for, source_for
-from geomail.auth.services import AuthServices
-from geomail.backends import Backends
-from geomail.backends.connect import resolver_for
 from geomail.config.schema import Listen, Server
 from geomail.errors import GeomailError, ShuttingDown
 from geomail.events import EventStream, TraceLine
@@ -28,19 +24,13 @@ from geomail.net import memory
 from geomail.net.client_contexts import MakesContext
 from geomail.net.crew import Crew
 from geomail.net.listen import Acceptor
-from geomail.net.lookout import Lookout
-from geomail.net.parking import Parking
-from geomail.net.pipes import Pipes
-from geomail.net.resolver import Resolver
 from geomail.net.tls import TlsSide, client_context
 from geomail.net.wire import Wire
 from geomail.parties import Client
 from geomail.process.incidents import Incidents
-from geomail.protocols import PROTOCOLS, proxy_header
-from geomail.protocols.base import BackendTls, HandshakeOptions
-from geomail.session.flow import Session
 from geomail.session.registry import Sessions
-from geomail.session.service import Service
+from geomail.session.service import Surroundings, make_services
+from geomail.session.session import Session
 from geomail.session.tracing import Tracing
 from geomail.sinks.feed import Feed, Way
 from geomail.sinks.meters import Meters
@@ -111,9 +101,8 @@ class Worker:
         log.into_background()
         memory.wipe_what_is_freed(False)  # which costs a busy relay too much
         memory.keep_for_buffers()
-        self._crew = Crew()
-        self._parking = Parking(self._resume)
-        self._sessions = Sessions()
+        crew = Crew()
+        self._sessions = Sessions(crew)
         self._incidents = Incidents(log.say)
         self._stop = Event()
         self._graceful = False
@@ -122,8 +111,14 @@ class Worker:
         events = EventStream()
         log.subscribe(events)
         self._feed = self._open_feed(console, events, generation) if console is not None else None
-        self._services = _services(
-            config, events, self._crew, self._parking, self._tracing, log, self._incidents, contexts
+        self._services = make_services(
+            config,
+            Surroundings(
+                *(events, crew, self._sessions.parking, self._tracing),
+                tell=log.say,
+                note=self._incidents.note,
+            ),
+            contexts,
         )
         self._doors = [(Acceptor(listener.sock), listener) for listener in listeners]
         self._accepting = [
@@ -250,68 +245,13 @@ class Worker:
             sock.close()  # gone already
             return
         listener = listener.at(client.local_address)
-        service = self._services[id(listener.server)]
+        service = self._services[listener.server.name]
         number, session_id = self._sessions.new_id()
         wire = Wire(sock, "client", listener.side)
-        session = Session(session_id, service, listener.listen, wire, client)
-        self._sessions.add(number, session)
-        session.job = self._crew.start(self._serve, number, session)
-
-    def _resume(self, parked: tuple[int, Session], ending: BaseException | None) -> None:
-        number, session = parked
-        session.job = self._crew.start(self._serve, number, session, ending)
-
-    def _serve(self, number: int, session: Session, ending: BaseException | None = None) -> None:
-        try:
-            session.run(ending)
-        finally:
-            if session.is_parked and session.relay is not None:
-                session.job = None
-                self._parking.hold(session.relay, (number, session))
-            else:
-                self._sessions.remove(number)
+        self._sessions.start(number, Session(session_id, service, listener.listen, wire, client))
 
 
 def _client(sock: RawSocket, address: Any, local: Any) -> Client:
     if sock.family == AF_UNIX:
         return Client("unix:", 0, f"unix:{local}", 0)
     return Client(address[0], address[1], local[0], local[1])
-
-
-def _services(
-    config: Config,
-    events: EventStream,
-    crew: Crew,
-    parking: Parking[tuple[int, Session]],
-    tracing: Tracing,
-    log: Log,
-    incidents: Incidents,
-    contexts: MakesContext,
-) -> dict[int, Service]:
-    directory = directory_for(config, log.say)
-    auth_services = AuthServices(incidents.note)
-    resolvers: dict[Any, Resolver] = {}
-    services = {}
-    pipes, lookout = Pipes(), Lookout()
-    for server in config.servers:
-        asked = (server.resolver, server.resolver_timeout)
-        resolver = resolvers.setdefault(asked, resolver_for(server))
-        backends = Backends(config.backends, server.protocol, contexts)
-        source = source_for(server, config, backends, resolver, directory, auth_services)
-        services[id(server)] = Service(
-            server=server,
-            protocol=PROTOCOLS[server.protocol](server),
-            source=source,
-            options={
-                tls: HandshakeOptions.of(server, tls, source.passthrough) for tls in get_args(BackendTls)
-            },
-            resolver=resolver,
-            trusted=proxy_header.Senders(server.set_real_ip_from),
-            events=events,
-            crew=crew,
-            pipes=pipes,
-            parking=parking,
-            lookout=lookout,
-            tracing=tracing,
-        )
-    return services

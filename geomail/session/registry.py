@@ -1,4 +1,4 @@
-"""The live sessions of one worker: found by what they are, listed in pages, ended on request."""
+"""The live sessions of one worker: run, parked, found by what they are, listed in pages, ended on request."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from gevent.event import Event
 
 from geomail.control.selection import selection_from
 from geomail.errors import Kicked, SessionError
+from geomail.net.parking import Parking
 
 if TYPE_CHECKING:
-    from geomail.session.flow import Session
+    from geomail.net.crew import Crew
+    from geomail.net.relay import Relay
+    from geomail.session.session import Session
 
 #: Sessions of one page, and those looked at for it: mail waits no longer than that takes.
 PAGE = 250
@@ -23,9 +26,11 @@ SCANNED = 2000
 
 
 class Sessions:
-    """Live sessions by their number, in the order in which they began."""
+    """Live sessions in the order in which they began; each runs in a greenlet of ``crew``, or is parked."""
 
-    def __init__(self) -> None:
+    def __init__(self, crew: Crew) -> None:
+        self.parking = Parking(self._resume)
+        self._crew = crew
         self._live: dict[int, Session] = {}
         self._numbers = itertools.count(1)
         self._prefix = secrets.token_hex(5)
@@ -35,7 +40,7 @@ class Sessions:
         return len(self._live)
 
     def new_id(self) -> tuple[int, str]:
-        """A number for a session that is about to begin, and its id.
+        """Make a number for a session that is about to begin, and its id.
 
         The id is unique over machines and restarts: a random prefix for the
         process, and the number.
@@ -47,10 +52,26 @@ class Sessions:
         """Note that the session lives."""
         self._live[number] = session
 
-    def remove(self, number: int) -> None:
-        """Note that the session has ended."""
-        del self._live[number]
-        self._left.set()
+    def start(self, number: int, session: Session) -> None:
+        """Run a new session soon, to its end."""
+        self.add(number, session)
+        session.job = self._crew.start(self._run, number, session)
+
+    def _resume(self, number: int, ending: BaseException | None) -> None:
+        session = self._live[number]
+        session.job = self._crew.start(self._run, number, session, ending)
+
+    def _run(self, number: int, session: Session, ending: BaseException | None = None) -> None:
+        parked: Relay | None = None
+        try:
+            parked = session.run(ending)
+        finally:
+            if parked is None:
+                del self._live[number]
+                self._left.set()
+        if parked is not None:
+            session.job = None
+            self.parking.hold(parked, number)
 
     def await_leaving(self, seconds: float | None = None) -> None:
         """Wait until a session ends, ``seconds`` at most."""
@@ -58,7 +79,7 @@ class Sessions:
         self._left.wait(seconds)
 
     def end_all(self, error: SessionError, seconds: float) -> None:
-        """End every session, with a goodbye where one can be said; that has ``seconds`` for all."""
+        """End every session within ``seconds``, with a goodbye if the client can take one."""
         for session in tuple(self._live.values()):
             session.end(error)
         deadline = time.monotonic() + seconds
@@ -69,16 +90,16 @@ class Sessions:
                 session.job.kill()
 
     def trace_all(self) -> None:
-        """Show what the live sessions say from now on to the traces that mean them."""
+        """Show what the live sessions say from now on to the traces that select them."""
         for number, session in enumerate(tuple(self._live.values())):
-            session.trace()
+            session.begin_trace()
             if number % PAGE == 0:
                 gevent.sleep(0)
 
     # -- what the console asks for ----------------------------------------------------------------
 
     def listed(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """A page of the sessions that ``select`` means, from behind number ``after`` on.
+        """Return a page of the sessions that ``select`` matches, after session number ``after``.
 
         The answer's ``after`` is where the next page begins, None at the end.
         Raises BadSelection.
@@ -86,7 +107,7 @@ class Sessions:
         return self._page(asked)
 
     def kicked(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """As :meth:`listed`, and the sessions that are listed end soon."""
+        """Return a page as :meth:`listed` does, and end the sessions on it soon."""
         return self._page(asked, kick=True)
 
     def _page(self, asked: dict[str, Any], kick: bool = False) -> dict[str, Any]:

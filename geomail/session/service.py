@@ -1,25 +1,48 @@
-"""What the sessions of one server share."""
+"""What the sessions of one server share, made from the configuration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
+
+from geomail.auth import directory_for, source_for
+from geomail.auth.services import AuthServices
+from geomail.backends import Backends
+from geomail.backends.resolvers import resolver_for
+from geomail.net.lookout import Lookout
+from geomail.net.pipes import Pipes
+from geomail.protocols import PROTOCOLS
+from geomail.protocols.base import BackendTls, HandshakeOptions
+from geomail.protocols.proxy_header import Senders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from geomail.auth.base import Source
-    from geomail.config.schema import Server
+    from geomail.auth.base import Note, Source
+    from geomail.auth.users import Tell
+    from geomail.config.schema import Config, Server
     from geomail.events import EventStream
+    from geomail.net.client_contexts import MakesContext
     from geomail.net.crew import Crew
-    from geomail.net.lookout import Lookout
     from geomail.net.parking import Parking
-    from geomail.net.pipes import Pipes
     from geomail.net.resolver import Resolver
-    from geomail.protocols.base import BackendTls, HandshakeOptions, Protocol
-    from geomail.protocols.proxy_header import Senders
-    from geomail.session.flow import Session
+    from geomail.protocols.base import Protocol
     from geomail.session.tracing import Tracing
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all sessions of a process share, whatever their server.
+
+    ``tell`` writes to the log, ``note`` counts an incident.
+    """
+
+    events: EventStream
+    crew: Crew
+    parking: Parking[int]
+    tracing: Tracing
+    tell: Tell
+    note: Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +52,45 @@ class Service:
     server: Server
     protocol: Protocol
     source: Source
+    backends: Backends
     options: Mapping[BackendTls, HandshakeOptions]
     resolver: Resolver
     trusted: Senders
     events: EventStream
     crew: Crew
     pipes: Pipes
-    parking: Parking[tuple[int, Session]]
+    parking: Parking[int]
     lookout: Lookout
     tracing: Tracing
+
+
+def make_services(config: Config, surroundings: Surroundings, contexts: MakesContext) -> dict[str, Service]:
+    """Make the service of each server, by the server's name. Raises OSError if a TLS file cannot be used."""
+    backends = Backends(config.backends, contexts)
+    directory = directory_for(config, surroundings.tell)
+    auth_services = AuthServices(surroundings.note, contexts)
+    resolvers: dict[Any, Resolver] = {}
+    pipes, lookout = Pipes(), Lookout()
+    services = {}
+    for server in config.servers:
+        asked = (server.resolver, server.resolver_timeout)
+        resolver = resolvers.setdefault(asked, resolver_for(server))
+        source = source_for(server, config, backends, resolver, directory, auth_services)
+        services[server.name] = Service(
+            server=server,
+            protocol=PROTOCOLS[server.protocol](server),
+            source=source,
+            backends=backends,
+            options={
+                tls: HandshakeOptions.of(server, tls, source.passthrough) for tls in get_args(BackendTls)
+            },
+            resolver=resolver,
+            trusted=Senders(server.set_real_ip_from),
+            events=surroundings.events,
+            crew=surroundings.crew,
+            pipes=pipes,
+            parking=surroundings.parking,
+            lookout=lookout,
+            tracing=surroundings.tracing,
+        )
+    return services

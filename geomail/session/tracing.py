@@ -110,7 +110,7 @@ class Tracing:
         )
 
 
-class Traced:
+class SessionTrace:
     """A session while traces run: hands on its lines to those that mean it.
 
     ``described`` tells of the session. As long as a trace waits to know who
@@ -143,8 +143,8 @@ class Traced:
         self._shown: set[int] = set()
         self._is_late = bool(described()["user"])
 
-    def tracer(self, leg: Leg) -> Tracer:
-        """What the conversation with this peer takes as its tracer."""
+    def tracer(self, leg: Leg) -> Tracer | None:
+        """Return the tracer of the conversation on this leg."""
         return partial(self._take, leg)
 
     def learn(self, *secrets: bytes | None) -> None:
@@ -158,15 +158,16 @@ class Traced:
             self._made = hidden
             self._secrets.clear()  # no line is shown any more in which they could be
 
-    def forget(self) -> None:
-        """Keep nothing any more: it is not said before a login now."""
+    def forget(self) -> SessionTrace | NoTrace:
+        """Drop the lines that are kept; return what traces the session from now on."""
         self._tracing.kept -= self._kept
         self._kept = self._dropped = 0
         self._prelude.clear()
+        return self if self.is_meant else UNTRACED
 
-    def note(self, text: str) -> None:
-        """Say something that is no line."""
-        self._tell(Entry(time.time(), "", "*", text.encode("utf-8", "backslashreplace"), ""))
+    def note(self, text: str, *values: object) -> None:
+        """Show a note that is not a line of a dialogue; ``text`` has a ``%s`` for each value."""
+        self._tell(Entry(time.time(), "", "*", (text % values).encode("utf-8", "backslashreplace"), ""))
 
     @property
     def is_meant(self) -> bool:
@@ -222,3 +223,25 @@ class Traced:
     def _count(self, size: int) -> None:
         self._kept += size
         self._tracing.kept += size
+
+
+class NoTrace:
+    """A session that no trace selects: it takes what a SessionTrace takes, and does nothing."""
+
+    def tracer(self, leg: Leg) -> Tracer | None:
+        """Return no tracer: a line costs nothing then."""
+        return None
+
+    def learn(self, *secrets: bytes | None) -> None:
+        """Keep no secret."""
+
+    def forget(self) -> NoTrace:
+        """Return itself: nothing is kept."""
+        return self
+
+    def note(self, text: str, *values: object) -> None:
+        """Show nothing."""
+
+
+#: The trace of every session that is not traced.
+UNTRACED = NoTrace()

@@ -6,9 +6,10 @@ from typing import Any
 import gevent
 
 from geomail.auth import source_for
-from geomail.auth.base import Source
+from geomail.auth.base import Accepted, Source, Verdict
 from geomail.backends import Backends
-from geomail.backends.connect import resolver_for
+from geomail.backends.endpoint import Endpoint
+from geomail.backends.resolvers import resolver_for
 from geomail.config.schema import Backend, Config, Passthrough
 from tests.protocols.support import server
 
@@ -24,6 +25,9 @@ BACKENDS = {
 }
 
 
+RESOLVER = resolver_for(server("imap"))
+
+
 def source(protocol: str, *, routes: dict[str, Any] | None = None, **options: Any) -> Source:
     """The source of a server with these options, as ``serve`` makes it."""
     configured = server(protocol, **options)
@@ -31,7 +35,13 @@ def source(protocol: str, *, routes: dict[str, Any] | None = None, **options: An
         servers=(configured,), backends=BACKENDS, passthrough=Passthrough.model_validate(routes or {})
     )
     resolver = resolver_for(configured)
-    return source_for(configured, config, Backends(config.backends, configured.protocol), resolver)
+    return source_for(configured, config, Backends(config.backends), resolver)
+
+
+def endpoint(verdict: Verdict, protocol: str = "imap") -> Endpoint:
+    """Return the first candidate of an accepted login's route."""
+    assert isinstance(verdict, Accepted)
+    return Backends(BACKENDS).candidates(verdict.route, protocol, RESOLVER)[0]
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -12,7 +12,7 @@ import pytest
 from geomail.auth import cache
 from geomail.auth.base import Accepted, Source
 from geomail.auth.cache import AnswerCache, Kept
-from geomail.backends import Endpoint
+from geomail.backends import AddressRoute
 from geomail.parties import Client, ClientCertificate, Login, ProxyAddresses
 from tests.auth.support import source
 from tests.net.raw_service import RawService
@@ -25,7 +25,7 @@ CLIENT = Client(
     tls=("TLSv1.3", "TLS_AES_128_GCM_SHA256"),
     session=b"s-1",
 )
-ANSWER = Kept(Endpoint("", "10.0.0.1", 143), None, b"other")
+ANSWER = Kept(AddressRoute("10.0.0.1", 143, "the service"), None, b"other")
 OK = b"HTTP/1.1 200 OK\r\nAuth-Status: OK\r\nAuth-Server: 192.0.2.11\r\nAuth-Port: 143\r\n"
 END = b"Content-Length: 0\r\n\r\n"
 

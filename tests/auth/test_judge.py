@@ -8,7 +8,7 @@ from geomail.auth.http import HttpSource
 from geomail.auth.trial import Trial, put_to
 from geomail.backends import Backends
 from geomail.parties import Login
-from tests.auth.support import BACKENDS, source
+from tests.auth.support import BACKENDS, RESOLVER, source
 from tests.net.raw_service import CLOSE, Action, RawService, closed_port
 from tests.protocols.support import client_at
 
@@ -28,7 +28,7 @@ def tried(*answer: Action, protocol: Protocol = "imap", login: Login = PLAIN, ne
         assert isinstance(asking, HttpSource)
         try:
             return put_to(
-                asking, login, client_at(), protocol, Backends(BACKENDS, protocol), needs_password=needs
+                asking, login, client_at(), protocol, Backends(BACKENDS), RESOLVER, needs_password=needs
             )
         finally:
             asking.close()
@@ -233,7 +233,7 @@ def test_a_service_that_is_down() -> None:
     asking = source("imap", auth_http=f"http://127.0.0.1:{closed_port()}/")
     assert isinstance(asking, HttpSource)
 
-    trial = put_to(asking, PLAIN, client_at(), "imap", Backends(BACKENDS, "imap"), needs_password=True)
+    trial = put_to(asking, PLAIN, client_at(), "imap", Backends(BACKENDS), RESOLVER, needs_password=True)
 
     assert "cannot be reached" in trial.problem
     assert (trial.head, trial.findings) == ((), ())

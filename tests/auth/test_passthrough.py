@@ -9,7 +9,7 @@ from geomail.config.routes import domain_of
 from geomail.config.schema import Backend, Passthrough
 from geomail.config.values import ProtocolName
 from geomail.parties import Login, Refusal
-from tests.auth.support import source
+from tests.auth.support import RESOLVER, endpoint, source
 from tests.protocols.support import client_at
 
 ROUTES = {
@@ -52,7 +52,7 @@ def test_a_user_goes_to_the_backend_of_the_user_the_domain_or_the_default(user: 
     found = verdict(Login("plain", user, b"secret"), default="local")
 
     assert isinstance(found, Accepted)
-    assert (found.backend.name, found.user, found.password) == (backend, user, b"secret")
+    assert (endpoint(found).name, found.user, found.password) == (backend, user, b"secret")
 
 
 @pytest.mark.parametrize("protocol", ["smtp", "imap", "pop3"])
@@ -92,9 +92,9 @@ def test_mail_without_login_goes_by_the_domain_of_its_recipient(command: bytes, 
         )
     else:
         assert isinstance(found, Accepted)
-        assert (found.backend.name, found.user, found.password) == (backend, b"", None)
+        assert (endpoint(found, "smtp").name, found.user, found.password) == (backend, b"", None)
     assert isinstance(by_default, Accepted)
-    assert by_default.backend.name == (backend or "local")
+    assert endpoint(by_default, "smtp").name == (backend or "local")
 
 
 def test_the_backend_verifies_what_it_is_given() -> None:
@@ -127,7 +127,8 @@ def test_the_domain_of_an_address(address: bytes, domain: bytes) -> None:
 @pytest.mark.parametrize(("protocol", "port"), [("imap", 143), ("smtp", 587), ("pop3", None)])
 def test_a_backend_has_an_address_for_each_protocol_or_none(protocol: ProtocolName, port: int | None) -> None:
     backend = Backend.model_validate({"name": "b", "imap": "10.0.0.1:143", "smtp": "10.0.0.1:587"})
-    asked = PassthroughSource(Passthrough(default="b"), Backends({"b": backend}, protocol))
+    backends = Backends({"b": backend})
+    asked = PassthroughSource(Passthrough(default="b"), backends, protocol)
 
     given = asked.check(Login("plain", b"u", b"p"), client_at(), protocol, 1)
 
@@ -135,7 +136,8 @@ def test_a_backend_has_an_address_for_each_protocol_or_none(protocol: ProtocolNa
         assert given == NO_ROUTE
     else:
         assert isinstance(given, Accepted)
-        assert (given.backend.port, given.backend.name) == (port, "b")
+        (found,) = backends.candidates(given.route, protocol, RESOLVER)
+        assert (found.port, found.name) == (port, "b")
 
 
 @pytest.mark.parametrize("user", [b"ann@example.org", b"boss@example.net"])
@@ -147,6 +149,6 @@ def test_a_password_goes_to_no_other_backend_than_that_of_its_route(user: bytes)
         domains={"example.org": "smtp", "example.net": "other"},
         users={"boss@example.net": "smtp"},
     )
-    asked = PassthroughSource(routes, Backends({"smtp": smtp_alone, "other": other}, "imap"))
+    asked = PassthroughSource(routes, Backends({"smtp": smtp_alone, "other": other}), "imap")
 
     assert asked.check(Login("plain", user, b"secret"), client_at(), "imap", 1) == NO_ROUTE

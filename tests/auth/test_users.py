@@ -17,11 +17,11 @@ from geomail.auth.base import Accepted, Refused, Source
 from geomail.auth.users import Directory, UsersSource
 from geomail.auth.verifier import Verifier
 from geomail.backends import Backends
-from geomail.backends.connect import resolver_for
+from geomail.backends.resolvers import resolver_for
 from geomail.config.schema import Backend, Config, Users
 from geomail.hashes import Hash
 from geomail.parties import Login, Method, Refusal
-from tests.auth.support import BACKENDS, wait_until
+from tests.auth.support import BACKENDS, endpoint, wait_until
 from tests.net.support import PATIENCE
 from tests.protocols.support import client_at, server
 
@@ -55,7 +55,7 @@ class Setup:
             self.options, backends, lambda level, text: self.told.append(f"{level} {text}")
         )
         self.sources: dict[str, Source] = {
-            protocol: UsersSource(self.directory, Backends(backends, protocol), timeout=20.0)
+            protocol: UsersSource(self.directory, Backends(backends), timeout=20.0)
             for protocol in ("smtp", "imap", "pop3")
         }
 
@@ -100,7 +100,7 @@ def test_who_gets_in(
     verdict = setup.check(user, protocol=protocol)
 
     assert isinstance(verdict, Accepted)
-    assert (verdict.backend.name, verdict.user, verdict.password) == (backend, name, password)
+    assert (endpoint(verdict, protocol).name, verdict.user, verdict.password) == (backend, name, password)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_a_login_waits_no_longer_than_its_server_allows(setup: Setup, held: Call
     setup.directory.verifier = Verifier(threads=1)
     setup.directory.users()
     first = gevent.spawn(setup.check, b"ann@example.org")
-    impatient = UsersSource(setup.directory, Backends(BACKENDS, "imap"), timeout=0.05)
+    impatient = UsersSource(setup.directory, Backends(BACKENDS), timeout=0.05)
     gevent.sleep(0)
 
     verdict = impatient.check(Login("plain", b"ann@example.org", RIGHT), client_at(), "imap", 1)
@@ -455,7 +455,7 @@ def test_servers_share_one_directory(setup: Setup) -> None:
     directory = directory_for(config, lambda *_: None)
 
     for configured in servers:
-        backends = Backends(BACKENDS, configured.protocol)
+        backends = Backends(BACKENDS)
         source = source_for(configured, config, backends, resolver_for(configured), directory)
         assert isinstance(source, UsersSource)
         assert source._directory is directory
@@ -473,6 +473,6 @@ def test_a_source_alone_has_a_directory_of_its_own(setup: Setup) -> None:
         servers=(configured,), backends=BACKENDS, users=Users(file=str(setup.file), default="one")
     )
     setup.file.write_text(f"ann:{SSHA}\n")
-    source = source_for(configured, config, Backends(BACKENDS, "imap"), resolver_for(configured))
+    source = source_for(configured, config, Backends(BACKENDS), resolver_for(configured))
 
     assert isinstance(source.check(Login("plain", b"ann", RIGHT), client_at(), "imap", 1), Accepted)

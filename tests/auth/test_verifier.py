@@ -136,45 +136,50 @@ def test_who_leaves_before_it_is_refused_keeps_its_turn_as_long() -> None:
 
     def leave() -> None:
         with verifier.turn(NEAR) as turn:
-            turn.seconds = lambda: 0.1
+            turn.seconds = lambda: 0.5
             raise ConnectionError
 
     began = time.monotonic()
     with pytest.raises(ConnectionError):
         leave()
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < 0.5
     assert verify(verifier)
-    assert time.monotonic() - began >= 0.1
+    assert time.monotonic() - began >= 0.5
 
 
-@pytest.mark.parametrize(("elapsed", "lasts"), [(0.0, 0.1), (0.05, 0.1), (0.13, 0.2)])
+@pytest.mark.parametrize(("elapsed", "lasts"), [(0.0, 0.4), (0.2, 0.4), (0.5, 0.8)])
 def test_a_turn_lasts_as_long_as_all_others_or_a_multiple(elapsed: float, lasts: float) -> None:
     with Verifier(threads=1).turn(NEAR) as turn:
-        turn.seconds = lambda: 0.1
+        turn.seconds = lambda: 0.4
         gevent.sleep(elapsed)
         turn.last()
 
-        assert lasts <= turn.elapsed < lasts + 0.09
+        assert lasts <= turn.elapsed < lasts + 0.39
 
 
 # -- the interpreter's lock -----------------------------------------------------------------------
 
 
-def longest_stop(work: Callable[[], object], wanted: float) -> float:
-    """Seconds in which other greenlets had no turn while this was done, in the best of some attempts.
+#: A lock that is held for a whole hash stops other greenlets for a third of the time of :func:`hold_turns`.
+SHARE = 1 / 6
+
+
+def longest_stop(work: Callable[[], object]) -> float:
+    """Return for which share of this work's time other greenlets had no turn, in the best of some attempts.
 
     A lock that is held is held each time; a machine is busy with something else now and then.
     """
     stops = [math.inf]
-    while min(stops) > wanted and len(stops) < 20:
+    while min(stops) > SHARE and len(stops) < 20:
         working = gevent.spawn(work)
-        longest, last = 0.0, time.monotonic()
+        longest, began = 0.0, time.monotonic()
+        last = began
         while not working.ready():
             gevent.sleep(0.0005)
             now = time.monotonic()
             longest, last = max(longest, now - last), now
         working.get()
-        stops.append(longest)
+        stops.append(longest / (last - began))
     return min(stops)
 
 
@@ -200,15 +205,15 @@ MADE = {
 
 @pytest.mark.parametrize("scheme", MADE)
 def test_others_go_on_while_a_hash_is_verified(scheme: str) -> None:
-    assert longest_stop(lambda: hold_turns(recognise(MADE[scheme]), b"x" * 500), 0.01) < 0.01
+    assert longest_stop(lambda: hold_turns(recognise(MADE[scheme]), b"x" * 500)) < SHARE
 
 
 def test_others_go_on_without_the_c_library_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = recognise(MADE["SHA-512"])
+    known = recognise(f"$6$rounds=30000$LM9gn76nE92JSidw${'.' * 86}")
     monkeypatch.setattr(libcrypt, "_crypt_r", None)
 
     assert hashes.holds_interpreter(known, b"x")
-    assert longest_stop(lambda: hold_turns(known, b"x"), 0.01) < 0.01
+    assert longest_stop(lambda: hold_turns(known, b"x")) < SHARE
 
 
 def test_a_password_that_the_c_library_does_not_take_is_verified_one_at_a_time() -> None:

@@ -118,7 +118,7 @@ def test_json_is_all_of_it(check: Check, service: AuthService) -> None:
     found = check(service.port, "--user", "u")
 
     assert found.pop("request")[0] == "GET /auth HTTP/1.1"
-    assert 0 <= found.pop("seconds") < 2
+    assert 0 <= found.pop("seconds") < 30
     assert found == {
         "server": "in",
         "protocol": "smtp",

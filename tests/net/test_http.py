@@ -378,6 +378,7 @@ def test_a_connection_idle_for_too_long_is_not_used(
     with RawService(EMPTY) as service:
         client = client_of(service.port)
         ask(client)
+        until_rested(client.pool)
         gevent.sleep(0.04)
 
         ask(client)

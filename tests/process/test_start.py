@@ -1,9 +1,9 @@
 """The start, and what workers that were started together share."""
 
+import os
 import socket
 import ssl
 import subprocess
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -66,18 +66,16 @@ mail {{
 """
 
 
-def test_all_ports_listen_within_two_seconds(tmp_path: Path) -> None:
+def test_a_start_costs_three_seconds_of_processor_time_at_most(tmp_path: Path) -> None:
     ports = {name: free_port() for name in ("imap", "smtp", "pop3")}
     source, target = tmp_path / "nginx.conf", tmp_path / "geomail.toml"
     source.write_text(main_context(tmp_path) + NGINX.format(loopback=LOOPBACK, **ports))
     subprocess.run([COMMAND, "import-nginx", source, "-o", target], check=True, capture_output=True)
-    times = []
-    for _ in range(3):  # this machine may be busy with something else
-        began = time.monotonic()
-        with subprocess.Popen([COMMAND, "serve", "-c", target], stderr=subprocess.DEVNULL) as process:
-            soon(lambda: all(map(listens, ports.values())))
-            times.append(time.monotonic() - began)
-            process.terminate()
-        if times[-1] < 2:
-            return
-    pytest.fail(f"it took {times} seconds")
+    process = subprocess.Popen([COMMAND, "serve", "-c", target], stderr=subprocess.DEVNULL)
+    try:
+        soon(lambda: all(map(listens, ports.values())))
+    finally:
+        process.terminate()
+        _, process.returncode, used = os.wait4(process.pid, 0)
+
+    assert used.ru_utime + used.ru_stime < 3, "wall-clock time says how busy the machine is"

@@ -3,6 +3,7 @@
 from itertools import chain
 from typing import Any
 
+from geomail.net.crew import Crew
 from geomail.session.registry import PAGE, SCANNED, Sessions
 
 
@@ -20,7 +21,7 @@ class Session:
 
 
 def many(number: int) -> Sessions:
-    sessions = Sessions()
+    sessions = Sessions(Crew())
     for count in range(1, number + 1):
         sessions.add(count, Session(count))  # type: ignore[arg-type]
     return sessions

@@ -1,6 +1,5 @@
 """Traces keep a bounded number of bytes, and tell what they drop."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +11,16 @@ from geomail.net.crew import Crew
 from geomail.net.parking import Parking
 from geomail.net.tls import client_context
 from geomail.net.wire import Wire
-from geomail.process.incidents import Incidents
-from geomail.process.worker import _services
-from geomail.session.flow import Session
-from geomail.session.tracing import MOST_SECRETS, PRELUDE, PRELUDE_BYTES, PRELUDES_BYTES, Traced, Tracing
+from geomail.session.service import Surroundings, make_services
+from geomail.session.session import Session
+from geomail.session.tracing import (
+    MOST_SECRETS,
+    PRELUDE,
+    PRELUDE_BYTES,
+    PRELUDES_BYTES,
+    SessionTrace,
+    Tracing,
+)
 from tests.net.support import raw
 from tests.protocols.support import client_at, server
 
@@ -31,16 +36,17 @@ class Traces:
             "session": "s-1", "server": "imap", "protocol": "imap", "client": "192.0.2.7", "user": "",
         }  # fmt: skip
 
-    def traced(self) -> Traced:
-        return Traced(self.tracing, lambda: self.session)
+    def traced(self) -> SessionTrace:
+        return SessionTrace(self.tracing, lambda: self.session)
 
     @property
     def lines(self) -> list[str]:
         return [line.line for line in self.shown]
 
 
-def say(traced: Traced, line: bytes, times: int = 1) -> None:
+def say(traced: SessionTrace, line: bytes, times: int = 1) -> None:
     tracer = traced.tracer("client")
+    assert tracer is not None
     for _ in range(times):
         tracer("<", line, "")
 
@@ -122,17 +128,16 @@ def test_too_many_secrets_are_not_kept_and_nothing_is_shown(secrets: list[bytes]
 def test_a_session_that_has_ended_keeps_nothing() -> None:
     traces = Traces()
     configured = server("pop3", auth_http="127.0.0.1:9", max_errors=100)
-    log: Any = SimpleNamespace(say=None)
-    parking: Parking[Any] = Parking(lambda *_: None)
-    config, incidents = Config(servers=(configured,)), Incidents(lambda *_: None)
-    (service,) = _services(
-        config, EventStream(), Crew(), parking, traces.tracing, log, incidents, client_context
-    ).values()
+    parking: Parking[int] = Parking(lambda *_: None)
+    surroundings = Surroundings(
+        *(EventStream(), Crew(), parking, traces.tracing), tell=lambda *_: None, note=lambda *_: None
+    )
+    service = make_services(Config(servers=(configured,)), surroundings, client_context)[configured.name]
     near, far = socket.socketpair()
     with far:
         far.sendall(b"NOOP\r\n" * 20 + b"CAPA\r\nQUIT\r\n")
         session = Session("s-1", service, configured.listen[0], Wire(raw(near), "client", None), client_at())
         session.run()
         assert b"+OK" in far.recv(100_000)
-        assert session._traced is not None
+        assert isinstance(session.trace, SessionTrace)
     assert traces.tracing.kept == 0

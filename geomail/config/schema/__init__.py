@@ -28,7 +28,7 @@ from geomail.config.schema.tables import (
     Server,
     Users,
 )
-from geomail.config.values import name_backends
+from geomail.config.values import ProtocolName, name_backends
 
 __all__ = [
     "TABLES",
@@ -48,6 +48,7 @@ __all__ = [
     "Options",
     "Passthrough",
     "Process",
+    "ProtocolName",
     "Server",
     "Table",
     "Users",

@@ -4,9 +4,11 @@ import socket
 
 import pytest
 
-from geomail.backends import Backends, Endpoint
+from geomail.backends.configured import ConfiguredBackends
+from geomail.backends.endpoint import Endpoint
 from geomail.config.schema import Backend
 from geomail.net.connect import Address
+from geomail.net.tls import client_context
 
 #: What names mean here; ``lost`` is a configured one that is not found.
 NAMES = {
@@ -31,7 +33,7 @@ def resolve(host: str, port: int) -> list[Address]:
     return [(family, (one, port)) for family, one in zip(families, found, strict=True)]
 
 
-def backends(**addresses: str) -> Backends:
+def backends(**addresses: str) -> ConfiguredBackends:
     """Backends by name, each at this address; those whose name begins with ``plain`` without TLS."""
     tables = {
         name: Backend.model_validate(
@@ -39,7 +41,7 @@ def backends(**addresses: str) -> Backends:
         )
         for name, address in addresses.items()
     }
-    return Backends(tables, "imap")
+    return ConfiguredBackends(tables, client_context)
 
 
 @pytest.mark.parametrize(

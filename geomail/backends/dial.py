@@ -1,0 +1,140 @@
+"""Dialling: a route becomes connections to its candidates, one after the other."""
+
+from __future__ import annotations
+
+from _socket import AF_UNIX
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, assert_never
+
+from geomail.backends.configured import ConfiguredBackends
+from geomail.backends.endpoint import Endpoint
+from geomail.backends.routes import AddressRoute, NamedRoute, Route, SocketRoute
+from geomail.errors import AuthUnavailable, BackendUnreachable
+from geomail.net.connect import connect
+from geomail.net.resolver import Resolver
+from geomail.net.tls import client_context
+from geomail.net.wire import Wire
+
+if TYPE_CHECKING:
+    from geomail.config.schema import Backend
+    from geomail.net.client_contexts import MakesContext
+
+#: Addresses of auth services' answers that are remembered with what they were found to be.
+_MOST_KNOWN: Final = 4096
+
+
+class Attempt:
+    """One candidate of a route, tried as ``with attempt as backend``.
+
+    Entering connects, and raises BackendUnreachable; the time for it is the
+    caller's to limit, as nginx has one budget for connecting and logging in.
+    A connection is closed if the block fails; else it is the caller's.
+    """
+
+    __slots__ = ("_resolver", "_wire", "endpoint")
+
+    def __init__(self, endpoint: Endpoint, resolver: Resolver) -> None:
+        self.endpoint = endpoint
+        self._resolver = resolver
+        self._wire: Wire | None = None
+
+    def __enter__(self) -> Wire:
+        self._wire = wire = open_connection(self.endpoint, self._resolver)
+        return wire
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self._wire is not None:
+            self._wire.close()
+
+
+class Backends:
+    """The backends of a process, reached by routes.
+
+    ``contexts`` makes the TLS contexts of connections to them. Raises OSError
+    if a file of their TLS cannot be used.
+    """
+
+    def __init__(self, tables: Mapping[str, Backend], contexts: MakesContext = client_context) -> None:
+        self._configured = ConfiguredBackends(tables, contexts)
+        self._known: dict[tuple[str, int, bool], Endpoint] = {}
+
+    def speaks(self, name: str, protocol: str) -> bool:
+        """Tell whether a backend of this name has an address for the protocol."""
+        return self._configured.named(name, protocol) is not None
+
+    def dial(self, route: Route, protocol: str, resolver: Resolver) -> Iterator[Attempt]:
+        """Give an attempt at each candidate in turn. Raises what :meth:`candidates` raises."""
+        for endpoint in self.candidates(route, protocol, resolver):
+            yield Attempt(endpoint, resolver)
+
+    def candidates(self, route: Route, protocol: str, resolver: Resolver) -> tuple[Endpoint, ...]:
+        """Return the endpoints that a route leads to, in the order in which they are tried.
+
+        Raises BackendUnreachable if a host name has no address, AuthUnavailable
+        if an auth service named a backend that it may not name.
+        """
+        match route:
+            case NamedRoute():
+                return (self._named(route.name, protocol),)
+            case AddressRoute():
+                return (self._at(route, resolver),)
+            case SocketRoute():
+                return (Endpoint("", "", 0, route.path),)
+            case _:
+                assert_never(route)
+
+    def _named(self, name: str, protocol: str) -> Endpoint:
+        found = self._configured.named(name, protocol)
+        if found is None:
+            raise BackendUnreachable(f"backend {name} has no address for {protocol}: add one to [backends]")
+        return found
+
+    def _at(self, route: AddressRoute, resolver: Resolver) -> Endpoint:
+        key = (route.host, route.port, route.only_configured)
+        found = self._known.get(key)
+        if found is None:
+            found = self._configured.written(route.host, route.port, only_configured=route.only_configured)
+            if found is None:
+                return _allowed(self._looked_up(route, resolver), route)
+            _allowed(found, route)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[key] = found
+        return found
+
+    def _looked_up(self, route: AddressRoute, resolver: Resolver) -> Endpoint:
+        only_configured = route.only_configured
+        try:
+            return self._configured.at(
+                route.host, route.port, resolver.addresses, only_configured=only_configured
+            )
+        except OSError as error:
+            raise unreachable(route.label, error) from None
+
+
+def _allowed(endpoint: Endpoint, route: AddressRoute) -> Endpoint:
+    """Return the endpoint. Raises AuthUnavailable if it had to be a configured backend and is not."""
+    if route.only_configured and not endpoint.name:
+        raise AuthUnavailable(
+            f"{route.source} sent {endpoint.label}, which is not the address of a configured backend:"
+            ' add it to [backends], or write auth_http_backends = "any"'
+        )
+    return endpoint
+
+
+def open_connection(endpoint: Endpoint, resolver: Resolver) -> Wire:
+    """Connect to an endpoint, and say nothing yet. Raises BackendUnreachable."""
+    try:
+        if endpoint.path:
+            return connect([(AF_UNIX, endpoint.path)], peer="backend", tls=endpoint.side)
+        addresses = endpoint.addresses or resolver.addresses(endpoint.host, endpoint.port)
+        return connect(addresses, peer="backend", tls=endpoint.side)
+    except OSError as error:
+        raise unreachable(endpoint.label, error) from None
+
+
+def unreachable(label: str, error: OSError) -> BackendUnreachable:
+    """Make the error about a backend that accepts no connection."""
+    return BackendUnreachable(f"cannot connect to backend {label}: {error.strerror or error}")

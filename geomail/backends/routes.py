@@ -1,0 +1,46 @@
+"""Routes: where a verdict sends a login. Only this folder turns one into connections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRoute:
+    """The configured backend of the table ``[backends.NAME]``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRoute:
+    """The address that an auth service named: an IP address or a host name, and a port.
+
+    ``source`` names the auth service in errors. ``only_configured``: the
+    address must be one of a configured backend (``auth_http_backends``).
+    """
+
+    host: str
+    port: int
+    source: str
+    only_configured: bool = False
+
+    @property
+    def label(self) -> str:
+        """The address as the log shows it."""
+        return address_label(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRoute:
+    """A Unix socket that the operator names on the command line."""
+
+    path: str
+
+
+Route = NamedRoute | AddressRoute | SocketRoute
+
+
+def address_label(host: str, port: int) -> str:
+    """Write an address as the log shows it: ``192.0.2.1:143``, ``[2001:db8::1]:143``."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

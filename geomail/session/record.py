@@ -1,0 +1,84 @@
+"""The record of a session: made at accept, filled in as facts are learned, logged at the end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from geomail.events import SessionClosed
+from geomail.net.timing import now
+
+if TYPE_CHECKING:
+    from geomail.errors import SessionError
+    from geomail.net.wire import Wire
+    from geomail.parties import Client, Login
+
+#: The facts that ``who`` shows, under the names of the closing event.
+_SHOWN = (
+    *("session", "server", "protocol", "state", "client", "client_port", "local", "local_port"),
+    *("tls", "user", "method", "backend", "started", "idle", "bytes_in", "bytes_out"),
+)
+
+
+class SessionRecord(SessionClosed):
+    """All facts of one session, and the event at its end; SessionClosed describes the fields.
+
+    ``state`` is login, backend (the session logs in there) or relay;
+    ``started`` is of ``time.time()``; ``idle`` is the seconds since bytes were
+    relayed, None before the relay.
+    """
+
+    __slots__ = ("_began", "idle", "started", "state")
+
+    def __init__(self, session: str, server: str, protocol: str, listener: str) -> None:
+        self.session, self.server, self.protocol, self.listener = session, server, protocol, listener
+        self.client = self.local = self.tls = self.sni = self.user = self.method = self.backend = ""
+        self.outcome, self.side, self.reason, self.step = "shutdown", "geomail", "", ""
+        self.client_port = self.local_port = self.refusals = self.bytes_in = self.bytes_out = 0
+        self.auth_time = self.connect_time = self.login_time = None
+        self.idle: float | None = None
+        self.duration = 0.0
+        self.client_id = ""
+        self.relayed = False
+        self.state: Literal["login", "backend", "relay"] = "login"
+        self.started = self.time = time.time()
+        self._began = now()
+
+    def meet(self, client: Client) -> None:
+        """Note who the client is, as far as it is known by now."""
+        self.client, self.client_port = client.address, client.port
+        self.local, self.local_port = client.local_address, client.local_port
+
+    def note_login(self, login: Login) -> None:
+        """Note what the client, or the auth source in its place, logs in with."""
+        self.user, self.method = login.user.decode("utf-8", "backslashreplace"), login.method
+
+    def end(self, outcome: str, side: str) -> None:
+        """Note how the session ends, and which side ends it."""
+        self.outcome, self.side = outcome, side
+
+    def fail(self, error: SessionError) -> None:
+        """Note the error that ends the session."""
+        self.outcome, self.side, self.step = error.outcome, error.blame, error.step
+        self.reason = f"{error}; {error.hint}" if error.hint else str(error)
+
+    def count(self, wire: Wire) -> None:
+        """Note what the client's connection tells: its TLS, and the bytes so far."""
+        self.tls = " ".join(wire.tls_described or ())
+        self.bytes_in, self.bytes_out = wire.received, wire.sent
+
+    def close(self, client: Client, wire: Wire) -> None:
+        """Note what is known at the end."""
+        self.count(wire)
+        self.sni = wire.channel.server_name if wire.channel is not None else ""
+        self.client_id = client.client_id
+        self.time = time.time()
+        self.duration = now() - self._began
+
+    def row(self) -> dict[str, Any]:
+        """Return what ``who`` shows, by name."""
+        return {name: getattr(self, name) for name in _SHOWN}
+
+    def heading(self) -> tuple[float, str, str, str, str]:
+        """Return what all events of the session begin with: the time, and whose they are."""
+        return time.time(), self.session, self.server, self.protocol, self.client
