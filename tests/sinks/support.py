@@ -1,4 +1,4 @@
-"""Events as sessions emit them, with names and reasons of a test's choice."""
+"""Events as sessions emit them; a test chooses their names and reasons."""
 
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ def opened() -> SessionOpened:
 
 
 def started(user: str, **differing: object) -> RelayStarted:
-    """A login, unless told otherwise at the usual backend in the usual times."""
+    """Return a login at the usual backend in the usual times, with the ``differing`` fields."""
     return _changed(RelayStarted(*COMMON, user, "plain", BACKEND, 0.0011, 0.0022, 0.0033), differing)
 
 
@@ -26,8 +26,8 @@ def _changed(event: E, differing: dict[str, object]) -> E:
     return event
 
 
-def refused(user: str, reason: str = "no such user", by: str = "auth") -> LoginRefused:
-    return LoginRefused(*COMMON, user, "plain", BACKEND if by == "backend" else "", reason, by)
+def refused(user: str, reason: str = "no such user", side: str = "auth") -> LoginRefused:
+    return LoginRefused(*COMMON, user, "plain", BACKEND if side == "backend" else "", reason, side)
 
 
 def remarked(user: str, text: str = "no PTR record") -> Remark:
@@ -35,7 +35,7 @@ def remarked(user: str, text: str = "no PTR record") -> Remark:
 
 
 def closed(user: str = "", reason: str = "", **differing: object) -> SessionClosed:
-    """A session that did all there is to do, unless told otherwise."""
+    """Return the end of a session that went well, with the ``differing`` fields."""
     event = SessionClosed(
         *COMMON,
         client_port=40000,
@@ -64,7 +64,7 @@ def closed(user: str = "", reason: str = "", **differing: object) -> SessionClos
 
 
 def every_kind(user: str, text: str) -> dict[str, Event]:
-    """One event of each kind and shape, in which ``user`` and ``text`` are the client's."""
+    """Return one event of each kind and shape, in which ``user`` and ``text`` come from the client."""
     return {
         "opened": opened(),
         "started": started(user),
