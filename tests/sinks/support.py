@@ -1,6 +1,6 @@
 """Events as sessions emit them; a test chooses their names and reasons."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from geomail.events import Event, LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
 
@@ -34,33 +34,33 @@ def remarked(user: str, text: str = "no PTR record") -> Remark:
     return Remark(*COMMON, user, text)
 
 
+#: The end of a session that went well.
+WENT_WELL: dict[str, Any] = {
+    "client_port": 40000,
+    "local": "198.51.100.1",
+    "local_port": 143,
+    "listener": "0.0.0.0:143",
+    "tls": "TLSv1.3 TLS_AES_256_GCM_SHA384",
+    "sni": "",
+    "method": "plain",
+    "backend": BACKEND,
+    "outcome": "done",
+    "side": "client",
+    "step": "",
+    "relayed": True,
+    "refusals": 0,
+    "duration": 12.3456,
+    "auth_time": 0.0011,
+    "connect_time": 0.0022,
+    "login_time": 0.0033,
+    "bytes_in": 100,
+    "bytes_out": 2000,
+}
+
+
 def closed(user: str = "", reason: str = "", **differing: object) -> SessionClosed:
     """Return the end of a session that went well, with the ``differing`` fields."""
-    event = SessionClosed(
-        *COMMON,
-        client_port=40000,
-        local="198.51.100.1",
-        local_port=143,
-        listener="0.0.0.0:143",
-        sni="",
-        tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
-        user=user,
-        method="plain",
-        backend=BACKEND,
-        outcome="done",
-        side="client",
-        reason=reason,
-        step="",
-        relayed=True,
-        refusals=0,
-        duration=12.3456,
-        auth_time=0.0011,
-        connect_time=0.0022,
-        login_time=0.0033,
-        bytes_in=100,
-        bytes_out=2000,
-    )
-    return _changed(event, differing)
+    return _changed(SessionClosed(*COMMON, user=user, reason=reason, **WENT_WELL), differing)
 
 
 def every_kind(user: str, text: str) -> dict[str, Event]:

@@ -231,40 +231,43 @@ def test_lines_of_the_forms_for_people_and_filters(
     assert logged(tmp_path, form, event) == [f"{STAMP} {line}"]
 
 
+RECORD = {
+    "time": STAMP,
+    "level": "info",
+    "event": "session.closed",
+    "session": "c0ffee-1",
+    "server": "0.0.0.0:143",
+    "protocol": "imap",
+    "client": "192.0.2.7",
+    "client_port": 40000,
+    "local": "198.51.100.1",
+    "local_port": 143,
+    "listener": "0.0.0.0:143",
+    "tls": "TLSv1.3 TLS_AES_256_GCM_SHA384",
+    "sni": "",
+    "user": "jane",
+    "method": "plain",
+    "backend": BACKEND,
+    "outcome": "done",
+    "side": "client",
+    "reason": "",
+    "step": "",
+    "relayed": True,
+    "refusals": 0,
+    "duration": 12.3456,
+    "auth_time": 0.0011,
+    "connect_time": 0.0022,
+    "login_time": 0.0033,
+    "bytes_in": 100,
+    "bytes_out": 2000,
+    "client_id": "",
+    "dovecot": {"code": ""},
+}
+
+
 def test_the_record_of_a_session_in_json(tmp_path: Path) -> None:
     [line] = logged(tmp_path, "json", closed("jane"))
-    assert json.loads(line) == {
-        "time": STAMP,
-        "level": "info",
-        "event": "session.closed",
-        "session": "c0ffee-1",
-        "server": "0.0.0.0:143",
-        "protocol": "imap",
-        "client": "192.0.2.7",
-        "client_port": 40000,
-        "local": "198.51.100.1",
-        "local_port": 143,
-        "listener": "0.0.0.0:143",
-        "tls": "TLSv1.3 TLS_AES_256_GCM_SHA384",
-        "sni": "",
-        "user": "jane",
-        "method": "plain",
-        "backend": BACKEND,
-        "outcome": "done",
-        "side": "client",
-        "reason": "",
-        "step": "",
-        "relayed": True,
-        "refusals": 0,
-        "duration": 12.3456,
-        "auth_time": 0.0011,
-        "connect_time": 0.0022,
-        "login_time": 0.0033,
-        "bytes_in": 100,
-        "bytes_out": 2000,
-        "client_id": "",
-        "dovecot": {"code": ""},
-    }
+    assert json.loads(line) == RECORD
 
 
 def test_json_has_null_for_the_times_of_steps_that_the_session_did_not_reach(tmp_path: Path) -> None:
