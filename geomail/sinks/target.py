@@ -163,9 +163,7 @@ class File(_Descriptor):
             status = os.fstat(fd)
             if stat.S_ISREG(status.st_mode) and (status.st_uid != owner or status.st_nlink != 1):
                 if status.st_nlink != 1 or not is_closed(os.fstat(folder)):
-                    problem = (
-                        "it must belong to the user of the workers and have no second link; move it away"
-                    )
+                    problem = "it must belong to the workers' user and have no second link; move it away"
                     raise PermissionError(errno.EPERM, problem)
                 os.fchown(fd, owner, -1)
         except OSError:
