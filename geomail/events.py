@@ -1,8 +1,8 @@
-"""What happens in a session, as frozen values, and the stream that carries them.
+"""The events of a session, and the stream that carries them to the sinks.
 
-Nothing that happens in a session is logged beside this stream. A sink is a
-callable; it neither blocks nor raises. An event that nobody reads is not made:
-ask :meth:`EventStream.wants` first where making it costs something.
+A session reports what happens in it through this stream alone. A sink is a
+callable that takes an event; it must neither block nor raise. Call
+:meth:`EventStream.wants` before you make an event that is expensive to make.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ K = TypeVar("K", bound="Event")
 
 @dataclass_transform(frozen_default=True)
 def event(kind: type[E]) -> type[E]:
-    """A dataclass that is frozen for the type checker; at run time that takes four times as long to make."""
+    """Make a dataclass, frozen for type checkers only: real freezing costs four times as much."""
     return dataclass(slots=True)(kind)
 
 
 @event
 class Event:
-    """Something that happened, at ``time`` (seconds since the epoch), in session ``session``.
+    """Something that happened in the session with the id ``session``.
 
-    It is never changed. ``kind`` names it outside this process.
+    ``time`` is in seconds since the epoch. ``kind`` is the event's name in the
+    log and on the control socket. An event must not be changed.
     """
 
     kind: ClassVar[str]
@@ -48,7 +49,10 @@ class SessionOpened(Event):
 
 @event
 class LoginRefused(Event):
-    """A login was refused, by the auth source or by the backend; the client may try again."""
+    """A login was refused; the client may try again.
+
+    ``side`` is the side that refused it: auth or backend.
+    """
 
     kind = "login.refused"
 
@@ -59,12 +63,15 @@ class LoginRefused(Event):
     method: str
     backend: str
     reason: str
-    by: str
+    side: str
 
 
 @event
 class RelayStarted(Event):
-    """The client is logged in at its backend; from here on bytes are copied. Times: see SessionClosed."""
+    """The client is logged in at its backend; geomail copies bytes from now on.
+
+    :class:`SessionClosed` describes the times.
+    """
 
     kind = "relay.started"
 
@@ -81,7 +88,7 @@ class RelayStarted(Event):
 
 @event
 class Remark(Event):
-    """Something the operator should hear of that ends no session."""
+    """Something that the operator should know, and that does not end the session."""
 
     kind = "remark"
 
@@ -96,16 +103,18 @@ class Remark(Event):
 class SessionClosed(Event):  # type: ignore[misc]  # not frozen: it is filled in while the session runs
     """A session has ended: its one record, which was filled in while the session ran.
 
-    ``outcome`` is how (``done``, ``quit``, ``refused``, ``timeout``, …),
-    ``side`` who ended it (client, auth, backend, geomail), ``reason`` the
-    private text, ``step`` the step of the backend's handshake it ended in.
-    ``listener`` is the address of the ``listen`` that the client came in by,
-    ``sni`` the host name that it asked for under TLS.
-    ``relayed``: whether the client was logged in at its backend; ``refusals``
-    counts the logins that were refused.
-    Times are seconds; an absent one is None. ``bytes_in`` counts what came
-    from the client, ``bytes_out`` what went to it, as it was on the wire.
-    ``client_id`` is what an IMAP client has said of itself before its login.
+    - ``outcome``: how it ended (``done``, ``quit``, ``refused``, ``timeout``, …)
+    - ``side``: which side ended it (client, auth, backend, geomail)
+    - ``reason``: why, in words for the operator that the client never sees
+    - ``step``: the step of the backend's handshake in which it ended
+    - ``listener``: the address of the ``listen`` to which the client connected
+    - ``sni``: the host name that the client asked for under TLS
+    - ``relayed``: whether the client was logged in at its backend
+    - ``refusals``: how many logins were refused
+    - ``duration``, ``auth_time``, ``connect_time``, ``login_time``: seconds;
+      None for a step that the session did not reach
+    - ``bytes_in``, ``bytes_out``: bytes from the client and bytes to it, as on the wire
+    - ``client_id``: what an IMAP client said about itself before its login
     """
 
     kind = "session.closed"
@@ -141,10 +150,11 @@ class SessionClosed(Event):  # type: ignore[misc]  # not frozen: it is filled in
 
 @event
 class TraceLine(Event):
-    """A line of a dialogue, for the trace with the number ``trace``; not carried by the stream.
+    """A line of a dialogue, for the trace with the number ``trace``; the stream does not carry it.
 
-    ``leg`` is client, backend or empty, ``direction`` ``>`` (geomail says it),
-    ``<`` (geomail hears it) or ``*`` (a note), ``because`` why it is said.
+    ``leg`` is client, backend or empty. ``direction`` is ``>`` (geomail sent
+    the line), ``<`` (geomail received it) or ``*`` (a note). ``because`` is the
+    option or rule for which geomail sent it.
     """
 
     kind = "trace.line"
@@ -167,22 +177,25 @@ KINDS: dict[str, type[Event]] = {
 
 Sink = Callable[[Any], object]
 
-
-_ENCODED: tuple[type[Event], ...] = (*KINDS.values(), TraceLine)
-_FIELDS = {kind.kind: ("event", *(field.name for field in fields(kind))) for kind in _ENCODED}
-_VALUES: dict[str, Callable[[Event], tuple[Any, ...]]] = {
-    kind: attrgetter(*names[1:]) for kind, names in _FIELDS.items()
+#: The fields of each kind of event, by the names that logs, control socket and manuals use.
+FIELD_NAMES: dict[str, tuple[str, ...]] = {
+    name: tuple(field.name for field in fields(kind))
+    for name, kind in {**KINDS, TraceLine.kind: TraceLine}.items()
+}
+_KEYS = {kind: ("event", *names) for kind, names in FIELD_NAMES.items()}
+_READERS: dict[str, Callable[[Event], tuple[Any, ...]]] = {
+    kind: attrgetter(*names) for kind, names in FIELD_NAMES.items()
 }
 
 
-def record(happened: Event) -> dict[str, Any]:
+def to_dict(event: Event) -> dict[str, Any]:
     """Return the event as names and values, for JSON; ``event`` comes first and holds its kind."""
-    kind = happened.kind
-    return dict(zip(_FIELDS[kind], (kind, *_VALUES[kind](happened)), strict=True))
+    kind = event.kind
+    return dict(zip(_KEYS[kind], (kind, *_READERS[kind](event)), strict=True))
 
 
 class EventStream:
-    """Carries events to sinks, each of which names the kinds it wants."""
+    """Carries events to sinks; each sink names the kinds that it wants."""
 
     def __init__(self) -> None:
         self._sinks: dict[str, tuple[Sink, ...]] = {}
@@ -202,10 +215,10 @@ class EventStream:
                 self._sinks.pop(kind.kind, None)
 
     def wants(self, kind: type[Event]) -> bool:
-        """Whether anybody reads events of this kind now."""
+        """Tell whether any sink reads events of this kind now."""
         return kind.kind in self._sinks
 
     def emit(self, event: Event) -> None:
-        """Hand the event to those who want its kind, in this greenlet."""
+        """Give the event to each sink that wants its kind, in this greenlet."""
         for sink in self._sinks.get(event.kind, ()):
             sink(event)

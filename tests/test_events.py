@@ -1,16 +1,26 @@
-"""Events, and who gets which."""
+"""Events, and the sinks that get them."""
 
 import json
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
-from geomail.events import KINDS, Event, EventStream, Remark, SessionOpened, record
+from geomail.events import (
+    FIELD_NAMES,
+    KINDS,
+    Event,
+    EventStream,
+    Remark,
+    SessionClosed,
+    SessionOpened,
+    to_dict,
+)
 
 OPENED = SessionOpened(1.5, "abc-1", "[::]:143", "imap", "192.0.2.7")
 
 
-def test_who_asked_for_a_kind_gets_it_until_it_leaves() -> None:
+def test_a_sink_gets_its_kinds_until_it_unsubscribes() -> None:
     stream, one, other = EventStream(), list[Event](), list[Event]()
     stream.subscribe(one.append, SessionOpened, Remark)
     stream.subscribe(other.append, SessionOpened)
@@ -22,7 +32,7 @@ def test_who_asked_for_a_kind_gets_it_until_it_leaves() -> None:
     assert stream.wants(Remark)
 
 
-def test_an_event_that_nobody_reads_any_more_is_not_wanted() -> None:
+def test_a_kind_without_a_sink_is_not_wanted() -> None:
     stream, seen = EventStream(), list[Event]()
     assert not stream.wants(SessionOpened)
     stream.subscribe(seen.append, SessionOpened)
@@ -34,8 +44,8 @@ def test_an_event_that_nobody_reads_any_more_is_not_wanted() -> None:
     assert seen == []
 
 
-def test_a_record_names_everything_the_kind_first() -> None:
-    assert list(record(OPENED).items()) == [
+def test_a_dict_of_an_event_names_all_fields_after_the_kind() -> None:
+    assert list(to_dict(OPENED).items()) == [
         ("event", "session.opened"),
         ("time", 1.5),
         ("session", "abc-1"),
@@ -46,7 +56,26 @@ def test_a_record_names_everything_the_kind_first() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS.values())
-def test_every_kind_has_a_name_and_a_record(kind: type[Event]) -> None:
+def test_every_kind_has_a_name_and_becomes_a_dict(kind: type[Event]) -> None:
     values = {field.name: 1 for field in fields(kind)}
     assert KINDS[kind.kind] is kind
-    assert json.loads(json.dumps(record(kind(**values)))) == {"event": kind.kind, **values}  # type: ignore[arg-type]
+    assert json.loads(json.dumps(to_dict(kind(**values)))) == {"event": kind.kind, **values}  # type: ignore[arg-type]
+
+
+class Lookalike:
+    """An object with the kind and the fields of a finished session, in another order."""
+
+    kind = SessionClosed.kind
+
+    def __init__(self) -> None:
+        for number, name in enumerate(sorted(FIELD_NAMES[self.kind])):
+            setattr(self, name, number)
+
+
+def test_any_object_with_the_fields_of_an_event_can_take_its_place() -> None:
+    stream, seen = EventStream(), list[Any]()
+    stream.subscribe(seen.append, SessionClosed)
+    happened: Any = Lookalike()
+    stream.emit(happened)
+    assert seen == [happened]
+    assert to_dict(happened) == {"event": "session.closed", **vars(happened)}

@@ -33,7 +33,7 @@ from geomail.protocols.imap.arguments import Unparsable, split
 from geomail.protocols.smtp.xclient import xtext
 from geomail.secrets import as_text, concealed, masking
 from geomail.sinks import dovecot_lines, json_lines, text_lines
-from geomail.sinks.spelling import visible
+from geomail.sinks.spelling import escape
 from tests.net.support import raw
 from tests.protocols.support import client_at, server
 
@@ -169,10 +169,10 @@ PARSERS: dict[str, tuple[Callable[[int], bytes | str], Callable[..., object], in
     "PTR records": (answer_with_pointers, nameservers._parsed, 6),
     "terminal": (text("\x1b"), printable, 4_000),
     "bytes for a terminal": (filled(b"", b"\xff", b""), as_text, 4_000),
-    "log, escapes": (text("\x1b"), visible, 4_000),
-    "log, text": (text("\U000e0001"), uncached(text_lines.escaped), 20_000),
-    "log, JSON": (text("\U000e0001"), uncached(json_lines._string), 20_000),
-    "log, Dovecot": (text("\U000e0001"), uncached(dovecot_lines._name), 20_000),
+    "log, escapes": (text("\x1b"), escape, 4_000),
+    "log, text": (text("\U000e0001"), uncached(text_lines.quote), 20_000),
+    "log, JSON": (text("\U000e0001"), uncached(json_lines._encode_text), 20_000),
+    "log, Dovecot": (text("\U000e0001"), uncached(dovecot_lines._escape_name), 20_000),
     "masking, plain": (filled(b"", b"aaab", b"%41"), masking([b"a" * 100]), 20_000),
     "masking, found": (filled(b"", b"aaaa ", b"%41"), masking([b"aaaa"]), 20_000),
     "masking, escapes": (filled(b"", b"%61", b""), masking([b"aaaa", b"a" * 500]), 20_000),

@@ -101,7 +101,7 @@ def _details(record: Record) -> str:
     elif record.get("method"):
         parts.append(printable(str(record["method"])))
     if reason := record.get("reason") or record.get("text"):
-        side = record.get("by") or record.get("side")
+        side = record.get("side")
         parts.append(printable(f"{side}: {reason}" if side else str(reason)))
     if "generation" in record:
         parts.append(f"generation {record['generation']}")

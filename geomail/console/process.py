@@ -90,7 +90,7 @@ class Console:
 
     def run(self) -> None:
         """Serve until TERM, or until the master has gone."""
-        self._log.into_background()
+        self._log.move_to_background()
         ended = Signal()
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all, but the master decides
@@ -169,7 +169,7 @@ class Console:
     @property
     def log_lines_lost(self) -> int:
         """Lines of this process's own that the log did not take."""
-        return self._log.lost
+        return self._log.lost_lines
 
     def ask_for_reload(self) -> dict[str, Any]:
         """Have the master read the configuration again, and return what it says. Raises RequestError."""

@@ -98,7 +98,7 @@ class Worker:
             raise GeomailError("gevent's monkey patching must come first: use the geomail command")
         self._config = config
         self._log = log
-        log.into_background()
+        log.move_to_background()
         memory.wipe_what_is_freed(False)  # which costs a busy relay too much
         memory.keep_for_buffers()
         crew = Crew()
@@ -179,7 +179,7 @@ class Worker:
             "protocols": {server.name: server.protocol for server in self._config.servers},
         }
         tally = Tally(events, self._config)
-        meters = Meters(events, lambda: {"log": self._log.lost}, lambda: self._incidents.counts)
+        meters = Meters(events, lambda: {"log": self._log.lost_lines}, lambda: self._incidents.counts)
         orders = {
             "list": self._sessions.listed,
             "kick": self._sessions.kicked,
@@ -208,7 +208,7 @@ class Worker:
     def _status(self, everything: bool, *counting: Tally | Meters) -> dict[str, Any]:
         """What the console should know now; empty if nothing has changed since it was told."""
         state = {"sessions": len(self._sessions), "draining": self._graceful}
-        changed = [counters.changes(everything) for counters in counting]
+        changed = [counters.report_changes(everything) for counters in counting]
         if state == self._told and not any(changed):
             return {}
         self._told = state

@@ -19,7 +19,7 @@ from gevent.event import Event as Signal
 
 from geomail.control.jsonlines import BadLine, Lines, decode, encode
 from geomail.errors import GeomailError
-from geomail.events import KINDS, Event, EventStream, TraceLine, record
+from geomail.events import KINDS, Event, EventStream, TraceLine, to_dict
 
 #: Events that wait for the console; those beyond are lost.
 MOST_WAITING = 4096
@@ -166,7 +166,7 @@ class Feed:
     def _batch(self) -> bytes:
         lines, self._answers = self._answers, []
         waiting = self._waiting
-        lines += [encode(record(self._next())) for _ in range(min(_BATCH, len(waiting)))]
+        lines += [encode(to_dict(self._next())) for _ in range(min(_BATCH, len(waiting)))]
         if self._lost and len(waiting) < MOST_WAITING:
             lines.append(encode({"lost": self._lost}))
             self._lost = 0

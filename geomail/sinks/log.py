@@ -1,8 +1,9 @@
-"""The log: one record per finished session, and one per refusal or remark.
+"""The log: one line per finished session, and one per refusal or remark.
 
-Three forms (``[log] format``): ``text`` for the eye, ``json`` for machines,
-``dovecot`` for the filters that exist for Dovecot's login lines. What came
-from outside is escaped in each: one event is one line, and says only what it is.
+It has three forms (``[log] format``): ``text`` for people, ``json`` for
+programs, and ``dovecot`` for the filters that exist for Dovecot's login lines.
+Each form escapes every text from outside, so that one event is always one
+line, and no text passes for another field.
 """
 
 from __future__ import annotations
@@ -20,56 +21,56 @@ from geomail.events import (
     SessionOpened,
 )
 from geomail.sinks import dovecot_lines, json_lines, text_lines
-from geomail.sinks.spelling import timestamp, visible
+from geomail.sinks.spelling import escape, format_time
 from geomail.sinks.writer import Background, Direct, Line, open_target
 
 Format = Literal["text", "json", "dovecot"]
 
-#: nginx's levels, the worst last.
+#: nginx's levels, the most serious last.
 LEVELS = ("debug", "info", "notice", "warning", "error")
 _RANKS = {level: rank for rank, level in enumerate(LEVELS)}
-#: Characters of one line about the process itself.
-_LONGEST_SAID = 1000
-#: Outcomes that are no trouble.
-_QUIET = frozenset({"done", "quit", "refused", "shutdown", "kicked"})
+#: The most characters of one line about the process itself.
+_LONGEST_MESSAGE = 1000
+#: The outcomes that are normal.
+_NORMAL = frozenset({"done", "quit", "refused", "shutdown", "kicked"})
 
 
 class Form(Protocol):
-    """One way to write what happens: lines without end and ``TAG``, and without time unless STAMPED."""
+    """One way to write events as lines, without their end and ``TAG``, and without time unless STAMPED."""
 
     TAG: str
     STAMPED: bool
 
-    def said(self, level: str, text: str, when: float) -> str: ...
-    def opened(self, level: str, event: SessionOpened) -> str: ...
-    def started(self, level: str, event: RelayStarted) -> str: ...
-    def refused(self, level: str, event: LoginRefused) -> str: ...
-    def remarked(self, level: str, event: Remark) -> str: ...
-    def closed(self, level: str, event: SessionClosed) -> str: ...
+    def format_message(self, level: str, text: str, when: float) -> str: ...
+    def format_session_opened(self, level: str, event: SessionOpened) -> str: ...
+    def format_relay_started(self, level: str, event: RelayStarted) -> str: ...
+    def format_login_refused(self, level: str, event: LoginRefused) -> str: ...
+    def format_remark(self, level: str, event: Remark) -> str: ...
+    def format_session_closed(self, level: str, event: SessionClosed) -> str: ...
 
 
 _FORMS: dict[str, Form] = {"text": text_lines, "json": json_lines, "dovecot": dovecot_lines}
 
 
-def level_of(closed: SessionClosed) -> str:
-    """How much a finished session matters to the operator."""
-    if closed.outcome in _QUIET or (closed.outcome == "gone" and closed.side == "client"):
+def choose_level(event: SessionClosed) -> str:
+    """Return the level of a finished session: info, warning if the client is to blame, or error."""
+    if event.outcome in _NORMAL or (event.outcome == "gone" and event.side == "client"):
         return "info"
-    return "warning" if closed.side == "client" else "error"
+    return "warning" if event.side == "client" else "error"
 
 
 class Log:
-    """Tells what happens, in lines; to the standard error until :meth:`use` says otherwise.
+    """Writes events and messages as lines; to standard error until :meth:`use` names another target.
 
-    Until :meth:`into_background` the caller writes them, those that the target
-    takes without waiting; ``lost`` counts the others.
+    Until :meth:`move_to_background` is called, the caller's thread writes the
+    lines, and loses those that the target does not take without waiting.
     """
 
     def __init__(self) -> None:
         self._form = _FORMS["text"]
         self._least = _RANKS["info"]
         self._head: str | None = ""
-        self._direct = Direct(open_target("stderr"), self._line)
+        self._direct = Direct(open_target("stderr"), self._make_line)
         self._writer: Direct | Background = self._direct
 
     def use(
@@ -81,75 +82,75 @@ class Log:
         facility: str = "mail",
         owner: int | None = None,
     ) -> None:
-        """Write as ``[log]`` wants from now on; a file belongs to user ``owner``.
+        """Write as ``[log]`` says from now on; a file is given to the user ``owner``.
 
-        Raises OSError where a file or syslog cannot be opened; the old one stays then.
+        Raises OSError if it cannot open the file or syslog; the old target stays then.
         """
         form = _FORMS[format]
-        opened = open_target(target, facility, form.TAG, owner)
+        fresh = open_target(target, facility, form.TAG, owner)
         self._direct.close()
         self._form = form
         self._least = _RANKS[level]
-        self._head = None if form.STAMPED or opened.stamps else f"{form.TAG}: " if form.TAG else ""
-        self._writer = self._direct = Direct(opened, self._line, self._direct.untold)
+        self._head = None if form.STAMPED or fresh.stamps else f"{form.TAG}: " if form.TAG else ""
+        self._writer = self._direct = Direct(fresh, self._make_line, self._direct.unreported)
 
-    def into_background(self) -> None:
+    def move_to_background(self) -> None:
         """Write from a thread from now on: a slow disk delays the log, never a session."""
-        self._writer = Background(self._direct.target, self._line)
+        self._writer = Background(self._direct.target, self._make_line)
 
     def reopen(self) -> None:
-        """Open a file anew, after it was moved away."""
+        """Open a file again after it was moved away."""
         self._writer.reopen()
 
     def close(self) -> None:
-        """Write what is still held back, if that does not take long."""
+        """Write the lines that wait, for a bounded time."""
         self._writer.close()
 
     @property
-    def lost(self) -> int:
-        """Lines that the target did not take, in this process."""
-        return self._writer.lost
+    def lost_lines(self) -> int:
+        """The number of lines that the target did not take, in this process."""
+        return self._writer.lost_lines
 
     def subscribe(self, events: EventStream) -> None:
-        """Read from the stream what the log tells."""
+        """Read from the stream the events that the log's level includes."""
         if self._least <= _RANKS["debug"]:
-            events.subscribe(self._opened, SessionOpened)
-            events.subscribe(self._started, RelayStarted)
+            events.subscribe(self._log_session_opened, SessionOpened)
+            events.subscribe(self._log_relay_started, RelayStarted)
         if self._least <= _RANKS["warning"]:
-            events.subscribe(self._refused, LoginRefused)
-            events.subscribe(self._remarked, Remark)
-        events.subscribe(self._closed, SessionClosed)
+            events.subscribe(self._log_login_refused, LoginRefused)
+            events.subscribe(self._log_remark, Remark)
+        events.subscribe(self._log_session_closed, SessionClosed)
 
     def say(self, level: str, text: str) -> None:
-        """Tell something about the process itself: each line of ``text`` is one of the log."""
+        """Write a message about the process itself: each line of ``text`` is one line of the log."""
         if _RANKS[level] >= self._least:
             for line in text.splitlines():
-                self._writer.put(*self._line(level, line))
+                self._writer.put(*self._make_line(level, line))
 
-    def _line(self, level: str, text: str) -> Line:
-        now, shown = time.time(), visible(text[:_LONGEST_SAID], never="")
-        return self._finished(level, now, self._form.said(level, shown, now))
+    def _make_line(self, level: str, text: str) -> Line:
+        now, shown = time.time(), escape(text[:_LONGEST_MESSAGE], never="")
+        return self._finish(level, now, self._form.format_message(level, shown, now))
 
-    def _opened(self, event: SessionOpened) -> None:
-        self._put("debug", event, self._form.opened("debug", event))
+    def _log_session_opened(self, event: SessionOpened) -> None:
+        self._put("debug", event, self._form.format_session_opened("debug", event))
 
-    def _started(self, event: RelayStarted) -> None:
-        self._put("debug", event, self._form.started("debug", event))
+    def _log_relay_started(self, event: RelayStarted) -> None:
+        self._put("debug", event, self._form.format_relay_started("debug", event))
 
-    def _refused(self, event: LoginRefused) -> None:
-        self._put("warning", event, self._form.refused("warning", event))
+    def _log_login_refused(self, event: LoginRefused) -> None:
+        self._put("warning", event, self._form.format_login_refused("warning", event))
 
-    def _remarked(self, event: Remark) -> None:
-        self._put("warning", event, self._form.remarked("warning", event))
+    def _log_remark(self, event: Remark) -> None:
+        self._put("warning", event, self._form.format_remark("warning", event))
 
-    def _closed(self, event: SessionClosed) -> None:
-        level = level_of(event)
+    def _log_session_closed(self, event: SessionClosed) -> None:
+        level = choose_level(event)
         if _RANKS[level] >= self._least:
-            self._put(level, event, self._form.closed(level, event))
+            self._put(level, event, self._form.format_session_closed(level, event))
 
     def _put(self, level: str, event: Event, line: str) -> None:
-        self._writer.put(*self._finished(level, event.time, line))
+        self._writer.put(*self._finish(level, event.time, line))
 
-    def _finished(self, level: str, when: float, line: str) -> Line:
-        whole = f"{line}\n" if self._head is None else f"{timestamp(when)} {self._head}{line}\n"
+    def _finish(self, level: str, when: float, line: str) -> Line:
+        whole = f"{line}\n" if self._head is None else f"{format_time(when)} {self._head}{line}\n"
         return level, whole.encode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""What log lines can be written to: the standard error, a file, or syslog."""
+"""The targets of log lines: standard error, a file, or syslog."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from geomail.folders import holding_folder_of, is_closed
 #: A level, and a line that ends in a line feed.
 Line = tuple[str, bytes]
 
-#: POSIX's least PIPE_BUF is 512, Linux's is 4096: a write up to it is never mixed with another's.
+#: Linux's PIPE_BUF (POSIX demands 512): a pipe never mixes a write of up to this size with another one.
 _PIPE_BUF = 4096
 _FILE_BATCH = 1 << 20
 _SYSLOG = "/dev/log"
@@ -35,37 +35,40 @@ _poll = monkey.get_original("select", "poll")
 
 
 class LinesLost(OSError):
-    """Some lines were not written: ``count`` of them."""
+    """``count`` lines were not written."""
 
-    def __init__(self, count: int, why: str = "it would have to wait") -> None:
+    def __init__(self, count: int, why: str) -> None:
         super().__init__(why)
         self.count = count
 
 
 class Target(Protocol):
-    """Takes lines; ``name`` is what ``[log]`` calls it, ``stamps``: whether it writes their time itself."""
+    """Takes lines. ``name`` is its name in ``[log]``; ``stamps`` is true if it adds the time to each line."""
 
     name: str
     stamps: bool
 
     def write(self, lines: Sequence[Line]) -> None:
-        """Write the lines, however long that takes. Raises LinesLost."""
+        """Write the lines, and wait for as long as that takes. Raises LinesLost."""
 
     def is_ready(self) -> bool:
-        """Whether a line can be written without waiting, as far as can be told."""
+        """Tell whether it would probably take a line without waiting."""
 
     def reopen(self) -> None:
-        """Open again the file that may have been moved away. Raises OSError, and keeps the open one then."""
+        """Open the target again, in case it was moved away.
+
+        Raises OSError if that fails; the target that is open stays in use then.
+        """
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close it."""
 
 
 def open_target(name: str, facility: str = "mail", tag: str = "", owner: int | None = None) -> Target:
-    """The target of ``[log]``: ``stderr``, ``syslog``, ``syslog:SOCKET``, or a file's path. Raises OSError.
+    """Open a target of ``[log]``: ``stderr``, ``syslog``, ``syslog:SOCKET``, or a file's path.
 
-    ``tag`` is what lines in syslog begin with, by default the program and its
-    process id; a file is given to the user ``owner``.
+    A line in syslog begins with ``tag``; without one, with geomail and its
+    process id. A file is given to the user ``owner``. Raises OSError.
     """
     kind, _, path = name.partition(":")
     if kind == "syslog":
@@ -74,7 +77,7 @@ def open_target(name: str, facility: str = "mail", tag: str = "", owner: int | N
 
 
 class _Descriptor:
-    """Something that is written to by write(2); whether it is a pipe shows in ``_most``."""
+    """A target that takes lines by write(2); a pipe takes at most ``_most`` bytes at a time."""
 
     stamps = False
 
@@ -91,17 +94,20 @@ class _Descriptor:
 
     def write(self, lines: Sequence[Line]) -> None:
         written = 0
-        for batch in _batches(lines, self._most):
+        for batch in _split_into_batches(lines, self._most):
             self._write_all(b"".join(batch), len(lines) - written - len(batch))
             written += len(batch)
 
     def _write_all(self, data: bytes, lines_behind: int) -> None:
-        """Write some of the lines; so many come behind them. A line that was torn off stays alone."""
+        """Write some of the lines; ``lines_behind`` more come after them.
+
+        If an earlier write stopped inside a line, a line feed ends that part first.
+        """
         rest = b"\n" + data if self._torn else data
         while rest:
             try:
                 written = os.write(self._fd, rest)
-            except BlockingIOError:  # who shares this file has made it so
+            except BlockingIOError:  # another process that shares this file has made it non-blocking
                 _is_writable(self._fd, None)
                 continue
             except OSError as error:
@@ -112,7 +118,7 @@ class _Descriptor:
 
 
 class StandardError(_Descriptor):
-    """The standard error of this process."""
+    """Standard error of this process."""
 
     name = "stderr"
 
@@ -120,52 +126,53 @@ class StandardError(_Descriptor):
         super().__init__(2)
 
     def reopen(self) -> None:
-        """Nothing: it cannot be moved away."""
+        """Do nothing: it cannot be moved away."""
 
     def close(self) -> None:
-        """Nothing: it is not ours to close."""
+        """Do nothing: other code writes to it too."""
 
 
 class File(_Descriptor):
-    """A file that is appended to, or a named pipe; with ``owner`` it is given to that user, where we may.
+    """A file to append to, or a named pipe; root gives it to the user ``owner``.
 
-    A user that may write to its folder can have put any file in its place, a link
-    included. So it is given away only if it was made for that, or if nobody but
-    us can have put it there.
+    A user that may write to the folder can put any file at this path, also a
+    link. So root gives the file away only if this class has just created it, or
+    if only root can have put it there.
     """
 
     def __init__(self, path: str, owner: int | None) -> None:
         self.name = self._path = path
         self._owner = owner if os.geteuid() == 0 else None
-        super().__init__(self._opened())
+        super().__init__(self._open())
 
-    def _opened(self) -> int:
+    def _open(self) -> int:
         if self._owner is None or os.geteuid() != 0:  # a worker has no rights that a link could abuse
-            return self._open(os.O_CREAT)
+            return self._open_path(os.O_CREAT)
         with holding_folder_of(self._path) as folder:
             try:
-                fd = self._open(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, folder)
+                fd = self._open_path(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, folder)
             except FileExistsError:
-                return self._taken_over(self._owner, folder)
+                return self._take_over(self._owner, folder)
             os.fchown(fd, self._owner, -1)
             return fd
 
-    def _taken_over(self, owner: int, folder: int) -> int:
-        """Open what is there already, if it is the owner's, or may become that."""
-        fd = self._open(os.O_NOFOLLOW, folder)
+    def _take_over(self, owner: int, folder: int) -> int:
+        """Open the file that exists already, if it is the owner's or may be given to the owner."""
+        fd = self._open_path(os.O_NOFOLLOW, folder)
         try:
             status = os.fstat(fd)
             if stat.S_ISREG(status.st_mode) and (status.st_uid != owner or status.st_nlink != 1):
                 if status.st_nlink != 1 or not is_closed(os.fstat(folder)):
-                    raise PermissionError(errno.EPERM, "it is not the file of the user that workers run as")
+                    problem = "it must belong to the workers' user and have no second link; move it away"
+                    raise PermissionError(errno.EPERM, problem)
                 os.fchown(fd, owner, -1)
         except OSError:
             os.close(fd)
             raise
         return fd
 
-    def _open(self, how: int, folder: int | None = None) -> int:
-        """Open it, in the folder if one is held, without waiting for the reader of a named pipe."""
+    def _open_path(self, how: int, folder: int | None = None) -> int:
+        """Open the path, or its name in the open ``folder``; do not wait for the reader of a named pipe."""
         path = self._path if folder is None else Path(self._path).name
         flags = os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | how
         try:
@@ -181,7 +188,7 @@ class File(_Descriptor):
         return fd
 
     def reopen(self) -> None:
-        fresh = self._opened()
+        fresh = self._open()
         os.close(self._fd)
         self._torn = False
         self._take(fresh)
@@ -200,9 +207,9 @@ class Syslog:
         self._path = path
         self._facility = facility
         self._tag = tag
-        self._sock = self._connected()
+        self._sock = self._connect()
 
-    def _connected(self) -> RawSocket:
+    def _connect(self) -> RawSocket:
         sock = RawSocket(AF_UNIX, SOCK_DGRAM)
         try:
             sock.connect(self._path)
@@ -215,7 +222,7 @@ class Syslog:
         return _is_writable(self._sock.fileno())
 
     def reopen(self) -> None:
-        fresh = self._connected()
+        fresh = self._connect()
         self._sock.close()
         self._sock = fresh
 
@@ -224,13 +231,13 @@ class Syslog:
 
     def write(self, lines: Sequence[Line]) -> None:
         for written, (level, line) in enumerate(lines):
-            message = self._message(level, line)
+            message = self._make_message(level, line)
             try:
                 self._send(message)
             except OSError as error:
                 raise LinesLost(len(lines) - written, os.strerror(error.errno or 0)) from None
 
-    def _message(self, level: str, line: bytes) -> bytes:
+    def _make_message(self, level: str, line: bytes) -> bytes:
         tag = self._tag or f"geomail[{os.getpid()}]"
         head = f"<{self._facility * 8 + _SEVERITIES[level]}>{time.strftime('%b %e %H:%M:%S')} {tag}: "
         return head.encode() + line.rstrip(b"\n")
@@ -249,8 +256,8 @@ def _is_writable(fd: int, milliseconds: int | None = 0) -> bool:
     return bool(poll.poll(milliseconds))
 
 
-def _batches(lines: Sequence[Line], most: int) -> Iterator[list[bytes]]:
-    """The lines in pieces of at most ``most`` bytes, longer ones alone."""
+def _split_into_batches(lines: Sequence[Line], most: int) -> Iterator[list[bytes]]:
+    """Yield the lines in batches of at most ``most`` bytes; a longer line is a batch of its own."""
     batch: list[bytes] = []
     size = 0
     for _, line in lines:

@@ -1,4 +1,4 @@
-"""Log lines for the eye: ``level what key=value …``."""
+"""Log lines for people: level, protocol, what happened, then the event's other fields as ``name=value``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from functools import lru_cache
 
 from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
-from geomail.sinks.spelling import LONGEST, cut, visible
+from geomail.sinks.spelling import LONGEST, escape, shorten
 
-#: What lines begin with, where that is not geomail itself.
+#: The program's name at the beginning of each line, if it is not geomail.
 TAG = ""
 #: Whether a line holds its time itself.
 STAMPED = False
@@ -17,66 +17,66 @@ _is_plain = re.compile(r"[a-zA-Z0-9.,:;@+\-_/()\[\]<>{}!?*#$%&'^`|~]+", re.ASCII
 
 
 @lru_cache(maxsize=4096)
-def escaped(text: str) -> str:
-    """``text`` fit to be a value: bounded, and in quotes, with escapes, unless it is plain."""
+def quote(text: str) -> str:
+    """Return ``text`` as a value: bounded, and in quotes with escapes unless it is plain."""
     if _is_plain(text) and len(text) <= LONGEST:
         return text
-    return f'"{visible(cut(text))}"'
+    return f'"{escape(shorten(text))}"'
 
 
-def said(level: str, text: str, when: float) -> str:
-    """A line about the process itself."""
+def format_message(level: str, text: str, when: float) -> str:
+    """Return a line about the process itself."""
     return f"{level} {text}"
 
 
-def opened(level: str, event: SessionOpened) -> str:
-    """A client that was accepted."""
-    return f"{level} {event.protocol} session opened {_session(event)}"
+def format_session_opened(level: str, event: SessionOpened) -> str:
+    """Return the line of a client that was accepted."""
+    return f"{level} {event.protocol} session opened {_format_origin(event)}"
 
 
-def started(level: str, event: RelayStarted) -> str:
-    """A client that is logged in."""
+def format_relay_started(level: str, event: RelayStarted) -> str:
+    """Return the line of a client that is logged in."""
     return (
-        f"{level} {event.protocol} relay started {_session(event)} user={escaped(event.user)}"
-        f" method={event.method} backend={escaped(event.backend)}"
+        f"{level} {event.protocol} relay started {_format_origin(event)} user={quote(event.user)}"
+        f" method={event.method} backend={quote(event.backend)}"
     )
 
 
-def refused(level: str, event: LoginRefused) -> str:
-    """A refused login."""
-    backend = f" backend={escaped(event.backend)}" if event.backend else ""
+def format_login_refused(level: str, event: LoginRefused) -> str:
+    """Return the line of a refused login."""
+    backend = f" backend={quote(event.backend)}" if event.backend else ""
     return (
-        f"{level} {event.protocol} login refused {_session(event)} user={escaped(event.user)}"
-        f" method={event.method}{backend} by={event.by} reason={escaped(event.reason)}"
+        f"{level} {event.protocol} login refused {_format_origin(event)} user={quote(event.user)}"
+        f" method={event.method}{backend} side={event.side} reason={quote(event.reason)}"
     )
 
 
-def remarked(level: str, event: Remark) -> str:
-    """Something the operator should hear of."""
-    user = f" user={escaped(event.user)}" if event.user else ""
-    return f"{level} {event.protocol} remark {_session(event)}{user} text={escaped(event.text)}"
+def format_remark(level: str, event: Remark) -> str:
+    """Return the line of a remark."""
+    user = f" user={quote(event.user)}" if event.user else ""
+    return f"{level} {event.protocol} remark {_format_origin(event)}{user} text={quote(event.text)}"
 
 
-def closed(level: str, event: SessionClosed) -> str:
-    """The record of a finished session; what is not known is left out."""
-    port = f" port={event.client_port}" if event.client_port else ""
-    user = f" user={escaped(event.user)} method={event.method}" if event.method else ""
-    tls = f" tls={escaped(event.tls)}" if event.tls else ""
-    sni = f" sni={escaped(event.sni)}" if event.sni else ""
-    agent = f" client_id={escaped(event.client_id)}" if event.client_id else ""
-    backend = f" backend={escaped(event.backend)}" if event.backend else ""
+def format_session_closed(level: str, event: SessionClosed) -> str:
+    """Return the record of a finished session, without the fields that are not known."""
+    port = f" client_port={event.client_port}" if event.client_port else ""
+    user = f" user={quote(event.user)} method={event.method}" if event.method else ""
+    tls = f" tls={quote(event.tls)}" if event.tls else ""
+    sni = f" sni={quote(event.sni)}" if event.sni else ""
+    agent = f" client_id={quote(event.client_id)}" if event.client_id else ""
+    backend = f" backend={quote(event.backend)}" if event.backend else ""
     step = f" step={event.step}" if event.step else ""
-    reason = f" reason={escaped(event.reason)}" if event.reason else ""
+    reason = f" reason={quote(event.reason)}" if event.reason else ""
     refusals = f" refusals={event.refusals}" if event.refusals else ""
-    auth = f" auth={event.auth_time * 1000:.1f}ms" if event.auth_time is not None else ""
-    connect = f" connect={event.connect_time * 1000:.1f}ms" if event.connect_time is not None else ""
-    login = f" login={event.login_time * 1000:.1f}ms" if event.login_time is not None else ""
+    auth = f" auth_time={event.auth_time:.4f}" if event.auth_time is not None else ""
+    connect = f" connect_time={event.connect_time:.4f}" if event.connect_time is not None else ""
+    login = f" login_time={event.login_time:.4f}" if event.login_time is not None else ""
     return (
-        f"{level} {event.protocol} session {event.outcome} {_session(event)}{port}{user}{tls}{sni}{agent}"
-        f"{backend} by={event.side}{step}{reason}{refusals}{auth}{connect}{login}"
-        f" duration={event.duration:.3f}s in={event.bytes_in} out={event.bytes_out}"
+        f"{level} {event.protocol} session {event.outcome} {_format_origin(event)}{port}{user}{tls}{sni}"
+        f"{agent}{backend} side={event.side}{step}{reason}{refusals}{auth}{connect}{login}"
+        f" duration={event.duration:.4f} bytes_in={event.bytes_in} bytes_out={event.bytes_out}"
     )
 
 
-def _session(event: SessionOpened | RelayStarted | LoginRefused | Remark | SessionClosed) -> str:
-    return f"session={event.session} server={escaped(event.server)} client={event.client}"
+def _format_origin(event: SessionOpened | RelayStarted | LoginRefused | Remark | SessionClosed) -> str:
+    return f"session={event.session} server={quote(event.server)} client={event.client}"

@@ -1,8 +1,8 @@
-"""Where log lines go, and the thread that brings them there.
+"""The writers of the log: one writes at once, one from a thread of its own.
 
 A write to a file or a pipe may block for as long as a disk or a reader likes,
-and no event loop can prevent that. So a worker writes from a thread of its
-own: sessions put lines into a bounded queue, and what does not fit is counted.
+and no event loop can prevent that. So a worker writes from a thread: sessions
+put lines into a bounded queue, and the writer counts the lines that do not fit.
 """
 
 from __future__ import annotations
@@ -19,42 +19,46 @@ from geomail.sinks.target import Line, LinesLost, Target, open_target
 
 __all__ = ["MOST_HELD", "Background", "Direct", "Line", "open_target"]
 
-#: Bytes that may wait for a slow target; lines beyond are lost, and counted.
+#: The most bytes that may wait for a slow target; further lines are lost, and counted.
 MOST_HELD = 8 * 1024 * 1024
-#: What a waiting line takes beside its bytes.
+#: The memory of a waiting line beside its bytes.
 _OVERHEAD = 150
-#: Seconds that the thread lets lines gather before it looks again.
+#: Seconds in which lines gather before the thread writes them together.
 _GATHER = 0.02
-#: Seconds that the end of a process waits for its last lines.
+#: The most seconds that a process waits at its end until its last lines are written.
 _PATIENCE = 2.0
-#: Seconds between two complaints that the log cannot be written.
+#: The least seconds between two complaints that the log cannot be written.
 _BETWEEN_COMPLAINTS = 60.0
 
 _start_thread = monkey.get_original("_thread", "start_new_thread")
 _sleep = monkey.get_original("time", "sleep")
 
-#: Makes a line of the log of a level and a text about the log itself.
-Told = Callable[[str, str], Line]
+#: Makes a line of the log from a level and a message about the log itself.
+LineMaker = Callable[[str, str], Line]
 
 
 class Direct:
-    """Writes to a target at once, what it takes without waiting; ``untold`` lines were lost before."""
+    """Writes each line at once, if the target takes it without waiting; else the line is lost.
 
-    def __init__(self, target: Target, told: Told, untold: int = 0) -> None:
+    ``lost_lines`` counts the lost lines. The log has not reported ``unreported`` of them yet.
+    """
+
+    def __init__(self, target: Target, make_line: LineMaker, unreported: int = 0) -> None:
         self.target = target
-        self.lost = untold
-        self.untold = untold
-        self._told = told
+        self.lost_lines = unreported
+        self.unreported = unreported
+        self._make_line = make_line
 
     def put(self, level: str, line: bytes) -> None:
         """Write a line, or count it as lost."""
-        if self.untold and self._is_written(self._told(*_loss(self.untold))):
-            self.untold = 0
-        if self.untold or not self._is_written((level, line)):
-            self.lost += 1
-            self.untold += 1
+        if self.unreported and self._try_write(self._make_line(*_describe_loss(self.unreported))):
+            self.unreported = 0
+        if self.unreported or not self._try_write((level, line)):
+            self.lost_lines += 1
+            self.unreported += 1
 
-    def _is_written(self, line: Line) -> bool:
+    def _try_write(self, line: Line) -> bool:
+        """Write a line if the target is ready; tell whether that succeeded."""
         try:
             if not self.target.is_ready():
                 return False
@@ -64,11 +68,11 @@ class Direct:
         return True
 
     def reopen(self) -> None:
-        """Open the target anew; where that fails, what was open goes on, and tells it."""
+        """Open the target again; if that fails, write the error to the one that is open, and keep it."""
         try:
             self.target.reopen()
         except OSError as error:
-            self.put(*self._told(*_not_reopened(error)))
+            self.put(*self._make_line(*_describe_reopen_failure(error)))
 
     def close(self) -> None:
         """Close the target."""
@@ -78,14 +82,14 @@ class Direct:
 class Background:
     """Writes to a target from a thread of its own; :meth:`put` never waits."""
 
-    def __init__(self, target: Target, told: Told) -> None:
+    def __init__(self, target: Target, make_line: LineMaker) -> None:
         self.target = target
-        self._told = told
+        self._make_line = make_line
         self._lines: deque[Line] = deque()
-        # each is written by one of the two threads alone
-        self._given = self._refused = 0
-        self._taken = self._failed = self._lost_told = 0
-        self._complained = -_BETWEEN_COMPLAINTS
+        # Each counter is written by one thread only: the first two by the caller's, the others by ours.
+        self._bytes_put = self._lines_refused = 0
+        self._bytes_taken = self._lines_failed = self._losses_reported = 0
+        self._last_complaint = -_BETWEEN_COMPLAINTS
         self._sleeping = False
         self._reopen = False
         self._closing = False
@@ -94,27 +98,27 @@ class Background:
         _start_thread(self._run, ())
 
     @property
-    def lost(self) -> int:
-        """Lines that the target did not take."""
-        return self._refused + self._failed
+    def lost_lines(self) -> int:
+        """The number of lines that were not written."""
+        return self._lines_refused + self._lines_failed
 
     def put(self, level: str, line: bytes) -> None:
-        """Have the line written soon, or count it as lost if too much waits already."""
-        if self._given - self._taken > MOST_HELD:
-            self._refused += 1
+        """Queue the line, or count it as lost if too many bytes wait already."""
+        if self._bytes_put - self._bytes_taken > MOST_HELD:
+            self._lines_refused += 1
             return
-        self._given += len(line) + _OVERHEAD
+        self._bytes_put += len(line) + _OVERHEAD
         self._lines.append((level, line))
         if self._sleeping:
             self._ring()
 
     def reopen(self) -> None:
-        """Have the target opened anew before the next line."""
+        """Have the thread open the target again before it writes the next line."""
         self._reopen = True
         self._ring()
 
     def close(self) -> None:
-        """Wait until the last line is written, a bounded time at most."""
+        """Wait until the last line is written, for a bounded time."""
         self._closing = True
         self._ring()
         deadline = time.monotonic() + _PATIENCE
@@ -145,16 +149,16 @@ class Background:
             self._reopen_target()
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         size = sum([len(line) for _, line in lines]) + _OVERHEAD * len(lines)
-        self._failed += self._unwritten(lines)
-        self._taken += size
+        self._lines_failed += self._write(lines)
+        self._bytes_taken += size
 
-    def _unwritten(self, lines: list[Line]) -> int:
-        """Write the lines, after what tells of those lost before them; how many were not written."""
-        lost = self.lost
+    def _write(self, lines: list[Line]) -> int:
+        """Report the lines that were lost before, write ``lines``, and return how many of them failed."""
+        lost = self.lost_lines
         try:
-            if lost > self._lost_told:
-                self.target.write([self._told(*_loss(lost - self._lost_told))])
-                self._lost_told = lost
+            if lost > self._losses_reported:
+                self.target.write([self._make_line(*_describe_loss(lost - self._losses_reported))])
+                self._losses_reported = lost
         except LinesLost as error:
             self._complain(error)
             return len(lines)
@@ -169,23 +173,24 @@ class Background:
         try:
             self.target.reopen()
         except OSError as error:
-            self._lines.appendleft(self._told(*_not_reopened(error)))
+            self._lines.appendleft(self._make_line(*_describe_reopen_failure(error)))
 
     def _complain(self, error: LinesLost) -> None:
         now = time.monotonic()
-        if now - self._complained < _BETWEEN_COMPLAINTS:
+        if now - self._last_complaint < _BETWEEN_COMPLAINTS:
             return
-        self._complained = now
+        self._last_complaint = now
         try:
             text = f"geomail: cannot write the log to {self.target.name}: {error}\n"
             os.write(2, text.encode("utf-8", "backslashreplace"))
         except OSError:
-            pass  # there is nobody left to tell
+            pass  # standard error is closed or full, and the log fails: no place is left for the complaint
 
 
-def _loss(count: int) -> tuple[str, str]:
-    return "error", f"log: {count} line{'s were' if count > 1 else ' was'} lost: the target did not take them"
+def _describe_loss(count: int) -> tuple[str, str]:
+    lines = "1 line was" if count == 1 else f"{count} lines were"
+    return "error", f"log: {lines} lost: the target did not take them"
 
 
-def _not_reopened(error: OSError) -> tuple[str, str]:
-    return "error", f"log: cannot open it anew, going on with what was open: {error.strerror}"
+def _describe_reopen_failure(error: OSError) -> tuple[str, str]:
+    return "error", f"log: cannot open the target again ({error.strerror}): the old one stays in use"

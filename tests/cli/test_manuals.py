@@ -91,7 +91,9 @@ def items(command: str, section: str) -> set[str]:
 
 
 def test_the_page_of_serve_tells_of_every_field_of_the_record_in_the_log() -> None:
-    assert items("serve", "The record of a session") == set(json.loads(json_lines.closed("info", closed())))
+    assert items("serve", "The record of a session") == set(
+        json.loads(json_lines.format_session_closed("info", closed()))
+    )
 
 
 def test_the_page_of_serve_tells_of_every_outcome() -> None:

@@ -52,7 +52,7 @@ def test_a_refused_login_is_seen(shared: Running, asker: Asker) -> None:
     with pytest.raises(Exception, match="AUTHENTICATIONFAILED"):
         shared.imap("bad@example.test")
     refused = asker.next()
-    assert (refused["event"], refused["user"], refused["by"]) == (
+    assert (refused["event"], refused["user"], refused["side"]) == (
         "login.refused",
         "bad@example.test",
         "backend",

@@ -61,9 +61,9 @@ class Failure:
 
 
 BACKENDS = {
-    "refused": Failure(None, True, r"backend_unreachable .* by=backend step=connect reason=\".*refused\""),
-    "closes": Failure((), True, r"gone .* by=backend step=greeting reason=\"closed the connection\""),
-    "silent": Failure((), False, r"timeout .* by=backend step=greeting reason=\"backend did not answer"),
+    "refused": Failure(None, True, r"backend_unreachable .* side=backend step=connect reason=\".*refused\""),
+    "closes": Failure((), True, r"gone .* side=backend step=greeting reason=\"closed the connection\""),
+    "silent": Failure((), False, r"timeout .* side=backend step=greeting reason=\"backend did not answer"),
     "garbage": Failure(
         (b"\x1b[31mNonsense\xff\r\n",),
         False,
@@ -71,10 +71,10 @@ BACKENDS = {
     ),
     "nul": Failure((b"220 \0\r\n",), False, r"backend_garbage .* step=greeting reason=\"a reply with"),
     "endless line": Failure(
-        (b"220 " + b"x" * 100_000,), False, r"too_long .* by=backend step=greeting reason=\"a line of more"
+        (b"220 " + b"x" * 100_000,), False, r"too_long .* side=backend step=greeting reason=\"a line of more"
     ),
     "silent later": Failure(
-        (b"",), False, r"timeout .* by=backend step=(EHLO|LOGIN|USER) reason=\"backend did not answer"
+        (b"",), False, r"timeout .* side=backend step=(EHLO|LOGIN|USER) reason=\"backend did not answer"
     ),
 }  # fmt: skip
 
@@ -181,7 +181,7 @@ def _breaks(front: Front, protocol: Protocol, name: str) -> None:
 
     line = front.geomail.log.wait_for(rf".* session .*user={user}.*", after=before)[0]
     assert re.search(rf"error {protocol} session {BACKENDS[name].log}", line), line
-    assert re.search(rf"server={protocol} client=127\.0\.0\.1 port=\d+ ", line)
+    assert re.search(rf"server={protocol} client=127\.0\.0\.1 client_port=\d+ ", line)
     assert f"backend={LOOPBACK}:" in line or f'backend="{LOOPBACK}:' in line
     assert "secret" not in line
 
@@ -205,5 +205,5 @@ def _gives_no_verdict(front: Front, name: str) -> None:
 
     line = front.geomail.log.wait_for(rf'.* session .*server="{server}" .*user=jane .*', after=before)[0]
     assert re.search(rf"error imap session {SERVICES[name].log}", line), line
-    assert "by=auth" in line
+    assert "side=auth" in line
     assert "secret" not in line

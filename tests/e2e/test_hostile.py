@@ -49,7 +49,7 @@ class Front:
     def ends_at(self, sock: socket.socket) -> int:
         """Look in the log for the end of a client's session, and wait for it."""
         name = next(name for name, port in self.ports.items() if port == sock.getpeername()[1])
-        whose = rf'server="?{name}"? client=\S+ port={sock.getsockname()[1]} '
+        whose = rf'server="?{name}"? client=\S+ client_port={sock.getsockname()[1]} '
         return self.geomail.log.wait_for(rf" session .* {whose}").start()
 
 
@@ -193,7 +193,7 @@ def test_commands_do_not_extend_the_time_for_a_login(front: Front) -> None:
             assert time.monotonic() - began >= TIMEOUT - 0.1
             sock.close()
         front.geomail.log.wait_for(
-            rf"warning {protocol} session timeout .*port={port} .*by=client .*within 1 s"
+            rf"warning {protocol} session timeout .*client_port={port} .*side=client .*within 1 s"
         )
 
     together(goes_on, [(protocol, tls) for protocol in PROTOCOLS for tls in (False, True)])
@@ -219,7 +219,9 @@ def test_silence_before_the_greeting_ends(front: Front) -> None:
         with front.client(name) as sock:
             port = sock.getsockname()[1]
             assert ends_after(sock, began) >= TIMEOUT - 0.1
-        front.geomail.log.wait_for(rf"session timeout .*port={port} .*by=client .*before the greeting")
+        front.geomail.log.wait_for(
+            rf"session timeout .*client_port={port} .*side=client .*before the greeting"
+        )
 
     together(is_silent, ["smtp ssl", "imap ssl", "pop3 ssl", "proxied", "proxied ssl"])
 
@@ -278,7 +280,7 @@ def test_tls_may_start_in_the_segment_of_a_proxy_header(front: Front) -> None:
         client = Eager(sock, front.tls, ahead=b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
         client.start(b"a NOOP\r\n")
         client.hear(b"a OK completed\r\n")
-    found = front.geomail.log.wait_for(rf" session .* port={port} .* in=(\d+)")
+    found = front.geomail.log.wait_for(rf" session .* client_port={port} .* bytes_in=(\d+)")
     assert int(found[1]) < 100, "what belongs to the handshake is not counted"
 
 
@@ -332,7 +334,9 @@ def test_an_endless_line_ends_the_session(front: Front, protocol: Protocol) -> N
         _, answer, *bye = stream.read().splitlines()
     assert b"nvalid command" in answer
     assert bye == ([b"* BYE Command too long"] if protocol == "imap" else [])
-    found = front.geomail.log.wait_for(rf"warning {protocol} session too_long .* in=(\d+)", after=before)
+    found = front.geomail.log.wait_for(
+        rf"warning {protocol} session too_long .* bytes_in=(\d+)", after=before
+    )
     assert int(found[1]) < 10_000
 
 

@@ -78,7 +78,7 @@ def end_of(doors: Doors, port: int, pieces: list[bytes]) -> str:
     answer, origin = said(port, pieces)
     assert answer[:1] in (b"", b"\x15")  # nothing, or an alert of TLS
     # two clients of different ports may come from the same one
-    whose = f" server={LOOPBACK}:{port} client={LOOPBACK} port={origin} "
+    whose = f" server={LOOPBACK}:{port} client={LOOPBACK} client_port={origin} "
     doors.geomail.log.wait_for(f" imap session .*{whose}")
     (line,) = [line for line in doors.geomail.log.text.splitlines() if whose in line]
     return line

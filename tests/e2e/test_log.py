@@ -1,4 +1,4 @@
-"""The log of a running geomail: rotated, in syslog, and where nobody takes its lines."""
+"""The log of a running geomail: rotated, in syslog, and in a pipe without a reader."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes users"
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that any user may enter."""
+    """Yield a folder that any user may enter."""
     with tempfile.TemporaryDirectory(prefix="geomail-log-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -34,13 +34,13 @@ def log_in(server: Running, number: int) -> None:
     server.leave()
 
 
-def ended(path: Path, number: int) -> bool:
-    """Whether the log tells of this user's session."""
+def has_session(path: Path, number: int) -> bool:
+    """Tell whether the log has the record of this user's session."""
     return path.exists() and f"user{number}@example.test" in path.read_text()
 
 
 def rotate(server: Running, path: Path, name: str) -> None:
-    """As logrotate does it."""
+    """Rotate the log as logrotate does."""
     before = time.monotonic()
     path.rename(path.with_name(name))
     os.kill(server.master, signal.SIGUSR1)
@@ -49,21 +49,21 @@ def rotate(server: Running, path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("user", [None, pytest.param("nobody", marks=as_root)])
-def test_a_file_is_rotated_in_every_process(folder: Path, user: str | None) -> None:
-    logs = folder / "logs"  # in which the workers' user may not create anything
+def test_every_process_writes_to_the_new_file_after_a_rotation(folder: Path, user: str | None) -> None:
+    logs = folder / "logs"  # the workers' user may not create files in it
     logs.mkdir(mode=0o755)
     path = logs / "log"
     options = {"log.target": str(path), **({"user": user} if user else {})}
     with running(folder, **options) as server:
-        for number in range(8):  # so that both workers have written
+        for number in range(8):  # enough for both workers to write
             log_in(server, number)
-        eventually(lambda: all(ended(path, number) for number in range(8)))
+        eventually(lambda: all(has_session(path, number) for number in range(8)))
         rotate(server, path, "log.1")
         time.sleep(0.3)
         for number in range(10, 18):
             log_in(server, number)
-        eventually(lambda: all(ended(path, number) for number in range(10, 18)))
-        assert not any(ended(logs / "log.1", number) for number in range(10, 18))
+        eventually(lambda: all(has_session(path, number) for number in range(10, 18)))
+        assert not any(has_session(logs / "log.1", number) for number in range(10, 18))
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
         os.kill(server.workers[0], signal.SIGKILL)
         eventually(lambda: re.search(r"error worker \d+ died", path.read_text()))
@@ -71,7 +71,7 @@ def test_a_file_is_rotated_in_every_process(folder: Path, user: str | None) -> N
 
 
 @pytest.mark.parametrize("form", ["text", "json", "dovecot"])
-def test_syslog_gets_messages(folder: Path, form: str) -> None:
+def test_syslog_gets_the_lines(folder: Path, form: str) -> None:
     path = folder / "syslog"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
         daemon.bind(str(path))
@@ -92,7 +92,7 @@ def test_syslog_gets_messages(folder: Path, form: str) -> None:
             assert text.startswith("dovecot: pop3-login: Login: user=<user1@example.test>, ")
 
 
-def test_a_full_pipe_stops_neither_mail_nor_the_master_and_the_loss_is_told(folder: Path) -> None:
+def test_a_full_pipe_stops_neither_mail_nor_the_master_and_the_loss_is_reported(folder: Path) -> None:
     pipe = folder / "pipe"
     os.mkfifo(pipe)
     keep = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
@@ -108,7 +108,7 @@ def test_a_full_pipe_stops_neither_mail_nor_the_master_and_the_loss_is_told(fold
             log_in(server, number)
             slowest = max(slowest, time.monotonic() - before)
         assert slowest < 2
-        os.kill(server.master, signal.SIGHUP)  # the master has something to say, too
+        os.kill(server.master, signal.SIGHUP)  # the master has something to log, too
         with server.asker() as asker:
             eventually(lambda: asker.done("status")["configuration"]["generation"] == 2)
         text = _read(keep, lambda text: "user29@example.test" in text)
@@ -119,10 +119,10 @@ def test_a_full_pipe_stops_neither_mail_nor_the_master_and_the_loss_is_told(fold
     assert re.search(r"error log: \d+ lines? w\w+ lost: the target did not take them", text)
 
 
-def _read(pipe: int, enough: object) -> str:
-    assert callable(enough)
+def _read(pipe: int, is_enough: Callable[[str], bool]) -> str:
+    """Return the text from the pipe as soon as it is enough."""
     text, deadline = "", time.monotonic() + 10
-    while not enough(text):
+    while not is_enough(text):
         assert time.monotonic() < deadline, text[-2000:]
         try:
             text += os.read(pipe, 65536).decode()
@@ -131,7 +131,7 @@ def _read(pipe: int, enough: object) -> str:
     return text
 
 
-def test_systemd_is_told_what_happens(folder: Path) -> None:
+def test_systemd_gets_the_state_of_the_server(folder: Path) -> None:
     path = folder / "notify"
     port = free_port()
     file = folder / "geomail.toml"

@@ -131,7 +131,7 @@ def test_the_log_tells_which_host_the_client_asked_for(geomail: Listening) -> No
         port = client.getsockname()[1]
         client.recv(100)
 
-    geomail.geomail.log.wait_for(rf" port={port} .*sni=localhost ")
+    geomail.geomail.log.wait_for(rf" client_port={port} .*sni=localhost ")
 
 
 def test_starttls_with_openssls_client(geomail: Listening) -> None:

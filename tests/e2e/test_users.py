@@ -141,7 +141,7 @@ def test_the_log_says_why(lasting: Running) -> None:
         ("frontman", "wrong password"),
         ("sender", "the user is not allowed to use imap"),
     ):
-        running.geomail.log.wait_for(f'imap login refused .* user={user} .* by=auth reason="{reason}"')
+        running.geomail.log.wait_for(f'imap login refused .* user={user} .* side=auth reason="{reason}"')
     assert "s3cret" not in running.geomail.log.text
 
 

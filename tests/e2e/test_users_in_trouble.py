@@ -122,13 +122,9 @@ def test_an_operators_mistake_is_no_wrong_password(front: Front, protocol: Proto
     assert not WRONG_PASSWORD.search(heard)
     closed = record(front, before)
     assert HINT in str(closed["reason"])
-    assert (closed["side"], closed["code"], closed["refusals"]) == (
-        "backend",
-        "proxy_dest_auth_failed"
-        if closed["step"] == "LOGIN" and closed["result"] == "backend_refused"
-        else "temp_fail",
-        0,
-    )
+    refused = closed["step"] == "LOGIN" and closed["outcome"] == "backend_refused"
+    code = "proxy_dest_auth_failed" if refused else "temp_fail"
+    assert (closed["side"], closed["dovecot"], closed["refusals"]) == ("backend", {"code": code}, 0)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -33,7 +33,7 @@ class Ledger(Log):
         super().__init__()
         self.ends: list[SessionClosed] = []
 
-    def into_background(self) -> None:
+    def move_to_background(self) -> None:
         """Stay here."""
 
     def subscribe(self, events: EventStream) -> None:

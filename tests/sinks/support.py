@@ -1,6 +1,6 @@
-"""Events as sessions emit them, with names and reasons of a test's choice."""
+"""Events as sessions emit them; a test chooses their names and reasons."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from geomail.events import Event, LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
 
@@ -16,7 +16,7 @@ def opened() -> SessionOpened:
 
 
 def started(user: str, **differing: object) -> RelayStarted:
-    """A login, unless told otherwise at the usual backend in the usual times."""
+    """Return a login at the usual backend in the usual times, with the ``differing`` fields."""
     return _changed(RelayStarted(*COMMON, user, "plain", BACKEND, 0.0011, 0.0022, 0.0033), differing)
 
 
@@ -26,45 +26,45 @@ def _changed(event: E, differing: dict[str, object]) -> E:
     return event
 
 
-def refused(user: str, reason: str = "no such user", by: str = "auth") -> LoginRefused:
-    return LoginRefused(*COMMON, user, "plain", BACKEND if by == "backend" else "", reason, by)
+def refused(user: str, reason: str = "no such user", side: str = "auth") -> LoginRefused:
+    return LoginRefused(*COMMON, user, "plain", BACKEND if side == "backend" else "", reason, side)
 
 
 def remarked(user: str, text: str = "no PTR record") -> Remark:
     return Remark(*COMMON, user, text)
 
 
+#: The end of a session that went well.
+WENT_WELL: dict[str, Any] = {
+    "client_port": 40000,
+    "local": "198.51.100.1",
+    "local_port": 143,
+    "listener": "0.0.0.0:143",
+    "tls": "TLSv1.3 TLS_AES_256_GCM_SHA384",
+    "sni": "",
+    "method": "plain",
+    "backend": BACKEND,
+    "outcome": "done",
+    "side": "client",
+    "step": "",
+    "relayed": True,
+    "refusals": 0,
+    "duration": 12.3456,
+    "auth_time": 0.0011,
+    "connect_time": 0.0022,
+    "login_time": 0.0033,
+    "bytes_in": 100,
+    "bytes_out": 2000,
+}
+
+
 def closed(user: str = "", reason: str = "", **differing: object) -> SessionClosed:
-    """A session that did all there is to do, unless told otherwise."""
-    event = SessionClosed(
-        *COMMON,
-        client_port=40000,
-        local="198.51.100.1",
-        local_port=143,
-        listener="0.0.0.0:143",
-        sni="",
-        tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
-        user=user,
-        method="plain",
-        backend=BACKEND,
-        outcome="done",
-        side="client",
-        reason=reason,
-        step="",
-        relayed=True,
-        refusals=0,
-        duration=12.3456,
-        auth_time=0.0011,
-        connect_time=0.0022,
-        login_time=0.0033,
-        bytes_in=100,
-        bytes_out=2000,
-    )
-    return _changed(event, differing)
+    """Return the end of a session that went well, with the ``differing`` fields."""
+    return _changed(SessionClosed(*COMMON, user=user, reason=reason, **WENT_WELL), differing)
 
 
 def every_kind(user: str, text: str) -> dict[str, Event]:
-    """One event of each kind and shape, in which ``user`` and ``text`` are the client's."""
+    """Return one event of each kind and shape, in which ``user`` and ``text`` come from the client."""
     return {
         "opened": opened(),
         "started": started(user),

@@ -1,4 +1,4 @@
-"""A worker's line to the console: what it carries before the console has said what is watched."""
+"""A worker's line to the console: the lines that it carries, and their bounds."""
 
 import socket
 from collections import Counter
@@ -15,7 +15,7 @@ from tests.sinks.support import opened
 
 @pytest.fixture
 def console() -> Iterator[socket.socket]:
-    """Where a console listens."""
+    """Yield the socket on which a console listens."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("")
         listener.listen()
@@ -27,11 +27,11 @@ SHOWN = bytes(range(TOKEN))
 
 
 def way_to(console: socket.socket) -> Way:
-    """How a worker reaches it."""
+    """Return the way by which a worker reaches the console."""
     return Way(console.getsockname(), SHOWN)
 
 
-def test_a_viewer_misses_nothing_of_a_worker_that_has_just_begun(console: socket.socket) -> None:
+def test_a_new_worker_sends_its_first_events(console: socket.socket) -> None:
     events = EventStream()
     feed = Feed(way_to(console), events, {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
     events.emit(opened())
@@ -43,12 +43,12 @@ def test_a_viewer_misses_nothing_of_a_worker_that_has_just_begun(console: socket
         assert events.wants(SessionOpened)
         connection.sendall(encode({"ask": 1, "do": "watch", "kinds": []}))
         assert decode(lines.readline()) == {"answer": 1, "kinds": []}
-        assert not events.wants(SessionOpened), "nobody watches, so events cost nothing"
+        assert not events.wants(SessionOpened), "without a viewer, events cost nothing"
     gevent.sleep(0)
     feed.close(0)
 
 
-def test_what_a_console_that_does_not_read_has_no_room_for_is_counted(console: socket.socket) -> None:
+def test_events_that_a_slow_console_does_not_take_are_counted(console: socket.socket) -> None:
     more = 100
     events = EventStream()
     feed = Feed(way_to(console), events, {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
@@ -57,12 +57,12 @@ def test_what_a_console_that_does_not_read_has_no_room_for_is_counted(console: s
     connection, _ = console.accept()
     with connection, connection.makefile("rb") as lines:
         assert lines.read(TOKEN) == SHOWN
-        told = Counter[str]()
-        while told["event"] + told["lost"] < MOST_WAITING + more:
-            record = decode(lines.readline())
-            told["event"] += "event" in record
-            told["lost"] += record.get("lost", 0)
-        assert told["lost"] == more
+        counts = Counter[str]()
+        while counts["event"] + counts["lost"] < MOST_WAITING + more:
+            line = decode(lines.readline())
+            counts["event"] += "event" in line
+            counts["lost"] += line.get("lost", 0)
+        assert counts["lost"] == more
     gevent.sleep(0)
     feed.close(0)
 
@@ -71,7 +71,7 @@ def trace_line(trace: int, line: str) -> TraceLine:
     return TraceLine(0.0, "s-1", trace, "imap", "imap", "192.0.2.7", "jane", "client", "<", line, "")
 
 
-def test_the_lines_of_traces_that_wait_are_bounded_in_bytes(console: socket.socket) -> None:
+def test_the_bytes_of_waiting_trace_lines_are_bounded(console: socket.socket) -> None:
     feed = Feed(way_to(console), EventStream(), {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
     size, sent = 8192, 3000
     for trace in range(1, 7):
@@ -84,12 +84,12 @@ def test_the_lines_of_traces_that_wait_are_bounded_in_bytes(console: socket.sock
     connection, _ = console.accept()
     with connection, connection.makefile("rb") as lines:
         assert lines.read(TOKEN) == SHOWN
-        told = Counter[str]()
-        while told["event"] + told["lost"] < sent:
-            record = decode(lines.readline())
-            told["event"] += "event" in record
-            told["lost"] += record.get("lost", 0)
-    assert told["event"] == waiting
+        counts = Counter[str]()
+        while counts["event"] + counts["lost"] < sent:
+            line = decode(lines.readline())
+            counts["event"] += "event" in line
+            counts["lost"] += line.get("lost", 0)
+    assert counts["event"] == waiting
     assert feed._traced.total() == 0
     gevent.sleep(0)
     feed.close(0)

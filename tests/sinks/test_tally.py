@@ -1,4 +1,4 @@
-"""What is counted, by server and by backend."""
+"""The counters by server and by backend."""
 
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,13 @@ def nonzero(row: dict[str, int]) -> dict[str, int]:
     return {name: value for name, value in row.items() if value}
 
 
-def test_what_is_configured_has_a_row_from_the_start(tally: Tally) -> None:
+def test_every_configured_server_and_backend_has_a_row_from_the_start(tally: Tally) -> None:
     assert list(tally.servers) == ["0.0.0.0:143"]
     assert set(tally.backends) == {"192.0.2.1:143 (main)", "192.0.2.2:143 (spare)", "192.0.2.2:25 (spare)"}
     assert not any(map(nonzero, [*tally.servers.values(), *tally.backends.values()]))
 
 
-def test_every_configured_backend_has_a_row_however_many_there_are(stream: EventStream) -> None:
+def test_any_number_of_configured_backends_have_a_row_each(stream: EventStream) -> None:
     tables = (f'[backends.b{n}]\naddress = "192.0.3.1:{n + 1}"\n' for n in range(MOST_BACKENDS + 5))
     config = inspect_text(CONFIGURATION + "".join(tables), Path("geomail.toml")).config
     assert config is not None
@@ -70,7 +70,7 @@ NEVER_IN = {"relayed": False, "outcome": "timeout", "side": "backend"}
     [
         ([support.opened()], {"opened": 1}, {}),
         ([support.refused("jane")], {"refused": 1}, {}),
-        ([support.refused("jane", by="backend")], {"refused": 1}, {"refused": 1}),
+        ([support.refused("jane", side="backend")], {"refused": 1}, {"refused": 1}),
         ([support.started("jane")], {"logins": 1}, {"logins": 1}),
         (
             [closed()],
@@ -86,7 +86,7 @@ NEVER_IN = {"relayed": False, "outcome": "timeout", "side": "backend"}
         ([support.remarked("jane")], {}, {}),
     ],
 )
-def test_what_an_event_adds(
+def test_an_event_increases_its_counters(
     events: list[Event], server: dict[str, int], backend: dict[str, int], stream: EventStream, tally: Tally
 ) -> None:
     for event in events:
@@ -95,20 +95,18 @@ def test_what_an_event_adds(
     assert nonzero(tally.backends[support.BACKEND]) == backend
 
 
-def test_changes_are_told_once_and_whole(stream: EventStream, tally: Tally) -> None:
-    assert set(tally.changes()) == {"servers", "backends"}
-    assert tally.changes() == {}
+def test_a_change_is_reported_once_and_as_a_whole_row(stream: EventStream, tally: Tally) -> None:
+    assert set(tally.report_changes()) == {"servers", "backends"}
+    assert tally.report_changes() == {}
     stream.emit(support.opened())
     stream.emit(support.opened())
-    [(name, row)] = tally.changes()["servers"].items()
+    [(name, row)] = tally.report_changes()["servers"].items()
     assert (name, row["opened"], row["closed"]) == (support.SERVER, 2, 0)
-    assert tally.changes() == {}
-    assert len(tally.changes(everything=True)["backends"]) == 3
+    assert tally.report_changes() == {}
+    assert len(tally.report_changes(everything=True)["backends"]) == 3
 
 
-def test_backends_that_an_auth_service_makes_up_are_bounded_and_counted_together(
-    stream: EventStream, tally: Tally
-) -> None:
+def test_backends_beyond_the_limit_are_counted_together(stream: EventStream, tally: Tally) -> None:
     for number in range(2 * MOST_BACKENDS):
         started = support.started("jane")
         started.backend = f"192.0.2.9:{number}"  # type: ignore[misc]
