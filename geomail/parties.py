@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import textwrap
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 VerifyClient = Literal["off", "on", "optional", "optional_no_ca"]
@@ -81,8 +81,6 @@ class TlsDetails:
 UNAVAILABLE = b"[UNAVAILABLE]"
 TEMPUNAVAIL = b"[TEMPUNAVAIL]"
 
-Method = Literal["plain", "apop", "cram-md5", "external", "none"]
-
 
 @dataclass(frozen=True, slots=True)
 class ProxyAddresses:
@@ -149,61 +147,194 @@ class Client:
         self.client_id = client_id
 
 
-@dataclass(slots=True, init=False)  # as for Peer
-class Login:
-    """What one attempt to log in gave: made anew for each, nothing is carried over.
+# -- what a client gives to log in ----------------------------------------------------------------
+#
+# A mechanism makes one of these types (protocols/sasl.py). From there on only the type counts. They are never
+# changed, and hold no CR, LF or NUL. Their __init__ is written by hand for the reason that Client has.
 
-    ``password`` is the APOP or CRAM-MD5 digest for those methods, which also
-    fill ``salt``. ``tag`` is IMAP's. ``helo``, ``esmtp``, ``mail`` and
-    ``rcpt`` are SMTP's; the latter two are whole commands, verb included, and
-    only set for method ``none``. ``user`` and ``password`` never hold CR, LF
-    or NUL.
+DigestScheme = Literal["apop", "cram-md5"]
+TokenMechanism = Literal["oauthbearer", "xoauth2"]
+#: The word for credentials in the log and in ``Auth-Method``.
+Method = Literal["plain", "apop", "cram-md5", "oauthbearer", "xoauth2", "external", "none"]
+
+
+@dataclass(slots=True, init=False)
+class Password:
+    """A user and a password in clear: the only credentials that a backend can be told.
+
+    Like all credentials it has ``method``, and ``secret``: the part that must never be shown.
     """
 
-    method: Method
     user: bytes
     password: bytes = field(repr=False)
+
+    def __init__(self, user: bytes, password: bytes) -> None:
+        self.user = user
+        self.password = password
+
+    @property
+    def method(self) -> Method:
+        return "plain"
+
+    @property
+    def secret(self) -> bytes:
+        return self.password
+
+
+@dataclass(slots=True, init=False)
+class Digest:
+    """A hash over the password and the ``salt`` that geomail sent: only the auth source can verify it."""
+
+    user: bytes
+    digest: bytes = field(repr=False)
     salt: bytes
+    scheme: DigestScheme
+
+    def __init__(self, user: bytes, digest: bytes, salt: bytes, scheme: DigestScheme) -> None:
+        self.user = user
+        self.digest = digest
+        self.salt = salt
+        self.scheme: DigestScheme = scheme
+
+    @property
+    def method(self) -> Method:
+        return self.scheme
+
+    @property
+    def secret(self) -> bytes:
+        return self.digest
+
+
+@dataclass(slots=True, init=False)
+class Token:
+    """An OAuth 2.0 bearer token (RFC 6750), which is good for several logins until it expires."""
+
+    user: bytes
+    token: bytes = field(repr=False)
+    mechanism: TokenMechanism
+
+    def __init__(self, user: bytes, token: bytes, mechanism: TokenMechanism) -> None:
+        self.user = user
+        self.token = token
+        self.mechanism: TokenMechanism = mechanism
+
+    @property
+    def method(self) -> Method:
+        return self.mechanism
+
+    @property
+    def secret(self) -> bytes:
+        return self.token
+
+
+@dataclass(slots=True, init=False)
+class Asserted:
+    """A user without a secret (EXTERNAL): the auth source judges by the client's certificate."""
+
+    user: bytes
+
+    def __init__(self, user: bytes) -> None:
+        self.user = user
+
+    @property
+    def method(self) -> Method:
+        return "external"
+
+    @property
+    def secret(self) -> bytes:
+        return b""
+
+
+@dataclass(slots=True, init=False)
+class NoLogin:
+    """A mail without a login (SMTP): ``mail`` and ``rcpt`` are the client's whole commands, verb included.
+
+    ``user`` is empty unless the auth source names one.
+    """
+
+    mail: bytes
+    rcpt: bytes
+    user: bytes
+
+    def __init__(self, mail: bytes, rcpt: bytes, user: bytes = b"") -> None:
+        self.mail = mail
+        self.rcpt = rcpt
+        self.user = user
+
+    @property
+    def method(self) -> Method:
+        return "none"
+
+    @property
+    def secret(self) -> bytes:
+        return b""
+
+
+Credentials = Password | Digest | Token | Asserted | NoLogin
+
+
+@dataclass(slots=True, init=False)
+class Login:
+    """One attempt to log in: its credentials, and what the client's dialogue adds to them.
+
+    Each attempt makes its own. ``tag`` is IMAP's; ``helo`` and ``esmtp`` are SMTP's.
+    """
+
+    credentials: Credentials
     tag: bytes
     helo: bytes
     esmtp: bool
-    mail: bytes
-    rcpt: bytes
 
     def __init__(
-        self,
-        method: Method,
-        user: bytes = b"",
-        password: bytes = b"",
-        salt: bytes = b"",
-        tag: bytes = b"",
-        helo: bytes = b"",
-        esmtp: bool = False,
-        mail: bytes = b"",
-        rcpt: bytes = b"",
+        self, credentials: Credentials, tag: bytes = b"", helo: bytes = b"", esmtp: bool = False
     ) -> None:
-        self.method: Method = method
-        self.user = user
-        self.password = password
-        self.salt = salt
+        self.credentials: Credentials = credentials
         self.tag = tag
         self.helo = helo
         self.esmtp = esmtp
-        self.mail = mail
-        self.rcpt = rcpt
+
+    @property
+    def user(self) -> bytes:
+        """The name of the user; empty for a mail without a login."""
+        return self.credentials.user
+
+    @property
+    def password(self) -> bytes | None:
+        """The password in clear; None if the credentials hold none."""
+        credentials = self.credentials
+        return credentials.password if isinstance(credentials, Password) else None
 
     def rewritten(self, user: bytes | None = None, password: bytes | None = None) -> Login:
-        """The login as the auth source wants it said to the backend; None changes nothing.
+        """Return the login as the auth source wants the backend to be told it; None changes nothing.
 
-        A password makes the method ``plain``, the only one that has a password
-        to give to a backend (a digest is none). ``none`` stays what it is.
+        Credentials with a new password become a :class:`Password`, the only type that a backend can be
+        told. A mail without a login stays one: it has no use for a password.
         """
-        method: Method = "plain" if password is not None and self.method != "none" else self.method
-        user = self.user if user is None else user
-        password = self.password if password is None else password
-        if (method, user, password) == (self.method, self.user, self.password):
-            return self  # replace() costs more than the rest of a login's bookkeeping
-        return replace(self, method=method, user=user, password=password)
+        old = self.credentials
+        if user is None:
+            user = old.user
+        if password is not None and password != self.password and not isinstance(old, NoLogin):
+            new: Credentials = Password(user, password)
+        elif user != old.user:
+            new = _rename(old, user)
+        else:
+            return self
+        return Login(new, self.tag, self.helo, self.esmtp)
+
+
+def _rename(credentials: Credentials, user: bytes) -> Credentials:
+    """Return the credentials with another user in them."""
+    match credentials:
+        case Password() as old:
+            return Password(user, old.password)
+        case Digest() as old:
+            return Digest(user, old.digest, old.salt, old.scheme)
+        case Token() as old:
+            return Token(user, old.token, old.mechanism)
+        case Asserted():
+            return Asserted(user)
+        case NoLogin() as old:
+            return NoLogin(old.mail, old.rcpt, user)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class _Check:
 
         words = _with_password(words, method)
         login = make_login(self.server, words, self._client)
-        if method is not None and method.value != login.method:
+        if method is not None and method.value != login.credentials.method:
             login = by_method(self.server, login, method.value)
         with closing(self._source):
             self._trial = put_to(

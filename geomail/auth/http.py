@@ -24,7 +24,7 @@ from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
 from geomail.net.http import Answer, BadAnswer, HttpClient
 from geomail.net.resolver import canonical_host, literal_family
 from geomail.net.tls import TlsSide
-from geomail.parties import Refusal
+from geomail.parties import Asserted, Digest, NoLogin, Password, Refusal, Token
 
 if TYPE_CHECKING:
     from geomail.auth.services import AuthServices
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from geomail.config.schema import AuthHttp, Server
     from geomail.net.client_contexts import MakesContext
     from geomail.net.resolver import Resolver
-    from geomail.parties import Client, ClientCertificate, Login, ProxyAddresses
+    from geomail.parties import Client, ClientCertificate, Credentials, Login, ProxyAddresses
 
 #: Bytes of a refusal that the client gets: an SMTP reply line has 512, its code and end included.
 LONGEST_TEXT = 480
@@ -41,10 +41,6 @@ LONGEST_WAIT = 3600.0
 #: Seconds between two questions while the service answers WAIT, at least; and how many of these.
 SHORTEST_WAIT = 1.0
 MOST_WAITS = 20
-
-#: Only a password is worth keeping an answer for: a digest is another one each time, and mail without a login
-#: is judged by each recipient.
-_KEPT_METHODS = ("plain",)
 
 _UNSAFE = bytes(range(0x21)) + b"%"
 _ESCAPES = [b"%%%02X" % code if code in _UNSAFE else bytes((code,)) for code in range(256)]
@@ -93,7 +89,7 @@ class HttpSource(Source):
         )
 
     def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
-        if self._cache is None or login.method not in _KEPT_METHODS:
+        if self._cache is None or not _come_again(login.credentials):
             return self._asked(login, client, protocol, attempt)[0]
         key = self._key(self._cache, login, client, protocol)
         kept = self._cache.get(key)
@@ -107,7 +103,7 @@ class HttpSource(Source):
         return verdict
 
     def refused_by_backend(self, login: Login, client: Client, protocol: str) -> None:
-        if self._cache is not None and login.method in _KEPT_METHODS:
+        if self._cache is not None and _come_again(login.credentials):
             self._cache.drop(self._key(self._cache, login, client, protocol))
 
     def _key(self, cache: AnswerCache, login: Login, client: Client, protocol: str) -> bytes:
@@ -136,29 +132,19 @@ class HttpSource(Source):
         """The whole request about a login. Raises AuthUnavailable if it cannot be asked."""
         lines = [
             *self._first_lines,
-            b"Auth-Method: " + login.method.encode(),
-            b"Auth-User: " + escaped(login.user),
-            b"Auth-Pass: " + escaped(login.password),
-        ]
-        if login.salt:
-            lines.append(b"Auth-Salt: " + login.salt)
-        lines += (
+            *_credential_lines(login.credentials),
             b"Auth-Protocol: " + protocol.encode(),
             b"Auth-Login-Attempt: %d" % attempt,
             b"Client-IP: " + client.address.encode(),
-        )
+        ]
         if protocol == "smtp":
             lines.append(b"Client-Host: " + client.name)
         if client.session:
             lines.append(b"Auth-Session: " + client.session)
         if client.proxy is not None:
             lines += _proxy_lines(client.proxy)
-        if login.method == "none":
-            lines += (
-                b"Auth-SMTP-Helo: " + login.helo,
-                b"Auth-SMTP-From: " + login.mail,
-                b"Auth-SMTP-To: " + login.rcpt,
-            )
+        if isinstance(login.credentials, NoLogin):
+            lines += _mail_lines(login.credentials, login.helo)
         if client.tls is not None:
             lines += _tls_lines(client.tls)
             if client.certificate is not None:
@@ -206,12 +192,12 @@ class HttpSource(Source):
                 f" (HTTP status {answer.status or 'missing'})"
             )
         user, password = answer.last(b"auth-user"), answer.last(b"auth-pass")
-        if password is None and login.method == "plain":
+        if password is None:
             password = login.password
         if password is None and protocol != "smtp":
             raise AuthUnavailable(
-                f"{self._name} did not send password: method {login.method} gives none that the backend could"
-                " be told, so Auth-Pass is needed"
+                f"{self._name} did not send password: method {login.credentials.method} gives none"
+                " that the backend could be told, so Auth-Pass is needed"
             )
         backend = self._backend_named(name) if name else self._backend_at(host or b"", port or b"")
         return Accepted(backend, login.user if user is None else user, password)
@@ -279,6 +265,39 @@ def tls_side(url: AuthHttp, ca: str | None, contexts: MakesContext) -> TlsSide |
     if url.scheme != "https":
         return None
     return TlsSide(contexts(ca=ca, verify=True), server=False, server_name=url.host)
+
+
+def _come_again(credentials: Credentials) -> bool:
+    """Tell whether a client may give the same credentials again, so that an answer is worth keeping."""
+    match credentials:
+        case Password() | Token():
+            return True
+        case Digest():
+            return False  # it is another one each time
+        case Asserted() | NoLogin():
+            return False  # the certificate, or each recipient, decides
+
+
+def _credential_lines(credentials: Credentials) -> tuple[bytes, ...]:
+    method, user = credentials.method.encode(), escaped(credentials.user)
+    head = b"Auth-Method: " + method, b"Auth-User: " + user
+    match credentials:
+        case Password():
+            return (*head, b"Auth-Pass: " + escaped(credentials.password))
+        case Digest():
+            return (*head, b"Auth-Pass: " + escaped(credentials.digest), b"Auth-Salt: " + credentials.salt)
+        case Token():
+            return (*head, b"Auth-Pass: " + escaped(credentials.token))
+        case Asserted() | NoLogin():
+            return (*head, b"Auth-Pass: ")
+
+
+def _mail_lines(mail: NoLogin, helo: bytes) -> tuple[bytes, ...]:
+    return (
+        b"Auth-SMTP-Helo: " + helo,
+        b"Auth-SMTP-From: " + mail.mail,
+        b"Auth-SMTP-To: " + mail.rcpt,
+    )
 
 
 def _proxy_lines(proxy: ProxyAddresses) -> tuple[bytes, ...]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from geomail.auth.http import LONGEST_TEXT, LONGEST_WAIT, REPLY_CODE, server_host, wait
 from geomail.net.http import BODY_LIMIT, is_name
 from geomail.net.resolver import literal_family
+from geomail.parties import NoLogin, Password
 
 if TYPE_CHECKING:
     from geomail.backends import Backends
@@ -261,9 +262,12 @@ class Judge:
             for name in ("Auth-Server", "Auth-Port"):
                 if not answer.last(name.lower().encode()):
                     yield "error", f"{name} is missing: nobody knows where the user's mail is"
-        known = self._login.method in ("plain", "none") or answer.last(b"auth-pass") is not None
+        known = (
+            isinstance(self._login.credentials, (Password, NoLogin)) or answer.last(b"auth-pass") is not None
+        )
         if self._needs_password and not known:
-            yield "error", f"Auth-Pass is missing: {self._login.method} gives no password to tell the backend"
+            method = self._login.credentials.method
+            yield "error", f"Auth-Pass is missing: {method} gives no password to tell the backend"
 
     def _end(self, answer: Answer) -> Says:
         if self._unasked:

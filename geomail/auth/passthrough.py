@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from geomail.auth.base import Accepted, Refused, Source, Verdict
 from geomail.config.routes import domain_of
-from geomail.parties import Refusal
+from geomail.parties import NoLogin, Refusal
 
 if TYPE_CHECKING:
     from geomail.backends import Backends, Endpoint
@@ -38,8 +38,8 @@ class PassthroughSource(Source):
         self._default = _endpoint(routes.default, backends) if routes.default else None
 
     def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
-        if login.method == "none":
-            backend = self._by_domain(domain_of(recipient(login.rcpt)))
+        if isinstance(login.credentials, NoLogin):
+            backend = self._by_domain(domain_of(recipient(login.credentials.rcpt)))
             return Accepted(backend, login.user, None) if backend else _UNKNOWN_DOMAIN
         if login.user in self._users:
             backend = self._users[login.user]

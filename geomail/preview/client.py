@@ -13,7 +13,20 @@ from geomail.config.address import canonical, is_literal, parse_address
 from geomail.config.listen import Listen, parse_listen
 from geomail.errors import GeomailError
 from geomail.net.resolver import canonical_host
-from geomail.parties import TEMPUNAVAIL, UNAVAILABLE, Client, ClientCertificate, Login, Method
+from geomail.parties import (
+    TEMPUNAVAIL,
+    UNAVAILABLE,
+    Asserted,
+    Client,
+    ClientCertificate,
+    Credentials,
+    Digest,
+    Login,
+    Method,
+    NoLogin,
+    Password,
+    Token,
+)
 from geomail.protocols import sasl
 from geomail.protocols.smtp.frontend import as_name
 
@@ -174,13 +187,13 @@ def _verified_name(text: str) -> bytes:
 def make_login(server: Server, words: Words, client: Client) -> Login:
     """What the client's words make of a login to this server. Raises Unusable."""
     if words.sender is not None or words.recipient is not None:
-        login = _without_login(server, words)
+        login = Login(_without_login(server, words))
     elif words.user is None and server.protocol == "smtp" and server.smtp_auth == ("none",):
         raise Unusable("this server takes mail without login only (smtp_auth): give --from and --to")
     else:
         user = USER if words.user is None else words.user
         password = PASSWORD if words.password is None else words.password
-        login = _sound(Login("plain", user.encode("utf-8", "surrogateescape"), password))
+        login = Login(_sound(Password(user.encode("utf-8", "surrogateescape"), password)))
     if server.protocol == "imap":
         login.tag = TAG
     if server.protocol == "smtp":
@@ -193,21 +206,31 @@ def by_method(server: Server, login: Login, method: Method) -> Login:
     enabled = getattr(server, f"{server.protocol}_auth")
     if method not in enabled:
         raise Unusable(f"{server.name} takes no {method} ({server.protocol}_auth), but {', '.join(enabled)}")
-    if method == "none":
-        raise Unusable("a login by none has no user: give --from and --to")
-    if method == "external":
-        return replace(login, method=method, password=b"")
-    if method == "plain":
-        return login
+    if isinstance(login.credentials, NoLogin):
+        raise Unusable(f"--from and --to are for mail without a login: give --user for a login by {method}")
     salt = sasl.fresh_salt(server.server_name.encode())
-    if method == "apop":
-        digest = hashlib.md5(salt + login.password, usedforsecurity=False).hexdigest()
-    else:
-        digest = hmac.new(login.password, salt, "md5").hexdigest()
-    return replace(login, method=method, password=digest.encode(), salt=salt)
+    return replace(login, credentials=make_credentials(method, login.user, login.credentials.secret, salt))
 
 
-def _without_login(server: Server, words: Words) -> Login:
+def make_credentials(method: Method, user: bytes, secret: bytes, salt: bytes) -> Credentials:
+    """Make what a client gives by this method; ``secret`` is its password or token. Raises Unusable."""
+    match method:
+        case "plain":
+            return Password(user, secret)
+        case "apop":
+            digest = hashlib.md5(salt + secret, usedforsecurity=False).hexdigest()
+            return Digest(user, digest.encode(), salt, method)
+        case "cram-md5":
+            return Digest(user, hmac.new(secret, salt, "md5").hexdigest().encode(), salt, method)
+        case "oauthbearer" | "xoauth2":
+            return Token(user, secret, method)
+        case "external":
+            return Asserted(user)
+        case "none":
+            raise Unusable("a login by none has no user: give --from and --to")
+
+
+def _without_login(server: Server, words: Words) -> NoLogin:
     if server.protocol != "smtp":
         raise Unusable(f"--from and --to are SMTP's; {server.name} speaks {server.protocol}")
     if words.user is not None:
@@ -219,7 +242,7 @@ def _without_login(server: Server, words: Words) -> Login:
             f"{server.name} takes no mail without a login (smtp_auth has no none): give --user, not --from"
         )
     mail, rcpt = _command("MAIL FROM:", words.sender), _command("RCPT TO:", words.recipient)
-    return Login("none", mail=mail, rcpt=rcpt)
+    return NoLogin(mail, rcpt)
 
 
 def _command(verb: str, address: str) -> bytes:
@@ -243,8 +266,8 @@ def _word(text: str, allowed: str = "") -> bytes:
     return text.encode()
 
 
-def _sound(login: Login) -> Login:
+def _sound(credentials: Credentials) -> Credentials:
     try:
-        return sasl.clean(login)
+        return sasl.clean(credentials)
     except sasl.Malformed:
         raise Unusable("a user or password with CR, LF or NUL is refused before anybody is asked") from None

@@ -61,7 +61,7 @@ class Preview:
         self.login = make_login(self.server, asked.words, self.client)
         self._endpoint = None if asked.backend is None else self.stage.backend(asked.backend)
         self._offers = self._checked_offers()
-        if asked.live and self.login.method == "plain" and asked.words.user is None:
+        if asked.live and self.login.password is not None and asked.words.user is None:
             raise Unusable("--live needs a --user, or --from and --to")
 
     def _checked_offers(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class Preview:
     @property
     def lacks_password(self) -> bool:
         """Whether somebody would be told a password that was not given."""
-        if not self.asked.live or self.login.method != "plain" or self.asked.words.password is not None:
+        if not self.asked.live or self.login.password is None or self.asked.words.password is not None:
             return False
         return self.asks or self.stage.tells_password
 
@@ -114,7 +114,7 @@ class Preview:
 
     def run(self, scene: Scene, watch: Callable[[Step], None]) -> Ending:
         """Run the handshake and tell its steps as they come."""
-        recorder = Recorder(watch, self._mask(scene.login.password))
+        recorder = Recorder(watch, self._mask(scene.login.credentials.secret))
         if self.asked.live:
             return self.stage.perform(scene, recorder)
         return self.stage.run(self.imagined(scene), scene, recorder)
@@ -138,7 +138,7 @@ class Preview:
         elif self.asks:
             whom = as_text(scene.login.user) or "this mail"
             yield f"{asked} sends {whom} to {scene.endpoint.described}"
-        elif scene.login.method == "plain" and not self.stage.source.passthrough:
+        elif scene.login.password is not None and not self.stage.source.passthrough:
             yield f"{asked} is not asked, though it may replace user and password"
         looks_up = server.protocol == "smtp" and bool(server.resolver.servers)
         if looks_up and not (self.asked.live or self.asked.client_name):

@@ -20,7 +20,7 @@ from geomail.errors import (
     SessionError,
     TooManyErrors,
 )
-from geomail.parties import Client, Login
+from geomail.parties import Asserted, Client, Credentials, Digest, Login, NoLogin, Password, Token
 from geomail.protocols import proxy_header, sasl
 from geomail.protocols.base import Frontend, HandshakeOptions
 
@@ -39,6 +39,7 @@ _HTTP_STARTS = tuple(
 )
 _HTTP_ENDS = (b" HTTP/1.0", b" HTTP/1.1", b" HTTP/2.0")
 _SHOWN_BYTES = 200
+_EXPOSED = "the password is sent in clear to another machine: the backend has no tls"
 #: Where a backend that expects no PROXY header stumbles over it: its greeting, and what is said first.
 _FIRST_STEPS = frozenset(("TLS", "greeting", "EHLO", "STARTTLS", "STLS", "USER", "CAPABILITY", "LOGIN"))
 _UNEXPECTED_HEADER = (
@@ -168,7 +169,7 @@ class ClientDialogue(Frontend):
 
     def authenticate(
         self, arguments: Sequence[bytes], mechanisms: dict[bytes, sasl.Mechanism]
-    ) -> Login | None:
+    ) -> Credentials | None:
         """Run a SASL exchange to its end; None if it failed, which the client has been told."""
         exchange = sasl.Exchange(self._ask, self._server_name)
         try:
@@ -296,12 +297,15 @@ class BackendDialogue:
         """The error for a backend that does not speak its protocol."""
         return BackendGarbage(f"said {quoted(line)}", step=self.step)
 
-    def require_password(self, login: Login, step: str) -> None:
-        """Call it before the password is told; it remarks on one that others can read.
+    def require_password(self, credentials: Credentials, step: str) -> Password:
+        """Return the credentials that the backend is about to be told, and remark if others can read them.
 
-        Raises AuthUnavailable if there is no password, but a digest or nothing.
+        Raises AuthUnavailable if they hold no password.
         """
-        if login.method != "plain":
-            raise AuthUnavailable(f"no password available (method {login.method})", step=step)
-        if self.backend.exposed:
-            self.backend.remark("the password is sent in clear to another machine: the backend has no tls")
+        match credentials:
+            case Password():
+                if self.backend.exposed:
+                    self.backend.remark(_EXPOSED)
+                return credentials
+            case Digest() | Token() | Asserted() | NoLogin():
+                raise AuthUnavailable(f"no password available (method {credentials.method})", step=step)

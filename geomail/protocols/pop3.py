@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import Farewell, SessionError
-from geomail.parties import Client, Login, Refusal
+from geomail.parties import Client, Credentials, Login, Password, Refusal
 from geomail.protocols import sasl
 from geomail.protocols.base import HandshakeOptions, Protocol
 from geomail.protocols.dialogue import (
@@ -118,8 +118,9 @@ class Pop3Frontend(ClientDialogue):
             if self._user is not None and verb not in _AFTER_USER:
                 self.invalid()
                 continue
-            self._pending = command(self, arguments)
-            if self._pending is not None:
+            credentials = command(self, arguments)
+            if credentials is not None:
+                self._pending = Login(credentials)
                 return self._pending
         return None
 
@@ -154,7 +155,7 @@ class Pop3Frontend(ClientDialogue):
         self._user = arguments[0]
         self.conversation.send_line(_OK)
 
-    def _give_password(self, arguments: list[bytes]) -> Login | None:
+    def _give_password(self, arguments: list[bytes]) -> Credentials | None:
         if self.must_start_tls:
             self.demand_tls()
             return None
@@ -162,9 +163,9 @@ class Pop3Frontend(ClientDialogue):
             self.invalid()
             return None
         user, self._user = self._user, None
-        return Login("plain", user, arguments[0])
+        return Password(user, arguments[0])
 
-    def _apop(self, arguments: list[bytes]) -> Login | None:
+    def _apop(self, arguments: list[bytes]) -> Credentials | None:
         if self.must_start_tls:
             self.demand_tls()
             return None
@@ -173,7 +174,7 @@ class Pop3Frontend(ClientDialogue):
             return None
         return sasl.apop(arguments[0], arguments[1], self._salt)
 
-    def _auth(self, arguments: list[bytes]) -> Login | None:
+    def _auth(self, arguments: list[bytes]) -> Credentials | None:
         if self.must_start_tls:
             self.demand_tls()
         elif not arguments:
@@ -201,7 +202,7 @@ class Pop3Frontend(ClientDialogue):
         self.conversation.start_tls()
 
 
-Command = Callable[[Pop3Frontend, list[bytes]], Login | None]
+Command = Callable[[Pop3Frontend, list[bytes]], Credentials | None]
 COMMANDS: dict[bytes, Command] = {
     b"USER": Pop3Frontend._give_user,
     b"PASS": Pop3Frontend._give_password,
@@ -229,11 +230,11 @@ def handshake(
             dialogue.say("STLS", b"STLS", "backend tls = starttls")
             _expect_ok(dialogue)
             backend.start_tls("backend tls = starttls")
-        dialogue.require_password(login, "PASS")
+        password = dialogue.require_password(login.credentials, "PASS")
         because = "POP3 USER and PASS, as nginx does"
-        dialogue.say("USER", b"USER " + login.user, because)
+        dialogue.say("USER", b"USER " + password.user, because)
         _expect_ok(dialogue)
-        dialogue.say("PASS", b"PASS " + login.password, because, shown=b"PASS " + SECRET)
+        dialogue.say("PASS", b"PASS " + password.password, because, shown=b"PASS " + SECRET)
         return (_expect_ok(dialogue),)
 
 

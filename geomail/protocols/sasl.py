@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from geomail.conversation import CR, LF, NUL, SECRET
 from geomail.errors import GeomailError
-from geomail.parties import Login
+from geomail.parties import Asserted, Credentials, Digest, Password
 
 #: Sends a challenge (in base64) in the protocol's frame; returns the first word of the answer.
 Ask = Callable[[bytes], bytes]
@@ -66,15 +66,15 @@ def fresh_salt(server_name: bytes) -> bytes:
     return b"<%d.%d@%b>" % (secrets.randbits(31), secrets.randbits(63), server_name)
 
 
-def clean(login: Login) -> Login:
-    """Return ``login``; raises Malformed if its credentials hold CR, LF or NUL.
+def clean(credentials: Credentials) -> Credentials:
+    """Return the credentials; raises Malformed if they hold CR, LF or NUL.
 
     A backend would take what follows as a second command, or a second field.
     """
-    given = login.user + login.password
+    given = credentials.user + credentials.secret
     if LF in given or CR in given or NUL in given:
         raise Malformed("CR, LF or NUL in the credentials")
-    return login
+    return credentials
 
 
 class Exchange:
@@ -88,25 +88,25 @@ class Exchange:
 
 
 #: Takes the initial response, still encoded, or None.
-Mechanism = Callable[[Exchange, bytes | None], Login]
+Mechanism = Callable[[Exchange, bytes | None], Credentials]
 
 
-def plain(exchange: Exchange, initial: bytes | None) -> Login:
+def plain(exchange: Exchange, initial: bytes | None) -> Credentials:
     """PLAIN (RFC 4616); the authorization identity is ignored, as in nginx."""
     response = decode(exchange.ask(_EMPTY) if initial is None else initial)
     user, separator, password = response.partition(b"\0")[2].partition(b"\0")
     if not separator:
         raise Malformed("PLAIN without both of its NULs")
-    return Login("plain", user, password)
+    return Password(user, password)
 
 
-def login(exchange: Exchange, initial: bytes | None) -> Login:
+def login(exchange: Exchange, initial: bytes | None) -> Credentials:
     """LOGIN (draft-murchison-sasl-login)."""
     user = decode(exchange.ask(_USERNAME) if initial is None else initial)
-    return Login("plain", user, decode(exchange.ask(_PASSWORD)))
+    return Password(user, decode(exchange.ask(_PASSWORD)))
 
 
-def cram_md5(exchange: Exchange, initial: bytes | None) -> Login:
+def cram_md5(exchange: Exchange, initial: bytes | None) -> Credentials:
     """CRAM-MD5 (RFC 2195), with a new challenge for each exchange."""
     if initial is not None:
         raise Malformed("CRAM-MD5 takes no initial response")
@@ -114,17 +114,17 @@ def cram_md5(exchange: Exchange, initial: bytes | None) -> Login:
     user, separator, digest = decode(exchange.ask(encode(salt))).partition(b" ")
     if not separator or len(digest) != _DIGEST_SIZE:
         raise Malformed("not a CRAM-MD5 response")
-    return Login("cram-md5", user, digest, salt=salt)
+    return Digest(user, digest, salt, "cram-md5")
 
 
-def external(exchange: Exchange, initial: bytes | None) -> Login:
+def external(exchange: Exchange, initial: bytes | None) -> Credentials:
     """EXTERNAL (RFC 4422, appendix A); who that may be is for the auth source to judge."""
-    return Login("external", decode(exchange.ask(_USERNAME) if initial is None else initial))
+    return Asserted(decode(exchange.ask(_USERNAME) if initial is None else initial))
 
 
-def apop(user: bytes, digest: bytes, salt: bytes) -> Login:
+def apop(user: bytes, digest: bytes, salt: bytes) -> Credentials:
     """POP3's APOP (RFC 1939): no SASL, but a digest over the greeting's salt."""
-    return Login("apop", user, digest, salt=salt)
+    return Digest(user, digest, salt, "apop")
 
 
 MECHANISMS: dict[bytes, Mechanism] = {
@@ -148,7 +148,9 @@ def accepted(enabled: Collection[str]) -> dict[bytes, Mechanism]:
     return {name: run for name, run in MECHANISMS.items() if name in names}
 
 
-def authenticate(arguments: Sequence[bytes], mechanisms: dict[bytes, Mechanism], exchange: Exchange) -> Login:
+def authenticate(
+    arguments: Sequence[bytes], mechanisms: dict[bytes, Mechanism], exchange: Exchange
+) -> Credentials:
     """Run the exchange that ``AUTH mechanism [initial response]`` asks for; ``arguments`` is not empty.
 
     Raises Malformed, of which Cancelled and NoSuchMechanism have answers of their own.

@@ -215,9 +215,9 @@ class Session:
         attempt = 0
         while login is not None:
             attempt += 1
-            self._user, self._method = _text(login.user), login.method
+            self._user, self._method = _text(login.user), login.credentials.method
             if self._traced is not None:
-                self._traced.learn(login.password)
+                self._traced.learn(login.credentials.secret)
             self._service.lookout.begin(self._wire, self.end)
             try:
                 admitted = self._admit(login, attempt)
@@ -247,7 +247,7 @@ class Session:
         verdict = source.check(login, self._client, self._service.protocol.name, attempt)
         self._auth_time = now() - began
         if isinstance(verdict, Refused):
-            reason = verdict.reason or _without(login.password, verdict.refusal.text)
+            reason = verdict.reason or _without(login.credentials.secret, verdict.refusal.text)
             if self._traced is not None:
                 self._traced.note(f"the auth source refuses: {reason}")
             self._refused(reason, "auth")
@@ -293,7 +293,7 @@ class Session:
         login = login.rewritten(verdict.user, verdict.password)
         self._user = _text(login.user)
         if self._traced is not None:
-            self._traced.learn(login.password)
+            self._traced.learn(login.credentials.secret)
             self._traced.note(f"the auth source accepts: to {self._backend_label}")
         began = now()
         try:
@@ -311,7 +311,7 @@ class Session:
             silence.step = self._backend.step if self._backend else "connect"
             raise
         except (BackendGarbage, BackendRefused) as error:  # its words may hold the password
-            error.args = (concealed(str(error), login.password),)
+            error.args = (concealed(str(error), login.credentials.secret),)
             raise
         finally:
             self._tell_remarks()

@@ -7,13 +7,13 @@ import pytest
 
 from geomail.conversation import Rehearsal
 from geomail.errors import BackendRefused, SessionError, TlsFailed
-from geomail.parties import Login
+from geomail.parties import Login, Password
 from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.dialogue import BackendDialogue
 from tests.protocols.support import OPTIONS, client_at, server
 
-LOGIN = Login("plain", b"u", b"p", tag=b"a", helo=b"me", esmtp=True)
+LOGIN = Login(Password(b"u", b"p"), tag=b"a", helo=b"me", esmtp=True)
 ON = replace(OPTIONS, proxy_protocol="on", passthrough=True)
 HELLO = [b"220 hi", b"250-be", b"250 AUTH PLAIN"]
 

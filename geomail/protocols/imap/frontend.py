@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation, hidden
 from geomail.errors import Farewell, LineTooLong, ProtocolViolation, SessionError
-from geomail.parties import Login, Refusal
+from geomail.parties import Credentials, Login, Password, Refusal
 from geomail.protocols import sasl
 from geomail.protocols.dialogue import ClientDialogue, is_broken
 from geomail.protocols.imap import identity
@@ -125,11 +125,10 @@ class ImapFrontend(ClientDialogue):
                 self.reject(self._line)
                 continue
             self.count_command()
-            login = command(self, arguments)
-            if login is not None:
-                login.tag = self._tag
-                self._pending = login
-                return login
+            credentials = command(self, arguments)
+            if credentials is not None:
+                self._pending = Login(credentials, tag=self._tag)
+                return self._pending
         return None
 
     def refuse(self, refusal: Refusal) -> None:
@@ -257,7 +256,7 @@ class ImapFrontend(ClientDialogue):
         self._complete()
         self.conversation.start_tls()
 
-    def _log_in(self, arguments: list[bytes]) -> Login | None:
+    def _log_in(self, arguments: list[bytes]) -> Credentials | None:
         if len(arguments) != 2 or not arguments[0]:
             self.invalid()
             return None
@@ -265,12 +264,12 @@ class ImapFrontend(ClientDialogue):
             self.demand_tls()
             return None
         try:
-            return sasl.clean(Login("plain", arguments[0], arguments[1]))
+            return sasl.clean(Password(arguments[0], arguments[1]))
         except sasl.Malformed:
             self.invalid()
             return None
 
-    def _authenticate(self, arguments: list[bytes]) -> Login | None:
+    def _authenticate(self, arguments: list[bytes]) -> Credentials | None:
         if not arguments:
             self.invalid()
             return None
@@ -282,7 +281,7 @@ class ImapFrontend(ClientDialogue):
     verb_at = 1
 
 
-Command = Callable[[ImapFrontend, list[bytes]], Login | None]
+Command = Callable[[ImapFrontend, list[bytes]], Credentials | None]
 COMMANDS: dict[bytes, Command] = {
     b"CAPABILITY": ImapFrontend._capability,
     b"NOOP": ImapFrontend._noop,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import BackendRefused, PeerGone
-from geomail.parties import Client, Login
+from geomail.parties import Client, Login, Password
 from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.dialogue import BackendDialogue
 
@@ -37,12 +37,12 @@ def handshake(
             _expect(dialogue, _TAG)
             backend.start_tls("backend tls = starttls")
             known = ()  # RFC 9051 6.2.1: what was said before TLS may be an attacker's
-        dialogue.require_password(login, "LOGIN")
+        password = dialogue.require_password(login.credentials, "LOGIN")
         if client.session:
             known = known or _capabilities(dialogue)
             if b"ID" in known:
                 _tell_session(dialogue, client.session)
-        return _log_in(dialogue, login, at_once=b"LITERAL+" in known)
+        return _log_in(dialogue, login.tag, password, at_once=b"LITERAL+" in known)
 
 
 def _expect_greeting(dialogue: BackendDialogue) -> Sequence[bytes]:
@@ -74,21 +74,21 @@ def _tell_session(dialogue: BackendDialogue, session: bytes) -> None:
         dialogue.backend.remark("the backend offers ID and refuses x-session-id")
 
 
-def _log_in(dialogue: BackendDialogue, login: Login, *, at_once: bool) -> tuple[bytes, ...]:
+def _log_in(dialogue: BackendDialogue, tag: bytes, login: Password, *, at_once: bool) -> tuple[bytes, ...]:
     """Say LOGIN by literals; ``at_once`` where the backend need not ask for each (LITERAL+, RFC 7888)."""
     plus, why = (b"+", "; the backend offers LITERAL+") if at_once else (b"", ", as nginx does")
     because = f"IMAP LOGIN by literals{why}"
-    command = b"%b LOGIN {%d%b}" % (login.tag, len(login.user), plus)
+    command = b"%b LOGIN {%d%b}" % (tag, len(login.user), plus)
     user = b"%b {%d%b}" % (login.user, len(login.password), plus)
     if at_once:
         dialogue.say_at_once("LOGIN", (command, user, login.password), because, (command, user, SECRET))
-        return _expect(dialogue, login.tag)
+        return _expect(dialogue, tag)
     dialogue.say("LOGIN", command, because)
-    _expect(dialogue, login.tag, go_ahead=True)
+    _expect(dialogue, tag, go_ahead=True)
     dialogue.say("LOGIN", user, because)
-    _expect(dialogue, login.tag, go_ahead=True)
+    _expect(dialogue, tag, go_ahead=True)
     dialogue.say("LOGIN", login.password, because, shown=SECRET)
-    return _expect(dialogue, login.tag)
+    return _expect(dialogue, tag)
 
 
 def _expect(dialogue: BackendDialogue, tag: bytes, *, go_ahead: bool = False) -> tuple[bytes, ...]:

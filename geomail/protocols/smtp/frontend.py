@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import Farewell, SessionError
-from geomail.parties import Login, Refusal
+from geomail.parties import Credentials, Login, NoLogin, Refusal
 from geomail.protocols import sasl
 from geomail.protocols.dialogue import ClientDialogue, arguments_of, is_broken
 
@@ -109,12 +109,10 @@ class SmtpFrontend(ClientDialogue):
                 self.reject(line)
                 continue
             self.count_command()
-            login = command(self, line, arguments)
-            if login is not None:
-                login.helo = self._helo
-                login.esmtp = self._esmtp
-                self._pending = login
-                return login
+            credentials = command(self, line, arguments)
+            if credentials is not None:
+                self._pending = Login(credentials, helo=self._helo, esmtp=self._esmtp)
+                return self._pending
         return None
 
     def refuse(self, refusal: Refusal) -> None:
@@ -127,7 +125,7 @@ class SmtpFrontend(ClientDialogue):
             self.conversation.send_line(b"%b %b" % (refusal.code or _REFUSED, refusal.text))
 
     def farewell(self, error: SessionError, words: tuple[bytes, ...] = ()) -> None:
-        mails = self._pending is not None and self._pending.method == "none"
+        mails = self._pending is not None and isinstance(self._pending.credentials, NoLogin)
         if words:
             self.conversation.send_lines(words)
         elif error.farewell is Farewell.INTERNAL_ERROR and mails:
@@ -160,16 +158,16 @@ class SmtpFrontend(ClientDialogue):
         else:
             self.conversation.send_lines(self._replies.ehlo)
 
-    def _auth(self, line: bytes, arguments: list[bytes]) -> Login | None:
+    def _auth(self, line: bytes, arguments: list[bytes]) -> Credentials | None:
         if self.must_start_tls:
             self.demand_tls()
         elif not arguments:
             self.conversation.send_line(_INVALID_ARGUMENT)
         else:
-            login = self.authenticate(arguments, self._replies.mechanisms)
-            if login is not None:
+            credentials = self.authenticate(arguments, self._replies.mechanisms)
+            if credentials is not None:
                 self._mail = b""  # the transaction has ended: its sender was not this user
-            return login
+            return credentials
         return None
 
     def _mail_from(self, line: bytes, arguments: list[bytes]) -> None:
@@ -185,7 +183,7 @@ class SmtpFrontend(ClientDialogue):
             self._mail = line.rstrip(b" ")
             self.conversation.send_line(_OK)
 
-    def _rcpt_to(self, line: bytes, arguments: list[bytes]) -> Login | None:
+    def _rcpt_to(self, line: bytes, arguments: list[bytes]) -> Credentials | None:
         if self._replies.takes_mail and self.must_start_tls:
             self.answer(self.tls_first)
         elif not self._mail:
@@ -193,7 +191,7 @@ class SmtpFrontend(ClientDialogue):
         elif not arguments:
             self.conversation.send_line(_INVALID_ARGUMENT)
         else:
-            return Login("none", mail=self._mail, rcpt=line.rstrip(b" "))
+            return NoLogin(self._mail, line.rstrip(b" "))
         return None
 
     def _rset(self, line: bytes, arguments: list[bytes]) -> None:
@@ -219,7 +217,7 @@ class SmtpFrontend(ClientDialogue):
         self.invalid()
 
 
-Command = Callable[[SmtpFrontend, bytes, list[bytes]], Login | None]
+Command = Callable[[SmtpFrontend, bytes, list[bytes]], Credentials | None]
 COMMANDS: dict[bytes, Command] = {
     b"HELO": SmtpFrontend._hello,
     b"EHLO": SmtpFrontend._hello,

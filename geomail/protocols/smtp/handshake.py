@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import BackendRefused
-from geomail.parties import Client, Login
+from geomail.parties import Client, Login, NoLogin, Password
 from geomail.protocols import proxy_header, sasl
 from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.dialogue import BackendDialogue
@@ -56,9 +56,10 @@ class _SmtpHandshake:
         self.first_hello()
         if self.options.xclient != "off":
             self.introduce()
-        if self.login.method == "none":
+        credentials = self.login.credentials
+        if isinstance(credentials, NoLogin):
             self.require_address()
-            return self.replay()
+            return self.replay(credentials)
         if not self.authenticates:
             return _LOGGED_IN
         answer = self.authenticate()
@@ -125,33 +126,31 @@ class _SmtpHandshake:
             other = "or set proxy_protocol" if options.proxy_protocol == "off" else 'with xclient = "auto"'
             raise BackendRefused(f"{_UNTOLD}, {other}", step="XCLIENT", reply=(), temporary=True)
 
-    def replay(self) -> Reply:
+    def replay(self, mail: NoLogin) -> Reply:
         """Say the client's MAIL and RCPT; the answer to RCPT, whatever it is, is the client's."""
         because = "smtp_auth none: replayed"
-        self.command("MAIL", self.login.mail, "250", because=because)
-        self.dialogue.say("RCPT", self.login.rcpt, because)
+        self.command("MAIL", mail.mail, "250", because=because)
+        self.dialogue.say("RCPT", mail.rcpt, because)
         return self.reply("any reply")
 
     def authenticate(self) -> Reply:
-        self.dialogue.require_password(self.login, "AUTH")
+        login = self.dialogue.require_password(self.login.credentials, "AUTH")
         because = "passthrough" if self.options.passthrough else "proxy_smtp_auth = on"
         mechanisms = self.offered(b"AUTH") or ()
         if b"LOGIN" in mechanisms and b"PLAIN" not in mechanisms:
-            return self.auth_login(f"{because}; the backend offers LOGIN and not PLAIN")
-        return self.auth_plain(because)
+            return self.auth_login(login, f"{because}; the backend offers LOGIN and not PLAIN")
+        return self.auth_plain(login, because)
 
-    def auth_plain(self, because: str) -> Reply:
-        response = sasl.encode(b"\0%b\0%b" % (self.login.user, self.login.password))
+    def auth_plain(self, login: Password, because: str) -> Reply:
+        response = sasl.encode(b"\0%b\0%b" % (login.user, login.password))
         return self.command(
             "AUTH", b"AUTH PLAIN " + response, "235", because=because, shown=b"AUTH PLAIN " + SECRET
         )
 
-    def auth_login(self, because: str) -> Reply:
+    def auth_login(self, login: Password, because: str) -> Reply:
         self.command("AUTH", b"AUTH LOGIN", "334", because=because)
-        self.command("AUTH", sasl.encode(self.login.user), "334", because="the user")
-        return self.command(
-            "AUTH", sasl.encode(self.login.password), "235", because="the password", shown=SECRET
-        )
+        self.command("AUTH", sasl.encode(login.user), "334", because="the user")
+        return self.command("AUTH", sasl.encode(login.password), "235", because="the password", shown=SECRET)
 
     # -- commands and replies ---------------------------------------------------------------------
 
