@@ -43,7 +43,7 @@ class ClientCertificate:
         return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
 
 
-def verdict(
+def judge_certificate(
     mode: VerifyClient, certificate: ClientCertificate
 ) -> Literal["certificate error", "no certificate"] | None:
     """What ``ssl_verify_client`` makes of a client's certificate after the handshake; None: it may go on."""
@@ -304,7 +304,7 @@ class Login:
         credentials = self.credentials
         return credentials.password if isinstance(credentials, Password) else None
 
-    def rewritten(self, user: bytes | None = None, password: bytes | None = None) -> Login:
+    def rewrite(self, user: bytes | None = None, password: bytes | None = None) -> Login:
         """Return the login as the auth source wants the backend to be told it; None changes nothing.
 
         Credentials with a new password become a :class:`Password`, the only type that a backend can be
@@ -354,6 +354,6 @@ class Refusal:
     temporary: bool = False
 
 
-def told_name(name: bytes | None, temporary: bool) -> bytes:
+def choose_name(name: bytes | None, temporary: bool) -> bytes:
     """What an auth service and a backend are told of a client's name, found or not."""
     return name or (TEMPUNAVAIL if temporary else UNAVAILABLE)

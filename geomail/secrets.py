@@ -37,7 +37,7 @@ def as_text(line: bytes) -> str:
     return printable(line.decode("utf-8", "backslashreplace"))
 
 
-def masking(secrets: Iterable[bytes]) -> Mask:
+def make_mask(secrets: Iterable[bytes]) -> Mask:
     """A mask for the lines of a peer that knows these secrets.
 
     Found in any mixture of plain text, quoting and escapes, and in base64
@@ -54,7 +54,7 @@ def masking(secrets: Iterable[bytes]) -> Mask:
     return mask
 
 
-def concealed(text: str, secret: bytes) -> str:
+def conceal(text: str, secret: bytes) -> str:
     """Return the words of a peer that knows the secret without it; the text itself if it is not in it."""
     if not secret:
         return text
@@ -199,7 +199,7 @@ _BEYOND_LATIN: Final = re.compile("([\u0100-\ud7ff\ue000-\U0010ffff]+)")
 _DOTTED_I: Final = "\u0130"
 
 
-def folded(text: str) -> str:
+def fold(text: str) -> str:
     """The text with one form of each letter in place of all; as many characters."""
     if text.isascii():
         return text.lower()
@@ -236,17 +236,17 @@ class _Form(NamedTuple):
 
 
 def _form(secret: bytes) -> _Form:
-    text = folded(_as_utf8(secret))
+    text = fold(_as_utf8(secret))
     if secret.isascii():
         return _Form(frozenset((text,)), frozenset())
-    latin = frozenset((text, folded(secret.decode("latin-1"))))
+    latin = frozenset((text, fold(secret.decode("latin-1"))))
     try:
         pieces = enumerate(_BEYOND_LATIN.split(secret.decode()))
     except UnicodeDecodeError:
         return _Form(frozenset((text,)), latin)
     # a service that writes Latin-1 may leave as it is what Latin-1 has not
     mixed = b"".join(piece.encode("utf-8" if number % 2 else "latin-1") for number, piece in pieces)
-    return _Form(frozenset((text, folded(_as_utf8(mixed)))), latin)
+    return _Form(frozenset((text, fold(_as_utf8(mixed)))), latin)
 
 
 class _Reading:
@@ -258,8 +258,8 @@ class _Reading:
         self.way = way
         text = b"".join(meant)
         self._mixed = _as_utf8(text)
-        self._folded = folded(self._mixed)
-        self._latin = "" if text.isascii() else folded(text.decode("latin-1"))
+        self._folded = fold(self._mixed)
+        self._latin = "" if text.isascii() else fold(text.decode("latin-1"))
 
     def spans(self, secret: _Secret) -> Iterator[Span]:
         """Find where the secret is in the text."""

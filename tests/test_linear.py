@@ -19,7 +19,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from geomail.auth.http import escaped
+from geomail.auth.http import escape
 from geomail.auth.passthrough import recipient
 from geomail.config.units import printable
 from geomail.conversation import Rehearsal
@@ -31,7 +31,7 @@ from geomail.parties import Refusal
 from geomail.protocols import PROTOCOLS, proxy_header, sasl
 from geomail.protocols.imap.arguments import Unparsable, split
 from geomail.protocols.smtp.xclient import xtext
-from geomail.secrets import as_text, concealed, masking
+from geomail.secrets import as_text, conceal, make_mask
 from geomail.sinks import dovecot_lines, json_lines, text_lines
 from geomail.sinks.spelling import visible
 from tests.net.support import raw
@@ -131,7 +131,7 @@ PARSERS: dict[str, tuple[Callable[[int], bytes | str], Callable[..., object], in
         400_000,
     ),
     "xtext": (filled(b"", b"+", b""), xtext, 4_000),
-    "auth_http's escapes": (filled(b"", b"% ", b""), escaped, 8_000),
+    "auth_http's escapes": (filled(b"", b"% ", b""), escape, 8_000),
     "IMAP atoms": (filled(b"", b"a ", b""), attempted(lambda given: split(given, []), Unparsable), 400_000),
     "IMAP quoted": (filled(b'"', b"a", b'"'), lambda given: split(given, []), 400_000),
     "IMAP escapes": (filled(b'"', b"\\a", b'"'), lambda given: split(given, []), 20_000),
@@ -173,17 +173,17 @@ PARSERS: dict[str, tuple[Callable[[int], bytes | str], Callable[..., object], in
     "log, text": (text("\U000e0001"), uncached(text_lines.escaped), 20_000),
     "log, JSON": (text("\U000e0001"), uncached(json_lines._string), 20_000),
     "log, Dovecot": (text("\U000e0001"), uncached(dovecot_lines._name), 20_000),
-    "masking, plain": (filled(b"", b"aaab", b"%41"), masking([b"a" * 100]), 20_000),
-    "masking, found": (filled(b"", b"aaaa ", b"%41"), masking([b"aaaa"]), 20_000),
-    "masking, escapes": (filled(b"", b"%61", b""), masking([b"aaaa", b"a" * 500]), 20_000),
-    "masking, mixed": (filled(b"", b"\\x61 &#97;", b""), masking([b"aa a"]), 20_000),
-    "masking, zeros": (filled(b"", b"&#0", b""), masking([b"aaaa"]), 20_000),
-    "masking, digits": (filled(b"", b"61", b""), masking([b"aaaa"]), 20_000),
-    "masking, base64": (filled(b"", b"YWFh", b"%"), masking([b"aaaa", b"a" * 200]), 20_000),
-    "masking, words": (filled(b"", b"YWFh ", b"%"), masking([b"aa"]), 20_000),
+    "masking, plain": (filled(b"", b"aaab", b"%41"), make_mask([b"a" * 100]), 20_000),
+    "masking, found": (filled(b"", b"aaaa ", b"%41"), make_mask([b"aaaa"]), 20_000),
+    "masking, escapes": (filled(b"", b"%61", b""), make_mask([b"aaaa", b"a" * 500]), 20_000),
+    "masking, mixed": (filled(b"", b"\\x61 &#97;", b""), make_mask([b"aa a"]), 20_000),
+    "masking, zeros": (filled(b"", b"&#0", b""), make_mask([b"aaaa"]), 20_000),
+    "masking, digits": (filled(b"", b"61", b""), make_mask([b"aaaa"]), 20_000),
+    "masking, base64": (filled(b"", b"YWFh", b"%"), make_mask([b"aaaa", b"a" * 200]), 20_000),
+    "masking, words": (filled(b"", b"YWFh ", b"%"), make_mask([b"aa"]), 20_000),
     "masking, long secrets": (
         filled(b"", b"%61", b""),
-        lambda given: concealed("a%61" * 50_000, given),
+        lambda given: conceal("a%61" * 50_000, given),
         20_000,
     ),
 }

@@ -3,7 +3,7 @@ import ssl
 import pytest
 
 from geomail.errors import CertificateError, Farewell, NoCertificate
-from geomail.parties import ClientCertificate, VerifyClient, verdict
+from geomail.parties import ClientCertificate, VerifyClient, judge_certificate
 
 NONE = ClientCertificate()
 VALID = ClientCertificate(der=b"x")
@@ -33,7 +33,7 @@ def bad(error: int) -> ClientCertificate:
     ],
 )
 def test_verdict(mode: VerifyClient, certificate: ClientCertificate, expected: str | None) -> None:
-    assert verdict(mode, certificate) == expected
+    assert judge_certificate(mode, certificate) == expected
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class HttpSource(Source):
         self.client = HttpClient(
             pool=services.pool(server, self._name),
             addresses=lambda: [(AF_UNIX, url.path)] if url.path else resolver.addresses(url.host, url.port),
-            tls=tls_side(url, server.auth_http_ca, backends.contexts),
+            tls=make_tls_side(url, server.auth_http_ca, backends.contexts),
             peer="auth",
             seconds=seconds,
             timed_out=f"{self._name} timed out ({seconds:g} s, auth_http_timeout)",
@@ -118,7 +118,7 @@ class HttpSource(Source):
             verdict = self.verdict(answer, login, protocol)
             if verdict is not None:
                 return verdict, answer
-            sleep(max(wait(answer), SHORTEST_WAIT))
+            sleep(max(read_wait(answer), SHORTEST_WAIT))
         raise AuthUnavailable(f"{self._name} answered WAIT {1 + MOST_WAITS} times to one login")
 
     def close(self) -> None:
@@ -240,7 +240,7 @@ class HttpSource(Source):
             raise unreachable(Endpoint("", host, port).label, error) from None
 
     def _read_address(self, address: bytes, port: bytes) -> tuple[str, int]:
-        host = server_host(address)
+        host = parse_host(address)
         if host is None:
             raise AuthUnavailable(f"{self._name} sent invalid server address:{_shown(address)}")
         if not port.isdigit() or len(port) > 9 or not 0 < int(port) < 0x10000:
@@ -248,7 +248,7 @@ class HttpSource(Source):
         return host, int(port)
 
 
-def escaped(value: bytes) -> bytes:
+def escape(value: bytes) -> bytes:
     """A value as nginx escapes it: controls, space and ``%``; bytes from 7F on stay as they are."""
     if _unsafe(value) is None:
         return value
@@ -260,7 +260,7 @@ def _authority(url: AuthHttp, port: int | None = None) -> str:
     return host if port is None else f"{host}:{port}"
 
 
-def tls_side(url: AuthHttp, ca: str | None, contexts: MakesContext) -> TlsSide | None:
+def make_tls_side(url: AuthHttp, ca: str | None, contexts: MakesContext) -> TlsSide | None:
     """The TLS of connections to the service; None where it has none. Raises OSError."""
     if url.scheme != "https":
         return None
@@ -279,15 +279,15 @@ def _come_again(credentials: Credentials) -> bool:
 
 
 def _credential_lines(credentials: Credentials) -> tuple[bytes, ...]:
-    method, user = credentials.method.encode(), escaped(credentials.user)
+    method, user = credentials.method.encode(), escape(credentials.user)
     head = b"Auth-Method: " + method, b"Auth-User: " + user
     match credentials:
         case Password():
-            return (*head, b"Auth-Pass: " + escaped(credentials.password))
+            return (*head, b"Auth-Pass: " + escape(credentials.password))
         case Digest():
-            return (*head, b"Auth-Pass: " + escaped(credentials.digest), b"Auth-Salt: " + credentials.salt)
+            return (*head, b"Auth-Pass: " + escape(credentials.digest), b"Auth-Salt: " + credentials.salt)
         case Token():
-            return (*head, b"Auth-Pass: " + escaped(credentials.token))
+            return (*head, b"Auth-Pass: " + escape(credentials.token))
         case Asserted() | NoLogin():
             return (*head, b"Auth-Pass: ")
 
@@ -327,12 +327,12 @@ def _certificate_lines(certificate: ClientCertificate, whole: bool) -> list[byte
             b"Auth-SSL-Fingerprint: " + certificate.fingerprint.encode(),
         )
         if whole:
-            lines.append(b"Auth-SSL-Cert: " + escaped(certificate.pem.encode()))
+            lines.append(b"Auth-SSL-Cert: " + escape(certificate.pem.encode()))
     return lines
 
 
 def _refused(answer: Answer, text: bytes, protocol: str) -> Refused:
-    seconds = wait(answer)
+    seconds = read_wait(answer)
     code = answer.last(b"auth-error-code") if protocol == "smtp" else None
     if code is not None and not REPLY_CODE.fullmatch(code):
         code = None
@@ -347,13 +347,13 @@ def _clean(text: bytes) -> bytes:
     return text.translate(_CONTROLS)
 
 
-def wait(answer: Answer) -> float:
+def read_wait(answer: Answer) -> float:
     """The seconds that Auth-Wait asks for, 0 for what is no number."""
     value = answer.last(b"auth-wait") or b""
     return min(float(value), LONGEST_WAIT) if value.isdigit() and len(value) <= 9 else 0.0
 
 
-def server_host(address: bytes) -> str | None:
+def parse_host(address: bytes) -> str | None:
     """The IP address or host name in Auth-Server, None if it is neither."""
     host = canonical_host(address.decode("latin-1"))
     if literal_family(host) is not None:

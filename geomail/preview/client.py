@@ -201,14 +201,14 @@ def make_login(server: Server, words: Words, client: Client) -> Login:
     return login
 
 
-def by_method(server: Server, login: Login, method: Method) -> Login:
+def change_method(server: Server, login: Login, method: Method) -> Login:
     """The login by another method, with the digest that a client makes. Raises Unusable."""
     enabled = getattr(server, f"{server.protocol}_auth")
     if method not in enabled:
         raise Unusable(f"{server.name} takes no {method} ({server.protocol}_auth), but {', '.join(enabled)}")
     if isinstance(login.credentials, NoLogin):
         raise Unusable(f"--from and --to are for mail without a login: give --user for a login by {method}")
-    salt = sasl.fresh_salt(server.server_name.encode())
+    salt = sasl.make_salt(server.server_name.encode())
     return replace(login, credentials=make_credentials(method, login.user, login.credentials.secret, salt))
 
 
@@ -268,6 +268,6 @@ def _word(text: str, allowed: str = "") -> bytes:
 
 def _sound(credentials: Credentials) -> Credentials:
     try:
-        return sasl.clean(credentials)
+        return sasl.require_clean(credentials)
     except sasl.Malformed:
         raise Unusable("a user or password with CR, LF or NUL is refused before anybody is asked") from None

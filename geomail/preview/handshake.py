@@ -13,7 +13,7 @@ from geomail.backends.connect import connect, resolver_for
 from geomail.config.address import parse_address
 from geomail.errors import BackendGarbage, BackendRefused, PeerGone, SessionError, TlsFailed
 from geomail.net.timing import TimeLimit
-from geomail.parties import Client, Credentials, Login, NoLogin, told_name
+from geomail.parties import Client, Credentials, Login, NoLogin, choose_name
 from geomail.preview.client import Unusable
 from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions
@@ -128,13 +128,13 @@ class Stage:
     def name_client(self, client: Client) -> None:
         """Look up the client's name, as is done when it connects."""
         found = self.resolver.client_name(client.address, self.server.timeout)
-        client.name = told_name(found.name, found.temporary)
+        client.name = choose_name(found.name, found.temporary)
 
     def admit(self, login: Login, client: Client) -> Scene | Refused:
         """Ask the auth source. Raises AuthUnavailable, PeerTimeout."""
         verdict = self.source.check(login, client, self.protocol.name, 1)
         if isinstance(verdict, Accepted):
-            return Scene(login.rewritten(verdict.user, verdict.password), client, verdict.backend)
+            return Scene(login.rewrite(verdict.user, verdict.password), client, verdict.backend)
         return verdict
 
     def backend(self, wanted: str) -> Endpoint:

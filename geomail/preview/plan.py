@@ -22,7 +22,7 @@ from geomail.preview.client import (
     make_login,
 )
 from geomail.preview.handshake import Ending, Recorder, Scene, Stage, Step, failed
-from geomail.secrets import as_text, masking
+from geomail.secrets import as_text, make_mask
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config
@@ -128,7 +128,7 @@ class Preview:
     def _mask(self, told: bytes = b"") -> Mask:
         """Masks the password as it was given, and as the auth source replaced it."""
         given = self.asked.words.password
-        return masking({given or b"", told} - ({PASSWORD} if given is None else set()))
+        return make_mask({given or b"", told} - ({PASSWORD} if given is None else set()))
 
     def notes(self, scene: Scene) -> Iterator[str]:
         """What a reader must know: who decided, and what is a placeholder."""

@@ -105,7 +105,7 @@ class Protocol(metaclass=ABCMeta):
         """
 
 
-def passed_on(refused: BackendRefused, pass_words: bool) -> Refusal:
+def pass_on(refused: BackendRefused, pass_words: bool) -> Refusal:
     """The refusal that a backend's no about the credentials becomes for the client."""
     if pass_words:
         return Refusal(reply=refused.reply)

@@ -50,7 +50,7 @@ _UNEXPECTED_HEADER = (
 _CANCEL = b"*"
 
 
-def arguments_of(rest: bytes) -> list[bytes]:
+def split_arguments(rest: bytes) -> list[bytes]:
     """The arguments in what follows a verb: only spaces separate, and runs of them count once."""
     return [argument for argument in rest.split(b" ") if argument]
 
@@ -65,7 +65,7 @@ def is_http(line: bytes) -> bool:
     return line.startswith(_HTTP_STARTS) or line.endswith(_HTTP_ENDS)
 
 
-def quoted(line: bytes) -> str:
+def quote(line: bytes) -> str:
     """A peer's line in a private text, shortened."""
     return f"'{line[:_SHOWN_BYTES].decode('utf-8', 'backslashreplace')}'"
 
@@ -190,7 +190,7 @@ class ClientDialogue(Frontend):
         line = self.conversation.read_line(self._limit, hidden)
         if line.rstrip(b" ") == _CANCEL:
             raise sasl.Cancelled("the client cancels")
-        if is_broken(line) or len(arguments_of(line)) > self.max_arguments:
+        if is_broken(line) or len(split_arguments(line)) > self.max_arguments:
             raise sasl.Malformed("a response with CR or NUL, or of too many words", counted=True)
         return line.partition(b" ")[0]
 
@@ -244,7 +244,7 @@ class BackendDialogue:
         if options.proxy_protocol != "off":
             self._proxy_protocol = options.proxy_protocol
             self.backend.step = "PROXY"
-            header, shown = proxy_header.written(options.proxy_protocol, client)
+            header, shown = proxy_header.make_header(options.proxy_protocol, client)
             self.backend.send_bytes(header, shown, f"proxy_protocol = {options.proxy_protocol}")
         if options.tls == "implicit":
             self.backend.step = "TLS"
@@ -283,7 +283,7 @@ class BackendDialogue:
         explicit: bool = False,
     ) -> BackendRefused:
         """The error for a backend that said no, in its own words."""
-        words = " / ".join(map(quoted, reply[-2:]))
+        words = " / ".join(map(quote, reply[-2:]))
         return BackendRefused(
             f"said {words}",
             step=self.step,
@@ -295,7 +295,7 @@ class BackendDialogue:
 
     def garbage(self, line: bytes) -> BackendGarbage:
         """The error for a backend that does not speak its protocol."""
-        return BackendGarbage(f"said {quoted(line)}", step=self.step)
+        return BackendGarbage(f"said {quote(line)}", step=self.step)
 
     def require_password(self, credentials: Credentials, step: str) -> Password:
         """Return the credentials that the backend is about to be told, and remark if others can read them.

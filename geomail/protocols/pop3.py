@@ -13,8 +13,8 @@ from geomail.protocols.base import HandshakeOptions, Protocol
 from geomail.protocols.dialogue import (
     BackendDialogue,
     ClientDialogue,
-    arguments_of,
     is_broken,
+    split_arguments,
 )
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class Pop3Replies:
         self.server = server
         self.server_name = server.server_name.encode()
         self.takes_apop = "apop" in server.pop3_auth
-        self.mechanisms = sasl.accepted(server.pop3_auth)
-        names = sasl.offered([*server.pop3_auth, *(["login"] if "plain" in server.pop3_auth else [])])
+        self.mechanisms = sasl.select_mechanisms(server.pop3_auth)
+        names = sasl.list_names([*server.pop3_auth, *(["login"] if "plain" in server.pop3_auth else [])])
         self.methods = (b"+OK methods supported:", *names, _END)
         words = [word.encode() for word in server.pop3_capabilities]
         head = b"+OK Capability list follows"
@@ -71,12 +71,12 @@ class Pop3Replies:
             self.capa_before_tls = (head, *words, b"STLS", _END)
 
 
-def shown(line: bytes) -> bytes:
+def mask_command(line: bytes) -> bytes:
     """What may be shown of a line that came where a command is due: a misplaced password may be it."""
     words = line.split(None, 3)
     verb = words[0].upper() if words else b""
     if verb == b"AUTH":
-        return sasl.shown(words)
+        return sasl.mask_auth(words)
     if verb == b"APOP" and len(words) > 2:
         return b" ".join((words[0], words[1], SECRET))
     if verb == b"PASS" or verb in _NAMED:
@@ -99,18 +99,18 @@ class Pop3Frontend(ClientDialogue):
         super().__init__(conversation, replies.server, replies.server_name, replies.server.pop3_client_buffer)
         self._replies = replies
         self._user: bytes | None = None
-        self._salt = sasl.fresh_salt(replies.server_name) if replies.takes_apop else b""
+        self._salt = sasl.make_salt(replies.server_name) if replies.takes_apop else b""
 
     def greet(self) -> None:
         self.conversation.send_line(b"+OK POP3 ready " + self._salt if self._salt else b"+OK POP3 ready")
 
     def login(self) -> Login | None:
         while not self._leaving:
-            line = self.conversation.read_line(self._limit, shown)
+            line = self.conversation.read_line(self._limit, mask_command)
             verb, _, rest = line.partition(b" ")
             verb = verb.upper()
             command = COMMANDS.get(verb)
-            arguments = [rest] if verb in _ONE_ARGUMENT and rest else arguments_of(rest)
+            arguments = [rest] if verb in _ONE_ARGUMENT and rest else split_arguments(rest)
             if command is None or len(arguments) > self.max_arguments or is_broken(line):
                 self.reject(line)
                 continue

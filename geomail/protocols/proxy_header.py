@@ -40,7 +40,7 @@ _LONGEST_NAME = 256
 Address = IPv4Address | IPv6Address
 
 
-def without_zone(address: str) -> str:
+def drop_zone(address: str) -> str:
     """An IP address in text without the ``%interface`` of a link-local one, which means nothing elsewhere."""
     return address.partition("%")[0]
 
@@ -48,7 +48,7 @@ def without_zone(address: str) -> str:
 # -- written --------------------------------------------------------------------------------------
 
 
-def written(version: Literal["on", "v2"], client: Client) -> tuple[bytes, bytes]:
+def make_header(version: Literal["on", "v2"], client: Client) -> tuple[bytes, bytes]:
     """The header that tells a backend of this client, and how to show it."""
     addresses = _addresses(client)
     if version == "v2":
@@ -65,7 +65,7 @@ def tells_address(version: Literal["off", "on", "v2"], client: Client) -> bool:
 def _addresses(client: Client) -> tuple[Address, Address] | None:
     if client.address.startswith("unix:") or client.local_address.startswith("unix:"):
         return None
-    return ip_address(without_zone(client.address)), ip_address(without_zone(client.local_address))
+    return ip_address(drop_zone(client.address)), ip_address(drop_zone(client.local_address))
 
 
 def _v1_line(client: Client, addresses: tuple[Address, Address] | None) -> bytes:
@@ -286,7 +286,7 @@ class Senders:
             return self._unix
         if not self._networks:
             return False
-        sender = _unmapped(ip_address(without_zone(address)))
+        sender = _unmapped(ip_address(drop_zone(address)))
         return any(sender in network for network in self._networks)
 
 

@@ -61,12 +61,12 @@ def encode(data: bytes) -> bytes:
     return binascii.b2a_base64(data, newline=False)
 
 
-def fresh_salt(server_name: bytes) -> bytes:
+def make_salt(server_name: bytes) -> bytes:
     """A challenge that was never given before: ``<random.random@server_name>``, as RFC 1939 shapes it."""
     return b"<%d.%d@%b>" % (secrets.randbits(31), secrets.randbits(63), server_name)
 
 
-def clean(credentials: Credentials) -> Credentials:
+def require_clean(credentials: Credentials) -> Credentials:
     """Return the credentials; raises Malformed if they hold CR, LF or NUL.
 
     A backend would take what follows as a second command, or a second field.
@@ -110,7 +110,7 @@ def cram_md5(exchange: Exchange, initial: bytes | None) -> Credentials:
     """CRAM-MD5 (RFC 2195), with a new challenge for each exchange."""
     if initial is not None:
         raise Malformed("CRAM-MD5 takes no initial response")
-    salt = fresh_salt(exchange.server_name)
+    salt = make_salt(exchange.server_name)
     user, separator, digest = decode(exchange.ask(encode(salt))).partition(b" ")
     if not separator or len(digest) != _DIGEST_SIZE:
         raise Malformed("not a CRAM-MD5 response")
@@ -137,14 +137,14 @@ MECHANISMS: dict[bytes, Mechanism] = {
 _UNGATED = (b"PLAIN", b"LOGIN")
 
 
-def offered(enabled: Collection[str]) -> tuple[bytes, ...]:
+def list_names(enabled: Collection[str]) -> tuple[bytes, ...]:
     """The names of the mechanisms that a method list enables, in the order they are advertised."""
     return tuple(name for name in MECHANISMS if name.decode().lower() in enabled)
 
 
-def accepted(enabled: Collection[str]) -> dict[bytes, Mechanism]:
+def select_mechanisms(enabled: Collection[str]) -> dict[bytes, Mechanism]:
     """The mechanisms that a server with this method list takes."""
-    names = {*offered(enabled), *_UNGATED}
+    names = {*list_names(enabled), *_UNGATED}
     return {name: run for name, run in MECHANISMS.items() if name in names}
 
 
@@ -160,10 +160,10 @@ def authenticate(
         raise NoSuchMechanism("no such mechanism")
     if len(arguments) > 2:
         raise Malformed("too many arguments")
-    return clean(mechanism(exchange, arguments[1] if len(arguments) == 2 else None))
+    return require_clean(mechanism(exchange, arguments[1] if len(arguments) == 2 else None))
 
 
-def shown(words: Sequence[bytes]) -> bytes:
+def mask_auth(words: Sequence[bytes]) -> bytes:
     """``AUTH mechanism`` as it may be shown: ``words`` from the verb on, without their secrets."""
     if len(words) == 1:
         return words[0]

@@ -23,8 +23,8 @@ from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, Se
 from geomail.net.relay import Relay
 from geomail.net.timing import TimeLimit, now
 from geomail.parties import Client, Login
-from geomail.protocols.base import passed_on
-from geomail.secrets import concealed
+from geomail.protocols.base import pass_on
+from geomail.secrets import conceal
 from geomail.session.preface import preface
 from geomail.session.tracing import Traced
 
@@ -259,11 +259,11 @@ class Session:
             if refused.credentials:
                 source.refused_by_backend(login, self._client, self._service.protocol.name)
             if not (source.passthrough and refused.credentials):
-                if login.rewritten(verdict.user, verdict.password) is not login:
+                if login.rewrite(verdict.user, verdict.password) is not login:
                     refused.farewell = Farewell.INTERNAL_ERROR  # what is wrong is not what the client gave
                 raise
             self._refused(str(refused), "backend")
-            refusal = passed_on(refused, self._server.proxy_pass_error_message)
+            refusal = pass_on(refused, self._server.proxy_pass_error_message)
             return Refused(refusal, wait=0.0, close=False)
 
     def _describe_tls(self, channel: TlsChannel) -> None:
@@ -290,7 +290,7 @@ class Session:
     def _log_in(self, login: Login, verdict: Accepted) -> tuple[bytes, ...]:
         endpoint = verdict.backend
         self._backend_label = endpoint.described
-        login = login.rewritten(verdict.user, verdict.password)
+        login = login.rewrite(verdict.user, verdict.password)
         self._user = _text(login.user)
         if self._traced is not None:
             self._traced.learn(login.credentials.secret)
@@ -311,7 +311,7 @@ class Session:
             silence.step = self._backend.step if self._backend else "connect"
             raise
         except (BackendGarbage, BackendRefused) as error:  # its words may hold the password
-            error.args = (concealed(str(error), login.credentials.secret),)
+            error.args = (conceal(str(error), login.credentials.secret),)
             raise
         finally:
             self._tell_remarks()
@@ -461,7 +461,7 @@ def _without(password: bytes, told: bytes) -> str:
 
     Geomail's own words are shown as they are: a star in "wrong password" would give "wrong" away.
     """
-    return concealed(told.decode("utf-8", "replace"), password.strip(b" \t"))
+    return conceal(told.decode("utf-8", "replace"), password.strip(b" \t"))
 
 
 def _text(raw: bytes) -> str:

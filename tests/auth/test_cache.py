@@ -81,9 +81,9 @@ def test_the_same_question_gets_the_same_answer(cached: Cached) -> None:
 @pytest.mark.parametrize(
     ("login", "peer", "protocol"),
     [
-        (LOGIN.rewritten(b"anna@example.com"), CLIENT, "imap"),
-        (LOGIN.rewritten(None, b"Secret"), CLIENT, "imap"),
-        (LOGIN.rewritten(b"anna@example.orgs", b"ecret"), CLIENT, "imap"),
+        (LOGIN.rewrite(b"anna@example.com"), CLIENT, "imap"),
+        (LOGIN.rewrite(None, b"Secret"), CLIENT, "imap"),
+        (LOGIN.rewrite(b"anna@example.orgs", b"ecret"), CLIENT, "imap"),
         (LOGIN, replace(CLIENT, address="192.0.2.9"), "imap"),
         (LOGIN, replace(CLIENT, tls=None), "imap"),
         (LOGIN, replace(CLIENT, tls=("TLSv1.2", "TLS_AES_128_GCM_SHA256")), "imap"),
@@ -130,7 +130,7 @@ def test_a_refusal_is_not_kept() -> None:
 
 
 def test_an_answer_that_the_backend_proves_wrong_is_not_kept(cached: Cached) -> None:
-    other = LOGIN.rewritten(b"bert")
+    other = LOGIN.rewrite(b"bert")
     assert cached.asks()
     assert cached.asks(other)
     cached.source.refused_by_backend(LOGIN, replace(CLIENT, session=b"s-9"), "imap")
@@ -200,7 +200,7 @@ def test_no_password_is_in_memory_that_has_no_business_there(replaced: bytes) ->
         cached = Cached(service, seconds=0.05)
         for user in range(50):
             # a copy: the test's own is not looked for
-            cached.asks(LOGIN.rewritten(b"u%d" % user, bytes(bytearray(password))))
+            cached.asks(LOGIN.rewrite(b"u%d" % user, bytes(bytearray(password))))
         assert len(cached.source._cache._answers) == 50  # type: ignore[attr-defined]
         cached.verdict = None  # type: ignore[assignment]
         service.requests.clear()

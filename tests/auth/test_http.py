@@ -11,7 +11,7 @@ import pytest
 
 from geomail.auth import http
 from geomail.auth.base import Accepted, Refused, Source
-from geomail.auth.http import escaped
+from geomail.auth.http import escape
 from geomail.errors import AuthUnavailable, Farewell, PeerTimeout
 from geomail.parties import (
     Asserted,
@@ -322,7 +322,7 @@ def test_nothing_that_the_client_says_makes_a_header(field: str, poison: bytes, 
     ],
 )
 def test_escaping(value: bytes, expected: bytes) -> None:
-    assert escaped(value) == expected
+    assert escape(value) == expected
 
 
 # -- accepted -------------------------------------------------------------------------------------

@@ -215,7 +215,7 @@ def test_only_a_password_can_be_told(credentials: Credentials) -> None:
         handshake(backend, login, client_at(), OPTIONS)
 
     assert backend.said == []
-    assert rehearse(GREETING, GO_AHEAD, GO_AHEAD, DONE, login=login.rewritten(b"us%er", b"p w"))[0] == SAID
+    assert rehearse(GREETING, GO_AHEAD, GO_AHEAD, DONE, login=login.rewrite(b"us%er", b"p w"))[0] == SAID
 
 
 # -- a backend that asks for no literal (LITERAL+) -----------------------------------------------------

@@ -115,7 +115,7 @@ def test_only_a_password_can_be_told(credentials: Credentials) -> None:
     with pytest.raises(AuthUnavailable, match="no password available"):
         rehearse(OK, OK, OK, login=login)
 
-    assert rehearse(OK, OK, OK, login=login.rewritten(b"us er", b"p"))[0] == [b"USER us er", b"PASS p"]
+    assert rehearse(OK, OK, OK, login=login.rewrite(b"us er", b"p"))[0] == [b"USER us er", b"PASS p"]
 
 
 def test_the_backends_password_is_not_shown() -> None:

@@ -239,13 +239,13 @@ def test_only_a_password_can_be_told(credentials: Credentials) -> None:
 
 
 def test_mail_without_a_login_stays_that_whatever_the_auth_service_gives() -> None:
-    login = Login(NoLogin(b"MAIL FROM:<a>", b"RCPT TO:<b>")).rewritten(b"v", b"q")
+    login = Login(NoLogin(b"MAIL FROM:<a>", b"RCPT TO:<b>")).rewrite(b"v", b"q")
 
     assert login.credentials == NoLogin(b"MAIL FROM:<a>", b"RCPT TO:<b>", user=b"v")
 
 
 def test_a_password_from_the_auth_source_is_one() -> None:
-    login = Login(Digest(b"u", b"digest", b"<s>", "cram-md5")).rewritten(b"v", b"q")
+    login = Login(Digest(b"u", b"digest", b"<s>", "cram-md5")).rewrite(b"v", b"q")
 
     assert rehearse(login, AUTH_OFF)[0][-1] == b"AUTH PLAIN AHYAcQ=="
 

@@ -42,9 +42,9 @@ def split(text: bytes, arguments: list[bytes]) -> Literal | None:
         if len(arguments) == MAX_ARGUMENTS:
             raise Unparsable("too many arguments")
         if text[0] == _BRACE:
-            return announced(text)
+            return read_announcement(text)
         if text[0] == _QUOTE:
-            argument, end = quoted(text)
+            argument, end = read_quoted(text)
             text = text[end:]
         else:
             argument, _, text = text.partition(b" ")
@@ -52,7 +52,7 @@ def split(text: bytes, arguments: list[bytes]) -> Literal | None:
     return None
 
 
-def quoted(text: bytes, start: int = 0) -> tuple[bytes, int]:
+def read_quoted(text: bytes, start: int = 0) -> tuple[bytes, int]:
     """The quoted string at ``start``, and where it ends; a backslash makes any byte literal, as in nginx."""
     pieces = []
     position = start + 1
@@ -69,7 +69,7 @@ def quoted(text: bytes, start: int = 0) -> tuple[bytes, int]:
     raise Unparsable("a quote that does not end")
 
 
-def announced(text: bytes) -> Literal:
+def read_announcement(text: bytes) -> Literal:
     """The literal that a line ends with. Raises Unparsable if it is none."""
     waits = not text.endswith(b"+}")
     digits = text[1 : -1 if waits else -2]

@@ -52,9 +52,9 @@ class ImapReplies:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.server_name = server.server_name.encode()
-        self.mechanisms = sasl.accepted(server.imap_auth)
+        self.mechanisms = sasl.select_mechanisms(server.imap_auth)
         words = [b"* CAPABILITY", *(word.encode() for word in server.imap_capabilities)]
-        auth = [b"AUTH=" + name for name in sasl.offered(server.imap_auth)]
+        auth = [b"AUTH=" + name for name in sasl.list_names(server.imap_auth)]
         self.capability = b" ".join(words + auth)
         self.id = b"* ID " + server.imap_id.encode()
         if server.starttls == "only":
@@ -81,12 +81,12 @@ def _is_response(line: bytes) -> bool:
     return not (textless or line.startswith(OWN_TAG))
 
 
-def shown(line: bytes) -> bytes:
+def mask_command(line: bytes) -> bytes:
     """What may be shown of a line that came where a command is due: a misplaced password may be it."""
     words = line.split(None, 4)
     verb = words[1].upper() if len(words) > 1 else b""
     if verb == b"AUTHENTICATE":
-        return words[0] + b" " + sasl.shown(words[1:])
+        return words[0] + b" " + sasl.mask_auth(words[1:])
     if verb in _NAMED:
         return b" ".join((*words[:2], *([SECRET] if len(words) > 2 else ())))
     return line if verb in COMMANDS else SECRET
@@ -118,7 +118,7 @@ class ImapFrontend(ClientDialogue):
     def login(self) -> Login | None:
         while not self._leaving:
             self._tag = b""
-            self._line = self.conversation.read_line(self._limit, shown)
+            self._line = self.conversation.read_line(self._limit, mask_command)
             try:
                 command, arguments = self._parse()
             except Unparsable:
@@ -176,7 +176,7 @@ class ImapFrontend(ClientDialogue):
     def invalid(self) -> None:
         mark = self._tag or _UNTAGGED
         # the tag of a line that is no command may be a password that came at the wrong moment
-        seen = SECRET if self._tag and shown(self._line) == SECRET else mark
+        seen = SECRET if self._tag and mask_command(self._line) == SECRET else mark
         self.conversation.send_line(_INVALID % mark, _INVALID % seen)
 
     def reject(self, line: bytes) -> None:
@@ -197,7 +197,7 @@ class ImapFrontend(ClientDialogue):
             raise Unparsable("no such command, or a lone CR")
         self._room = self._limit - len(self._line) - _LINE_END
         if command is ImapFrontend._identify:
-            return command, [identity.described(text, self._read_on).encode()]
+            return command, [identity.describe(text, self._read_on).encode()]
         return command, self._arguments(text)
 
     def _arguments(self, text: bytes) -> list[bytes]:
@@ -264,7 +264,7 @@ class ImapFrontend(ClientDialogue):
             self.demand_tls()
             return None
         try:
-            return sasl.clean(Password(arguments[0], arguments[1]))
+            return sasl.require_clean(Password(arguments[0], arguments[1]))
         except sasl.Malformed:
             self.invalid()
             return None

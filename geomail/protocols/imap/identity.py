@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from geomail.protocols.imap.arguments import Literal, Unparsable, announced, quoted
+from geomail.protocols.imap.arguments import Literal, Unparsable, read_announcement, read_quoted
 
 #: Bytes of it that are kept for the record.
 LONGEST: Final = 512
@@ -17,7 +17,7 @@ _atom: Final = re.compile(rb"[^ )]+").match
 More = Callable[[Literal], tuple[bytes, bytes]]
 
 
-def described(text: bytes, more: More) -> str:
+def describe(text: bytes, more: More) -> str:
     """The parameters of ID in one line, ``name: value, name: value``, bounded; empty for NIL.
 
     ``text`` is what follows the verb. Raises Unparsable.
@@ -39,7 +39,7 @@ def _strings(text: bytes, more: More) -> list[bytes]:
     position = _after_spaces(text, 1)
     while not text.startswith(b")", position):
         if text.startswith(b"{", position):
-            value, text = more(announced(text[position:]))
+            value, text = more(read_announcement(text[position:]))
             position = 0
         else:
             value, position = _string(text, position)
@@ -59,7 +59,7 @@ def _after_spaces(text: bytes, position: int) -> int:
 def _string(text: bytes, start: int) -> tuple[bytes, int]:
     """The string at ``start``, and where it ends; a client may forget the quotes around a word."""
     if text.startswith(b'"', start):
-        return quoted(text, start)
+        return read_quoted(text, start)
     atom = _atom(text, start)
     if atom is None:
         raise Unparsable("a list that does not end")

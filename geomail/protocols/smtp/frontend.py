@@ -10,7 +10,7 @@ from geomail.conversation import SECRET, Conversation
 from geomail.errors import Farewell, SessionError
 from geomail.parties import Credentials, Login, NoLogin, Refusal
 from geomail.protocols import sasl
-from geomail.protocols.dialogue import ClientDialogue, arguments_of, is_broken
+from geomail.protocols.dialogue import ClientDialogue, is_broken, split_arguments
 
 if TYPE_CHECKING:
     from geomail.config.schema import Server
@@ -48,10 +48,10 @@ class SmtpReplies:
         self.server_name = server.server_name.encode()
         self.greeting = b"220 %b ESMTP ready" % self.server_name
         self.helo = b"250 %b" % self.server_name
-        self.mechanisms = sasl.accepted(server.smtp_auth)
+        self.mechanisms = sasl.select_mechanisms(server.smtp_auth)
         self.takes_mail = "none" in server.smtp_auth
         words = [self.server_name, *(word.encode() for word in server.smtp_capabilities)]
-        names = sasl.offered(server.smtp_auth)
+        names = sasl.list_names(server.smtp_auth)
         auth = [b" ".join((b"AUTH", *names))] if names else []
         self.ehlo = _multi_line(words + auth)
         shy = server.starttls == "only"
@@ -68,12 +68,12 @@ def _multi_line(words: list[bytes]) -> tuple[bytes, ...]:
     return (*(b"250-" + word for word in words[:-1]), b"250 " + words[-1])
 
 
-def shown(line: bytes) -> bytes:
+def mask_command(line: bytes) -> bytes:
     """What may be shown of a line that came where a command is due: a misplaced password may be it."""
     words = line.split(None, 3)
     verb = words[0].upper() if words else b""
     if verb == b"AUTH":
-        return sasl.shown(words)
+        return sasl.mask_auth(words)
     if verb in _NAMED:
         return words[0] if len(words) == 1 else words[0] + b" " + SECRET
     return line if verb in COMMANDS else SECRET
@@ -100,10 +100,10 @@ class SmtpFrontend(ClientDialogue):
 
     def login(self) -> Login | None:
         while not self._leaving:
-            line = self.conversation.read_line(self._limit, shown)
+            line = self.conversation.read_line(self._limit, mask_command)
             verb, _, rest = line.partition(b" ")
             command = COMMANDS.get(verb.upper())
-            arguments = arguments_of(rest)
+            arguments = split_arguments(rest)
             too_many = len(arguments) > self.max_arguments and command is not SmtpFrontend._hello
             if command is None or too_many or is_broken(line):
                 self.reject(line)

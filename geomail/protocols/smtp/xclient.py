@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from geomail.parties import UNAVAILABLE, Client, Login
-from geomail.protocols.proxy_header import without_zone
+from geomail.protocols.proxy_header import drop_zone
 
 #: Of one command, its line end included.
 COMMAND_SIZE = 512
@@ -83,7 +83,7 @@ def _attribute(name: bytes, value: bytes) -> bytes:
 def _address(address: str) -> bytes:
     if address.startswith("unix:"):
         return UNAVAILABLE
-    plain = without_zone(address).encode()
+    plain = drop_zone(address).encode()
     return b"IPV6:" + plain if b":" in plain else plain
 
 
