@@ -1,4 +1,4 @@
-"""What TLS tells of a client: its certificate, the verdict on it, and what a backend may be told."""
+"""The parties of a session: the client, its certificate, its login, and the refusal that it may get."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Literal
 
 VerifyClient = Literal["off", "on", "optional", "optional_no_ca"]
 
-#: OpenSSL's verify results that say no more than: no known CA stands behind it.
+#: OpenSSL's verify results that mean no more than: no known CA has signed it.
 _UNTRUSTED = frozenset({18, 19, 20, 21, 27})
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """The certificate of a client, as nginx tells it to an auth service; all is empty if it sent none.
+    """A client's certificate, with the values that nginx sends to an auth service.
 
-    ``error`` is OpenSSL's verify result, 0 if it is good, ``reason`` the same
-    in words. Names are RFC 2253's, most specific part first, in ASCII.
+    All is empty if the client sent none. ``error`` is OpenSSL's verify result,
+    0 for a valid certificate; ``reason`` is the same in words. Names are in
+    ASCII and in the form of RFC 2253, most specific part first.
     """
 
     der: bytes = field(default=b"", repr=False)
@@ -31,14 +32,14 @@ class ClientCertificate:
 
     @property
     def verify(self) -> str:
-        """``SUCCESS``, ``NONE`` or ``FAILED:reason``."""
+        """The value of ``Auth-SSL-Verify``: ``SUCCESS``, ``NONE`` or ``FAILED:reason``."""
         if not self.der:
             return "NONE"
         return f"FAILED:{self.reason}" if self.error else "SUCCESS"
 
     @property
     def pem(self) -> str:
-        """The certificate in PEM, with its last line end."""
+        """The certificate in PEM; a line end follows the last line."""
         lines = textwrap.wrap(base64.b64encode(self.der).decode(), 64)
         return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
 
@@ -46,7 +47,7 @@ class ClientCertificate:
 def judge_certificate(
     mode: VerifyClient, certificate: ClientCertificate
 ) -> Literal["certificate error", "no certificate"] | None:
-    """What ``ssl_verify_client`` makes of a client's certificate after the handshake; None: it may go on."""
+    """Tell why ``ssl_verify_client`` rejects a client after the TLS handshake; None if it does not."""
     if mode == "off":
         return None
     if not certificate.der:
@@ -58,13 +59,14 @@ def judge_certificate(
 
 @dataclass(frozen=True, slots=True)
 class TlsDetails:
-    """What the PROXY protocol, version 2, tells a backend of a client's TLS.
+    """The facts about a client's TLS that a PROXY header, version 2, carries to a backend.
 
-    ``server_name`` is what the client asked for (SNI), ``alpn`` what was
-    agreed on. ``certificate`` says when the client showed one: never, in this
-    ``connection``, or in the ``session`` that it resumed. ``verify`` is
-    OpenSSL's result, 1 without a certificate. ``signature`` and ``key`` are
-    those of geomail's own certificate: ``RSA-SHA256``, ``EC256``.
+    ``server_name`` is the name that the client asked for (SNI). ``alpn`` is
+    the protocol that both sides agreed on. ``certificate`` says when the client
+    sent one: never, in this ``connection``, or in the ``session`` that it
+    resumed. ``verify`` is OpenSSL's result, 1 without a certificate.
+    ``signature`` and ``key`` belong to geomail's own certificate:
+    ``RSA-SHA256``, ``EC256``.
     """
 
     version: str
@@ -84,7 +86,7 @@ TEMPUNAVAIL = b"[TEMPUNAVAIL]"
 
 @dataclass(frozen=True, slots=True)
 class ProxyAddresses:
-    """The addresses that a client's PROXY header carried."""
+    """The addresses in a client's PROXY header."""
 
     source: str
     source_port: int
@@ -94,18 +96,17 @@ class ProxyAddresses:
 
 @dataclass(slots=True, init=False)  # compiled, the generated __init__ takes ten times as long
 class Client:
-    """A client: where it comes from and where it came in.
+    """A client: both ends of its connection, its TLS, and its description of itself.
 
     ``address`` is an IP address in text (``192.0.2.1``, ``2001:db8::1``,
-    ``::ffff:192.0.2.1`` for a mapped one) or ``unix:``; ``local_address`` is
+    ``::ffff:192.0.2.1`` for a mapped one) or ``unix:``. ``local_address`` is
     geomail's end of the connection. ``name`` is the verified host name,
     ``[UNAVAILABLE]`` or ``[TEMPUNAVAIL]`` (SMTP only).
-    ``tls`` holds protocol and cipher name while TLS is active; ``certificate``
-    is what the client showed, None where it was not asked for one;
-    ``tls_details`` is for a backend that is told of them in a PROXY header.
-    ``session`` is the session's id, for those who are told it
-    (``pass_session_id``); else it is empty. ``client_id`` is what an IMAP
-    client has said of itself.
+    ``tls`` holds the protocol and the name of the cipher while TLS is active.
+    ``certificate`` is None if geomail did not ask for one. ``tls_details`` is
+    None unless a PROXY header reports TLS to the backend. ``session`` is the
+    session's id if auth services and backends get it (``pass_session_id``),
+    else empty. ``client_id`` is the description that an IMAP client sent (ID).
     """
 
     address: str
@@ -149,8 +150,8 @@ class Client:
 
 # -- what a client gives to log in ----------------------------------------------------------------
 #
-# A mechanism makes one of these types (protocols/sasl.py). From there on only the type counts. They are never
-# changed, and hold no CR, LF or NUL. Their __init__ is written by hand for the reason that Client has.
+# A mechanism makes credentials of one of these types (protocols/sasl.py). After that only the type counts.
+# Nothing changes them. They hold no CR, LF or NUL. Each __init__ is written by hand, as Client's is.
 
 DigestScheme = Literal["apop", "cram-md5"]
 TokenMechanism = Literal["oauthbearer", "xoauth2"]
@@ -160,9 +161,10 @@ Method = Literal["plain", "apop", "cram-md5", "oauthbearer", "xoauth2", "externa
 
 @dataclass(slots=True, init=False)
 class Password:
-    """A user and a password in clear: the only credentials that a backend can be told.
+    """A user and a password in clear: the only credentials that geomail can give to a backend.
 
-    Like all credentials it has ``method``, and ``secret``: the part that must never be shown.
+    All types of credentials have a ``method``, and a ``secret``, which must
+    never be shown; it is empty if there is none.
     """
 
     user: bytes
@@ -183,7 +185,7 @@ class Password:
 
 @dataclass(slots=True, init=False)
 class Digest:
-    """A hash over the password and the ``salt`` that geomail sent: only the auth source can verify it."""
+    """A hash over the password and the ``salt`` that geomail sent: only an auth service can verify it."""
 
     user: bytes
     digest: bytes = field(repr=False)
@@ -207,7 +209,7 @@ class Digest:
 
 @dataclass(slots=True, init=False)
 class Token:
-    """An OAuth 2.0 bearer token (RFC 6750), which is good for several logins until it expires."""
+    """An OAuth 2.0 bearer token (RFC 6750); the same token may serve several logins until it expires."""
 
     user: bytes
     token: bytes = field(repr=False)
@@ -229,7 +231,7 @@ class Token:
 
 @dataclass(slots=True, init=False)
 class Asserted:
-    """A user without a secret (EXTERNAL): the auth source judges by the client's certificate."""
+    """A user's name without a secret (EXTERNAL): an auth service judges by the client's certificate."""
 
     user: bytes
 
@@ -247,9 +249,10 @@ class Asserted:
 
 @dataclass(slots=True, init=False)
 class NoLogin:
-    """A mail without a login (SMTP): ``mail`` and ``rcpt`` are the client's whole commands, verb included.
+    """A mail without a login (SMTP).
 
-    ``user`` is empty unless the auth source names one.
+    ``mail`` and ``rcpt`` are the client's whole commands, verb included.
+    ``user`` is empty unless the auth source names a user.
     """
 
     mail: bytes
@@ -275,9 +278,10 @@ Credentials = Password | Digest | Token | Asserted | NoLogin
 
 @dataclass(slots=True, init=False)
 class Login:
-    """One attempt to log in: its credentials, and what the client's dialogue adds to them.
+    """One attempt to log in: the credentials, and the facts that its dialogue adds to them.
 
-    Each attempt makes its own. ``tag`` is IMAP's; ``helo`` and ``esmtp`` are SMTP's.
+    Each attempt makes a new one. ``tag`` is IMAP's tag of the command;
+    ``helo`` and ``esmtp`` are the name and the kind of SMTP's greeting.
     """
 
     credentials: Credentials
@@ -305,10 +309,10 @@ class Login:
         return credentials.password if isinstance(credentials, Password) else None
 
     def rewrite(self, user: bytes | None = None, password: bytes | None = None) -> Login:
-        """Return the login as the auth source wants the backend to be told it; None changes nothing.
+        """Return the login with the user and password of the auth source; None changes nothing.
 
-        Credentials with a new password become a :class:`Password`, the only type that a backend can be
-        told. A mail without a login stays one: it has no use for a password.
+        With a new password, any credentials become a :class:`Password`. A mail
+        without a login stays one, as it has no use for a password.
         """
         old = self.credentials
         if user is None:
@@ -323,7 +327,7 @@ class Login:
 
 
 def _rename(credentials: Credentials, user: bytes) -> Credentials:
-    """Return the credentials with another user in them."""
+    """Return the same credentials for another user."""
     match credentials:
         case Password() as old:
             return Password(user, old.password)
@@ -339,12 +343,13 @@ def _rename(credentials: Credentials, user: bytes) -> Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A login was refused, in words meant for the client.
+    """The answer to a client whose login is refused.
 
-    ``text`` is what the auth source said. ``code`` is SMTP's reply code with
-    its enhanced code, ``535 5.7.0`` if None. ``reply`` holds whole lines that
-    a backend said, to be passed on as they are. ``temporary`` and ``neutral``
-    ask for the protocol's own words (passthrough).
+    ``reply`` holds whole lines of a backend, which the client gets unchanged.
+    Without them, ``neutral`` asks for the protocol's own words, for a
+    ``temporary`` refusal or a final one. Otherwise the client gets ``text``,
+    the words of the auth source; in SMTP ``code`` is before them, with its
+    enhanced code: ``535 5.7.0`` if None.
     """
 
     text: bytes = b""
@@ -355,5 +360,5 @@ class Refusal:
 
 
 def choose_name(name: bytes | None, temporary: bool) -> bytes:
-    """What an auth service and a backend are told of a client's name, found or not."""
+    """Return the client's name, or the word that auth services and backends get in its place."""
     return name or (TEMPUNAVAIL if temporary else UNAVAILABLE)

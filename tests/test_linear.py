@@ -29,7 +29,7 @@ from geomail.net.http import HEAD_LIMIT, BadAnswer, _drop_chunks, _parse_head
 from geomail.net.wire import Wire
 from geomail.parties import Refusal
 from geomail.protocols import PROTOCOLS, proxy_header, sasl
-from geomail.protocols.imap.arguments import Unparsable, split
+from geomail.protocols.imap.arguments import ParseError, split
 from geomail.protocols.smtp.xclient import xtext
 from geomail.secrets import as_text, conceal, make_mask
 from geomail.sinks import dovecot_lines, json_lines, text_lines
@@ -122,28 +122,28 @@ PARSERS: dict[str, tuple[Callable[[int], bytes | str], Callable[..., object], in
     "base64": (filled(b"", b"YWJj", b""), sasl.decode, 400_000),
     "base64, broken at its end": (
         filled(b"", b"YWJj", b"*==="),
-        attempted(sasl.decode, sasl.Malformed),
+        attempted(sasl.decode, sasl.BadExchange),
         400_000,
     ),
     "SASL PLAIN": (
         filled(b"", b"AAAA", b""),
-        attempted(lambda given: sasl.plain(sasl.Exchange(bytes, b""), given), sasl.Malformed),
+        attempted(lambda given: sasl.run_plain(sasl.Exchange(bytes, b""), given), sasl.BadExchange),
         400_000,
     ),
     "xtext": (filled(b"", b"+", b""), xtext, 4_000),
     "auth_http's escapes": (filled(b"", b"% ", b""), escape, 8_000),
-    "IMAP atoms": (filled(b"", b"a ", b""), attempted(lambda given: split(given, []), Unparsable), 400_000),
+    "IMAP atoms": (filled(b"", b"a ", b""), attempted(lambda given: split(given, []), ParseError), 400_000),
     "IMAP quoted": (filled(b'"', b"a", b'"'), lambda given: split(given, []), 400_000),
     "IMAP escapes": (filled(b'"', b"\\a", b'"'), lambda given: split(given, []), 20_000),
     "IMAP escaped quotes": (filled(b'"', b'\\"', b'"'), lambda given: split(given, []), 20_000),
     "IMAP quote without an end": (
         filled(b'"', b'\\"', b""),
-        attempted(lambda given: split(given, []), Unparsable),
+        attempted(lambda given: split(given, []), ParseError),
         20_000,
     ),
     "IMAP literal's size": (
         filled(b"{", b"1", b"}"),
-        attempted(lambda given: split(given, []), Unparsable),
+        attempted(lambda given: split(given, []), ParseError),
         9**6,
     ),
     "RCPT quoted": (filled(b"RCPT TO:<", b'"a b"', b">"), recipient, 4_000),

@@ -269,5 +269,5 @@ def _word(text: str, allowed: str = "") -> bytes:
 def _sound(credentials: Credentials) -> Credentials:
     try:
         return sasl.require_clean(credentials)
-    except sasl.Malformed:
+    except sasl.BadExchange:
         raise Unusable("a user or password with CR, LF or NUL is refused before anybody is asked") from None

@@ -1,4 +1,4 @@
-"""POP3 (RFC 1939, 2449, 2595, 5034): with a client, and with a fresh backend, until the login."""
+"""POP3 (RFC 1939, 2449, 2595, 5034), until the login: with a client, and with a fresh backend."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OK = b"+OK"
 _INVALID = b"-ERR invalid command"
 _END = b"."
 _REFUSED_NEUTRALLY = b"-ERR [AUTH] Authentication failed"
-#: In words that fetchmail knows, too, which does not look at the code.
+#: fetchmail does not look at the code, but knows these words.
 _REFUSED_FOR_NOW = b"-ERR [SYS/TEMP] Service temporarily unavailable"
 FAREWELLS = {
     Farewell.INVALID_COMMAND: _INVALID,
@@ -36,15 +36,15 @@ FAREWELLS = {
 }
 #: Response codes (RFC 2449, 3206) that ask to try again later.
 _TEMPORARY = (b"[SYS/TEMP]", b"[IN-USE]", b"[LOGIN-DELAY]")
-#: Response codes of a refusal that is not about user and password.
+#: Response codes of refusals that are not about user and password.
 _NOT_CREDENTIALS = (b"[SYS/PERM]",)
-#: The response code (RFC 3206) of a refusal that is about nothing else.
+#: The response code (RFC 3206) of a refusal that is surely about user and password.
 _CREDENTIALS = b"[AUTH]"
-#: Commands of later phases: their names may be shown, what follows may be anything.
+#: Commands of later phases: their names may be shown, but not their arguments.
 _NAMED = frozenset((b"STAT", b"LIST", b"RETR", b"DELE", b"RSET", b"TOP", b"UIDL", b"UTF8", b"LANG"))
-#: What one space follows, and then a name or password: any other space is part of it (RFC 1939).
+#: Commands with one argument: spaces after the first one belong to it (RFC 1939).
 _ONE_ARGUMENT = (b"USER", b"PASS")
-#: What may follow USER; anything else takes it back.
+#: Commands that may follow USER; any other one cancels it.
 _AFTER_USER = frozenset((b"PASS", b"CAPA", b"NOOP", b"QUIT"))
 
 
@@ -52,7 +52,7 @@ _AFTER_USER = frozenset((b"PASS", b"CAPA", b"NOOP", b"QUIT"))
 
 
 class Pop3Replies:
-    """What depends on the server alone, made once."""
+    """The replies and choices that depend on the server alone, made once."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -72,7 +72,7 @@ class Pop3Replies:
 
 
 def mask_command(line: bytes) -> bytes:
-    """What may be shown of a line that came where a command is due: a misplaced password may be it."""
+    """Return a client's line without its secrets; it may be a password that came at the wrong moment."""
     words = line.split(None, 3)
     verb = words[0].upper() if words else b""
     if verb == b"AUTH":
@@ -85,7 +85,7 @@ def mask_command(line: bytes) -> bytes:
 
 
 class Pop3Frontend(ClientDialogue):
-    """One client's dialogue; commands and replies are nginx's."""
+    """A client's dialogue, with nginx's commands and replies."""
 
     __slots__ = ("_replies", "_salt", "_user")
 
@@ -145,7 +145,7 @@ class Pop3Frontend(ClientDialogue):
 
     # -- commands ---------------------------------------------------------------------------------
 
-    def _give_user(self, arguments: list[bytes]) -> None:
+    def _take_user(self, arguments: list[bytes]) -> None:
         if self.must_start_tls:
             self.demand_tls()
             return
@@ -155,7 +155,7 @@ class Pop3Frontend(ClientDialogue):
         self._user = arguments[0]
         self.conversation.send_line(_OK)
 
-    def _give_password(self, arguments: list[bytes]) -> Credentials | None:
+    def _take_password(self, arguments: list[bytes]) -> Credentials | None:
         if self.must_start_tls:
             self.demand_tls()
             return None
@@ -165,16 +165,16 @@ class Pop3Frontend(ClientDialogue):
         user, self._user = self._user, None
         return Password(user, arguments[0])
 
-    def _apop(self, arguments: list[bytes]) -> Credentials | None:
+    def _take_apop(self, arguments: list[bytes]) -> Credentials | None:
         if self.must_start_tls:
             self.demand_tls()
             return None
         if not self._replies.takes_apop or len(arguments) != 2:
             self.invalid()
             return None
-        return sasl.apop(arguments[0], arguments[1], self._salt)
+        return sasl.take_apop(arguments[0], arguments[1], self._salt)
 
-    def _auth(self, arguments: list[bytes]) -> Credentials | None:
+    def _authenticate(self, arguments: list[bytes]) -> Credentials | None:
         if self.must_start_tls:
             self.demand_tls()
         elif not arguments:
@@ -183,11 +183,11 @@ class Pop3Frontend(ClientDialogue):
             return self.authenticate(arguments, self._replies.mechanisms)
         return None
 
-    def _capa(self, arguments: list[bytes]) -> None:
+    def _list_capabilities(self, arguments: list[bytes]) -> None:
         before_tls = self.may_start_tls and self._user is None
         self.conversation.send_lines(self._replies.capa_before_tls if before_tls else self._replies.capa)
 
-    def _noop(self, arguments: list[bytes]) -> None:
+    def _do_nothing(self, arguments: list[bytes]) -> None:
         self.conversation.send_line(_OK)
 
     def _quit(self, arguments: list[bytes]) -> None:
@@ -204,12 +204,12 @@ class Pop3Frontend(ClientDialogue):
 
 Command = Callable[[Pop3Frontend, list[bytes]], Credentials | None]
 COMMANDS: dict[bytes, Command] = {
-    b"USER": Pop3Frontend._give_user,
-    b"PASS": Pop3Frontend._give_password,
-    b"APOP": Pop3Frontend._apop,
-    b"AUTH": Pop3Frontend._auth,
-    b"CAPA": Pop3Frontend._capa,
-    b"NOOP": Pop3Frontend._noop,
+    b"USER": Pop3Frontend._take_user,
+    b"PASS": Pop3Frontend._take_password,
+    b"APOP": Pop3Frontend._take_apop,
+    b"AUTH": Pop3Frontend._authenticate,
+    b"CAPA": Pop3Frontend._list_capabilities,
+    b"NOOP": Pop3Frontend._do_nothing,
     b"QUIT": Pop3Frontend._quit,
     b"STLS": Pop3Frontend._start_tls,
 }
@@ -222,7 +222,7 @@ Pop3Frontend.verbs = _NAMED.union(COMMANDS)
 def handshake(
     backend: Conversation, login: Login, client: Client, options: HandshakeOptions
 ) -> tuple[bytes, ...]:
-    """Log the client in to a fresh POP3 backend; returns the backend's own OK."""
+    """Log the client in to a fresh POP3 backend, and return the backend's OK."""
     with BackendDialogue(backend) as dialogue:
         dialogue.open(client, options)
         _expect_ok(dialogue)
@@ -244,10 +244,10 @@ def _expect_ok(dialogue: BackendDialogue) -> bytes:
     if line.startswith(b"+OK"):
         return line
     if not line.startswith(b"-ERR"):
-        raise dialogue.garbage(line)
+        raise dialogue.make_garbage(line)
     words = line[len(b"-ERR") :].lstrip(b" ").upper()
     explicit = words.startswith(_CREDENTIALS)
-    raise dialogue.refused(
+    raise dialogue.make_refused(
         heard,
         credentials=explicit or (dialogue.step == "PASS" and not words.startswith(_NOT_CREDENTIALS)),
         temporary=words.startswith(_TEMPORARY),
@@ -256,7 +256,7 @@ def _expect_ok(dialogue: BackendDialogue) -> bytes:
 
 
 class Pop3Protocol(Protocol):
-    """What a server with ``protocol = "pop3"`` speaks."""
+    """The protocol of a server with ``protocol = "pop3"``."""
 
     name = "pop3"
 

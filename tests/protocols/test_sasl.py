@@ -59,7 +59,7 @@ def test_base64_is_decoded_leniently(text: bytes, decoded: bytes) -> None:
     "text", [b"Q", b"QUJDQ", b"*", b"QU-_", b"QU I", b"QU\tI", b"\xff\xff\xff\xff", b"Q=UI"]
 )
 def test_what_is_no_base64_is_malformed(text: bytes) -> None:
-    with pytest.raises(sasl.Malformed):
+    with pytest.raises(sasl.BadExchange):
         sasl.decode(text)
 
 
@@ -84,7 +84,7 @@ def test_plain(response: bytes, user: bytes, password: bytes) -> None:
 
 @pytest.mark.parametrize("response", [b"", b"u", b"\0", b"\0u", b"u\0", b"u\0p"])
 def test_plain_wants_both_nuls(response: bytes) -> None:
-    with pytest.raises(sasl.Malformed):
+    with pytest.raises(sasl.BadExchange):
         authenticate(b"PLAIN", b64(response) or b"=")
 
 
@@ -104,7 +104,7 @@ def test_login_takes_the_user_as_initial_response() -> None:
 
 def test_a_bad_user_ends_login_before_the_password() -> None:
     client = Client(b"*", b64(b"p"))
-    with pytest.raises(sasl.Malformed):
+    with pytest.raises(sasl.BadExchange):
         authenticate(b"LOGIN", client=client)
 
     assert len(client.challenges) == 1
@@ -134,7 +134,7 @@ def test_cram_md5_never_asks_the_same_twice() -> None:
     "response", [b"", b"u", b"u ", b"u " + b"0" * 31, b"u " + b"0" * 33, b"u x " + b"0" * 32]
 )
 def test_cram_md5_wants_a_user_and_32_bytes(response: bytes) -> None:
-    with pytest.raises(sasl.Malformed):
+    with pytest.raises(sasl.BadExchange):
         authenticate(b"CRAM-MD5", client=Client(b64(response)))
 
 
@@ -160,7 +160,7 @@ def test_external() -> None:
 )
 def test_wrong_mechanisms_and_argument_counts_are_malformed(arguments: tuple[bytes, ...]) -> None:
     client = Client(*[b64(b"u " + b"0" * 32)] * 2)
-    with pytest.raises(sasl.Malformed) as caught:
+    with pytest.raises(sasl.BadExchange) as caught:
         authenticate(*arguments, client=client)
 
     assert not caught.value.counted
@@ -181,7 +181,7 @@ def test_what_is_taken(arguments: tuple[bytes, ...], enabled: tuple[str, ...], t
     client = Client(b64(b"u"), b64(b"p"))
     try:
         authenticate(*arguments, client=client, enabled=enabled)
-    except sasl.Malformed:
+    except sasl.BadExchange:
         assert not taken
     else:
         assert taken
@@ -196,13 +196,13 @@ def test_line_breaks_and_nul_in_credentials_are_malformed(bad: bytes, place: str
         "external": (b"EXTERNAL", b64(bad)),
         "digest": (b"CRAM-MD5", b64(b"u " + bad.ljust(32, b"0"))),
     }[place]
-    with pytest.raises(sasl.Malformed):
+    with pytest.raises(sasl.BadExchange):
         authenticate(responses[0], client=Client(*responses[1:]))
 
 
 @pytest.mark.parametrize("response", [b"\0u\r\nDELE 1\0p", b"\0u\0p\r\nQUIT", b"\0u\0p\0q"])
 def test_plain_cannot_carry_a_second_line_or_field(response: bytes) -> None:
-    with pytest.raises(sasl.Malformed):
+    with pytest.raises(sasl.BadExchange):
         authenticate(b"PLAIN", b64(response))
 
 

@@ -61,7 +61,7 @@ def test_the_header_is_named(protocol: str, script: list[bytes], version: Litera
     options = replace(ON, proxy_protocol=version)
     error = failure(protocol, script, options)
 
-    assert error.hint.startswith("perhaps the backend expects no PROXY header there (proxy_protocol = ")
+    assert error.hint.startswith("perhaps the backend does not expect the PROXY header (proxy_protocol = ")
     assert f'"{version}"' in error.hint
     assert not getattr(error, "credentials", False), "and nobody is told that a password is wrong"
 

@@ -170,7 +170,7 @@ class _SmtpHandshake:
             line = self.dialogue.hear(heard, wanted)
             mark = line[3:4]
             if len(line) < 3 or not line[:3].isdigit() or mark not in _MARKS:
-                raise self.dialogue.garbage(line)
+                raise self.dialogue.make_garbage(line)
             if mark != b"-":
                 return tuple(heard)
 
@@ -181,9 +181,9 @@ class _SmtpHandshake:
         if code.decode() in wanted:
             return reply
         if code[0] not in b"45":
-            raise self.dialogue.garbage(reply[0])
+            raise self.dialogue.make_garbage(reply[0])
         credentials = self.dialogue.step == "AUTH" and code not in _NOT_CREDENTIALS
-        raise self.dialogue.refused(
+        raise self.dialogue.make_refused(
             reply,
             credentials=credentials,
             temporary=code[:1] == b"4",
