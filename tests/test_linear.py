@@ -30,7 +30,7 @@ from geomail.net.wire import Wire
 from geomail.parties import Refusal
 from geomail.protocols import PROTOCOLS, proxy_header, sasl
 from geomail.protocols.imap.arguments import ParseError, split
-from geomail.protocols.smtp.xclient import xtext
+from geomail.protocols.smtp.xclient import encode_xtext
 from geomail.secrets import as_text, conceal, make_mask
 from geomail.sinks import dovecot_lines, json_lines, text_lines
 from geomail.sinks.spelling import visible
@@ -130,7 +130,7 @@ PARSERS: dict[str, tuple[Callable[[int], bytes | str], Callable[..., object], in
         attempted(lambda given: sasl.run_plain(sasl.Exchange(bytes, b""), given), sasl.BadExchange),
         400_000,
     ),
-    "xtext": (filled(b"", b"+", b""), xtext, 4_000),
+    "xtext": (filled(b"", b"+", b""), encode_xtext, 4_000),
     "auth_http's escapes": (filled(b"", b"% ", b""), escape, 8_000),
     "IMAP atoms": (filled(b"", b"a ", b""), attempted(lambda given: split(given, []), ParseError), 400_000),
     "IMAP quoted": (filled(b'"', b"a", b'"'), lambda given: split(given, []), 400_000),

@@ -28,7 +28,7 @@ from geomail.parties import (
     Token,
 )
 from geomail.protocols import sasl
-from geomail.protocols.smtp.frontend import as_name
+from geomail.protocols.smtp.frontend import read_name
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config, Server
@@ -252,7 +252,7 @@ def _command(verb: str, address: str) -> bytes:
 
 def _hello(words: Words, client: Client) -> tuple[bytes, bool]:
     if words.hello is not None:
-        return as_name(b"EHLO " + _word(words.hello, " ")), words.esmtp and bool(words.hello)
+        return read_name(b"EHLO " + _word(words.hello, " ")), words.esmtp and bool(words.hello)
     if client.address == "unix:":
         return b"localhost", words.esmtp
     prefix = "IPv6:" if ":" in client.address else ""

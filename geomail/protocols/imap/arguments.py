@@ -53,7 +53,7 @@ def split(text: bytes, arguments: list[bytes]) -> Literal | None:
 
 
 def read_quoted(text: bytes, start: int = 0) -> tuple[bytes, int]:
-    """Return the quoted string at ``start`` and the place of its end; a backslash quotes any byte, as in nginx."""
+    """Return the quoted string at ``start`` and its end; a backslash quotes any byte, as in nginx."""
     pieces = []
     position = start + 1
     end = text.find(b'"', position)
