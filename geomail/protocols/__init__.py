@@ -1,9 +1,8 @@
 """The dialogues of the three protocols: with clients before the relay, and with fresh backends.
 
-``base`` has the faces of a protocol, ``dialogue`` the code that all of them
-share, ``sasl`` the mechanisms, ``proxy_header`` the PROXY protocol. Each
-protocol is a module or a folder with a frontend and a ``handshake``; a new one
-is one more entry here.
+``base`` has the faces, ``dialogue`` what the protocols share, ``sasl`` the
+mechanisms, ``proxy_header`` the PROXY protocol. Each protocol is a module or a
+folder with a frontend and a ``handshake``; a new one is one more entry here.
 """
 
 from __future__ import annotations
