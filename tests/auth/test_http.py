@@ -23,6 +23,7 @@ from geomail.parties import (
     Password,
     ProxyAddresses,
     Refusal,
+    Token,
 )
 from tests.auth.support import source
 from tests.net.raw_service import CLOSE, Action, RawService, closed_port, until_rested
@@ -145,6 +146,12 @@ QUESTIONS: dict[str, tuple[str, Login, Client, tuple[str, ...]]] = {
         Login(Digest(b"u", b"d" * 32, SALT.encode(), "cram-md5")),
         client_at(),
         ("Auth-Method: cram-md5", "Auth-User: u", "Auth-Pass: " + "d" * 32, f"Auth-Salt: {SALT}", *IMAP_END),
+    ),
+    "a bearer token": (
+        "imap",
+        Login(Token(b"u", b"ya29 token", "xoauth2")),
+        client_at(),
+        ("Auth-Method: xoauth2", "Auth-User: u", "Auth-Pass: ya29%20token", *IMAP_END),
     ),
     "external": (
         "imap",
@@ -595,7 +602,13 @@ def test_what_is_no_usable_answer(said: Action | list[Action], problem: str, sou
 
 @pytest.mark.parametrize("protocol", ["imap", "pop3"])
 @pytest.mark.parametrize(
-    "login", [DIGEST, Login(Digest(b"u", b"d" * 32, b"<1>", "apop")), Login(Asserted(b"u"))]
+    "login",
+    [
+        DIGEST,
+        Login(Digest(b"u", b"d" * 32, b"<1>", "apop")),
+        Login(Token(b"u", b"token", "xoauth2")),
+        Login(Asserted(b"u")),
+    ],
 )
 def test_a_digest_is_no_password(protocol: str, login: Login, sources: Sources) -> None:
     with pytest.raises(AuthUnavailable, match=f"did not send password: method {login.credentials.method} "):
