@@ -1,24 +1,25 @@
-"""What TLS tells of a client: its certificate, the verdict on it, and what a backend may be told."""
+"""The parties of a session: the client, its certificate, its login, and the refusal that it may get."""
 
 from __future__ import annotations
 
 import base64
 import textwrap
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 VerifyClient = Literal["off", "on", "optional", "optional_no_ca"]
 
-#: OpenSSL's verify results that say no more than: no known CA stands behind it.
+#: OpenSSL's verify results that mean no more than: no known CA has signed it.
 _UNTRUSTED = frozenset({18, 19, 20, 21, 27})
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """The certificate of a client, as nginx tells it to an auth service; all is empty if it sent none.
+    """A client's certificate, with the values that nginx sends to an auth service.
 
-    ``error`` is OpenSSL's verify result, 0 if it is good, ``reason`` the same
-    in words. Names are RFC 2253's, most specific part first, in ASCII.
+    All is empty if the client sent none. ``error`` is OpenSSL's verify result,
+    0 for a valid certificate; ``reason`` is the same in words. Names are in
+    ASCII and in the form of RFC 2253, most specific part first.
     """
 
     der: bytes = field(default=b"", repr=False)
@@ -31,22 +32,22 @@ class ClientCertificate:
 
     @property
     def verify(self) -> str:
-        """``SUCCESS``, ``NONE`` or ``FAILED:reason``."""
+        """The value of ``Auth-SSL-Verify``: ``SUCCESS``, ``NONE`` or ``FAILED:reason``."""
         if not self.der:
             return "NONE"
         return f"FAILED:{self.reason}" if self.error else "SUCCESS"
 
     @property
     def pem(self) -> str:
-        """The certificate in PEM, with its last line end."""
+        """The certificate in PEM; a line end follows the last line."""
         lines = textwrap.wrap(base64.b64encode(self.der).decode(), 64)
         return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
 
 
-def verdict(
+def judge_certificate(
     mode: VerifyClient, certificate: ClientCertificate
 ) -> Literal["certificate error", "no certificate"] | None:
-    """What ``ssl_verify_client`` makes of a client's certificate after the handshake; None: it may go on."""
+    """Tell why ``ssl_verify_client`` rejects a client after the TLS handshake; None if it does not."""
     if mode == "off":
         return None
     if not certificate.der:
@@ -58,13 +59,14 @@ def verdict(
 
 @dataclass(frozen=True, slots=True)
 class TlsDetails:
-    """What the PROXY protocol, version 2, tells a backend of a client's TLS.
+    """The facts about a client's TLS that a PROXY header, version 2, carries to a backend.
 
-    ``server_name`` is what the client asked for (SNI), ``alpn`` what was
-    agreed on. ``certificate`` says when the client showed one: never, in this
-    ``connection``, or in the ``session`` that it resumed. ``verify`` is
-    OpenSSL's result, 1 without a certificate. ``signature`` and ``key`` are
-    those of geomail's own certificate: ``RSA-SHA256``, ``EC256``.
+    ``server_name`` is the name that the client asked for (SNI). ``alpn`` is
+    the protocol that both sides agreed on. ``certificate`` says when the client
+    sent one: never, in this ``connection``, or in the ``session`` that it
+    resumed. ``verify`` is OpenSSL's result, 1 without a certificate.
+    ``signature`` and ``key`` belong to geomail's own certificate:
+    ``RSA-SHA256``, ``EC256``.
     """
 
     version: str
@@ -81,12 +83,10 @@ class TlsDetails:
 UNAVAILABLE = b"[UNAVAILABLE]"
 TEMPUNAVAIL = b"[TEMPUNAVAIL]"
 
-Method = Literal["plain", "apop", "cram-md5", "external", "none"]
-
 
 @dataclass(frozen=True, slots=True)
 class ProxyAddresses:
-    """The addresses that a client's PROXY header carried."""
+    """The addresses in a client's PROXY header."""
 
     source: str
     source_port: int
@@ -96,18 +96,17 @@ class ProxyAddresses:
 
 @dataclass(slots=True, init=False)  # compiled, the generated __init__ takes ten times as long
 class Client:
-    """A client: where it comes from and where it came in.
+    """A client: both ends of its connection, its TLS, and its description of itself.
 
     ``address`` is an IP address in text (``192.0.2.1``, ``2001:db8::1``,
-    ``::ffff:192.0.2.1`` for a mapped one) or ``unix:``; ``local_address`` is
+    ``::ffff:192.0.2.1`` for a mapped one) or ``unix:``. ``local_address`` is
     geomail's end of the connection. ``name`` is the verified host name,
     ``[UNAVAILABLE]`` or ``[TEMPUNAVAIL]`` (SMTP only).
-    ``tls`` holds protocol and cipher name while TLS is active; ``certificate``
-    is what the client showed, None where it was not asked for one;
-    ``tls_details`` is for a backend that is told of them in a PROXY header.
-    ``session`` is the session's id, for those who are told it
-    (``pass_session_id``); else it is empty. ``client_id`` is what an IMAP
-    client has said of itself.
+    ``tls`` holds the protocol and the name of the cipher while TLS is active.
+    ``certificate`` is None if geomail did not ask for one. ``tls_details`` is
+    None unless a PROXY header reports TLS to the backend. ``session`` is the
+    session's id if auth services and backends get it (``pass_session_id``),
+    else empty. ``client_id`` is the description that an IMAP client sent (ID).
     """
 
     address: str
@@ -149,71 +148,208 @@ class Client:
         self.client_id = client_id
 
 
-@dataclass(slots=True, init=False)  # as for Peer
-class Login:
-    """What one attempt to log in gave: made anew for each, nothing is carried over.
+# -- what a client gives to log in ----------------------------------------------------------------
+#
+# A mechanism makes credentials of one of these types (protocols/sasl.py). After that only the type counts.
+# Nothing changes them. They hold no CR, LF or NUL. Each __init__ is written by hand, as Client's is.
 
-    ``password`` is the APOP or CRAM-MD5 digest for those methods, which also
-    fill ``salt``. ``tag`` is IMAP's. ``helo``, ``esmtp``, ``mail`` and
-    ``rcpt`` are SMTP's; the latter two are whole commands, verb included, and
-    only set for method ``none``. ``user`` and ``password`` never hold CR, LF
-    or NUL.
+DigestScheme = Literal["apop", "cram-md5"]
+TokenMechanism = Literal["oauthbearer", "xoauth2"]
+#: The word for credentials in the log and in ``Auth-Method``.
+Method = Literal["plain", "apop", "cram-md5", "oauthbearer", "xoauth2", "external", "none"]
+
+
+@dataclass(slots=True, init=False)
+class Password:
+    """A user and a password in clear: the only credentials that geomail can give to a backend.
+
+    All types of credentials have a ``method``, and a ``secret``, which must
+    never be shown; it is empty if there is none.
     """
 
-    method: Method
     user: bytes
     password: bytes = field(repr=False)
+
+    def __init__(self, user: bytes, password: bytes) -> None:
+        self.user = user
+        self.password = password
+
+    @property
+    def method(self) -> Method:
+        return "plain"
+
+    @property
+    def secret(self) -> bytes:
+        return self.password
+
+
+@dataclass(slots=True, init=False)
+class Digest:
+    """A hash over the password and the ``salt`` that geomail sent: only an auth service can verify it."""
+
+    user: bytes
+    digest: bytes = field(repr=False)
     salt: bytes
+    scheme: DigestScheme
+
+    def __init__(self, user: bytes, digest: bytes, salt: bytes, scheme: DigestScheme) -> None:
+        self.user = user
+        self.digest = digest
+        self.salt = salt
+        self.scheme: DigestScheme = scheme
+
+    @property
+    def method(self) -> Method:
+        return self.scheme
+
+    @property
+    def secret(self) -> bytes:
+        return self.digest
+
+
+@dataclass(slots=True, init=False)
+class Token:
+    """An OAuth 2.0 bearer token (RFC 6750); the same token may serve several logins until it expires."""
+
+    user: bytes
+    token: bytes = field(repr=False)
+    mechanism: TokenMechanism
+
+    def __init__(self, user: bytes, token: bytes, mechanism: TokenMechanism) -> None:
+        self.user = user
+        self.token = token
+        self.mechanism: TokenMechanism = mechanism
+
+    @property
+    def method(self) -> Method:
+        return self.mechanism
+
+    @property
+    def secret(self) -> bytes:
+        return self.token
+
+
+@dataclass(slots=True, init=False)
+class Asserted:
+    """A user's name without a secret (EXTERNAL): an auth service judges by the client's certificate."""
+
+    user: bytes
+
+    def __init__(self, user: bytes) -> None:
+        self.user = user
+
+    @property
+    def method(self) -> Method:
+        return "external"
+
+    @property
+    def secret(self) -> bytes:
+        return b""
+
+
+@dataclass(slots=True, init=False)
+class NoLogin:
+    """A mail without a login (SMTP).
+
+    ``mail`` and ``rcpt`` are the client's whole commands, verb included.
+    ``user`` is empty unless the auth source names a user.
+    """
+
+    mail: bytes
+    rcpt: bytes
+    user: bytes
+
+    def __init__(self, mail: bytes, rcpt: bytes, user: bytes = b"") -> None:
+        self.mail = mail
+        self.rcpt = rcpt
+        self.user = user
+
+    @property
+    def method(self) -> Method:
+        return "none"
+
+    @property
+    def secret(self) -> bytes:
+        return b""
+
+
+Credentials = Password | Digest | Token | Asserted | NoLogin
+
+
+@dataclass(slots=True, init=False)
+class Login:
+    """One attempt to log in: the credentials, and the facts that its dialogue adds to them.
+
+    Each attempt makes a new one. ``tag`` is IMAP's tag of the command;
+    ``helo`` and ``esmtp`` are the name and the kind of SMTP's greeting.
+    """
+
+    credentials: Credentials
     tag: bytes
     helo: bytes
     esmtp: bool
-    mail: bytes
-    rcpt: bytes
 
     def __init__(
-        self,
-        method: Method,
-        user: bytes = b"",
-        password: bytes = b"",
-        salt: bytes = b"",
-        tag: bytes = b"",
-        helo: bytes = b"",
-        esmtp: bool = False,
-        mail: bytes = b"",
-        rcpt: bytes = b"",
+        self, credentials: Credentials, tag: bytes = b"", helo: bytes = b"", esmtp: bool = False
     ) -> None:
-        self.method: Method = method
-        self.user = user
-        self.password = password
-        self.salt = salt
+        self.credentials: Credentials = credentials
         self.tag = tag
         self.helo = helo
         self.esmtp = esmtp
-        self.mail = mail
-        self.rcpt = rcpt
 
-    def rewritten(self, user: bytes | None = None, password: bytes | None = None) -> Login:
-        """The login as the auth source wants it said to the backend; None changes nothing.
+    @property
+    def user(self) -> bytes:
+        """The name of the user; empty for a mail without a login."""
+        return self.credentials.user
 
-        A password makes the method ``plain``, the only one that has a password
-        to give to a backend (a digest is none). ``none`` stays what it is.
+    @property
+    def password(self) -> bytes | None:
+        """The password in clear; None if the credentials hold none."""
+        credentials = self.credentials
+        return credentials.password if isinstance(credentials, Password) else None
+
+    def rewrite(self, user: bytes | None = None, password: bytes | None = None) -> Login:
+        """Return the login with the user and password of the auth source; None changes nothing.
+
+        With a new password, any credentials become a :class:`Password`. A mail
+        without a login stays one, as it has no use for a password.
         """
-        method: Method = "plain" if password is not None and self.method != "none" else self.method
-        user = self.user if user is None else user
-        password = self.password if password is None else password
-        if (method, user, password) == (self.method, self.user, self.password):
-            return self  # replace() costs more than the rest of a login's bookkeeping
-        return replace(self, method=method, user=user, password=password)
+        old = self.credentials
+        if user is None:
+            user = old.user
+        if password is not None and password != self.password and not isinstance(old, NoLogin):
+            new: Credentials = Password(user, password)
+        elif user != old.user:
+            new = _rename(old, user)
+        else:
+            return self
+        return Login(new, self.tag, self.helo, self.esmtp)
+
+
+def _rename(credentials: Credentials, user: bytes) -> Credentials:
+    """Return the same credentials for another user."""
+    match credentials:
+        case Password() as old:
+            return Password(user, old.password)
+        case Digest() as old:
+            return Digest(user, old.digest, old.salt, old.scheme)
+        case Token() as old:
+            return Token(user, old.token, old.mechanism)
+        case Asserted():
+            return Asserted(user)
+        case NoLogin() as old:
+            return NoLogin(old.mail, old.rcpt, user)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A login was refused, in words meant for the client.
+    """The answer to a client whose login is refused.
 
-    ``text`` is what the auth source said. ``code`` is SMTP's reply code with
-    its enhanced code, ``535 5.7.0`` if None. ``reply`` holds whole lines that
-    a backend said, to be passed on as they are. ``temporary`` and ``neutral``
-    ask for the protocol's own words (passthrough).
+    ``reply`` holds whole lines of a backend, which the client gets unchanged.
+    Without them, ``neutral`` asks for the protocol's own words, for a
+    ``temporary`` refusal or a final one. Otherwise the client gets ``text``,
+    the words of the auth source; in SMTP ``code`` is before them, with its
+    enhanced code: ``535 5.7.0`` if None.
     """
 
     text: bytes = b""
@@ -223,6 +359,6 @@ class Refusal:
     temporary: bool = False
 
 
-def told_name(name: bytes | None, temporary: bool) -> bytes:
-    """What an auth service and a backend are told of a client's name, found or not."""
+def choose_name(name: bytes | None, temporary: bool) -> bytes:
+    """Return the client's name, or the word that auth services and backends get in its place."""
     return name or (TEMPUNAVAIL if temporary else UNAVAILABLE)

@@ -19,7 +19,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from geomail.auth.http import escaped
+from geomail.auth import http
 from geomail.auth.passthrough import recipient
 from geomail.config.units import printable
 from geomail.conversation import Rehearsal
@@ -29,9 +29,9 @@ from geomail.net.http import HEAD_LIMIT, BadAnswer, _drop_chunks, _parse_head
 from geomail.net.wire import Wire
 from geomail.parties import Refusal
 from geomail.protocols import PROTOCOLS, proxy_header, sasl
-from geomail.protocols.imap.arguments import Unparsable, split
-from geomail.protocols.smtp.xclient import xtext
-from geomail.secrets import as_text, concealed, masking
+from geomail.protocols.imap.arguments import ParseError, split
+from geomail.protocols.smtp.xclient import encode_xtext
+from geomail.secrets import as_text, conceal, make_mask
 from geomail.sinks import dovecot_lines, json_lines, text_lines
 from geomail.sinks.spelling import escape
 from tests.net.support import raw
@@ -122,28 +122,28 @@ PARSERS: dict[str, tuple[Callable[[int], bytes | str], Callable[..., object], in
     "base64": (filled(b"", b"YWJj", b""), sasl.decode, 400_000),
     "base64, broken at its end": (
         filled(b"", b"YWJj", b"*==="),
-        attempted(sasl.decode, sasl.Malformed),
+        attempted(sasl.decode, sasl.BadExchange),
         400_000,
     ),
     "SASL PLAIN": (
         filled(b"", b"AAAA", b""),
-        attempted(lambda given: sasl.plain(sasl.Exchange(bytes, b""), given), sasl.Malformed),
+        attempted(lambda given: sasl.run_plain(sasl.Exchange(bytes, b""), given), sasl.BadExchange),
         400_000,
     ),
-    "xtext": (filled(b"", b"+", b""), xtext, 4_000),
-    "auth_http's escapes": (filled(b"", b"% ", b""), escaped, 8_000),
-    "IMAP atoms": (filled(b"", b"a ", b""), attempted(lambda given: split(given, []), Unparsable), 400_000),
+    "xtext": (filled(b"", b"+", b""), encode_xtext, 4_000),
+    "auth_http's escapes": (filled(b"", b"% ", b""), http.escape, 8_000),
+    "IMAP atoms": (filled(b"", b"a ", b""), attempted(lambda given: split(given, []), ParseError), 400_000),
     "IMAP quoted": (filled(b'"', b"a", b'"'), lambda given: split(given, []), 400_000),
     "IMAP escapes": (filled(b'"', b"\\a", b'"'), lambda given: split(given, []), 20_000),
     "IMAP escaped quotes": (filled(b'"', b'\\"', b'"'), lambda given: split(given, []), 20_000),
     "IMAP quote without an end": (
         filled(b'"', b'\\"', b""),
-        attempted(lambda given: split(given, []), Unparsable),
+        attempted(lambda given: split(given, []), ParseError),
         20_000,
     ),
     "IMAP literal's size": (
         filled(b"{", b"1", b"}"),
-        attempted(lambda given: split(given, []), Unparsable),
+        attempted(lambda given: split(given, []), ParseError),
         9**6,
     ),
     "RCPT quoted": (filled(b"RCPT TO:<", b'"a b"', b">"), recipient, 4_000),
@@ -173,17 +173,17 @@ PARSERS: dict[str, tuple[Callable[[int], bytes | str], Callable[..., object], in
     "log, text": (text("\U000e0001"), uncached(text_lines.quote), 20_000),
     "log, JSON": (text("\U000e0001"), uncached(json_lines._encode_text), 20_000),
     "log, Dovecot": (text("\U000e0001"), uncached(dovecot_lines._escape_name), 20_000),
-    "masking, plain": (filled(b"", b"aaab", b"%41"), masking([b"a" * 100]), 20_000),
-    "masking, found": (filled(b"", b"aaaa ", b"%41"), masking([b"aaaa"]), 20_000),
-    "masking, escapes": (filled(b"", b"%61", b""), masking([b"aaaa", b"a" * 500]), 20_000),
-    "masking, mixed": (filled(b"", b"\\x61 &#97;", b""), masking([b"aa a"]), 20_000),
-    "masking, zeros": (filled(b"", b"&#0", b""), masking([b"aaaa"]), 20_000),
-    "masking, digits": (filled(b"", b"61", b""), masking([b"aaaa"]), 20_000),
-    "masking, base64": (filled(b"", b"YWFh", b"%"), masking([b"aaaa", b"a" * 200]), 20_000),
-    "masking, words": (filled(b"", b"YWFh ", b"%"), masking([b"aa"]), 20_000),
+    "masking, plain": (filled(b"", b"aaab", b"%41"), make_mask([b"a" * 100]), 20_000),
+    "masking, found": (filled(b"", b"aaaa ", b"%41"), make_mask([b"aaaa"]), 20_000),
+    "masking, escapes": (filled(b"", b"%61", b""), make_mask([b"aaaa", b"a" * 500]), 20_000),
+    "masking, mixed": (filled(b"", b"\\x61 &#97;", b""), make_mask([b"aa a"]), 20_000),
+    "masking, zeros": (filled(b"", b"&#0", b""), make_mask([b"aaaa"]), 20_000),
+    "masking, digits": (filled(b"", b"61", b""), make_mask([b"aaaa"]), 20_000),
+    "masking, base64": (filled(b"", b"YWFh", b"%"), make_mask([b"aaaa", b"a" * 200]), 20_000),
+    "masking, words": (filled(b"", b"YWFh ", b"%"), make_mask([b"aa"]), 20_000),
     "masking, long secrets": (
         filled(b"", b"%61", b""),
-        lambda given: concealed("a%61" * 50_000, given),
+        lambda given: conceal("a%61" * 50_000, given),
         20_000,
     ),
 }

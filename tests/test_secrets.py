@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geomail.secrets import as_text, concealed, folded, masking
+from geomail.secrets import as_text, conceal, fold, make_mask
 
 SECRET = 'q"uo\\te {3+} pä€'.encode()
 MASK = b"********"
@@ -41,7 +41,7 @@ def spellings(secret: bytes) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", spellings(SECRET))
 def test_every_spelling_is_found(name: str) -> None:
-    mask = masking([SECRET])
+    mask = make_mask([SECRET])
 
     assert mask(b"535 no, " + spellings(SECRET)[name] + b", no") == b"535 no, " + MASK + b", no"
 
@@ -52,7 +52,7 @@ def test_every_spelling_is_found(name: str) -> None:
 def test_base64_is_hidden_as_a_whole(encode: Callable[[bytes], bytes], before: bytes, after: bytes) -> None:
     line = b"535 " + encode(before + SECRET + after) + b" no"
 
-    assert masking([SECRET])(line) == b"535 " + MASK + b" no"
+    assert make_mask([SECRET])(line) == b"535 " + MASK + b" no"
 
 
 @pytest.mark.parametrize(
@@ -69,34 +69,34 @@ def test_base64_is_hidden_as_a_whole(encode: Callable[[bytes], bytes], before: b
     ],
 )
 def test_a_short_secret_is_a_word_of_its_own(secret: bytes, line: bytes, shown: bytes) -> None:
-    assert masking([secret])(line) == shown
+    assert make_mask([secret])(line) == shown
 
 
 def test_several_secrets() -> None:
-    mask = masking([b"first one", b"first", b""])
+    mask = make_mask([b"first one", b"first", b""])
 
     assert mask(b"first, first one") == b"********, ********"
 
 
 def test_without_a_secret_nothing_is_hidden() -> None:
-    assert masking([b"", b""])(b"250 ok") == b"250 ok"
+    assert make_mask([b"", b""])(b"250 ok") == b"250 ok"
 
 
 def test_what_is_no_text_is_found_too() -> None:
-    assert masking([b"\xff\xfe\x00\x80"])(b"x \xff\xfe\x00\x80 %FF%FE%00%80") == b"x ******** ********"
+    assert make_mask([b"\xff\xfe\x00\x80"])(b"x \xff\xfe\x00\x80 %FF%FE%00%80") == b"x ******** ********"
 
 
 @given(st.binary(max_size=200), st.text(min_size=4, max_size=20))
 def test_it_is_found_wherever_it_stands(around: bytes, secret: str) -> None:
     raw = secret.encode()
-    shown = masking([raw])(around + raw + around)
+    shown = make_mask([raw])(around + raw + around)
 
     assert raw not in shown or raw in around + MASK + around
 
 
 @pytest.mark.parametrize("piece", [b"a", b"YWFh", b"\\", b"&#000", b"%61", b"\\0000"])
 def test_a_hostile_line_takes_no_time(piece: bytes) -> None:
-    mask = masking([b"aaaa", b"a" * 200])
+    mask = make_mask([b"aaaa", b"a" * 200])
     began = time.process_time()
     mask(piece * 20000)
 
@@ -112,19 +112,19 @@ def test_concealed_finds_what_a_mask_finds(secret: bytes) -> None:
     encoded = [base64.b64encode(b"\0u\0" + secret), base64.b64encode(secret)]
     for said in (secret, secret.upper(), secret.hex().encode(), *encoded):
         text = f"NO {said.decode()} is wrong"
-        assert concealed(text, secret) == masking((secret,))(text.encode()).decode()
-        assert concealed(text, secret) != text
+        assert conceal(text, secret) == make_mask((secret,))(text.encode()).decode()
+        assert conceal(text, secret) != text
 
 
 def test_concealed_leaves_other_words_alone() -> None:
     text = "a1 NO [AUTHENTICATIONFAILED] Authentication failed."
-    assert concealed(text, b"correct-horse") is text
-    assert concealed(text, b"") is text
+    assert conceal(text, b"correct-horse") is text
+    assert conceal(text, b"") is text
 
 
 def test_a_long_secret_is_hidden_alone() -> None:
-    assert concealed("NO " + "x" * 200, b"x" * 200) == "NO ********"
-    assert concealed("NO such user", b"x" * 200) == "NO such user"
+    assert conceal("NO " + "x" * 200, b"x" * 200) == "NO ********"
+    assert conceal("NO such user", b"x" * 200) == "NO such user"
 
 
 # -- mixtures -------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def ways_to_spell(character: str) -> Iterator[str]:
 def test_a_mixture_of_spellings_is_found(spelt: tuple[str, str]) -> None:
     secret, said = spelt
 
-    assert concealed(f"535 <{said}> no", secret.encode()) == "535 <********> no"
+    assert conceal(f"535 <{said}> no", secret.encode()) == "535 <********> no"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_mixture_of_spellings_is_found(spelt: tuple[str, str]) -> None:
     ],
 )
 def test_what_looks_like_an_escape_may_be_meant_as_it_is(secret: str, said: str) -> None:
-    shown = concealed(f"<{said}>", secret.encode())
+    shown = conceal(f"<{said}>", secret.encode())
 
     assert shown.endswith("********>")
     assert len(shown) <= len("<41=********>")
@@ -188,9 +188,9 @@ def test_what_looks_like_an_escape_may_be_meant_as_it_is(secret: str, said: str)
 def test_letters_with_several_small_forms_are_known_to_the_last() -> None:
     for code in (code for code in range(0x110000) if not 0xD800 <= code < 0xE000):
         character = chr(code)
-        assert len(folded(character)) == 1
+        assert len(fold(character)) == 1
         if len(character.upper()) == 1 and len(character.upper().lower()) == 1:
-            assert folded(character.upper()) == folded(character), hex(code)
+            assert fold(character.upper()) == fold(character), hex(code)
 
 
 # -- what it costs ----------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_no_text_and_no_secret_make_a_refusal_expensive(piece: str) -> None:
     secrets += [bytes(range(1, 256)) * 16, b"correct-horse", b"a" * 480]
 
     for secret in secrets:
-        cost = min(thread_seconds(concealed, text, secret) for _ in range(25))
+        cost = min(thread_seconds(conceal, text, secret) for _ in range(25))
         assert cost < 0.005, secret[:20]
 
 
@@ -223,7 +223,7 @@ def test_no_pattern_is_made_of_a_secret() -> None:
     known = len(vars(re)["_cache"])
     for number in range(20):
         secret = f"correct-horse-{number}".encode()
-        assert concealed(f"NO %41 {quote(secret)}", secret) == "NO %41 ********"
-        assert masking([secret, b"other"])(b"NO %41 " + secret) == b"NO %41 ********"
+        assert conceal(f"NO %41 {quote(secret)}", secret) == "NO %41 ********"
+        assert make_mask([secret, b"other"])(b"NO %41 " + secret) == b"NO %41 ********"
 
     assert len(vars(re)["_cache"]) == known

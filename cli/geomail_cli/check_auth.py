@@ -96,12 +96,12 @@ class _Check:
     def ask(self, words: Words, method: MethodName | None) -> None:
         """Put the question. Raises Unusable."""
         from geomail.auth.trial import put_to
-        from geomail.preview.client import by_method, make_login
+        from geomail.preview.client import change_method, make_login
 
         words = _with_password(words, method)
         login = make_login(self.server, words, self._client)
-        if method is not None and method.value != login.method:
-            login = by_method(self.server, login, method.value)
+        if method is not None and method.value != login.credentials.method:
+            login = change_method(self.server, login, method.value)
         with closing(self._source):
             self._trial = put_to(
                 *(self._source, login, self._client, self.server.protocol),
@@ -113,13 +113,13 @@ class _Check:
     def _masking(self, words: Words) -> Mask:
         """Masks what was sent and may come back: the password, and the secrets in ``auth_http_header``."""
         from geomail.auth.base import Accepted
-        from geomail.secrets import masking
+        from geomail.secrets import make_mask
 
         secrets = {value.encode() for _, value in self.server.auth_http_header} | {words.password or b""}
         secrets |= {secret.strip(b" \t") for secret in secrets}  # as the end of a header's value leaves them
         if isinstance(self._trial.verdict, Accepted):
             secrets.add(self._trial.verdict.password or b"")
-        return masking(secrets)
+        return make_mask(secrets)
 
     @property
     def failed(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geomail.auth.http import HttpSource, tls_side
+from geomail.auth.http import HttpSource, make_tls_side
 from geomail.auth.passthrough import PassthroughSource
 from geomail.auth.services import AuthServices
 from geomail.backends import Backends
@@ -32,7 +32,7 @@ def client_contexts(config: Config) -> ClientContexts:
     for server in config.servers:
         try:
             if server.auth == "http" and server.auth_http is not None:
-                tls_side(server.auth_http, server.auth_http_ca, contexts)
+                make_tls_side(server.auth_http, server.auth_http_ca, contexts)
         except OSError as error:
             raise UnusableTls(f"TLS of the auth service of server {server.name}: {error}") from None
     contexts.seal()

@@ -1,4 +1,4 @@
-"""Good answers of an auth service, kept for a short while (``auth_http_cache``)."""
+"""A cache for the answers of an auth service that let clients in (``auth_http_cache``)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from gevent import get_hub
 if TYPE_CHECKING:
     from geomail.backends import Route
 
-#: Answers that one process keeps for one server; the oldest goes first.
+#: Answers that one process keeps for one server; the oldest is dropped first.
 MOST_KEPT = 10_000
-#: Seconds between two looks for answers whose time is over.
+#: Seconds between two searches for answers whose time is over.
 _SWEEP = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A service's answer about a login: the backend, and what it replaced; None is what the client gave."""
+    """A service's answer about a login: the backend, and the new user and password; None: the client's."""
 
     route: Route
     user: bytes | None
@@ -29,11 +29,11 @@ class Kept:
 
 
 class AnswerCache:
-    """Answers that let a client in, each for ``seconds``; refusals are never kept.
+    """The answers of one service, each kept for ``seconds``; refusals are never kept.
 
-    A key is a hash with a secret of this process over the whole question. So
-    nothing that a client gave is held here, and what the service gave is gone
-    within a second after its time.
+    A key is a hash over the whole question, with a secret of this process. So
+    the cache holds nothing that a client sent, and drops the service's own
+    values within a second after their time.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -47,7 +47,7 @@ class AnswerCache:
         return blake2b(question, key=self._secret, digest_size=32).digest()
 
     def get(self, key: bytes) -> Kept | None:
-        """The answer that is kept, if it is young enough."""
+        """Return the answer under this key; None if there is none, or if it is too old."""
         until, kept = self._answers.get(key, (0.0, None))
         return kept if time.monotonic() < until else None
 
@@ -62,16 +62,16 @@ class AnswerCache:
             self._timer.start(self._sweep)
 
     def drop(self, key: bytes) -> None:
-        """Keep this answer no longer: it has turned out to be wrong."""
+        """Drop the answer under this key, if there is one."""
         self._answers.pop(key, None)
 
     def close(self) -> None:
-        """Keep nothing any more."""
+        """Drop all answers."""
         self._answers.clear()
         self._stop()
 
     def _sweep(self) -> None:
-        """All live equally long, so the oldest is the next to go."""
+        """Drop the answers whose time is over; the oldest comes first, as all are kept equally long."""
         now = time.monotonic()
         while self._answers:
             key = next(iter(self._answers))

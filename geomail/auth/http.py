@@ -1,7 +1,7 @@
-"""``auth_http``: an HTTP service is asked, in nginx's protocol, header for header.
+"""``auth_http``: ask an HTTP service about each login, with nginx's headers in nginx's order.
 
-What geomail adds: kept-alive connections, https, ``Auth-Backend`` (the name of
-a configured backend, in place of Auth-Server and Auth-Port), host names in
+geomail adds kept-alive connections, https, ``Auth-Backend`` (the name of a
+configured backend, in place of Auth-Server and Auth-Port), host names in
 Auth-Server, and limits.
 """
 
@@ -23,7 +23,7 @@ from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
 from geomail.net.http import Answer, BadAnswer, HttpClient
 from geomail.net.resolver import canonical_host, literal_family
 from geomail.net.tls import TlsSide
-from geomail.parties import Refusal
+from geomail.parties import Asserted, Digest, NoLogin, Password, Refusal, Token
 
 if TYPE_CHECKING:
     from geomail.auth.services import AuthServices
@@ -31,19 +31,15 @@ if TYPE_CHECKING:
     from geomail.config.schema import AuthHttp, Server
     from geomail.net.client_contexts import MakesContext
     from geomail.net.resolver import Resolver
-    from geomail.parties import Client, ClientCertificate, Login, ProxyAddresses
+    from geomail.parties import Client, ClientCertificate, Credentials, Login, ProxyAddresses
 
-#: Bytes of a refusal that the client gets: an SMTP reply line has 512, its code and end included.
+#: Bytes of a refusal's text: an SMTP reply line has 512, its code and line end included.
 LONGEST_TEXT = 480
-#: Seconds that ``Auth-Wait`` may ask for.
+#: The most seconds that ``Auth-Wait`` may ask for.
 LONGEST_WAIT = 3600.0
-#: Seconds between two questions while the service answers WAIT, at least; and how many of these.
+#: While the service answers WAIT: the fewest seconds between two questions, and the most of these answers.
 SHORTEST_WAIT = 1.0
 MOST_WAITS = 20
-
-#: Only a password is worth keeping an answer for: a digest is another one each time, and mail without a login
-#: is judged by each recipient.
-_KEPT_METHODS = ("plain",)
 
 _UNSAFE = bytes(range(0x21)) + b"%"
 _ESCAPES = [b"%%%02X" % code if code in _UNSAFE else bytes((code,)) for code in range(256)]
@@ -57,7 +53,7 @@ _MOST_ROUTES = 4096
 
 
 class HttpSource(Source):
-    """Asks the server's ``auth_http`` service about each login."""
+    """The auth source that asks a server's ``auth_http`` service about each login."""
 
     def __init__(
         self, server: Server, backends: Backends, resolver: Resolver, services: AuthServices
@@ -77,11 +73,17 @@ class HttpSource(Source):
         self._shows_certificate = server.auth_http_pass_client_cert
         headers = [f"{name}: {value}".encode() for name, value in server.auth_http_header]
         self._last_lines = (*headers, b"", b"")
+        self.client = self._make_client(server, url, services, resolver)
+
+    def _make_client(
+        self, server: Server, url: AuthHttp, services: AuthServices, resolver: Resolver
+    ) -> HttpClient:
         seconds, most = server.auth_http_timeout, server.auth_http_connections
-        self.client = HttpClient(
+        resolve = resolver.addresses
+        return HttpClient(
             pool=services.pool(server, self._name),
-            addresses=lambda: [(AF_UNIX, url.path)] if url.path else resolver.addresses(url.host, url.port),
-            tls=tls_side(url, server.auth_http_ca, services.contexts),
+            addresses=lambda: [(AF_UNIX, url.path)] if url.path else resolve(url.host, url.port),
+            tls=make_tls_side(url, server.auth_http_ca, services.contexts),
             peer="auth",
             seconds=seconds,
             timed_out=f"{self._name} timed out ({seconds:g} s, auth_http_timeout)",
@@ -91,36 +93,38 @@ class HttpSource(Source):
         )
 
     def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
-        if self._cache is None or login.method not in _KEPT_METHODS:
-            return self._asked(login, client, protocol, attempt)[0]
+        if self._cache is None or not _may_come_again(login.credentials):
+            return self._ask_until_verdict(login, client, protocol, attempt)[0]
         key = self._key(self._cache, login, client, protocol)
         kept = self._cache.get(key)
         if kept is not None:
             user = login.user if kept.user is None else kept.user
             return Accepted(kept.route, user, login.password if kept.password is None else kept.password)
-        verdict, answer = self._asked(login, client, protocol, attempt)
+        verdict, answer = self._ask_until_verdict(login, client, protocol, attempt)
         if isinstance(verdict, Accepted):
             replaced = answer.last(b"auth-user"), answer.last(b"auth-pass")
             self._cache.put(key, Kept(verdict.route, *replaced))
         return verdict
 
     def refused_by_backend(self, login: Login, client: Client, protocol: str) -> None:
-        if self._cache is not None and login.method in _KEPT_METHODS:
+        if self._cache is not None and _may_come_again(login.credentials):
             self._cache.drop(self._key(self._cache, login, client, protocol))
 
     def _key(self, cache: AnswerCache, login: Login, client: Client, protocol: str) -> bytes:
-        """All that the question holds, but what tells one attempt of a client from its next."""
+        """Return the key of a question, without the parts that differ between two attempts of one client."""
         proxy = None if client.proxy is None else replace(client.proxy, source_port=0)
-        return cache.key(self.question(login, replace(client, proxy=proxy, session=b""), protocol, 0))
+        return cache.key(self.make_question(login, replace(client, proxy=proxy, session=b""), protocol, 0))
 
-    def _asked(self, login: Login, client: Client, protocol: str, attempt: int) -> tuple[Verdict, Answer]:
-        request = self.question(login, client, protocol, attempt)
+    def _ask_until_verdict(
+        self, login: Login, client: Client, protocol: str, attempt: int
+    ) -> tuple[Verdict, Answer]:
+        request = self.make_question(login, client, protocol, attempt)
         for _ in range(1 + MOST_WAITS):
             answer = self.ask(request)
-            verdict = self.verdict(answer, login, protocol)
+            verdict = self.read_verdict(answer, login, protocol)
             if verdict is not None:
                 return verdict, answer
-            sleep(max(wait(answer), SHORTEST_WAIT))
+            sleep(max(read_wait(answer), SHORTEST_WAIT))
         raise AuthUnavailable(f"{self._name} answered WAIT {1 + MOST_WAITS} times to one login")
 
     def close(self) -> None:
@@ -130,49 +134,39 @@ class HttpSource(Source):
 
     # -- the question -----------------------------------------------------------------------------
 
-    def question(self, login: Login, client: Client, protocol: str, attempt: int) -> bytes:
-        """The whole request about a login. Raises AuthUnavailable if it cannot be asked."""
+    def make_question(self, login: Login, client: Client, protocol: str, attempt: int) -> bytes:
+        """Make the whole request about a login. Raises AuthUnavailable if a value must not be sent."""
         lines = [
             *self._first_lines,
-            b"Auth-Method: " + login.method.encode(),
-            b"Auth-User: " + escaped(login.user),
-            b"Auth-Pass: " + escaped(login.password),
-        ]
-        if login.salt:
-            lines.append(b"Auth-Salt: " + login.salt)
-        lines += (
+            *_credential_lines(login.credentials),
             b"Auth-Protocol: " + protocol.encode(),
             b"Auth-Login-Attempt: %d" % attempt,
             b"Client-IP: " + client.address.encode(),
-        )
+        ]
         if protocol == "smtp":
             lines.append(b"Client-Host: " + client.name)
         if client.session:
             lines.append(b"Auth-Session: " + client.session)
         if client.proxy is not None:
             lines += _proxy_lines(client.proxy)
-        if login.method == "none":
-            lines += (
-                b"Auth-SMTP-Helo: " + login.helo,
-                b"Auth-SMTP-From: " + login.mail,
-                b"Auth-SMTP-To: " + login.rcpt,
-            )
+        if isinstance(login.credentials, NoLogin):
+            lines += _mail_lines(login.credentials, login.helo)
         if client.tls is not None:
             lines += _tls_lines(client.tls)
             if client.certificate is not None:
                 lines += _certificate_lines(client.certificate, self._shows_certificate)
         lines += self._last_lines
-        return self._sealed(lines)
+        return self._join(lines)
 
-    def _sealed(self, lines: Sequence[bytes]) -> bytes:
-        """The request as one; refused if a line break or NUL came in with a value."""
+    def _join(self, lines: Sequence[bytes]) -> bytes:
+        """Join the lines of a request. Raises AuthUnavailable if one holds a line break or NUL."""
         text = b"".join(lines)
         if LF in text or CR in text or NUL in text:
             raise AuthUnavailable(f"{self._name} was not asked: a line break or NUL in what the client gave")
         return b"\r\n".join(lines)
 
     def ask(self, request: bytes) -> Answer:
-        """Send a request. Raises AuthUnavailable, PeerTimeout."""
+        """Send a request and return the answer. Raises AuthUnavailable, PeerTimeout."""
         try:
             return self.client.ask(request)
         except OSError as error:
@@ -187,15 +181,15 @@ class HttpSource(Source):
 
     # -- the answer -------------------------------------------------------------------------------
 
-    def verdict(self, answer: Answer, login: Login, protocol: str) -> Verdict | None:
-        """What an answer says of a login; None: ask again later. Raises AuthUnavailable."""
+    def read_verdict(self, answer: Answer, login: Login, protocol: str) -> Verdict | None:
+        """Return the verdict in an answer; None: ask the service again. Raises AuthUnavailable."""
         statuses = answer.headers.get(b"auth-status", [])
         words = [status for status in statuses if status not in (b"OK", b"WAIT")]
         if words:
-            return _refused(answer, words[-1], protocol)
-        return None if b"WAIT" in statuses else self._accepted(answer, login, protocol)
+            return _make_refused(answer, words[-1], protocol)
+        return None if b"WAIT" in statuses else self._accept(answer, login, protocol)
 
-    def _accepted(self, answer: Answer, login: Login, protocol: str) -> Accepted:
+    def _accept(self, answer: Answer, login: Login, protocol: str) -> Accepted:
         name = answer.last(b"auth-backend")
         host, port = answer.last(b"auth-server"), answer.last(b"auth-port")
         if not name and not (host and port):
@@ -204,12 +198,12 @@ class HttpSource(Source):
                 f" (HTTP status {answer.status or 'missing'})"
             )
         user, password = answer.last(b"auth-user"), answer.last(b"auth-pass")
-        if password is None and login.method == "plain":
+        if password is None:
             password = login.password
         if password is None and protocol != "smtp":
             raise AuthUnavailable(
-                f"{self._name} did not send password: method {login.method} gives none that the backend could"
-                " be told, so Auth-Pass is needed"
+                f"{self._name} did not send password: method {login.credentials.method} gives none"
+                " that the backend could be told, so Auth-Pass is needed"
             )
         route = self._route_named(name, protocol) if name else self._route_to(host or b"", port or b"")
         return Accepted(route, login.user if user is None else user, password)
@@ -221,7 +215,7 @@ class HttpSource(Source):
             text = ""
         if not self._backends.speaks(text, protocol):
             raise AuthUnavailable(
-                f"{self._name} sent invalid backend {_shown(name)}: there is no such table in [backends]"
+                f"{self._name} sent invalid backend {_quote(name)}: there is no such table in [backends]"
                 " with an address for this protocol"
             )
         return NamedRoute(text)
@@ -236,16 +230,16 @@ class HttpSource(Source):
         return route
 
     def _read_address(self, address: bytes, port: bytes) -> tuple[str, int]:
-        host = server_host(address)
+        host = parse_host(address)
         if host is None:
-            raise AuthUnavailable(f"{self._name} sent invalid server address:{_shown(address)}")
+            raise AuthUnavailable(f"{self._name} sent invalid server address:{_quote(address)}")
         if not port.isdigit() or len(port) > 9 or not 0 < int(port) < 0x10000:
-            raise AuthUnavailable(f"{self._name} sent invalid server port:{_shown(port)}")
+            raise AuthUnavailable(f"{self._name} sent invalid server port:{_quote(port)}")
         return host, int(port)
 
 
-def escaped(value: bytes) -> bytes:
-    """A value as nginx escapes it: controls, space and ``%``; bytes from 7F on stay as they are."""
+def escape(value: bytes) -> bytes:
+    """Escape controls, space and ``%`` as nginx does; bytes from 7F on stay as they are."""
     if _unsafe(value) is None:
         return value
     return b"".join([_ESCAPES[code] for code in value])
@@ -256,11 +250,44 @@ def _authority(url: AuthHttp, port: int | None = None) -> str:
     return host if port is None else f"{host}:{port}"
 
 
-def tls_side(url: AuthHttp, ca: str | None, contexts: MakesContext) -> TlsSide | None:
-    """The TLS of connections to the service; None where it has none. Raises OSError."""
+def make_tls_side(url: AuthHttp, ca: str | None, contexts: MakesContext) -> TlsSide | None:
+    """Make the TLS settings for connections to the service; None without https. Raises OSError."""
     if url.scheme != "https":
         return None
     return TlsSide(contexts(ca=ca, verify=True), server=False, server_name=url.host)
+
+
+def _may_come_again(credentials: Credentials) -> bool:
+    """Tell whether a client may come back with the same credentials, so that an answer is worth keeping."""
+    match credentials:
+        case Password() | Token():
+            return True
+        case Digest():
+            return False  # each one is different
+        case Asserted() | NoLogin():
+            return False  # the service judges by the certificate, and by the recipient
+
+
+def _credential_lines(credentials: Credentials) -> tuple[bytes, ...]:
+    method, user = credentials.method.encode(), escape(credentials.user)
+    head = b"Auth-Method: " + method, b"Auth-User: " + user
+    match credentials:
+        case Password():
+            return (*head, b"Auth-Pass: " + escape(credentials.password))
+        case Digest():
+            return (*head, b"Auth-Pass: " + escape(credentials.digest), b"Auth-Salt: " + credentials.salt)
+        case Token():
+            return (*head, b"Auth-Pass: " + escape(credentials.token))
+        case Asserted() | NoLogin():
+            return (*head, b"Auth-Pass: ")
+
+
+def _mail_lines(mail: NoLogin, helo: bytes) -> tuple[bytes, ...]:
+    return (
+        b"Auth-SMTP-Helo: " + helo,
+        b"Auth-SMTP-From: " + mail.mail,
+        b"Auth-SMTP-To: " + mail.rcpt,
+    )
 
 
 def _proxy_lines(proxy: ProxyAddresses) -> tuple[bytes, ...]:
@@ -290,34 +317,34 @@ def _certificate_lines(certificate: ClientCertificate, whole: bool) -> list[byte
             b"Auth-SSL-Fingerprint: " + certificate.fingerprint.encode(),
         )
         if whole:
-            lines.append(b"Auth-SSL-Cert: " + escaped(certificate.pem.encode()))
+            lines.append(b"Auth-SSL-Cert: " + escape(certificate.pem.encode()))
     return lines
 
 
-def _refused(answer: Answer, text: bytes, protocol: str) -> Refused:
-    seconds = wait(answer)
+def _make_refused(answer: Answer, text: bytes, protocol: str) -> Refused:
+    seconds = read_wait(answer)
     code = answer.last(b"auth-error-code") if protocol == "smtp" else None
     if code is not None and not REPLY_CODE.fullmatch(code):
         code = None
-    refusal = Refusal(text=_clean(text), code=code)
+    refusal = Refusal(text=_shorten(text), code=code)
     return Refused(refusal, seconds, close=seconds == 0, user=answer.last(b"auth-user") or b"")
 
 
-def _clean(text: bytes) -> bytes:
-    """The service's words as one line of bounded length; a letter cut in half is dropped."""
+def _shorten(text: bytes) -> bytes:
+    """Make one line of the service's words, and shorten it between two letters."""
     if len(text) > LONGEST_TEXT:
         text = text[:LONGEST_TEXT].decode(errors="ignore").encode()
     return text.translate(_CONTROLS)
 
 
-def wait(answer: Answer) -> float:
-    """The seconds that Auth-Wait asks for, 0 for what is no number."""
+def read_wait(answer: Answer) -> float:
+    """Return the seconds that Auth-Wait asks for; 0 if it is not a number."""
     value = answer.last(b"auth-wait") or b""
     return min(float(value), LONGEST_WAIT) if value.isdigit() and len(value) <= 9 else 0.0
 
 
-def server_host(address: bytes) -> str | None:
-    """The IP address or host name in Auth-Server, None if it is neither."""
+def parse_host(address: bytes) -> str | None:
+    """Return the IP address or host name in Auth-Server; None if it is neither."""
     host = canonical_host(address.decode("latin-1"))
     if literal_family(host) is not None:
         return host
@@ -325,7 +352,7 @@ def server_host(address: bytes) -> str | None:
     return host if is_name and not host.rpartition(".")[2].isdigit() else None
 
 
-def _shown(value: bytes) -> str:
-    """What the service sent, fit for one line of a log."""
+def _quote(value: bytes) -> str:
+    """Quote a value of the service for one line of a log."""
     text = value[:64].decode("latin-1").encode("unicode_escape").decode().replace('"', '\\"')
     return f'"{text}"'

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from geomail.auth.http import LONGEST_TEXT, LONGEST_WAIT, REPLY_CODE, server_host, wait
+from geomail.auth.http import LONGEST_TEXT, LONGEST_WAIT, REPLY_CODE, parse_host, read_wait
 from geomail.net.http import BODY_LIMIT, is_name
 from geomail.net.resolver import literal_family
+from geomail.parties import NoLogin, Password
 
 if TYPE_CHECKING:
     from geomail.backends import Backends
@@ -172,7 +173,7 @@ class Judge:
         if not self._accepted:
             yield _IDLE_UNLESS_ACCEPTED
             return
-        host = server_host(value)
+        host = parse_host(value)
         if host is None:
             yield "error", "neither an IP address nor a host name"
         elif literal_family(host) is None:
@@ -247,9 +248,9 @@ class Judge:
     def _missing(self, answer: Answer) -> Says:
         if b"auth-status" not in answer.headers:
             yield "warning", "Auth-Status is missing: the login is accepted all the same"
-        if self._waits and not wait(answer):
+        if self._waits and not read_wait(answer):
             yield "warning", "WAIT without Auth-Wait: nginx asks again at once, and without end"
-        if self._refused and not wait(answer):
+        if self._refused and not read_wait(answer):
             yield "note", "without Auth-Wait the session is closed; with it the client may try again"
         if self._accepted:
             yield from self._missing_to_accept(answer)
@@ -259,9 +260,12 @@ class Judge:
             for name in ("Auth-Server", "Auth-Port"):
                 if not answer.last(name.lower().encode()):
                     yield "error", f"{name} is missing: nobody knows where the user's mail is"
-        known = self._login.method in ("plain", "none") or answer.last(b"auth-pass") is not None
+        known = (
+            isinstance(self._login.credentials, (Password, NoLogin)) or answer.last(b"auth-pass") is not None
+        )
         if self._needs_password and not known:
-            yield "error", f"Auth-Pass is missing: {self._login.method} gives no password to tell the backend"
+            method = self._login.credentials.method
+            yield "error", f"Auth-Pass is missing: {method} gives no password to tell the backend"
 
     def _end(self, answer: Answer) -> Says:
         if self._unasked:

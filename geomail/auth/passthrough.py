@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from geomail.auth.base import Accepted, Refused, Source, Verdict
 from geomail.backends.routes import NamedRoute
 from geomail.config.routes import domain_of
-from geomail.parties import Refusal
+from geomail.parties import NoLogin, Refusal
 
 if TYPE_CHECKING:
     from geomail.backends import Backends, Route
@@ -43,8 +43,8 @@ class PassthroughSource(Source):
         self._default = route(routes.default) if routes.default else None
 
     def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
-        if login.method == "none":
-            route = self._by_domain(domain_of(recipient(login.rcpt)))
+        if isinstance(login.credentials, NoLogin):
+            route = self._by_domain(domain_of(recipient(login.credentials.rcpt)))
             return Accepted(route, login.user, None) if route else _UNKNOWN_DOMAIN
         if login.user in self._users:
             route = self._users[login.user]

@@ -72,14 +72,14 @@ def put_to(
     question cannot be put.
     """
     source.client.tracer = heard = _Head()
-    request = source.question(login, client, protocol, 1)
+    request = source.make_question(login, client, protocol, 1)
     answer: Answer | None = None
     verdict: Verdict | None = None
     backend = problem = ""
     began = time.monotonic()
     try:
         answer = source.ask(request)
-        verdict = source.verdict(answer, login, protocol)
+        verdict = source.read_verdict(answer, login, protocol)
         if isinstance(verdict, Accepted):
             backend = backends.candidates(verdict.route, protocol, resolver)[0].described
     except SessionError as error:

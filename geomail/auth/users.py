@@ -142,7 +142,7 @@ class UsersSource(Source):
             with TimeLimit(self._timeout, blame="auth", private=late):
                 users = self._directory.users()
                 with self._directory.verifier.turn(client.address) as turn:
-                    turn.seconds = lambda: self._directory.costs.seconds(len(login.password))
+                    turn.seconds = lambda: self._directory.costs.seconds(len(login.password or b""))
                     verdict = self._judged(users, login, protocol, turn)
                     if isinstance(verdict, Refused):
                         turn.last()
@@ -151,6 +151,10 @@ class UsersSource(Source):
             return _refused(_NOT_NOW, str(error))
 
     def _judged(self, users: UsersFile, login: Login, protocol: str, turn: Turn) -> Verdict:
+        if login.password is None:
+            return _refused(
+                _NEUTRAL, f"{login.credentials.method} gives no password that a hash could verify"
+            )
         entry = users.entries.get(key_of(login.user))
         if entry is None:
             return _refused(_NEUTRAL, "unknown user")

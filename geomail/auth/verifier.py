@@ -24,7 +24,7 @@ from gevent.threadpool import ThreadPool
 from geomail import hashes
 from geomail.errors import GeomailError
 from geomail.hashes import Hash
-from geomail.protocols.proxy_header import without_zone
+from geomail.protocols.proxy_header import drop_zone
 
 #: Hashes that one process verifies at a time, each with the memory that it costs.
 THREADS = 2
@@ -42,7 +42,7 @@ def network_of(address: str) -> str:
     """The network of a client, within which logins wait for each other: an IPv4 /24, an IPv6 /64."""
     if address.startswith("unix:"):
         return "unix:"
-    ip = ip_address(without_zone(address))
+    ip = ip_address(drop_zone(address))
     if isinstance(ip, IPv6Address):
         if ip.ipv4_mapped is None:
             return str(ip_network((ip, _IPV6_NETWORK), strict=False))

@@ -35,7 +35,7 @@ from geomail.errors import (
 from geomail.net.crew import step_aside, switch_to
 from geomail.net.timing import current, now
 from geomail.net.tls import RECORD, TlsChannel, TlsSide
-from geomail.parties import VerifyClient, verdict
+from geomail.parties import VerifyClient, judge_certificate
 
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
@@ -506,7 +506,7 @@ class Wire(Conversation):
 def _judge(channel: TlsChannel, mode: VerifyClient) -> None:
     """Raise CertificateError or NoCertificate where ``ssl_verify_client`` rejects a client."""
     certificate = channel.client_certificate
-    judgement = verdict(mode, certificate)
+    judgement = judge_certificate(mode, certificate)
     if judgement is None:
         return
     channel.forget_session()

@@ -13,9 +13,22 @@ from geomail.config.address import canonical, is_literal, parse_address
 from geomail.config.listen import Listen, parse_listen
 from geomail.errors import GeomailError
 from geomail.net.resolver import canonical_host
-from geomail.parties import TEMPUNAVAIL, UNAVAILABLE, Client, ClientCertificate, Login, Method
+from geomail.parties import (
+    TEMPUNAVAIL,
+    UNAVAILABLE,
+    Asserted,
+    Client,
+    ClientCertificate,
+    Credentials,
+    Digest,
+    Login,
+    Method,
+    NoLogin,
+    Password,
+    Token,
+)
 from geomail.protocols import sasl
-from geomail.protocols.smtp.frontend import as_name
+from geomail.protocols.smtp.frontend import read_name
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config, Server
@@ -172,79 +185,95 @@ def _verified_name(text: str) -> bytes:
 
 
 def make_login(server: Server, words: Words, client: Client) -> Login:
-    """What the client's words make of a login to this server. Raises Unusable."""
+    """Make the login of a client that says these words to this server. Raises Unusable."""
     if words.sender is not None or words.recipient is not None:
-        login = _without_login(server, words)
+        login = Login(_make_mail(server, words))
     elif words.user is None and server.protocol == "smtp" and server.smtp_auth == ("none",):
-        raise Unusable("this server takes mail without login only (smtp_auth): give --from and --to")
+        raise Unusable("this server takes only mail without a login (smtp_auth): give --from and --to")
     else:
         user = USER if words.user is None else words.user
         password = PASSWORD if words.password is None else words.password
-        login = _sound(Login("plain", user.encode("utf-8", "surrogateescape"), password))
+        login = Login(_require_clean(Password(user.encode("utf-8", "surrogateescape"), password)))
     if server.protocol == "imap":
         login.tag = TAG
     if server.protocol == "smtp":
-        login.helo, login.esmtp = _hello(words, client)
+        login.helo, login.esmtp = _make_hello(words, client)
     return login
 
 
-def by_method(server: Server, login: Login, method: Method) -> Login:
-    """The login by another method, with the digest that a client makes. Raises Unusable."""
+def change_method(server: Server, login: Login, method: Method) -> Login:
+    """Return the same login by another method. Raises Unusable."""
     enabled = getattr(server, f"{server.protocol}_auth")
     if method not in enabled:
-        raise Unusable(f"{server.name} takes no {method} ({server.protocol}_auth), but {', '.join(enabled)}")
-    if method == "none":
-        raise Unusable("a login by none has no user: give --from and --to")
-    if method == "external":
-        return replace(login, method=method, password=b"")
-    if method == "plain":
-        return login
-    salt = sasl.fresh_salt(server.server_name.encode())
-    if method == "apop":
-        digest = hashlib.md5(salt + login.password, usedforsecurity=False).hexdigest()
-    else:
-        digest = hmac.new(login.password, salt, "md5").hexdigest()
-    return replace(login, method=method, password=digest.encode(), salt=salt)
+        raise Unusable(
+            f"{server.name} does not take {method} ({server.protocol}_auth), but {', '.join(enabled)}"
+        )
+    if isinstance(login.credentials, NoLogin):
+        raise Unusable(f"--from and --to are for mail without a login: give --user for a login by {method}")
+    salt = sasl.make_salt(server.server_name.encode())
+    return replace(login, credentials=make_credentials(method, login.user, login.credentials.secret, salt))
 
 
-def _without_login(server: Server, words: Words) -> Login:
+def make_credentials(method: Method, user: bytes, secret: bytes, salt: bytes) -> Credentials:
+    """Make credentials as a client does by this method, from its password or token. Raises Unusable."""
+    match method:
+        case "plain":
+            return Password(user, secret)
+        case "apop":
+            digest = hashlib.md5(salt + secret, usedforsecurity=False).hexdigest()
+            return Digest(user, digest.encode(), salt, method)
+        case "cram-md5":
+            return Digest(user, hmac.new(secret, salt, "md5").hexdigest().encode(), salt, method)
+        case "oauthbearer" | "xoauth2":
+            return Token(user, secret, method)
+        case "external":
+            return Asserted(user)
+        case "none":
+            raise Unusable("a login by none has no user: give --from and --to")
+
+
+def _make_mail(server: Server, words: Words) -> NoLogin:
     if server.protocol != "smtp":
         raise Unusable(f"--from and --to are SMTP's; {server.name} speaks {server.protocol}")
     if words.user is not None:
-        raise Unusable("--from and --to are for mail without a login: behind a login, the client says MAIL")
+        raise Unusable(
+            "--from and --to are for mail without a login, --user is for a login: give one of both"
+        )
     if words.sender is None or words.recipient is None:
         raise Unusable("--from and --to go together")
     if "none" not in server.smtp_auth:
         raise Unusable(
             f"{server.name} takes no mail without a login (smtp_auth has no none): give --user, not --from"
         )
-    mail, rcpt = _command("MAIL FROM:", words.sender), _command("RCPT TO:", words.recipient)
-    return Login("none", mail=mail, rcpt=rcpt)
+    mail, rcpt = _make_command("MAIL FROM:", words.sender), _make_command("RCPT TO:", words.recipient)
+    return NoLogin(mail, rcpt)
 
 
-def _command(verb: str, address: str) -> bytes:
-    """``address`` may stand in its brackets, and parameters behind it."""
-    return _word(verb + (address if address.startswith("<") else f"<{address}>"), " ")
+def _make_command(verb: str, address: str) -> bytes:
+    """Make a command; ``address`` may have brackets, and parameters after them."""
+    return _check_word(verb + (address if address.startswith("<") else f"<{address}>"), " ")
 
 
-def _hello(words: Words, client: Client) -> tuple[bytes, bool]:
+def _make_hello(words: Words, client: Client) -> tuple[bytes, bool]:
     if words.hello is not None:
-        return as_name(b"EHLO " + _word(words.hello, " ")), words.esmtp and bool(words.hello)
+        return read_name(b"EHLO " + _check_word(words.hello, " ")), words.esmtp and bool(words.hello)
     if client.address == "unix:":
         return b"localhost", words.esmtp
     prefix = "IPv6:" if ":" in client.address else ""
     return f"[{prefix}{client.address}]".encode(), words.esmtp
 
 
-def _word(text: str, allowed: str = "") -> bytes:
-    """Text as one argument; raises Unusable if it holds what a client cannot say there."""
+def _check_word(text: str, allowed: str = "") -> bytes:
+    """Encode one argument of a command. Raises Unusable if a client could not say it."""
     if any(not char.isprintable() or (char.isspace() and char not in allowed) for char in text):
-        raise Unusable(f"{text!a}: a space or control character has no place in it")
+        raise Unusable(f"{text!a} must not hold spaces or control characters")
     return text.encode()
 
 
-def _sound(login: Login) -> Login:
+def _require_clean(credentials: Credentials) -> Credentials:
     try:
-        return sasl.clean(login)
-    except sasl.Malformed:
-        raise Unusable("a user or password with CR, LF or NUL is refused before anybody is asked") from None
+        return sasl.require_clean(credentials)
+    except sasl.BadExchange:
+        raise Unusable(
+            "user and password must not hold CR, LF or NUL: geomail refuses such a login at once"
+        ) from None

@@ -13,7 +13,7 @@ from geomail.backends.resolvers import resolver_for
 from geomail.config.address import parse_address
 from geomail.errors import BackendGarbage, BackendRefused, PeerGone, SessionError, TlsFailed
 from geomail.net.timing import TimeLimit
-from geomail.parties import Client, Login, Method, told_name
+from geomail.parties import Client, Credentials, Login, NoLogin, choose_name
 from geomail.preview.client import Unusable
 from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions
@@ -138,13 +138,13 @@ class Stage:
     def name_client(self, client: Client) -> None:
         """Look up the client's name, as is done when it connects."""
         found = self.resolver.client_name(client.address, self.server.timeout)
-        client.name = told_name(found.name, found.temporary)
+        client.name = choose_name(found.name, found.temporary)
 
     def admit(self, login: Login, client: Client) -> Scene | Refused:
         """Ask the auth source. Raises AuthUnavailable, PeerTimeout."""
         verdict = self.source.check(login, client, self.protocol.name, 1)
         if isinstance(verdict, Accepted):
-            return self.scene(login.rewritten(verdict.user, verdict.password), client, verdict.route)
+            return self.scene(login.rewrite(verdict.user, verdict.password), client, verdict.route)
         return verdict
 
     def route(self, wanted: str) -> Route:
@@ -177,7 +177,7 @@ class Stage:
             return failed(error, recorder, backend, self._hints(error, scene, backend))
         recorder.settle()
         notes = list(backend.remarks)
-        if scene.login.method == "none" and not answer[0].startswith(b"2"):
+        if isinstance(scene.login.credentials, NoLogin) and not answer[0].startswith(b"2"):
             notes.append("the backend refuses the recipient; the client is told so, and may go on")
         return Ending("ok", answer=tuple(map(recorder.shown, answer)), notes=tuple(notes))
 
@@ -207,19 +207,19 @@ class Stage:
         if error.hint:
             yield error.hint
         if isinstance(error, BackendRefused) and error.step == "XCLIENT" and error.reply:
-            yield from self._xclient_hints(getattr(backend, "local_address", ""), scene.login.method)
+            yield from self._xclient_hints(getattr(backend, "local_address", ""), scene.login.credentials)
         elif isinstance(error, TlsFailed):
             yield "tls_ca and tls_name of its [backends] table say whom to trust, and by which name"
         elif isinstance(error, (BackendGarbage, PeerGone)) and error.step == "greeting":
             yield 'perhaps it expects TLS from the start (tls = "implicit"), or a PROXY header'
 
-    def _xclient_hints(self, own_address: str, method: Method) -> Iterator[str]:
+    def _xclient_hints(self, own_address: str, credentials: Credentials) -> Iterator[str]:
         if self.server.proxy_protocol != "off":
             yield 'the PROXY header tells the backend who the client is: with it, xclient = "off" will do'
         else:
             address = own_address or "the address that geomail connects from"
             yield f"the backend must allow it: in Postfix, smtpd_authorized_xclient_hosts names {address}"
-        if method != "none":
+        if not isinstance(credentials, NoLogin):
             yield 'for a backend that does not know XCLIENT, xclient = "off"; "auto" uses it if it is offered'
         elif self.server.proxy_protocol == "off":
             yield "a backend that does not know XCLIENT can hear of the client by proxy_protocol"

@@ -22,7 +22,7 @@ from geomail.preview.client import (
     make_login,
 )
 from geomail.preview.handshake import Ending, Recorder, Scene, Stage, Step, failed
-from geomail.secrets import as_text, masking
+from geomail.secrets import as_text, make_mask
 
 if TYPE_CHECKING:
     from geomail.backends import Route
@@ -62,7 +62,7 @@ class Preview:
         self.login = make_login(self.server, asked.words, self.client)
         self._route = self._given_route()
         self._offers = self._checked_offers()
-        if asked.live and self.login.method == "plain" and asked.words.user is None:
+        if asked.live and self.login.password is not None and asked.words.user is None:
             raise Unusable("--live needs a --user, or --from and --to")
 
     def _given_route(self) -> Route | None:
@@ -94,7 +94,7 @@ class Preview:
     @property
     def lacks_password(self) -> bool:
         """Whether somebody would be told a password that was not given."""
-        if not self.asked.live or self.login.method != "plain" or self.asked.words.password is not None:
+        if not self.asked.live or self.login.password is None or self.asked.words.password is not None:
             return False
         return self.asks or self.stage.tells_password
 
@@ -126,7 +126,7 @@ class Preview:
 
     def run(self, scene: Scene, watch: Callable[[Step], None]) -> Ending:
         """Run the handshake and tell its steps as they come."""
-        recorder = Recorder(watch, self._mask(scene.login.password))
+        recorder = Recorder(watch, self._mask(scene.login.credentials.secret))
         if self.asked.live:
             return self.stage.perform(scene, recorder)
         return self.stage.run(self.imagined(scene), scene, recorder)
@@ -140,7 +140,7 @@ class Preview:
     def _mask(self, told: bytes = b"") -> Mask:
         """Masks the password as it was given, and as the auth source replaced it."""
         given = self.asked.words.password
-        return masking({given or b"", told} - ({PASSWORD} if given is None else set()))
+        return make_mask({given or b"", told} - ({PASSWORD} if given is None else set()))
 
     def notes(self, scene: Scene) -> Iterator[str]:
         """What a reader must know: who decided, and what is a placeholder."""
@@ -150,7 +150,7 @@ class Preview:
         elif self.asks:
             whom = as_text(scene.login.user) or "this mail"
             yield f"{asked} sends {whom} to {scene.endpoint.described}"
-        elif scene.login.method == "plain" and not self.stage.source.passthrough:
+        elif scene.login.password is not None and not self.stage.source.passthrough:
             yield f"{asked} is not asked, though it may replace user and password"
         looks_up = server.protocol == "smtp" and bool(server.resolver.servers)
         if looks_up and not (self.asked.live or self.asked.client_name):

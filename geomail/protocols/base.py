@@ -1,4 +1,4 @@
-"""What the three protocols share: the parties of a session, and their faces."""
+"""The faces of a protocol: the frontend that clients talk to, and the handshake with a backend."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ BackendTls = Literal["off", "implicit", "starttls"]
 
 @dataclass(frozen=True, slots=True)
 class HandshakeOptions:
-    """How a backend is spoken to: the server's options and the backend's, resolved.
+    """The options of a handshake, from the server and from the backend.
 
-    ``authenticate``: SMTP AUTH is sent (``proxy_smtp_auth`` or passthrough).
-    ``passthrough``: the backend verifies what the client gave, so no name is
-    vouched for (no ``LOGIN=`` in XCLIENT) and its 235 is the client's.
-    ``tls`` is the backend's: off, implicit or starttls.
+    ``authenticate``: geomail sends SMTP AUTH (``proxy_smtp_auth`` or passthrough).
+    ``passthrough``: the backend verifies the client's own credentials. So geomail
+    does not vouch for the user (no ``LOGIN=`` in XCLIENT), and the client gets
+    the backend's 235. ``tls`` is the backend's.
     """
 
     server_name: bytes
@@ -37,7 +37,7 @@ class HandshakeOptions:
 
     @classmethod
     def of(cls, server: Server, tls: BackendTls, passthrough: bool) -> HandshakeOptions:
-        """The options of a server's sessions, towards a backend that wants this ``tls``."""
+        """Return the options of a server's sessions with a backend that has this ``tls``."""
         return cls(
             server_name=server.server_name.encode(),
             xclient=server.xclient,
@@ -49,7 +49,14 @@ class HandshakeOptions:
 
 
 class Frontend(metaclass=ABCMeta):
-    """geomail's side of one client's dialogue, until the relay."""
+    """geomail's side of one client's dialogue, until the relay.
+
+    Its owner calls :meth:`greet`, then :meth:`login`. Each login gets one
+    answer: :meth:`accept`, after which the relay begins, or :meth:`refuse`,
+    after which :meth:`login` may be called again. :meth:`farewell` may end the
+    dialogue at any time. Every method may raise a SessionError; then only
+    :meth:`farewell` may follow.
+    """
 
     __slots__ = ()
 
@@ -59,31 +66,31 @@ class Frontend(metaclass=ABCMeta):
 
     @abstractmethod
     def login(self) -> Login | None:
-        """Answer commands until the client has identified itself.
+        """Answer commands until the client has given its credentials, and return them.
 
-        None: it said goodbye (QUIT, LOGOUT) and was answered. Raises
-        SessionError; after TooManyErrors nothing more is to be said.
+        Return None if the client has said goodbye (QUIT, LOGOUT); it has got
+        its answer then.
         """
 
     @abstractmethod
     def refuse(self, refusal: Refusal) -> None:
-        """Tell the client that its last login failed; :meth:`login` may follow."""
+        """Tell the client that its last login failed."""
 
     @abstractmethod
     def accept(self, answer: tuple[bytes, ...]) -> None:
-        """Give the client the answer that the handshake returned."""
+        """Send the client the answer that the handshake returned."""
 
     @abstractmethod
     def farewell(self, error: SessionError, words: tuple[bytes, ...] = ()) -> None:
-        """Say the last words that ``error.farewell`` asks for, in this protocol's terms.
+        """Send the last words that ``error.farewell`` asks for, in this protocol's form.
 
-        A login that still waits for its answer is answered, by the backend's
-        own ``words`` where they are given.
+        A login that still waits for its answer gets it: the backend's own
+        ``words`` if they are given.
         """
 
 
 class Protocol(metaclass=ABCMeta):
-    """What one ``[[mail.server]]`` speaks: made once, shared by its sessions."""
+    """The protocol of one ``[[mail.server]]``: made once, shared by all its sessions."""
 
     name: ClassVar[Literal["smtp", "imap", "pop3"]]
 
@@ -92,21 +99,23 @@ class Protocol(metaclass=ABCMeta):
 
     @abstractmethod
     def frontend(self, conversation: Conversation, client: Client) -> Frontend:
-        """The dialogue with a client that has just connected."""
+        """Make the frontend for a client that has just connected."""
 
     @abstractmethod
     def handshake(
         self, backend: Conversation, login: Login, client: Client, options: HandshakeOptions
     ) -> tuple[bytes, ...]:
-        """Bring a fresh backend to where the client is; returns the client's answer.
+        """Bring a fresh backend to the same state as the client, and return the client's answer.
 
-        The first bytes said are the PROXY header, then TLS if it is implicit.
-        Raises BackendRefused, BackendGarbage, and what the conversation raises.
+        Nothing has been said to the backend yet: the PROXY header and implicit
+        TLS come first. Raises BackendRefused, BackendGarbage, AuthUnavailable if
+        the backend needs a password and the login has none, and the errors of
+        the conversation.
         """
 
 
-def passed_on(refused: BackendRefused, pass_words: bool) -> Refusal:
-    """The refusal that a backend's no about the credentials becomes for the client."""
+def pass_on(refused: BackendRefused, pass_words: bool) -> Refusal:
+    """Return the client's refusal for credentials that a backend refused; ``pass_words``: in its words."""
     if pass_words:
         return Refusal(reply=refused.reply)
     return Refusal(neutral=True, temporary=refused.temporary)

@@ -1,7 +1,7 @@
-"""What the dialogues of the three protocols have in common.
+"""The code that the dialogues of all protocols share.
 
 :class:`ClientDialogue` holds the counters that end a client's session,
-:class:`BackendDialogue` the bounds of what a backend may answer.
+:class:`BackendDialogue` the limits on a backend's answers.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from geomail.errors import (
     SessionError,
     TooManyErrors,
 )
-from geomail.parties import Client, Login
+from geomail.parties import Asserted, Client, Credentials, Digest, Login, NoLogin, Password, Token
 from geomail.protocols import proxy_header, sasl
 from geomail.protocols.base import Frontend, HandshakeOptions
 
 if TYPE_CHECKING:
     from geomail.config.schema import Server
 
-#: Bounds of one reply of a backend, before the relay.
+#: Limits on one reply of a backend, before the relay: bytes of a line, lines, and bytes in all.
 REPLY_LINE: Final = 8192
 REPLY_LINES: Final = 128
 REPLY_SIZE: Final = 65536
-#: So many need no adding up.
+#: So many lines always fit, so that their bytes need not be added up.
 _LINES_THAT_FIT: Final = REPLY_SIZE // REPLY_LINE
 
 _HTTP_STARTS = tuple(
@@ -39,42 +39,43 @@ _HTTP_STARTS = tuple(
 )
 _HTTP_ENDS = (b" HTTP/1.0", b" HTTP/1.1", b" HTTP/2.0")
 _SHOWN_BYTES = 200
-#: Where a backend that expects no PROXY header stumbles over it: its greeting, and what is said first.
+_EXPOSED = "the password is sent in clear to another machine: the backend has no tls"
+#: The steps in which a backend fails that does not expect a PROXY header: the greeting and first commands.
 _FIRST_STEPS = frozenset(("TLS", "greeting", "EHLO", "STARTTLS", "STLS", "USER", "CAPABILITY", "LOGIN"))
 _UNEXPECTED_HEADER = (
-    'perhaps the backend expects no PROXY header there (proxy_protocol = "{}"): '
-    "have it expect one, or switch it off"
+    'perhaps the backend does not expect the PROXY header (proxy_protocol = "{}"): '
+    "make it expect one, or switch it off here"
 )
-#: Said in place of a SASL response (RFC 4954, RFC 5034, RFC 9051).
+#: Cancels an exchange in place of a SASL response (RFC 4954, RFC 5034, RFC 9051).
 _CANCEL = b"*"
 
 
-def arguments_of(rest: bytes) -> list[bytes]:
-    """The arguments in what follows a verb: only spaces separate, and runs of them count once."""
+def split_arguments(rest: bytes) -> list[bytes]:
+    """Split the text after a verb into arguments; several spaces count as one."""
     return [argument for argument in rest.split(b" ") if argument]
 
 
 def is_broken(line: bytes) -> bool:
-    """Whether a line holds what none may: a CR that ends nothing, or NUL."""
+    """Tell whether a line holds a NUL, or a CR that is not at its end."""
     return CR in line or NUL in line
 
 
 def is_http(line: bytes) -> bool:
-    """Whether a line is the start of an HTTP request, sent by a browser that was led here (ALPACA)."""
+    """Tell whether a line begins an HTTP request, from a browser that an attacker led here (ALPACA)."""
     return line.startswith(_HTTP_STARTS) or line.endswith(_HTTP_ENDS)
 
 
-def quoted(line: bytes) -> str:
-    """A peer's line in a private text, shortened."""
+def quote(line: bytes) -> str:
+    """Quote a peer's line for a private text, shortened."""
     return f"'{line[:_SHOWN_BYTES].decode('utf-8', 'backslashreplace')}'"
 
 
 class ClientDialogue(Frontend):
-    """A frontend with its counters; ``limit`` bounds each line, its end included.
+    """A frontend with its counters; a line has at most ``limit`` bytes, its end included.
 
-    An *error* is a line that could not be parsed: it is counted, and
-    ``max_errors`` of them end the session. An *invalid* command is one that
-    was understood and cannot be obeyed; only ``max_commands`` counts it.
+    An *error* is a line that could not be parsed: ``max_errors`` of them end
+    the session. An *invalid* command was parsed but cannot be obeyed: only
+    ``max_commands`` counts it.
     """
 
     __slots__ = (
@@ -88,15 +89,15 @@ class ClientDialogue(Frontend):
         "conversation",
     )
 
-    #: What stands before a SASL challenge.
+    #: The bytes before a SASL challenge.
     prompt: ClassVar[bytes]
-    #: More words than these make a command, or a SASL response, invalid.
+    #: A command or a SASL response with more words is an error.
     max_arguments: ClassVar[int]
-    #: Verbs that the log may name: anything else may be a password that came at the wrong moment.
+    #: Verbs that the log may show: any other word may be a password that the client sent too early.
     verbs: ClassVar[Collection[bytes]]
-    #: Which word of a line is its verb.
+    #: The place of the verb among the words of a line.
     verb_at: ClassVar[int] = 0
-    #: The answers to an exchange that the client cancels, and to a mechanism that is not there.
+    #: The answers to an exchange that the client cancels, and to a mechanism that does not exist.
     cancelled: ClassVar[bytes]
     no_such_mechanism: ClassVar[bytes]
     #: The answer to a login before the TLS that ``starttls = "only"`` demands.
@@ -119,66 +120,66 @@ class ClientDialogue(Frontend):
 
     @property
     def may_start_tls(self) -> bool:
-        """Whether STARTTLS would be obeyed now."""
+        """True if geomail would obey STARTTLS now."""
         return self._server.starttls != "off" and not self.conversation.secured
 
     @property
     def must_start_tls(self) -> bool:
-        """Whether nothing but STARTTLS leads to a login now."""
+        """True if the client must start TLS before it may log in."""
         return self._server.starttls == "only" and not self.conversation.secured
 
     def answer(self, words: bytes) -> None:
-        """Answer the command that was just read."""
+        """Answer the last command."""
         self.conversation.send_line(words)
 
     def demand_tls(self) -> None:
-        """Answer a login that came before TLS; with ``nginx_replies`` in nginx's words."""
+        """Refuse a login that came before TLS; with ``nginx_replies`` in nginx's words."""
         if self._server.nginx_replies:
             self.invalid()
         else:
             self.answer(self.tls_first)
 
     def count_command(self) -> None:
-        """Count a command that was parsed; raises TooManyErrors beyond ``max_commands``."""
+        """Count a command that was parsed. Raises TooManyErrors beyond ``max_commands``."""
         self._commands += 1
         if self._commands > self._server.max_commands > 0:
             self.invalid()
             raise TooManyErrors(f"more than {self._server.max_commands} commands", blame="client")
 
     def reject(self, line: bytes) -> None:
-        """Answer a line that could not be parsed, and count it; raises TooManyErrors at ``max_errors``."""
+        """Answer a line that could not be parsed, and count it. Raises TooManyErrors at ``max_errors``."""
         self.invalid()
         self._errors += 1
         if self._errors + self._commands == 1 and is_http(line):
             raise TooManyErrors("an HTTP request", blame="client")
         if self._errors >= self._server.max_errors:
-            last = f"; the last: {self._told(line)}" if line else ""
-            raise self._as_nginx(TooManyErrors(f"invalid commands: {self._errors}{last}", blame="client"))
+            last = f"; the last: {self._describe_line(line)}" if line else ""
+            raise self._with_goodbye(TooManyErrors(f"invalid commands: {self._errors}{last}", blame="client"))
 
-    def _as_nginx(self, error: SessionError) -> SessionError:
-        """Return the error, with a goodbye after it or, with ``nginx_replies``, none."""
+    def _with_goodbye(self, error: SessionError) -> SessionError:
+        """Return the error with a goodbye as its farewell; with ``nginx_replies`` without one."""
         error.farewell = Farewell.NOTHING if self._server.nginx_replies else Farewell.GOODBYE
         return error
 
-    def _told(self, line: bytes) -> str:
-        """What the log may say of a refused line: its verb and its length, never its arguments."""
+    def _describe_line(self, line: bytes) -> str:
+        """Describe a refused line for the log: its verb and length, but not its arguments."""
         words = line.split(None, self.verb_at + 1)
         verb = words[self.verb_at].upper() if len(words) > self.verb_at else b""
         return f"{verb.decode() if verb in self.verbs else 'unknown'} ({len(line)} bytes)"
 
     def authenticate(
         self, arguments: Sequence[bytes], mechanisms: dict[bytes, sasl.Mechanism]
-    ) -> Login | None:
-        """Run a SASL exchange to its end; None if it failed, which the client has been told."""
+    ) -> Credentials | None:
+        """Run a SASL exchange; return None if it failed and the client has got its answer."""
         exchange = sasl.Exchange(self._ask, self._server_name)
         try:
             return sasl.authenticate(arguments, mechanisms, exchange)
-        except sasl.Cancelled:
+        except sasl.CancelledExchange:
             self.answer(self.cancelled)
         except sasl.NoSuchMechanism:
             self.answer(self.no_such_mechanism)
-        except sasl.Malformed as malformed:
-            if malformed.counted:
+        except sasl.BadExchange as bad:
+            if bad.counted:
                 self.reject(b"")
             else:
                 self.invalid()
@@ -188,9 +189,9 @@ class ClientDialogue(Frontend):
         self.conversation.send_line(self.prompt + challenge)
         line = self.conversation.read_line(self._limit, hidden)
         if line.rstrip(b" ") == _CANCEL:
-            raise sasl.Cancelled("the client cancels")
-        if is_broken(line) or len(arguments_of(line)) > self.max_arguments:
-            raise sasl.Malformed("a response with CR or NUL, or of too many words", counted=True)
+            raise sasl.CancelledExchange("the client cancels")
+        if is_broken(line) or len(split_arguments(line)) > self.max_arguments:
+            raise sasl.BadExchange("a response with CR or NUL, or of too many words", counted=True)
         return line.partition(b" ")[0]
 
     def accept(self, answer: tuple[bytes, ...]) -> None:
@@ -199,11 +200,11 @@ class ClientDialogue(Frontend):
 
 
 class BackendDialogue:
-    """What geomail says to a fresh backend, step by step.
+    """geomail's dialogue with a fresh backend, step by step.
 
-    As a context manager it names the step in whatever error ends it, and the
-    PROXY header where that is the likely cause. ``tags`` are what an IMAP
-    backend answers geomail's own commands with.
+    As a context manager it adds the step to the error that ends the dialogue,
+    and a hint if the PROXY header is the likely cause. ``tags`` begin an IMAP
+    backend's answers to geomail's own commands.
     """
 
     __slots__ = ("_proxy_protocol", "_tags", "backend")
@@ -215,7 +216,7 @@ class BackendDialogue:
 
     @property
     def step(self) -> str:
-        """What is being done; the conversation keeps it."""
+        """The name of the present step; the conversation keeps it."""
         return self.backend.step
 
     def __enter__(self) -> BackendDialogue:
@@ -230,7 +231,7 @@ class BackendDialogue:
                 error.hint = _UNEXPECTED_HEADER.format(self._proxy_protocol)
 
     def _suspects_header(self, error: SessionError) -> bool:
-        """Tell whether a backend fails as one does that takes the PROXY header for commands."""
+        """Tell whether a backend has probably read the PROXY header as commands."""
         if error.blame != "backend" or error.step not in _FIRST_STEPS:
             return False
         if not isinstance(error, BackendRefused):
@@ -239,11 +240,11 @@ class BackendDialogue:
         return not (error.credentials or error.temporary or answers_geomail)
 
     def open(self, client: Client, options: HandshakeOptions) -> None:
-        """Say what comes before the greeting: the PROXY header, and TLS if it is implicit."""
+        """Do the steps before the greeting: the PROXY header, and TLS if it is implicit."""
         if options.proxy_protocol != "off":
             self._proxy_protocol = options.proxy_protocol
             self.backend.step = "PROXY"
-            header, shown = proxy_header.written(options.proxy_protocol, client)
+            header, shown = proxy_header.make_header(options.proxy_protocol, client)
             self.backend.send_bytes(header, shown, f"proxy_protocol = {options.proxy_protocol}")
         if options.tls == "implicit":
             self.backend.step = "TLS"
@@ -251,19 +252,20 @@ class BackendDialogue:
         self.backend.step = "greeting"
 
     def say(self, step: str, line: bytes, because: str, shown: bytes | None = None) -> None:
-        """Send one line, in this step."""
+        """Begin a step with one line."""
         self.backend.step = step
         self.backend.send_line(line, shown, because)
 
     def say_at_once(self, step: str, lines: Sequence[bytes], because: str, shown: Sequence[bytes]) -> None:
-        """Send lines that need no answer in between, in this step."""
+        """Begin a step with several lines that need no answer in between."""
         self.backend.step = step
         self.backend.send_lines(lines, shown, because)
 
     def hear(self, reply: list[bytes], wanted: str) -> bytes:
-        """Read the next line of a reply and add it to ``reply``; raises BackendGarbage beyond the bounds.
+        """Read the next line of a reply, add it to ``reply`` and return it.
 
-        ``wanted`` names the reply that the handshake goes on after.
+        ``wanted`` names the reply that lets the handshake go on. Raises
+        BackendGarbage beyond the limits.
         """
         line = self.backend.read_line(REPLY_LINE, because=wanted)
         if is_broken(line):
@@ -273,7 +275,7 @@ class BackendDialogue:
             raise BackendGarbage("a reply that does not end", step=self.step)
         return line
 
-    def refused(
+    def make_refused(
         self,
         reply: Sequence[bytes],
         *,
@@ -281,8 +283,8 @@ class BackendDialogue:
         temporary: bool = False,
         explicit: bool = False,
     ) -> BackendRefused:
-        """The error for a backend that said no, in its own words."""
-        words = " / ".join(map(quoted, reply[-2:]))
+        """Return the error for a backend that refuses a step, with the backend's words."""
+        words = " / ".join(map(quote, reply[-2:]))
         return BackendRefused(
             f"said {words}",
             step=self.step,
@@ -292,16 +294,19 @@ class BackendDialogue:
             explicit=explicit,
         )
 
-    def garbage(self, line: bytes) -> BackendGarbage:
-        """The error for a backend that does not speak its protocol."""
-        return BackendGarbage(f"said {quoted(line)}", step=self.step)
+    def make_garbage(self, line: bytes) -> BackendGarbage:
+        """Return the error for a backend that breaks the protocol."""
+        return BackendGarbage(f"said {quote(line)}", step=self.step)
 
-    def require_password(self, login: Login, step: str) -> None:
-        """Call it before the password is told; it remarks on one that others can read.
+    def require_password(self, credentials: Credentials, step: str) -> Password:
+        """Return the password that the backend needs now; remark if others can read it on its way.
 
-        Raises AuthUnavailable if there is no password, but a digest or nothing.
+        Raises AuthUnavailable if the credentials are of another type.
         """
-        if login.method != "plain":
-            raise AuthUnavailable(f"no password available (method {login.method})", step=step)
-        if self.backend.exposed:
-            self.backend.remark("the password is sent in clear to another machine: the backend has no tls")
+        match credentials:
+            case Password():
+                if self.backend.exposed:
+                    self.backend.remark(_EXPOSED)
+                return credentials
+            case Digest() | Token() | Asserted() | NoLogin():
+                raise AuthUnavailable(f"no password available (method {credentials.method})", step=step)

@@ -1,4 +1,4 @@
-"""POP3 (RFC 1939, 2449, 2595, 5034): with a client, and with a fresh backend, until the login."""
+"""POP3 (RFC 1939, 2449, 2595, 5034), until the login: with a client, and with a fresh backend."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import Farewell, SessionError
-from geomail.parties import Client, Login, Refusal
+from geomail.parties import Client, Credentials, Login, Password, Refusal
 from geomail.protocols import sasl
 from geomail.protocols.base import HandshakeOptions, Protocol
 from geomail.protocols.dialogue import (
     BackendDialogue,
     ClientDialogue,
-    arguments_of,
     is_broken,
+    split_arguments,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _OK = b"+OK"
 _INVALID = b"-ERR invalid command"
 _END = b"."
 _REFUSED_NEUTRALLY = b"-ERR [AUTH] Authentication failed"
-#: In words that fetchmail knows, too, which does not look at the code.
+#: fetchmail does not look at the code, but knows these words.
 _REFUSED_FOR_NOW = b"-ERR [SYS/TEMP] Service temporarily unavailable"
 FAREWELLS = {
     Farewell.INVALID_COMMAND: _INVALID,
@@ -36,15 +36,15 @@ FAREWELLS = {
 }
 #: Response codes (RFC 2449, 3206) that ask to try again later.
 _TEMPORARY = (b"[SYS/TEMP]", b"[IN-USE]", b"[LOGIN-DELAY]")
-#: Response codes of a refusal that is not about user and password.
+#: Response codes of refusals that are not about user and password.
 _NOT_CREDENTIALS = (b"[SYS/PERM]",)
-#: The response code (RFC 3206) of a refusal that is about nothing else.
+#: The response code (RFC 3206) of a refusal that is surely about user and password.
 _CREDENTIALS = b"[AUTH]"
-#: Commands of later phases: their names may be shown, what follows may be anything.
+#: Commands of later phases: their names may be shown, but not their arguments.
 _NAMED = frozenset((b"STAT", b"LIST", b"RETR", b"DELE", b"RSET", b"TOP", b"UIDL", b"UTF8", b"LANG"))
-#: What one space follows, and then a name or password: any other space is part of it (RFC 1939).
+#: Commands with one argument: spaces after the first one belong to it (RFC 1939).
 _ONE_ARGUMENT = (b"USER", b"PASS")
-#: What may follow USER; anything else takes it back.
+#: Commands that may follow USER; any other one cancels it.
 _AFTER_USER = frozenset((b"PASS", b"CAPA", b"NOOP", b"QUIT"))
 
 
@@ -52,14 +52,14 @@ _AFTER_USER = frozenset((b"PASS", b"CAPA", b"NOOP", b"QUIT"))
 
 
 class Pop3Replies:
-    """What depends on the server alone, made once."""
+    """The replies and choices that depend on the server alone, made once."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.server_name = server.server_name.encode()
         self.takes_apop = "apop" in server.pop3_auth
-        self.mechanisms = sasl.accepted(server.pop3_auth)
-        names = sasl.offered([*server.pop3_auth, *(["login"] if "plain" in server.pop3_auth else [])])
+        self.mechanisms = sasl.select_mechanisms(server.pop3_auth)
+        names = sasl.list_names([*server.pop3_auth, *(["login"] if "plain" in server.pop3_auth else [])])
         self.methods = (b"+OK methods supported:", *names, _END)
         words = [word.encode() for word in server.pop3_capabilities]
         head = b"+OK Capability list follows"
@@ -71,12 +71,12 @@ class Pop3Replies:
             self.capa_before_tls = (head, *words, b"STLS", _END)
 
 
-def shown(line: bytes) -> bytes:
-    """What may be shown of a line that came where a command is due: a misplaced password may be it."""
+def mask_command(line: bytes) -> bytes:
+    """Return a client's line without its secrets; it may be a password that came at the wrong moment."""
     words = line.split(None, 3)
     verb = words[0].upper() if words else b""
     if verb == b"AUTH":
-        return sasl.shown(words)
+        return sasl.mask_auth(words)
     if verb == b"APOP" and len(words) > 2:
         return b" ".join((words[0], words[1], SECRET))
     if verb == b"PASS" or verb in _NAMED:
@@ -85,7 +85,7 @@ def shown(line: bytes) -> bytes:
 
 
 class Pop3Frontend(ClientDialogue):
-    """One client's dialogue; commands and replies are nginx's."""
+    """A client's dialogue, with nginx's commands and replies."""
 
     __slots__ = ("_replies", "_salt", "_user")
 
@@ -99,18 +99,18 @@ class Pop3Frontend(ClientDialogue):
         super().__init__(conversation, replies.server, replies.server_name, replies.server.pop3_client_buffer)
         self._replies = replies
         self._user: bytes | None = None
-        self._salt = sasl.fresh_salt(replies.server_name) if replies.takes_apop else b""
+        self._salt = sasl.make_salt(replies.server_name) if replies.takes_apop else b""
 
     def greet(self) -> None:
         self.conversation.send_line(b"+OK POP3 ready " + self._salt if self._salt else b"+OK POP3 ready")
 
     def login(self) -> Login | None:
         while not self._leaving:
-            line = self.conversation.read_line(self._limit, shown)
+            line = self.conversation.read_line(self._limit, mask_command)
             verb, _, rest = line.partition(b" ")
             verb = verb.upper()
             command = COMMANDS.get(verb)
-            arguments = [rest] if verb in _ONE_ARGUMENT and rest else arguments_of(rest)
+            arguments = [rest] if verb in _ONE_ARGUMENT and rest else split_arguments(rest)
             if command is None or len(arguments) > self.max_arguments or is_broken(line):
                 self.reject(line)
                 continue
@@ -118,8 +118,9 @@ class Pop3Frontend(ClientDialogue):
             if self._user is not None and verb not in _AFTER_USER:
                 self.invalid()
                 continue
-            self._pending = command(self, arguments)
-            if self._pending is not None:
+            credentials = command(self, arguments)
+            if credentials is not None:
+                self._pending = Login(credentials)
                 return self._pending
         return None
 
@@ -144,7 +145,7 @@ class Pop3Frontend(ClientDialogue):
 
     # -- commands ---------------------------------------------------------------------------------
 
-    def _give_user(self, arguments: list[bytes]) -> None:
+    def _take_user(self, arguments: list[bytes]) -> None:
         if self.must_start_tls:
             self.demand_tls()
             return
@@ -154,7 +155,7 @@ class Pop3Frontend(ClientDialogue):
         self._user = arguments[0]
         self.conversation.send_line(_OK)
 
-    def _give_password(self, arguments: list[bytes]) -> Login | None:
+    def _take_password(self, arguments: list[bytes]) -> Credentials | None:
         if self.must_start_tls:
             self.demand_tls()
             return None
@@ -162,18 +163,18 @@ class Pop3Frontend(ClientDialogue):
             self.invalid()
             return None
         user, self._user = self._user, None
-        return Login("plain", user, arguments[0])
+        return Password(user, arguments[0])
 
-    def _apop(self, arguments: list[bytes]) -> Login | None:
+    def _take_apop(self, arguments: list[bytes]) -> Credentials | None:
         if self.must_start_tls:
             self.demand_tls()
             return None
         if not self._replies.takes_apop or len(arguments) != 2:
             self.invalid()
             return None
-        return sasl.apop(arguments[0], arguments[1], self._salt)
+        return sasl.take_apop(arguments[0], arguments[1], self._salt)
 
-    def _auth(self, arguments: list[bytes]) -> Login | None:
+    def _authenticate(self, arguments: list[bytes]) -> Credentials | None:
         if self.must_start_tls:
             self.demand_tls()
         elif not arguments:
@@ -182,11 +183,11 @@ class Pop3Frontend(ClientDialogue):
             return self.authenticate(arguments, self._replies.mechanisms)
         return None
 
-    def _capa(self, arguments: list[bytes]) -> None:
+    def _list_capabilities(self, arguments: list[bytes]) -> None:
         before_tls = self.may_start_tls and self._user is None
         self.conversation.send_lines(self._replies.capa_before_tls if before_tls else self._replies.capa)
 
-    def _noop(self, arguments: list[bytes]) -> None:
+    def _do_nothing(self, arguments: list[bytes]) -> None:
         self.conversation.send_line(_OK)
 
     def _quit(self, arguments: list[bytes]) -> None:
@@ -201,14 +202,14 @@ class Pop3Frontend(ClientDialogue):
         self.conversation.start_tls()
 
 
-Command = Callable[[Pop3Frontend, list[bytes]], Login | None]
+Command = Callable[[Pop3Frontend, list[bytes]], Credentials | None]
 COMMANDS: dict[bytes, Command] = {
-    b"USER": Pop3Frontend._give_user,
-    b"PASS": Pop3Frontend._give_password,
-    b"APOP": Pop3Frontend._apop,
-    b"AUTH": Pop3Frontend._auth,
-    b"CAPA": Pop3Frontend._capa,
-    b"NOOP": Pop3Frontend._noop,
+    b"USER": Pop3Frontend._take_user,
+    b"PASS": Pop3Frontend._take_password,
+    b"APOP": Pop3Frontend._take_apop,
+    b"AUTH": Pop3Frontend._authenticate,
+    b"CAPA": Pop3Frontend._list_capabilities,
+    b"NOOP": Pop3Frontend._do_nothing,
     b"QUIT": Pop3Frontend._quit,
     b"STLS": Pop3Frontend._start_tls,
 }
@@ -221,7 +222,7 @@ Pop3Frontend.verbs = _NAMED.union(COMMANDS)
 def handshake(
     backend: Conversation, login: Login, client: Client, options: HandshakeOptions
 ) -> tuple[bytes, ...]:
-    """Log the client in to a fresh POP3 backend; returns the backend's own OK."""
+    """Log the client in to a fresh POP3 backend, and return the backend's OK."""
     with BackendDialogue(backend) as dialogue:
         dialogue.open(client, options)
         _expect_ok(dialogue)
@@ -229,11 +230,11 @@ def handshake(
             dialogue.say("STLS", b"STLS", "backend tls = starttls")
             _expect_ok(dialogue)
             backend.start_tls("backend tls = starttls")
-        dialogue.require_password(login, "PASS")
+        password = dialogue.require_password(login.credentials, "PASS")
         because = "POP3 USER and PASS, as nginx does"
-        dialogue.say("USER", b"USER " + login.user, because)
+        dialogue.say("USER", b"USER " + password.user, because)
         _expect_ok(dialogue)
-        dialogue.say("PASS", b"PASS " + login.password, because, shown=b"PASS " + SECRET)
+        dialogue.say("PASS", b"PASS " + password.password, because, shown=b"PASS " + SECRET)
         return (_expect_ok(dialogue),)
 
 
@@ -243,10 +244,10 @@ def _expect_ok(dialogue: BackendDialogue) -> bytes:
     if line.startswith(b"+OK"):
         return line
     if not line.startswith(b"-ERR"):
-        raise dialogue.garbage(line)
+        raise dialogue.make_garbage(line)
     words = line[len(b"-ERR") :].lstrip(b" ").upper()
     explicit = words.startswith(_CREDENTIALS)
-    raise dialogue.refused(
+    raise dialogue.make_refused(
         heard,
         credentials=explicit or (dialogue.step == "PASS" and not words.startswith(_NOT_CREDENTIALS)),
         temporary=words.startswith(_TEMPORARY),
@@ -255,7 +256,7 @@ def _expect_ok(dialogue: BackendDialogue) -> bytes:
 
 
 class Pop3Protocol(Protocol):
-    """What a server with ``protocol = "pop3"`` speaks."""
+    """The protocol of a server with ``protocol = "pop3"``."""
 
     name = "pop3"
 

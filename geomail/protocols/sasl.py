@@ -1,8 +1,8 @@
 """SASL mechanisms (RFC 4422), shared by the three protocols.
 
-A mechanism is one function: it may ask the client for responses, and returns
-the Login or raises :class:`Malformed`. Hashes are never verified here; they
-go to the auth source with the salt they were made with.
+A mechanism is one function: it may ask the client for responses. It returns
+credentials or raises :class:`BadExchange`. No digest is verified here; it goes to
+the auth source, together with its salt.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Collection, Sequence
 
 from geomail.conversation import CR, LF, NUL, SECRET
 from geomail.errors import GeomailError
-from geomail.parties import Login
+from geomail.parties import Asserted, Credentials, Digest, Password
 
-#: Sends a challenge (in base64) in the protocol's frame; returns the first word of the answer.
+#: Sends a challenge (in base64) in the form of the protocol; returns the first word of the client's answer.
 Ask = Callable[[bytes], bytes]
 
 _EMPTY = b""
@@ -25,10 +25,10 @@ _DIGEST_SIZE = 32
 _PADDING = (b"", None, b"==", b"=")
 
 
-class Malformed(GeomailError):
-    """A client's exchange leads to no login: it gets the invalid-command reply.
+class BadExchange(GeomailError):
+    """An exchange that gives no credentials; the client gets the reply to an invalid command.
 
-    ``counted``: the line itself was broken, which ``max_errors`` counts.
+    ``counted``: the line itself was broken, so it counts for ``max_errors``.
     """
 
     def __init__(self, private: str, *, counted: bool = False) -> None:
@@ -36,49 +36,49 @@ class Malformed(GeomailError):
         self.counted = counted
 
 
-class Cancelled(Malformed):
-    """A client has cancelled its exchange."""
+class CancelledExchange(BadExchange):
+    """An exchange that the client has cancelled."""
 
 
-class NoSuchMechanism(Malformed):
-    """A client asks for a mechanism that is unknown, or not enabled: it may try another one."""
+class NoSuchMechanism(BadExchange):
+    """A mechanism that is unknown or not enabled; the client may try another one."""
 
 
 def decode(text: bytes) -> bytes:
-    """Decode base64 as leniently as nginx: the first ``=`` ends it, padding is optional."""
+    """Decode base64 as leniently as nginx: the first ``=`` ends it, and padding is optional."""
     digits = text.partition(b"=")[0]
     padding = _PADDING[len(digits) % 4]
     if padding is None:
-        raise Malformed("base64 of an impossible length")
+        raise BadExchange("base64 of an impossible length")
     try:
         return binascii.a2b_base64(digits + padding, strict_mode=True)
     except binascii.Error:
-        raise Malformed("not base64") from None
+        raise BadExchange("not base64") from None
 
 
 def encode(data: bytes) -> bytes:
-    """Base64 without a line end."""
+    """Encode in base64, without a line end."""
     return binascii.b2a_base64(data, newline=False)
 
 
-def fresh_salt(server_name: bytes) -> bytes:
-    """A challenge that was never given before: ``<random.random@server_name>``, as RFC 1939 shapes it."""
+def make_salt(server_name: bytes) -> bytes:
+    """Return a new challenge: ``<random.random@server_name>``, in the form of RFC 1939."""
     return b"<%d.%d@%b>" % (secrets.randbits(31), secrets.randbits(63), server_name)
 
 
-def clean(login: Login) -> Login:
-    """Return ``login``; raises Malformed if its credentials hold CR, LF or NUL.
+def require_clean(credentials: Credentials) -> Credentials:
+    """Return the credentials; raises BadExchange if they hold CR, LF or NUL.
 
-    A backend would take what follows as a second command, or a second field.
+    A backend would read the rest as a second command or a second field.
     """
-    given = login.user + login.password
+    given = credentials.user + credentials.secret
     if LF in given or CR in given or NUL in given:
-        raise Malformed("CR, LF or NUL in the credentials")
-    return login
+        raise BadExchange("CR, LF or NUL in the credentials")
+    return credentials
 
 
 class Exchange:
-    """What a mechanism has to work with."""
+    """The means of a mechanism: a way to ask the client, and the server's name."""
 
     __slots__ = ("ask", "server_name")
 
@@ -87,82 +87,85 @@ class Exchange:
         self.server_name = server_name
 
 
-#: Takes the initial response, still encoded, or None.
-Mechanism = Callable[[Exchange, bytes | None], Login]
+#: The second argument is the initial response, still encoded, or None.
+Mechanism = Callable[[Exchange, bytes | None], Credentials]
 
 
-def plain(exchange: Exchange, initial: bytes | None) -> Login:
-    """PLAIN (RFC 4616); the authorization identity is ignored, as in nginx."""
+def run_plain(exchange: Exchange, initial: bytes | None) -> Credentials:
+    """Run PLAIN (RFC 4616); the authorization identity is ignored, as in nginx."""
     response = decode(exchange.ask(_EMPTY) if initial is None else initial)
     user, separator, password = response.partition(b"\0")[2].partition(b"\0")
     if not separator:
-        raise Malformed("PLAIN without both of its NULs")
-    return Login("plain", user, password)
+        raise BadExchange("PLAIN without both of its NULs")
+    return Password(user, password)
 
 
-def login(exchange: Exchange, initial: bytes | None) -> Login:
-    """LOGIN (draft-murchison-sasl-login)."""
+def run_login(exchange: Exchange, initial: bytes | None) -> Credentials:
+    """Run LOGIN (draft-murchison-sasl-login)."""
     user = decode(exchange.ask(_USERNAME) if initial is None else initial)
-    return Login("plain", user, decode(exchange.ask(_PASSWORD)))
+    return Password(user, decode(exchange.ask(_PASSWORD)))
 
 
-def cram_md5(exchange: Exchange, initial: bytes | None) -> Login:
-    """CRAM-MD5 (RFC 2195), with a new challenge for each exchange."""
+def run_cram_md5(exchange: Exchange, initial: bytes | None) -> Credentials:
+    """Run CRAM-MD5 (RFC 2195), with a new challenge for each exchange."""
     if initial is not None:
-        raise Malformed("CRAM-MD5 takes no initial response")
-    salt = fresh_salt(exchange.server_name)
+        raise BadExchange("CRAM-MD5 takes no initial response")
+    salt = make_salt(exchange.server_name)
     user, separator, digest = decode(exchange.ask(encode(salt))).partition(b" ")
     if not separator or len(digest) != _DIGEST_SIZE:
-        raise Malformed("not a CRAM-MD5 response")
-    return Login("cram-md5", user, digest, salt=salt)
+        raise BadExchange("not a CRAM-MD5 response")
+    return Digest(user, digest, salt, "cram-md5")
 
 
-def external(exchange: Exchange, initial: bytes | None) -> Login:
-    """EXTERNAL (RFC 4422, appendix A); who that may be is for the auth source to judge."""
-    return Login("external", decode(exchange.ask(_USERNAME) if initial is None else initial))
+def run_external(exchange: Exchange, initial: bytes | None) -> Credentials:
+    """Run EXTERNAL (RFC 4422, appendix A); the auth source judges whether the client may be this user."""
+    return Asserted(decode(exchange.ask(_USERNAME) if initial is None else initial))
 
 
-def apop(user: bytes, digest: bytes, salt: bytes) -> Login:
-    """POP3's APOP (RFC 1939): no SASL, but a digest over the greeting's salt."""
-    return Login("apop", user, digest, salt=salt)
+def take_apop(user: bytes, digest: bytes, salt: bytes) -> Credentials:
+    """Make credentials of POP3's APOP (RFC 1939): not SASL, but a digest over the greeting's salt."""
+    return Digest(user, digest, salt, "apop")
 
 
 MECHANISMS: dict[bytes, Mechanism] = {
-    b"PLAIN": plain,
-    b"LOGIN": login,
-    b"CRAM-MD5": cram_md5,
-    b"EXTERNAL": external,
+    b"PLAIN": run_plain,
+    b"LOGIN": run_login,
+    b"CRAM-MD5": run_cram_md5,
+    b"EXTERNAL": run_external,
 }
-#: Accepted even where they are not advertised, as in nginx.
-_UNGATED = (b"PLAIN", b"LOGIN")
+#: Accepted even if they are not advertised, as in nginx.
+_ALWAYS_ACCEPTED = (b"PLAIN", b"LOGIN")
 
 
-def offered(enabled: Collection[str]) -> tuple[bytes, ...]:
-    """The names of the mechanisms that a method list enables, in the order they are advertised."""
+def list_names(enabled: Collection[str]) -> tuple[bytes, ...]:
+    """List the mechanisms that ``smtp_auth`` or its like enables, in the order of advertisement."""
     return tuple(name for name in MECHANISMS if name.decode().lower() in enabled)
 
 
-def accepted(enabled: Collection[str]) -> dict[bytes, Mechanism]:
-    """The mechanisms that a server with this method list takes."""
-    names = {*offered(enabled), *_UNGATED}
+def select_mechanisms(enabled: Collection[str]) -> dict[bytes, Mechanism]:
+    """Return the mechanisms that a server with these methods accepts, by name."""
+    names = {*list_names(enabled), *_ALWAYS_ACCEPTED}
     return {name: run for name, run in MECHANISMS.items() if name in names}
 
 
-def authenticate(arguments: Sequence[bytes], mechanisms: dict[bytes, Mechanism], exchange: Exchange) -> Login:
-    """Run the exchange that ``AUTH mechanism [initial response]`` asks for; ``arguments`` is not empty.
+def authenticate(
+    arguments: Sequence[bytes], mechanisms: dict[bytes, Mechanism], exchange: Exchange
+) -> Credentials:
+    """Run the exchange of ``AUTH mechanism [initial response]``, and return the credentials.
 
-    Raises Malformed, of which Cancelled and NoSuchMechanism have answers of their own.
+    ``arguments`` must not be empty. Raises BadExchange; its subclasses CancelledExchange
+    and NoSuchMechanism have their own answers.
     """
     mechanism = mechanisms.get(arguments[0].upper())
     if mechanism is None:
         raise NoSuchMechanism("no such mechanism")
     if len(arguments) > 2:
-        raise Malformed("too many arguments")
-    return clean(mechanism(exchange, arguments[1] if len(arguments) == 2 else None))
+        raise BadExchange("too many arguments")
+    return require_clean(mechanism(exchange, arguments[1] if len(arguments) == 2 else None))
 
 
-def shown(words: Sequence[bytes]) -> bytes:
-    """``AUTH mechanism`` as it may be shown: ``words`` from the verb on, without their secrets."""
+def mask_auth(words: Sequence[bytes]) -> bytes:
+    """Return an AUTH command without its secrets; ``words`` begins with the verb."""
     if len(words) == 1:
         return words[0]
     mechanism = words[1] if words[1].upper() in MECHANISMS else SECRET

@@ -18,8 +18,8 @@ from geomail.errors import (
 from geomail.events import LoginRefused, RelayStarted, SessionOpened
 from geomail.net.relay import Relay
 from geomail.net.timing import TimeLimit, now
-from geomail.protocols.base import passed_on
-from geomail.secrets import concealed
+from geomail.protocols.base import pass_on
+from geomail.secrets import conceal
 from geomail.session.preface import preface
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _wait_for_answer(session: Session, login: Login, attempt: int) -> tuple[byte
     A client that leaves meanwhile ends its session.
     """
     session.record.note_login(login)
-    session.trace.learn(login.password)
+    session.trace.learn(login.credentials.secret)
     lookout = session.service.lookout
     lookout.begin(session.wire, session.end)
     try:
@@ -88,7 +88,7 @@ def _admit(session: Session, login: Login, attempt: int) -> tuple[bytes, ...] | 
     verdict = source.check(login, session.client, protocol, attempt)
     session.record.auth_time = now() - began
     if isinstance(verdict, Refused):
-        reason = verdict.reason or _without(login.password, verdict.refusal.text)
+        reason = verdict.reason or _without(login.credentials.secret, verdict.refusal.text)
         session.trace.note("the auth source refuses: %s", reason)
         _emit_refusal(session, reason, "auth")
         return verdict
@@ -99,11 +99,11 @@ def _admit(session: Session, login: Login, attempt: int) -> tuple[bytes, ...] | 
         if refused.credentials:
             source.refused_by_backend(login, session.client, protocol)
         if not (source.passthrough and refused.credentials):
-            if login.rewritten(verdict.user, verdict.password) is not login:
+            if login.rewrite(verdict.user, verdict.password) is not login:
                 refused.farewell = Farewell.INTERNAL_ERROR  # the client's own words are not what is wrong
             raise
         _emit_refusal(session, str(refused), "backend")
-        refusal = passed_on(refused, session.service.server.proxy_pass_error_message)
+        refusal = pass_on(refused, session.service.server.proxy_pass_error_message)
         return Refused(refusal, wait=0.0, close=False)
 
 
@@ -130,9 +130,9 @@ def _refuse(session: Session, frontend: Frontend, refused: Refused, attempt: int
 
 def _log_in(session: Session, login: Login, verdict: Accepted) -> tuple[bytes, ...]:
     """Log in at the backend as the auth source says; returns what the client is answered."""
-    login = login.rewritten(verdict.user, verdict.password)
+    login = login.rewrite(verdict.user, verdict.password)
     session.record.note_login(login)
-    session.trace.learn(login.password)
+    session.trace.learn(login.credentials.secret)
     try:
         late = "backend did not answer within {seconds} s"
         with TimeLimit(session.service.server.timeout, blame="backend", private=late):
@@ -141,7 +141,7 @@ def _log_in(session: Session, login: Login, verdict: Accepted) -> tuple[bytes, .
         silence.step = session.backend.step if session.backend is not None else "connect"
         raise
     except (BackendGarbage, BackendRefused) as error:  # the backend's words may hold the password
-        error.args = (concealed(str(error), login.password),)
+        error.args = (conceal(str(error), login.credentials.secret),)
         raise
     finally:
         for remark in session.backend.remarks if session.backend is not None else ():
@@ -205,4 +205,4 @@ def _without(password: bytes, words: bytes) -> str:
 
     Geomail's own words are not changed: a star in "wrong password" would give "wrong" away.
     """
-    return concealed(words.decode("utf-8", "replace"), password.strip(b" \t"))
+    return conceal(words.decode("utf-8", "replace"), password.strip(b" \t"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from geomail.errors import EarlyTalker, PeerGone, PeerTimeout, SessionError
 from geomail.net.timing import TimeLimit
-from geomail.parties import Client, told_name
+from geomail.parties import Client, choose_name
 from geomail.protocols import proxy_header
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def preface(
 
 def _name(client: Client, service: Service, remark: Callable[[str], None]) -> None:
     found = service.resolver.client_name(client.address, service.server.timeout)
-    client.name = told_name(found.name, found.temporary)
+    client.name = choose_name(found.name, found.temporary)
     if found.problem:
         remark(found.problem)
 

@@ -51,7 +51,7 @@ class SessionRecord(SessionClosed):
 
     def note_login(self, login: Login) -> None:
         """Note what the client, or the auth source in its place, logs in with."""
-        self.user, self.method = login.user.decode("utf-8", "backslashreplace"), login.method
+        self.user, self.method = login.user.decode("utf-8", "backslashreplace"), login.credentials.method
 
     def end(self, outcome: str, side: str) -> None:
         """Note how the session ends, and which side ends it."""

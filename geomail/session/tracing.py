@@ -18,7 +18,7 @@ from typing import Any, Literal
 from geomail.control.selection import Selection, selection_from
 from geomail.conversation import Mask, Tracer, hidden
 from geomail.events import TraceLine
-from geomail.secrets import as_text, masking
+from geomail.secrets import as_text, make_mask
 
 #: Lines, and their bytes, that are kept of a session without a user yet, while a user is traced.
 PRELUDE, PRELUDE_BYTES = 200, 64 * 1024
@@ -178,7 +178,7 @@ class SessionTrace:
     def _mask(self) -> Mask:
         """Made when there is something to show."""
         if self._made is None:
-            self._made = masking(self._secrets)
+            self._made = make_mask(self._secrets)
         return self._made
 
     def _take(self, leg: Leg, direction: Literal[">", "<"], line: bytes, because: str) -> None:

@@ -4,7 +4,6 @@ import gc
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import gevent
 import pytest
@@ -13,11 +12,22 @@ from geomail.auth import cache
 from geomail.auth.base import Accepted, Source
 from geomail.auth.cache import AnswerCache, Kept
 from geomail.backends import AddressRoute
-from geomail.parties import Client, ClientCertificate, Login, ProxyAddresses
+from geomail.parties import (
+    Asserted,
+    Client,
+    ClientCertificate,
+    Credentials,
+    Digest,
+    Login,
+    NoLogin,
+    Password,
+    ProxyAddresses,
+    Token,
+)
 from tests.auth.support import source
 from tests.net.raw_service import RawService
 
-LOGIN = Login("plain", b"anna@example.org", b"secret", tag=b"a1")
+LOGIN = Login(Password(b"anna@example.org", b"secret"), tag=b"a1")
 PROXY = ProxyAddresses("198.51.100.1", 5000, "198.51.100.2", 143)
 CLIENT = Client(
     *("192.0.2.1", 4711, "192.0.2.2", 143),
@@ -71,9 +81,9 @@ def test_the_same_question_gets_the_same_answer(cached: Cached) -> None:
 @pytest.mark.parametrize(
     ("login", "peer", "protocol"),
     [
-        (replace(LOGIN, user=b"anna@example.com"), CLIENT, "imap"),
-        (replace(LOGIN, password=b"Secret"), CLIENT, "imap"),
-        (replace(LOGIN, user=b"anna@example.orgs", password=b"ecret"), CLIENT, "imap"),
+        (LOGIN.rewrite(b"anna@example.com"), CLIENT, "imap"),
+        (LOGIN.rewrite(None, b"Secret"), CLIENT, "imap"),
+        (LOGIN.rewrite(b"anna@example.orgs", b"ecret"), CLIENT, "imap"),
         (LOGIN, replace(CLIENT, address="192.0.2.9"), "imap"),
         (LOGIN, replace(CLIENT, tls=None), "imap"),
         (LOGIN, replace(CLIENT, tls=("TLSv1.2", "TLS_AES_128_GCM_SHA256")), "imap"),
@@ -93,12 +103,24 @@ def test_whatever_the_question_holds_makes_it_another_one(
     assert cached.asks(login, peer, protocol)
 
 
-@pytest.mark.parametrize("method", ["apop", "cram-md5", "external", "none"])
-def test_methods_without_a_password_are_asked_about_each_time(method: Any) -> None:
-    login = Login(method, b"anna", b"0" * 32, salt=b"<1@x>", helo=b"h", mail=b"MAIL FROM:<>", rcpt=b"RCPT")
+@pytest.mark.parametrize(
+    ("credentials", "again"),
+    [
+        (Digest(b"anna", b"0" * 32, b"<1@x>", "apop"), True),
+        (Digest(b"anna", b"0" * 32, b"<1@x>", "cram-md5"), True),
+        (Asserted(b"anna"), True),
+        (NoLogin(b"MAIL FROM:<>", b"RCPT"), True),
+        (Token(b"anna", b"0" * 32, "xoauth2"), False),
+        (Token(b"anna", b"0" * 32, "oauthbearer"), False),
+    ],
+)
+def test_the_type_of_the_credentials_tells_whether_an_answer_is_kept(
+    credentials: Credentials, again: bool
+) -> None:
+    login = Login(credentials, helo=b"h")
     with RawService(OK + b"Auth-Pass: x\r\n" + END) as service:
         cached = Cached(service)
-        assert [cached.asks(login) for _ in range(2)] == [True, True]
+        assert [cached.asks(login) for _ in range(2)] == [True, again]
 
 
 def test_a_refusal_is_not_kept() -> None:
@@ -108,7 +130,7 @@ def test_a_refusal_is_not_kept() -> None:
 
 
 def test_an_answer_that_the_backend_proves_wrong_is_not_kept(cached: Cached) -> None:
-    other = replace(LOGIN, user=b"bert")
+    other = LOGIN.rewrite(b"bert")
     assert cached.asks()
     assert cached.asks(other)
     cached.source.refused_by_backend(LOGIN, replace(CLIENT, session=b"s-9"), "imap")
@@ -178,7 +200,7 @@ def test_no_password_is_in_memory_that_has_no_business_there(replaced: bytes) ->
         cached = Cached(service, seconds=0.05)
         for user in range(50):
             # a copy: the test's own is not looked for
-            cached.asks(replace(LOGIN, user=b"u%d" % user, password=bytes(bytearray(password))))
+            cached.asks(LOGIN.rewrite(b"u%d" % user, bytes(bytearray(password))))
         assert len(cached.source._cache._answers) == 50  # type: ignore[attr-defined]
         cached.verdict = None  # type: ignore[assignment]
         service.requests.clear()

@@ -11,15 +11,26 @@ import pytest
 
 from geomail.auth import http
 from geomail.auth.base import Accepted, Refused, Source
-from geomail.auth.http import escaped
+from geomail.auth.http import escape
 from geomail.errors import AuthUnavailable, Farewell, PeerTimeout
-from geomail.parties import Client, ClientCertificate, Login, ProxyAddresses, Refusal
+from geomail.parties import (
+    Asserted,
+    Client,
+    ClientCertificate,
+    Digest,
+    Login,
+    NoLogin,
+    Password,
+    ProxyAddresses,
+    Refusal,
+    Token,
+)
 from tests.auth.support import endpoint, source
 from tests.net.raw_service import CLOSE, Action, RawService, closed_port, until_rested
 from tests.protocols.support import client_at
 from tests.servers.certificates import Certificates
 
-PLAIN = Login("plain", b"u", b"p")
+PLAIN = Login(Password(b"u", b"p"))
 
 Sources = Callable[..., Any]
 
@@ -107,19 +118,19 @@ QUESTIONS: dict[str, tuple[str, Login, Client, tuple[str, ...]]] = {
     ),
     "empty credentials": (
         "imap",
-        Login("plain"),
+        Login(Password(b"", b"")),
         client_at(),
         ("Auth-Method: plain", "Auth-User: ", "Auth-Pass: ", *IMAP_END),
     ),
     "escaped credentials": (
         "imap",
-        Login("plain", b"us%er", b"p w\t\x00\x1f\x7f\xe9+/="),
+        Login(Password(b"us%er", b"p w\t\x00\x1f\x7f\xe9+/=")),
         client_at(),
         ("Auth-Method: plain", "Auth-User: us%25er", "Auth-Pass: p%20w%09%00%1F\x7f\xe9+/=", *IMAP_END),
     ),
     "apop": (
         "pop3",
-        Login("apop", b"u", b"c4c9334bac560ecc979e58001b3e22fb", salt=SALT.encode()),
+        Login(Digest(b"u", b"c4c9334bac560ecc979e58001b3e22fb", SALT.encode(), "apop")),
         client_at(),
         (
             "Auth-Method: apop",
@@ -132,19 +143,25 @@ QUESTIONS: dict[str, tuple[str, Login, Client, tuple[str, ...]]] = {
     ),
     "cram-md5": (
         "imap",
-        Login("cram-md5", b"u", b"d" * 32, salt=SALT.encode()),
+        Login(Digest(b"u", b"d" * 32, SALT.encode(), "cram-md5")),
         client_at(),
         ("Auth-Method: cram-md5", "Auth-User: u", "Auth-Pass: " + "d" * 32, f"Auth-Salt: {SALT}", *IMAP_END),
     ),
+    "a bearer token": (
+        "imap",
+        Login(Token(b"u", b"ya29 token", "xoauth2")),
+        client_at(),
+        ("Auth-Method: xoauth2", "Auth-User: u", "Auth-Pass: ya29%20token", *IMAP_END),
+    ),
     "external": (
         "imap",
-        Login("external", b"u"),
+        Login(Asserted(b"u")),
         client_at(),
         ("Auth-Method: external", "Auth-User: u", "Auth-Pass: ", *IMAP_END),
     ),
     "none carries the commands, raw": (
         "smtp",
-        Login("none", helo=b"m e%", mail=b"MAIL FROM:<a> SIZE=1", rcpt=b"RCPT TO:<b>"),
+        Login(NoLogin(b"MAIL FROM:<a> SIZE=1", b"RCPT TO:<b>"), helo=b"m e%"),
         client_at(),
         (
             *("Auth-Method: none", "Auth-User: ", "Auth-Pass: ", *SMTP_END),
@@ -153,7 +170,7 @@ QUESTIONS: dict[str, tuple[str, Login, Client, tuple[str, ...]]] = {
     ),
     "none without HELO": (
         "smtp",
-        Login("none", mail=b"MAIL FROM:<>", rcpt=b"RCPT TO:<b>"),
+        Login(NoLogin(b"MAIL FROM:<>", b"RCPT TO:<b>")),
         client_at(),
         (
             *("Auth-Method: none", "Auth-User: ", "Auth-Pass: ", *SMTP_END),
@@ -162,7 +179,7 @@ QUESTIONS: dict[str, tuple[str, Login, Client, tuple[str, ...]]] = {
     ),
     "a login carries no commands": (
         "smtp",
-        Login("plain", b"u", b"p", helo=b"me", esmtp=True),
+        Login(Password(b"u", b"p"), helo=b"me", esmtp=True),
         replace(client_at(), name=b"client.test"),
         (
             *("Auth-Method: plain", "Auth-User: u", "Auth-Pass: p", *SMTP_END[:-1]),
@@ -209,7 +226,7 @@ QUESTIONS: dict[str, tuple[str, Login, Client, tuple[str, ...]]] = {
     ),
     "everything": (
         "smtp",
-        Login("none", helo=b"me", mail=b"MAIL FROM:<a>", rcpt=b"RCPT TO:<b>"),
+        Login(NoLogin(b"MAIL FROM:<a>", b"RCPT TO:<b>"), helo=b"me"),
         replace(
             client_at(),
             proxy=ProxyAddresses("198.51.100.1", 4711, "198.51.100.2", 25),
@@ -289,8 +306,8 @@ def test_the_attempt_is_counted_by_the_session(sources: Sources) -> None:
 @pytest.mark.parametrize("field", ["helo", "mail", "rcpt"])
 @pytest.mark.parametrize("poison", [b"a\r\nX: 1", b"a\nX: 1", b"a\rX: 1", b"a\0"])
 def test_nothing_that_the_client_says_makes_a_header(field: str, poison: bytes, sources: Sources) -> None:
-    login = Login("none")
-    setattr(login, field, poison)
+    login = Login(NoLogin(b"", b""))
+    setattr(login if field == "helo" else login.credentials, field, poison)
     with RawService(OK) as service:
         with pytest.raises(AuthUnavailable, match="was not asked"):
             sources("smtp", service.port).check(login, client_at(), "smtp", 1)
@@ -312,7 +329,7 @@ def test_nothing_that_the_client_says_makes_a_header(field: str, poison: bytes, 
     ],
 )
 def test_escaping(value: bytes, expected: bytes) -> None:
-    assert escaped(value) == expected
+    assert escape(value) == expected
 
 
 # -- accepted -------------------------------------------------------------------------------------
@@ -362,7 +379,7 @@ def test_headers_without_a_status_line(sources: Sources) -> None:
     assert isinstance(asked(sources, said)[0], Accepted)
 
 
-DIGEST = Login("cram-md5", b"u", b"d" * 32, salt=b"<1.2@x>")
+DIGEST = Login(Digest(b"u", b"d" * 32, b"<1.2@x>", "cram-md5"))
 
 
 @pytest.mark.parametrize(
@@ -373,15 +390,15 @@ DIGEST = Login("cram-md5", b"u", b"d" * 32, salt=b"<1.2@x>")
         ("imap", PLAIN, (b"Auth-User:",), b"", b"p"),
         ("imap", PLAIN, (b"Auth-Pass: q",), b"u", b"q"),
         ("imap", PLAIN, (b"Auth-Pass:",), b"u", b""),
-        ("imap", Login("plain", b"u"), (), b"u", b""),
+        ("imap", Login(Password(b"u", b"")), (), b"u", b""),
         ("imap", DIGEST, (b"Auth-Pass: q",), b"u", b"q"),
         ("pop3", DIGEST, (b"Auth-Pass:",), b"u", b""),
-        ("imap", Login("external", b"u"), (b"Auth-Pass: q",), b"u", b"q"),
+        ("imap", Login(Asserted(b"u")), (b"Auth-Pass: q",), b"u", b"q"),
         ("smtp", PLAIN, (), b"u", b"p"),
         ("smtp", DIGEST, (), b"u", None),
-        ("smtp", Login("external", b"u"), (), b"u", None),
-        ("smtp", Login("none"), (), b"", None),
-        ("smtp", Login("none"), (b"Auth-User: x", b"Auth-Pass: q"), b"x", b"q"),
+        ("smtp", Login(Asserted(b"u")), (), b"u", None),
+        ("smtp", Login(NoLogin(b"", b"")), (), b"", None),
+        ("smtp", Login(NoLogin(b"", b"")), (b"Auth-User: x", b"Auth-Pass: q"), b"x", b"q"),
     ],
 )
 def test_as_whom_an_accepted_login_goes(
@@ -585,10 +602,16 @@ def test_what_is_no_usable_answer(said: Action | list[Action], problem: str, sou
 
 @pytest.mark.parametrize("protocol", ["imap", "pop3"])
 @pytest.mark.parametrize(
-    "login", [DIGEST, Login("apop", b"u", b"d" * 32, salt=b"<1>"), Login("external", b"u")]
+    "login",
+    [
+        DIGEST,
+        Login(Digest(b"u", b"d" * 32, b"<1>", "apop")),
+        Login(Token(b"u", b"token", "xoauth2")),
+        Login(Asserted(b"u")),
+    ],
 )
 def test_a_digest_is_no_password(protocol: str, login: Login, sources: Sources) -> None:
-    with pytest.raises(AuthUnavailable, match=f"did not send password: method {login.method} "):
+    with pytest.raises(AuthUnavailable, match=f"did not send password: method {login.credentials.method} "):
         asked(sources, answer(b"Auth-Backend: one"), login, protocol)
 
 

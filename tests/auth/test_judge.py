@@ -7,13 +7,13 @@ import pytest
 from geomail.auth.http import HttpSource
 from geomail.auth.trial import Trial, put_to
 from geomail.backends import Backends
-from geomail.parties import Login
+from geomail.parties import Digest, Login, Password
 from tests.auth.support import BACKENDS, RESOLVER, source
 from tests.net.raw_service import CLOSE, Action, RawService, closed_port
 from tests.protocols.support import client_at
 
-PLAIN = Login("plain", b"u", b"p")
-DIGEST = Login("cram-md5", b"u", b"d" * 32, salt=b"<s>")
+PLAIN = Login(Password(b"u", b"p"))
+DIGEST = Login(Digest(b"u", b"d" * 32, b"<s>", "cram-md5"))
 OK = ("Auth-Status: OK", "Auth-Server: 192.0.2.11", "Auth-Port: 143")
 NO = ("Auth-Status: no", "Auth-Wait: 1")
 END = "Content-Length: 0"

@@ -8,7 +8,7 @@ from geomail.backends import Backends
 from geomail.config.routes import domain_of
 from geomail.config.schema import Backend, Passthrough
 from geomail.config.values import ProtocolName
-from geomail.parties import Login, Refusal
+from geomail.parties import Login, NoLogin, Password, Refusal
 from tests.auth.support import RESOLVER, endpoint, source
 from tests.protocols.support import client_at
 
@@ -49,7 +49,7 @@ def verdict(login: Login, protocol: str = "imap", **routes: object) -> Verdict:
     ],
 )
 def test_a_user_goes_to_the_backend_of_the_user_the_domain_or_the_default(user: bytes, backend: str) -> None:
-    found = verdict(Login("plain", user, b"secret"), default="local")
+    found = verdict(Login(Password(user, b"secret")), default="local")
 
     assert isinstance(found, Accepted)
     assert (endpoint(found).name, found.user, found.password) == (backend, user, b"secret")
@@ -57,7 +57,7 @@ def test_a_user_goes_to_the_backend_of_the_user_the_domain_or_the_default(user: 
 
 @pytest.mark.parametrize("protocol", ["smtp", "imap", "pop3"])
 def test_a_user_without_a_route_looks_like_a_wrong_password(protocol: str) -> None:
-    assert verdict(Login("plain", b"ann@elsewhere", b"x"), protocol) == NO_ROUTE
+    assert verdict(Login(Password(b"ann@elsewhere", b"x")), protocol) == NO_ROUTE
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_user_without_a_route_looks_like_a_wrong_password(protocol: str) -> No
     ],
 )
 def test_mail_without_login_goes_by_the_domain_of_its_recipient(command: bytes, backend: str | None) -> None:
-    login = Login("none", helo=b"me", mail=b"MAIL FROM:<boss@example.org>", rcpt=command)
+    login = Login(NoLogin(b"MAIL FROM:<boss@example.org>", command), helo=b"me")
 
     found = verdict(login, "smtp")
     by_default = verdict(login, "smtp", default="local")
@@ -130,7 +130,7 @@ def test_a_backend_has_an_address_for_each_protocol_or_none(protocol: ProtocolNa
     backends = Backends({"b": backend})
     asked = PassthroughSource(Passthrough(default="b"), backends, protocol)
 
-    given = asked.check(Login("plain", b"u", b"p"), client_at(), protocol, 1)
+    given = asked.check(Login(Password(b"u", b"p")), client_at(), protocol, 1)
 
     if port is None:
         assert given == NO_ROUTE
@@ -151,4 +151,4 @@ def test_a_password_goes_to_no_other_backend_than_that_of_its_route(user: bytes)
     )
     asked = PassthroughSource(routes, Backends({"smtp": smtp_alone, "other": other}), "imap")
 
-    assert asked.check(Login("plain", user, b"secret"), client_at(), "imap", 1) == NO_ROUTE
+    assert asked.check(Login(Password(user, b"secret")), client_at(), "imap", 1) == NO_ROUTE

@@ -20,7 +20,7 @@ from geomail.backends import Backends
 from geomail.backends.resolvers import resolver_for
 from geomail.config.schema import Backend, Config, Users
 from geomail.hashes import Hash
-from geomail.parties import Login, Method, Refusal
+from geomail.parties import Asserted, Credentials, Digest, Login, NoLogin, Password, Refusal, Token
 from tests.auth.support import BACKENDS, endpoint, wait_until
 from tests.net.support import PATIENCE
 from tests.protocols.support import client_at, server
@@ -64,10 +64,14 @@ class Setup:
         user: bytes,
         password: bytes = RIGHT,
         protocol: str = "imap",
-        method: Method = "plain",
         address: str = "192.0.2.7",
     ) -> Accepted | Refused:
-        return self.sources[protocol].check(Login(method, user, password), client_at(address), protocol, 1)
+        return self.ask(Password(user, password), protocol, address)
+
+    def ask(
+        self, credentials: Credentials, protocol: str = "imap", address: str = "192.0.2.7"
+    ) -> Accepted | Refused:
+        return self.sources[protocol].check(Login(credentials), client_at(address), protocol, 1)
 
     def replace(self, text: str) -> None:
         """Put another file in its place, as editors do, and let the next login look at it."""
@@ -129,10 +133,17 @@ def test_the_protocols_that_are_allowed(setup: Setup) -> None:
     assert isinstance(setup.check(b"eve@example.net", protocol="imap"), Accepted)
 
 
-@pytest.mark.parametrize("method", ["cram-md5", "apop", "external", "none"])
-def test_a_method_without_a_password_gets_nobody_in(setup: Setup, method: Method) -> None:
-    assert isinstance(setup.check(b"ann@example.org", b"", method=method), Refused)
-    assert isinstance(setup.check(b"", b"", method=method), Refused)
+@pytest.mark.parametrize("user", [b"ann@example.org", b""])
+@pytest.mark.parametrize("secret", [RIGHT, b""])
+def test_only_a_password_lets_a_user_in(setup: Setup, user: bytes, secret: bytes) -> None:
+    for credentials in (
+        Digest(user, secret, b"<1@x>", "cram-md5"),
+        Digest(user, secret, b"<1@x>", "apop"),
+        Token(user, secret, "xoauth2"),
+        Asserted(user),
+        NoLogin(b"MAIL FROM:<>", b"RCPT TO:<ann@example.org>", user),
+    ):
+        assert isinstance(setup.ask(credentials), Refused)
 
 
 def test_the_client_is_judged_here_and_not_by_the_backend(setup: Setup) -> None:
@@ -311,7 +322,7 @@ def test_a_login_waits_no_longer_than_its_server_allows(setup: Setup, held: Call
     impatient = UsersSource(setup.directory, Backends(BACKENDS), timeout=0.05)
     gevent.sleep(0)
 
-    verdict = impatient.check(Login("plain", b"ann@example.org", RIGHT), client_at(), "imap", 1)
+    verdict = impatient.check(Login(Password(b"ann@example.org", RIGHT)), client_at(), "imap", 1)
     reason = "the password could not be verified within 0.05 s"
     assert verdict == Refused(LATER, wait=0.0, close=False, reason=reason)
     assert not setup.directory.verifier._waiting
@@ -475,4 +486,4 @@ def test_a_source_alone_has_a_directory_of_its_own(setup: Setup) -> None:
     setup.file.write_text(f"ann:{SSHA}\n")
     source = source_for(configured, config, Backends(BACKENDS), resolver_for(configured))
 
-    assert isinstance(source.check(Login("plain", b"ann", RIGHT), client_at(), "imap", 1), Accepted)
+    assert isinstance(source.check(Login(Password(b"ann", RIGHT)), client_at(), "imap", 1), Accepted)

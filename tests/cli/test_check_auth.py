@@ -254,10 +254,11 @@ def test_a_client_that_must_have_tls_has_it(check: Check, service: AuthService) 
     ("options", "complaint"),
     [
         (("--server", "through", "--user", "u"), "through asks no auth service"),
-        (("--server", "pop", "--user", "u", "--method", "cram-md5"), "takes no cram-md5 (pop3_auth)"),
+        (("--server", "pop", "--user", "u", "--method", "cram-md5"), "does not take cram-md5 (pop3_auth)"),
         (("--user", "u", "--method", "none"), "give --from and --to"),
         ((), "give --user, or --from and --to"),
         (("--from", "a"), "go together"),
+        (("--from", "a", "--to", "b", "--method", "cram-md5"), "give --user for a login by cram-md5"),
         (("--user", "u", "--ehlo", "a", "--helo", "b"), "exclude each other"),
     ],
 )

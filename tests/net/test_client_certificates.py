@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from geomail.net.wire import Wire
-from geomail.parties import ClientCertificate, VerifyClient, verdict
+from geomail.parties import ClientCertificate, VerifyClient, judge_certificate
 from tests.net.pki import Pair, Pki
 from tests.net.tls_support import V12, V13, VERSIONS, client, listening, meet, s_client, serving
 
@@ -41,7 +41,7 @@ def test_verdicts(shown: str | None, mode: VerifyClient, version: ssl.TLSVersion
 
     verify, error, *verdicts = SHOWN[shown]
     assert (certificate.verify, certificate.error) == (verify, error)
-    assert verdict(mode, certificate) == verdicts[["on", "optional", "optional_no_ca"].index(mode)]
+    assert judge_certificate(mode, certificate) == verdicts[["on", "optional", "optional_no_ca"].index(mode)]
 
 
 def _pair(pki: Pki, name: str | None) -> Pair | None:
@@ -55,7 +55,7 @@ def test_off_asks_for_none(version: ssl.TLSVersion, pki: Pki) -> None:
     met = meet(listener, client(pki, version, shown=pki.good))
 
     assert met.channel.client_certificate == ClientCertificate()
-    assert verdict("off", met.channel.client_certificate) is None
+    assert judge_certificate("off", met.channel.client_certificate) is None
 
 
 def test_any_certificate_is_told_as_nginx_tells_it(pki: Pki) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from geomail.conversation import Rehearsal
-from geomail.parties import Client, Login
+from geomail.parties import Client, Login, NoLogin, Password
 from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.smtp import handshake
 from tests.protocols.support import OPTIONS, client_at
@@ -16,10 +16,10 @@ AUTH = replace(OPTIONS, authenticate=True)
 AUTH_OFF = replace(OFF, authenticate=True)
 PASSTHROUGH = replace(OFF, authenticate=True, passthrough=True)
 STARTTLS = replace(OFF, tls="starttls")
-EHLO = Login("plain", b"u", b"p", helo=b"me", esmtp=True)
-HELO = Login("plain", b"u", b"p", helo=b"me")
-SILENT = Login("plain", b"u", b"p")
-NONE = Login("none", helo=b"me", esmtp=True, mail=b"MAIL FROM:<a>", rcpt=b"RCPT TO:<b>")
+EHLO = Login(Password(b"u", b"p"), helo=b"me", esmtp=True)
+HELO = Login(Password(b"u", b"p"), helo=b"me")
+SILENT = Login(Password(b"u", b"p"))
+NONE = Login(NoLogin(b"MAIL FROM:<a>", b"RCPT TO:<b>"), helo=b"me", esmtp=True)
 OK = (b"235 2.0.0 OK",)
 EVERYTHING = b"XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"
 

@@ -6,7 +6,7 @@ from typing import Any
 from geomail.config.schema import Server
 from geomail.conversation import Rehearsal
 from geomail.errors import SessionError
-from geomail.parties import Client, Login, Refusal
+from geomail.parties import Asserted, Client, Credentials, Digest, Login, Refusal, Token
 from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions
 
@@ -24,6 +24,23 @@ def client_at(
     address: str = "192.0.2.7", port: int = 41184, local: str = "192.0.2.1", local_port: int = 587
 ) -> Client:
     return Client(address, port, local, local_port)
+
+
+#: One of each type that a backend cannot be told, and that is about a user.
+WITHOUT_PASSWORD: tuple[Credentials, ...] = (
+    Digest(b"u", b"digest", b"<1@x>", "apop"),
+    Digest(b"u", b"digest", b"<1@x>", "cram-md5"),
+    Token(b"u", b"token", "oauthbearer"),
+    Token(b"u", b"token", "xoauth2"),
+    Asserted(b"u"),
+)
+
+
+def digest_in(login: Login, scheme: str) -> Digest:
+    """Return the digest that a client has logged in with."""
+    assert isinstance(login.credentials, Digest)
+    assert login.credentials.scheme == scheme
+    return login.credentials
 
 
 @dataclass

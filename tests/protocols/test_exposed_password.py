@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from geomail.conversation import Rehearsal
-from geomail.parties import Login
+from geomail.parties import Login, Password
 from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions
 from tests.protocols.support import OPTIONS, client_at, server
@@ -15,7 +15,7 @@ SCRIPTS = {
     "imap": (b"* OK b", b"+ go on", b"+ go on", b"a OK in"),
     "pop3": (b"+OK b", b"+OK", b"+OK"),
 }
-LOGIN = Login("plain", b"jane", b"secret", tag=b"a", helo=b"h", esmtp=True)
+LOGIN = Login(Password(b"jane", b"secret"), tag=b"a", helo=b"h", esmtp=True)
 LOGS_IN = replace(OPTIONS, authenticate=True, xclient="off")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from geomail.errors import LineTooLong, PeerGone, ProtocolViolation, TooManyErrors
+from geomail.parties import Login, Password
 from tests.protocols.support import talk
 
 BUFFER: dict[str, Any] = {"imap_client_buffer": 64}
@@ -35,7 +36,7 @@ def test_login(text: bytes, user: bytes, password: bytes) -> None:
     happened = talk("imap", b"a LOGIN " + text)
 
     (login,) = happened.logins
-    assert (login.method, login.tag, login.user, login.password) == ("plain", b"a", user, password)
+    assert login == Login(Password(user, password), tag=b"a")
     assert happened.said == [b"a NO no"]
 
 
@@ -78,7 +79,7 @@ def test_literals(lines: list[bytes], user: bytes, password: bytes, go_aheads: i
     happened = talk("imap", *lines)
 
     (login,) = happened.logins
-    assert (login.user, login.password) == (user, password)
+    assert login.credentials == Password(user, password)
     assert happened.said == [b"+ OK"] * go_aheads + [b"a NO no"]
 
 

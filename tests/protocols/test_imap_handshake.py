@@ -15,12 +15,12 @@ from geomail.errors import (
     PeerGone,
     ProtocolViolation,
 )
-from geomail.parties import Login, Method
+from geomail.parties import Credentials, Login, Password
 from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.imap import handshake
-from tests.protocols.support import OPTIONS, client_at
+from tests.protocols.support import OPTIONS, WITHOUT_PASSWORD, client_at
 
-LOGIN = Login("plain", b"us%er", b"p w", tag=b"a")
+LOGIN = Login(Password(b"us%er", b"p w"), tag=b"a")
 STARTTLS = replace(OPTIONS, tls="starttls")
 SAID = [b"a LOGIN {5}", b"us%er {3}", b"p w"]
 GREETING, GO_AHEAD, DONE = b"* OK hi", b"+ go", b"a OK [CAPABILITY IDLE] Logged in"
@@ -38,9 +38,11 @@ def rehearse(
     ("login", "said"),
     [
         pytest.param(LOGIN, SAID, id="golden"),
-        pytest.param(Login("plain", tag=b"a"), [b"a LOGIN {0}", b" {0}", b""], id="golden, both empty"),
         pytest.param(
-            Login("plain", b"\xc3\xa9", b"\xff", tag=b"x.1"),
+            Login(Password(b"", b""), tag=b"a"), [b"a LOGIN {0}", b" {0}", b""], id="golden, both empty"
+        ),
+        pytest.param(
+            Login(Password(b"\xc3\xa9", b"\xff"), tag=b"x.1"),
             [b"x.1 LOGIN {2}", b"\xc3\xa9 {1}", b"\xff"],
             id="bytes",
         ),
@@ -205,15 +207,15 @@ def test_a_backend_that_goes_away() -> None:
     assert caught.value.step == "LOGIN"
 
 
-@pytest.mark.parametrize("method", ["cram-md5", "external"])
-def test_a_digest_is_no_password(method: Method) -> None:
-    login = replace(LOGIN, method=method)
+@pytest.mark.parametrize("credentials", WITHOUT_PASSWORD, ids=repr)
+def test_only_a_password_can_be_told(credentials: Credentials) -> None:
+    login = replace(LOGIN, credentials=credentials)
     backend = Rehearsal(GREETING)
     with pytest.raises(AuthUnavailable, match="no password available"):
         handshake(backend, login, client_at(), OPTIONS)
 
     assert backend.said == []
-    assert rehearse(GREETING, GO_AHEAD, GO_AHEAD, DONE, login=login.rewritten(b"us%er", b"p w"))[0] == SAID
+    assert rehearse(GREETING, GO_AHEAD, GO_AHEAD, DONE, login=login.rewrite(b"us%er", b"p w"))[0] == SAID
 
 
 # -- a backend that asks for no literal (LITERAL+) -----------------------------------------------------
@@ -252,7 +254,7 @@ def test_a_refusal_of_what_was_said_at_once() -> None:
 def test_no_line_is_forged(greeting: bytes, user: bytes, password: bytes) -> None:
     backend = Rehearsal(greeting, GO_AHEAD, GO_AHEAD, DONE)
     with pytest.raises(LineBreakError):
-        handshake(backend, Login("plain", user, password, tag=b"a"), client_at(), OPTIONS)
+        handshake(backend, Login(Password(user, password), tag=b"a"), client_at(), OPTIONS)
 
     assert not {b"b LOGOUT", b"u", b"p", user, password} & set(backend.said)
 

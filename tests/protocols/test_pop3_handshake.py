@@ -12,13 +12,13 @@ from geomail.errors import (
     LineTooLong,
     PeerGone,
 )
-from geomail.parties import Login, Method
+from geomail.parties import Credentials, Login, Password
 from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.pop3 import handshake
-from tests.protocols.support import OPTIONS, client_at
+from tests.protocols.support import OPTIONS, WITHOUT_PASSWORD, client_at
 
 OK = b"+OK"
-LOGIN = Login("plain", b"us er", b"p w")
+LOGIN = Login(Password(b"us er", b"p w"))
 STLS = replace(OPTIONS, tls="starttls")
 
 
@@ -109,13 +109,13 @@ def test_a_backend_that_goes_away() -> None:
     assert caught.value.step == "PASS"
 
 
-@pytest.mark.parametrize("method", ["apop", "cram-md5", "external"])
-def test_a_digest_is_no_password(method: Method) -> None:
-    login = replace(LOGIN, method=method)
+@pytest.mark.parametrize("credentials", WITHOUT_PASSWORD, ids=repr)
+def test_only_a_password_can_be_told(credentials: Credentials) -> None:
+    login = replace(LOGIN, credentials=credentials)
     with pytest.raises(AuthUnavailable, match="no password available"):
         rehearse(OK, OK, OK, login=login)
 
-    assert rehearse(OK, OK, OK, login=login.rewritten(None, b"p"))[0] == [b"USER us er", b"PASS p"]
+    assert rehearse(OK, OK, OK, login=login.rewrite(b"us er", b"p"))[0] == [b"USER us er", b"PASS p"]
 
 
 def test_the_backends_password_is_not_shown() -> None:

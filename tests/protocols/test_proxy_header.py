@@ -53,7 +53,7 @@ def v2(command: int, family: int, block: bytes, size: int | None = None) -> byte
     ],
 )
 def test_version_1(client: Client, line: bytes) -> None:
-    assert proxy_header.written("on", client) == (line + b"\r\n", line)
+    assert proxy_header.make_header("on", client) == (line + b"\r\n", line)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_version_1(client: Client, line: bytes) -> None:
     ],
 )
 def test_version_2(client: Client, after_signature: str, shown: bytes) -> None:
-    assert proxy_header.written("v2", client) == (SIGNATURE + bytes.fromhex(after_signature), shown)
+    assert proxy_header.make_header("v2", client) == (SIGNATURE + bytes.fromhex(after_signature), shown)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_version_2(client: Client, after_signature: str, shown: bytes) -> None:
     ],
 )
 def test_version_2_promotes_what_is_mixed(source: str, destination: str, told: tuple[str, str]) -> None:
-    header, _ = proxy_header.written("v2", client_at(source, local=destination))
+    header, _ = proxy_header.make_header("v2", client_at(source, local=destination))
     addresses = proxy_header.read(sent(header))
 
     assert header[13] == 0x21
@@ -125,7 +125,7 @@ def tlv(kind: int, value: bytes) -> bytes:
 def tls_tlvs(details: TlsDetails, client: Client | None = None) -> bytes:
     """What stands between the addresses and the checksum."""
     told = replace(client or client_at(V4, local="192.0.2.1"), tls_details=details)
-    header, _ = proxy_header.written("v2", told)
+    header, _ = proxy_header.make_header("v2", told)
     assert int.from_bytes(header[14:16], "big") == len(header) - 16
     if client is None:
         assert proxy_header.read(sent(header)) == V4_TOLD
@@ -215,7 +215,7 @@ def test_read_takes_the_header_and_nothing_beyond(header: bytes, addresses: Prox
 @pytest.mark.parametrize("version", ["on", "v2"])
 @pytest.mark.parametrize("client", [client_at(V4), client_at(V6, local="::1")], ids=["v4", "v6"])
 def test_what_is_written_can_be_read(version: Literal["on", "v2"], client: Client) -> None:
-    header, _ = proxy_header.written(version, client)
+    header, _ = proxy_header.make_header(version, client)
 
     told = ProxyAddresses(client.address, client.port, client.local_address, client.local_port)
     assert proxy_header.read(sent(header)) == told

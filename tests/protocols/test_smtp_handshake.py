@@ -15,7 +15,7 @@ from geomail.errors import (
     PeerGone,
     ProtocolViolation,
 )
-from geomail.parties import Client, Login, Method
+from geomail.parties import Client, Credentials, Digest, Login, NoLogin
 from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.smtp import handshake
 from tests.protocols.smtp_backend import (
@@ -36,7 +36,7 @@ from tests.protocols.smtp_backend import (
     Server,
     rehearse,
 )
-from tests.protocols.support import OPTIONS, client_at
+from tests.protocols.support import OPTIONS, WITHOUT_PASSWORD, client_at
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,9 @@ def test_the_last_ehlo_decides_over_the_mechanism() -> None:
     assert said[-4:] == [b"HELO me", *BY_LOGIN]
 
 
-@pytest.mark.parametrize("method", ["apop", "cram-md5", "external"])
-def test_a_digest_is_no_password(method: Method) -> None:
-    login = Login(method, b"u", b"digest", helo=b"me")
+@pytest.mark.parametrize("credentials", WITHOUT_PASSWORD, ids=repr)
+def test_only_a_password_can_be_told(credentials: Credentials) -> None:
+    login = Login(credentials, helo=b"me")
     backend = Rehearsal(b"220 hi", answers=Server())
     with pytest.raises(AuthUnavailable, match="no password available") as caught:
         handshake(backend, login, LOOPBACK_CLIENT, AUTH_OFF)
@@ -239,13 +239,13 @@ def test_a_digest_is_no_password(method: Method) -> None:
 
 
 def test_mail_without_a_login_stays_that_whatever_the_auth_service_gives() -> None:
-    login = Login("none", mail=b"MAIL FROM:<a>", rcpt=b"RCPT TO:<b>").rewritten(b"v", b"q")
+    login = Login(NoLogin(b"MAIL FROM:<a>", b"RCPT TO:<b>")).rewrite(b"v", b"q")
 
-    assert (login.method, login.user) == ("none", b"v")
+    assert login.credentials == NoLogin(b"MAIL FROM:<a>", b"RCPT TO:<b>", user=b"v")
 
 
 def test_a_password_from_the_auth_source_is_one() -> None:
-    login = Login("cram-md5", b"u", b"digest", salt=b"<s>").rewritten(b"v", b"q")
+    login = Login(Digest(b"u", b"digest", b"<s>", "cram-md5")).rewrite(b"v", b"q")
 
     assert rehearse(login, AUTH_OFF)[0][-1] == b"AUTH PLAIN AHYAcQ=="
 

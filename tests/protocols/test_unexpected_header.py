@@ -7,13 +7,13 @@ import pytest
 
 from geomail.conversation import Rehearsal
 from geomail.errors import BackendRefused, SessionError, TlsFailed
-from geomail.parties import Login
+from geomail.parties import Login, Password
 from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.dialogue import BackendDialogue
 from tests.protocols.support import OPTIONS, client_at, server
 
-LOGIN = Login("plain", b"u", b"p", tag=b"a", helo=b"me", esmtp=True)
+LOGIN = Login(Password(b"u", b"p"), tag=b"a", helo=b"me", esmtp=True)
 ON = replace(OPTIONS, proxy_protocol="on", passthrough=True)
 HELLO = [b"220 hi", b"250-be", b"250 AUTH PLAIN"]
 
@@ -61,7 +61,7 @@ def test_the_header_is_named(protocol: str, script: list[bytes], version: Litera
     options = replace(ON, proxy_protocol=version)
     error = failure(protocol, script, options)
 
-    assert error.hint.startswith("perhaps the backend expects no PROXY header there (proxy_protocol = ")
+    assert error.hint.startswith("perhaps the backend does not expect the PROXY header (proxy_protocol = ")
     assert f'"{version}"' in error.hint
     assert not getattr(error, "credentials", False), "and nobody is told that a password is wrong"
 

@@ -1,4 +1,4 @@
-"""IMAP (RFC 9051): the client's side in ``frontend`` and ``arguments``, the backend's in ``handshake``."""
+"""IMAP (RFC 9051): ``frontend``, ``arguments`` and ``identity`` serve clients, ``handshake`` backends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ImapFrontend", "ImapProtocol", "ImapReplies", "handshake"]
 
 
 class ImapProtocol(Protocol):
-    """What a server with ``protocol = "imap"`` speaks."""
+    """The protocol of a server with ``protocol = "imap"``."""
 
     name = "imap"
 

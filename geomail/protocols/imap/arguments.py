@@ -10,41 +10,41 @@ from geomail.errors import GeomailError
 MAX_ARGUMENTS: Final = 3
 _QUOTE: Final = 0x22
 _BRACE: Final = 0x7B
-#: What no tag holds: CTL, SP and 8-bit characters, and those of ``atom-specials`` but ``]``; and ``+``.
+#: A tag must not hold CTL, SP, 8-bit characters, ``+``, nor any of ``atom-specials`` but ``]``.
 _is_tag: Final = re.compile(rb"[^\0-\x20\x7F-\xFF(){%*\"\\+]+").fullmatch
-#: As many digits as any literal that fits could have.
+#: No literal that fits has a size of more digits.
 _MAX_DIGITS: Final = 10
 
 
-class Unparsable(GeomailError):
-    """A line is not IMAP."""
+class ParseError(GeomailError):
+    """A line that is not IMAP."""
 
 
 class Literal(NamedTuple):
-    """A line ended in the announcement of a literal; ``waits``: its sender wants to be asked for it."""
+    """The announcement of a literal at the end of a line; ``waits``: the client waits for a ``+``."""
 
     size: int
     waits: bool
 
 
 def is_tag(tag: bytes) -> bool:
-    """Tell whether this may be a tag: any ASTRING-CHAR but ``+``, as many as fit (nginx: 32, fewer kinds)."""
+    """Tell whether this is a tag: any ASTRING-CHAR but ``+``, of any length (nginx: 32, fewer characters)."""
     return tag.isalnum() or _is_tag(tag) is not None
 
 
 def split(text: bytes, arguments: list[bytes]) -> Literal | None:
-    """Add the arguments in ``text`` to those already read.
+    """Split ``text`` and append to ``arguments``.
 
-    Returns the literal that the line ends with, which is the next argument;
-    None if there is none. Raises Unparsable, also for one argument too many.
+    Return the announcement of the literal that is the next argument; None if
+    the line does not end in one. Raises ParseError, also for too many arguments.
     """
     while text := text.lstrip(b" "):
         if len(arguments) == MAX_ARGUMENTS:
-            raise Unparsable("too many arguments")
+            raise ParseError("too many arguments")
         if text[0] == _BRACE:
-            return announced(text)
+            return read_announcement(text)
         if text[0] == _QUOTE:
-            argument, end = quoted(text)
+            argument, end = read_quoted(text)
             text = text[end:]
         else:
             argument, _, text = text.partition(b" ")
@@ -52,8 +52,8 @@ def split(text: bytes, arguments: list[bytes]) -> Literal | None:
     return None
 
 
-def quoted(text: bytes, start: int = 0) -> tuple[bytes, int]:
-    """The quoted string at ``start``, and where it ends; a backslash makes any byte literal, as in nginx."""
+def read_quoted(text: bytes, start: int = 0) -> tuple[bytes, int]:
+    """Return the quoted string at ``start`` and its end; a backslash quotes any byte, as in nginx."""
     pieces = []
     position = start + 1
     end = text.find(b'"', position)
@@ -66,13 +66,13 @@ def quoted(text: bytes, start: int = 0) -> tuple[bytes, int]:
         position = escape + 2
         if position > end:
             end = text.find(b'"', position)
-    raise Unparsable("a quote that does not end")
+    raise ParseError("a quoted string without an end")
 
 
-def announced(text: bytes) -> Literal:
-    """The literal that a line ends with. Raises Unparsable if it is none."""
+def read_announcement(text: bytes) -> Literal:
+    """Return the announcement of a literal that ``text`` is. Raises ParseError if it is not one."""
     waits = not text.endswith(b"+}")
     digits = text[1 : -1 if waits else -2]
     if not (text.endswith(b"}") and digits.isdigit() and len(digits) <= _MAX_DIGITS):
-        raise Unparsable("the size of a literal")
+        raise ParseError("the size of a literal is not a number")
     return Literal(int(digits), waits)

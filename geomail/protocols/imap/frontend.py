@@ -1,4 +1,4 @@
-"""IMAP with a client, until it has identified itself."""
+"""IMAP with a client, until its login."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation, hidden
 from geomail.errors import Farewell, LineTooLong, ProtocolViolation, SessionError
-from geomail.parties import Login, Refusal
+from geomail.parties import Credentials, Login, Password, Refusal
 from geomail.protocols import sasl
 from geomail.protocols.dialogue import ClientDialogue, is_broken
 from geomail.protocols.imap import identity
-from geomail.protocols.imap.arguments import MAX_ARGUMENTS, Literal, Unparsable, is_tag, split
+from geomail.protocols.imap.arguments import MAX_ARGUMENTS, Literal, ParseError, is_tag, split
 from geomail.protocols.imap.handshake import OWN_TAG
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ FAREWELLS = {
     Farewell.NO_CERTIFICATE: b"* BYE No required SSL certificate",
     Farewell.SHUTDOWN: b"* BYE Server shutting down",
 }
-#: Where a farewell has no words of its own: by the outcome of the session.
+#: The words by a session's outcome, for farewells that have none of their own.
 _GOODBYES = {
     "timeout": b"* BYE Disconnected for inactivity",
     "too_many_errors": b"* BYE Too many errors",
@@ -38,23 +38,23 @@ _GOODBYES = {
     "refused": b"* BYE Login refused",
 }
 _GOODBYE = b"* BYE Connection closing"
-#: What a text must follow, in a response (RFC 9051, resp-text).
+#: Responses that must have a text (RFC 9051, resp-text).
 _STATUSES = frozenset((b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"))
-#: Commands whose names may be shown, and nothing that follows them: it may be anything.
+#: Commands of later phases: their names may be shown, but not their arguments.
 _NAMED = frozenset(
     (b"LOGIN", b"ID", b"ENABLE", b"SELECT", b"EXAMINE", b"LIST", b"STATUS", b"NAMESPACE", b"IDLE")
 )
 
 
 class ImapReplies:
-    """What depends on the server alone, made once."""
+    """The replies and choices that depend on the server alone, made once."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.server_name = server.server_name.encode()
-        self.mechanisms = sasl.accepted(server.imap_auth)
+        self.mechanisms = sasl.select_mechanisms(server.imap_auth)
         words = [b"* CAPABILITY", *(word.encode() for word in server.imap_capabilities)]
-        auth = [b"AUTH=" + name for name in sasl.offered(server.imap_auth)]
+        auth = [b"AUTH=" + name for name in sasl.list_names(server.imap_auth)]
         self.capability = b" ".join(words + auth)
         self.id = b"* ID " + server.imap_id.encode()
         if server.starttls == "only":
@@ -75,25 +75,25 @@ def _is_bye(line: bytes) -> bool:
 
 
 def _is_response(line: bytes) -> bool:
-    """Tell whether a client can read a backend's line: a status response has a text (RFC 9051)."""
+    """Tell whether a client can read a backend's line: a status response must have a text (RFC 9051)."""
     words = line.split(None, 2)
     textless = len(words) < 2 or (len(words) == 2 and words[1].upper() in _STATUSES)
     return not (textless or line.startswith(OWN_TAG))
 
 
-def shown(line: bytes) -> bytes:
-    """What may be shown of a line that came where a command is due: a misplaced password may be it."""
+def mask_command(line: bytes) -> bytes:
+    """Return a client's line without its secrets; it may be a password that came at the wrong moment."""
     words = line.split(None, 4)
     verb = words[1].upper() if len(words) > 1 else b""
     if verb == b"AUTHENTICATE":
-        return words[0] + b" " + sasl.shown(words[1:])
+        return words[0] + b" " + sasl.mask_auth(words[1:])
     if verb in _NAMED:
         return b" ".join((*words[:2], *([SECRET] if len(words) > 2 else ())))
     return line if verb in COMMANDS else SECRET
 
 
 class ImapFrontend(ClientDialogue):
-    """One client's dialogue; commands and replies are nginx's."""
+    """A client's dialogue, with nginx's commands and responses."""
 
     __slots__ = ("_client", "_line", "_replies", "_room", "_tag")
 
@@ -118,24 +118,23 @@ class ImapFrontend(ClientDialogue):
     def login(self) -> Login | None:
         while not self._leaving:
             self._tag = b""
-            self._line = self.conversation.read_line(self._limit, shown)
+            self._line = self.conversation.read_line(self._limit, mask_command)
             try:
                 command, arguments = self._parse()
-            except Unparsable:
+            except ParseError:
                 self.reject(self._line)
                 continue
             self.count_command()
-            login = command(self, arguments)
-            if login is not None:
-                login.tag = self._tag
-                self._pending = login
-                return login
+            credentials = command(self, arguments)
+            if credentials is not None:
+                self._pending = Login(credentials, tag=self._tag)
+                return self._pending
         return None
 
     def refuse(self, refusal: Refusal) -> None:
         self._pending = None
         if refusal.reply:
-            self.conversation.send_lines(self._answered(refusal.reply, _REFUSED_NEUTRALLY))
+            self.conversation.send_lines(self._complete_answer(refusal.reply, _REFUSED_NEUTRALLY))
         elif refusal.neutral:
             words = _REFUSED_FOR_NOW if refusal.temporary else _REFUSED_NEUTRALLY
             self.conversation.send_line(words % self._tag)
@@ -152,7 +151,7 @@ class ImapFrontend(ClientDialogue):
         self.conversation.send_lines(lines)
 
     def _last_answer(self, error: SessionError, words: tuple[bytes, ...]) -> list[bytes]:
-        """The answer that a command still waits for; a backend's words may lack its end, or be that."""
+        """Return the answer that the last command still waits for, with the backend's words in it."""
         if error.farewell is Farewell.INVALID_COMMAND:
             if not self._tag and isinstance(error, LineTooLong):
                 tag, separator, _ = error.start.partition(b" ")
@@ -161,10 +160,10 @@ class ImapFrontend(ClientDialogue):
         if self._pending is None or error.farewell is Farewell.SHUTDOWN:
             return []
         refused = error.farewell is Farewell.CREDENTIALS
-        return self._answered(words, _REFUSED_NEUTRALLY if refused else _REFUSED_FOR_NOW)
+        return self._complete_answer(words, _REFUSED_NEUTRALLY if refused else _REFUSED_FOR_NOW)
 
-    def _answered(self, words: Sequence[bytes], otherwise: bytes) -> list[bytes]:
-        """A backend's words, with ``otherwise`` for the tagged answer if they lack it: before a BYE."""
+    def _complete_answer(self, words: Sequence[bytes], otherwise: bytes) -> list[bytes]:
+        """Return a backend's words; if they lack the tagged answer, add ``otherwise``, before a BYE."""
         said = list(filter(_is_response, words))
         if not any(line.partition(b" ")[0] == self._tag for line in said):
             end = len(said) - 1 if said and _is_bye(said[-1]) else len(said)
@@ -176,55 +175,55 @@ class ImapFrontend(ClientDialogue):
 
     def invalid(self) -> None:
         mark = self._tag or _UNTAGGED
-        # the tag of a line that is no command may be a password that came at the wrong moment
-        seen = SECRET if self._tag and shown(self._line) == SECRET else mark
+        # without a command after it, the tag may be a password that came at the wrong moment
+        seen = SECRET if self._tag and mask_command(self._line) == SECRET else mark
         self.conversation.send_line(_INVALID % mark, _INVALID % seen)
 
     def reject(self, line: bytes) -> None:
         super().reject(line)
         if line.endswith(b"+}"):
-            raise self._as_nginx(ProtocolViolation("a rejected line announces a literal", blame="client"))
+            raise self._with_goodbye(ProtocolViolation("a rejected line announces a literal", blame="client"))
 
     # -- parsing ----------------------------------------------------------------------------------
 
     def _parse(self) -> tuple[Command, list[bytes]]:
         tag, _, rest = self._line.partition(b" ")
         if not is_tag(tag):
-            raise Unparsable("no tag")
+            raise ParseError("no tag")
         self._tag = tag
         verb, _, text = rest.lstrip(b" ").partition(b" ")
         command = COMMANDS.get(verb.upper())
         if command is None or is_broken(self._line):
-            raise Unparsable("no such command, or a lone CR")
+            raise ParseError("no such command, or a lone CR")
         self._room = self._limit - len(self._line) - _LINE_END
         if command is ImapFrontend._identify:
-            return command, [identity.described(text, self._read_on).encode()]
-        return command, self._arguments(text)
+            return command, [identity.describe(text, self._read_literal_and_rest).encode()]
+        return command, self._read_arguments(text)
 
-    def _arguments(self, text: bytes) -> list[bytes]:
-        """The arguments in ``text`` and in what follows it: literals, and lines that go on after them."""
+    def _read_arguments(self, text: bytes) -> list[bytes]:
+        """Read all arguments: those in ``text``, literals, and those in the lines after literals."""
         arguments: list[bytes] = []
         while (literal := split(text, arguments)) is not None:
-            argument, text = self._read_on(literal)
+            argument, text = self._read_literal_and_rest(literal)
             arguments.append(argument)
             if text[:1] not in b" ":
-                raise Unparsable("a literal runs on")
+                raise ParseError("no space after a literal")
         return arguments
 
-    def _read_on(self, literal: Literal) -> tuple[bytes, bytes]:
-        """Read a literal, and the line that goes on after it."""
+    def _read_literal_and_rest(self, literal: Literal) -> tuple[bytes, bytes]:
+        """Read a literal, and the rest of the line after it."""
         value = self._read_literal(literal)
         self._room -= literal.size
         self._line = text = self.conversation.read_line(self._room, hidden)
         self._room -= len(text) + _LINE_END
         if is_broken(text):
-            raise Unparsable("a lone CR, or NUL")
+            raise ParseError("a lone CR, or NUL")
         return value, text
 
     def _read_literal(self, literal: Literal) -> bytes:
         if literal.size + _LINE_END > self._room:
             if literal.waits:
-                raise Unparsable("a literal that does not fit")
+                raise ParseError("a literal that does not fit")
             raise LineTooLong(f"a literal of {literal.size} bytes", blame="client")
         if literal.waits:
             self.conversation.send_line(b"+ OK")
@@ -235,14 +234,14 @@ class ImapFrontend(ClientDialogue):
     def _complete(self, *untagged: bytes) -> None:
         self.conversation.send_lines((*untagged, _COMPLETED % self._tag))
 
-    def _capability(self, arguments: list[bytes]) -> None:
+    def _list_capabilities(self, arguments: list[bytes]) -> None:
         replies = self._replies
         self._complete(replies.capability_before_tls if self.may_start_tls else replies.capability)
 
-    def _noop(self, arguments: list[bytes]) -> None:
+    def _do_nothing(self, arguments: list[bytes]) -> None:
         self._complete()
 
-    def _logout(self, arguments: list[bytes]) -> None:
+    def _log_out(self, arguments: list[bytes]) -> None:
         self._leaving = True
         self._complete(b"* BYE Logging out")
 
@@ -257,7 +256,7 @@ class ImapFrontend(ClientDialogue):
         self._complete()
         self.conversation.start_tls()
 
-    def _log_in(self, arguments: list[bytes]) -> Login | None:
+    def _log_in(self, arguments: list[bytes]) -> Credentials | None:
         if len(arguments) != 2 or not arguments[0]:
             self.invalid()
             return None
@@ -265,12 +264,12 @@ class ImapFrontend(ClientDialogue):
             self.demand_tls()
             return None
         try:
-            return sasl.clean(Login("plain", arguments[0], arguments[1]))
-        except sasl.Malformed:
+            return sasl.require_clean(Password(arguments[0], arguments[1]))
+        except sasl.BadExchange:
             self.invalid()
             return None
 
-    def _authenticate(self, arguments: list[bytes]) -> Login | None:
+    def _authenticate(self, arguments: list[bytes]) -> Credentials | None:
         if not arguments:
             self.invalid()
             return None
@@ -282,11 +281,11 @@ class ImapFrontend(ClientDialogue):
     verb_at = 1
 
 
-Command = Callable[[ImapFrontend, list[bytes]], Login | None]
+Command = Callable[[ImapFrontend, list[bytes]], Credentials | None]
 COMMANDS: dict[bytes, Command] = {
-    b"CAPABILITY": ImapFrontend._capability,
-    b"NOOP": ImapFrontend._noop,
-    b"LOGOUT": ImapFrontend._logout,
+    b"CAPABILITY": ImapFrontend._list_capabilities,
+    b"NOOP": ImapFrontend._do_nothing,
+    b"LOGOUT": ImapFrontend._log_out,
     b"ID": ImapFrontend._identify,
     b"STARTTLS": ImapFrontend._start_tls,
     b"LOGIN": ImapFrontend._log_in,

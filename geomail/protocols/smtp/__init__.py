@@ -1,4 +1,4 @@
-"""SMTP (RFC 5321, RFC 4954): the client's side in ``frontend``, the backend's in ``handshake``."""
+"""SMTP (RFC 5321, RFC 4954): ``frontend`` serves clients, ``handshake`` and ``xclient`` backends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["SmtpFrontend", "SmtpProtocol", "SmtpReplies", "handshake"]
 
 
 class SmtpProtocol(Protocol):
-    """What a server with ``protocol = "smtp"`` speaks."""
+    """The protocol of a server with ``protocol = "smtp"``."""
 
     name = "smtp"
 

@@ -1,4 +1,4 @@
-"""SMTP with a client, until it has identified itself."""
+"""SMTP with a client, until its login, or until its first recipient without one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import Farewell, SessionError
-from geomail.parties import Login, Refusal
+from geomail.parties import Credentials, Login, NoLogin, Refusal
 from geomail.protocols import sasl
-from geomail.protocols.dialogue import ClientDialogue, arguments_of, is_broken
+from geomail.protocols.dialogue import ClientDialogue, is_broken, split_arguments
 
 if TYPE_CHECKING:
     from geomail.config.schema import Server
@@ -33,33 +33,33 @@ FAREWELLS = {
     Farewell.NO_CERTIFICATE: b"421 4.7.1 No required SSL certificate",
     Farewell.SHUTDOWN: b"421 4.3.2 Service shutting down",
 }
-#: Bytes of a client's name: no domain has more (RFC 5321 4.5.3.1.2).
+#: Bytes of a client's name: no domain is longer (RFC 5321 4.5.3.1.2).
 _LONGEST_NAME = 255
 _CONTROLS = re.compile(rb"[\0-\x1f\x7f]")
-#: Commands of later phases: their names may be shown, what follows may be anything.
+#: Commands of later phases: their names may be shown, but not their arguments.
 _NAMED = frozenset((b"DATA", b"BDAT", b"ETRN", b"XCLIENT", b"XFORWARD", b"LHLO"))
 
 
 class SmtpReplies:
-    """What depends on the server alone, made once."""
+    """The replies and choices that depend on the server alone, made once."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.server_name = server.server_name.encode()
         self.greeting = b"220 %b ESMTP ready" % self.server_name
         self.helo = b"250 %b" % self.server_name
-        self.mechanisms = sasl.accepted(server.smtp_auth)
+        self.mechanisms = sasl.select_mechanisms(server.smtp_auth)
         self.takes_mail = "none" in server.smtp_auth
         words = [self.server_name, *(word.encode() for word in server.smtp_capabilities)]
-        names = sasl.offered(server.smtp_auth)
+        names = sasl.list_names(server.smtp_auth)
         auth = [b" ".join((b"AUTH", *names))] if names else []
         self.ehlo = _multi_line(words + auth)
-        shy = server.starttls == "only"
-        self.ehlo_before_tls = _multi_line(words + ([] if shy else auth) + [b"STARTTLS"])
+        auth_before_tls = [] if server.starttls == "only" else auth
+        self.ehlo_before_tls = _multi_line([*words, *auth_before_tls, b"STARTTLS"])
 
 
-def as_name(hello: bytes) -> bytes:
-    """The name in an EHLO or HELO as Postfix takes it: any words, ``?`` for a control character; bounded."""
+def read_name(hello: bytes) -> bytes:
+    """Return the name in an EHLO or HELO as Postfix reads it: all words, ``?`` for control characters."""
     name = b" ".join(hello.split()[1:])[:_LONGEST_NAME]
     return _CONTROLS.sub(b"?", name)
 
@@ -68,19 +68,19 @@ def _multi_line(words: list[bytes]) -> tuple[bytes, ...]:
     return (*(b"250-" + word for word in words[:-1]), b"250 " + words[-1])
 
 
-def shown(line: bytes) -> bytes:
-    """What may be shown of a line that came where a command is due: a misplaced password may be it."""
+def mask_command(line: bytes) -> bytes:
+    """Return a client's line without its secrets; it may be a password that came at the wrong moment."""
     words = line.split(None, 3)
     verb = words[0].upper() if words else b""
     if verb == b"AUTH":
-        return sasl.shown(words)
+        return sasl.mask_auth(words)
     if verb in _NAMED:
         return words[0] if len(words) == 1 else words[0] + b" " + SECRET
     return line if verb in COMMANDS else SECRET
 
 
 class SmtpFrontend(ClientDialogue):
-    """One client's dialogue; commands and replies are nginx's."""
+    """A client's dialogue, with nginx's commands and replies."""
 
     __slots__ = ("_esmtp", "_helo", "_mail", "_replies")
 
@@ -100,21 +100,19 @@ class SmtpFrontend(ClientDialogue):
 
     def login(self) -> Login | None:
         while not self._leaving:
-            line = self.conversation.read_line(self._limit, shown)
+            line = self.conversation.read_line(self._limit, mask_command)
             verb, _, rest = line.partition(b" ")
             command = COMMANDS.get(verb.upper())
-            arguments = arguments_of(rest)
-            too_many = len(arguments) > self.max_arguments and command is not SmtpFrontend._hello
+            arguments = split_arguments(rest)
+            too_many = len(arguments) > self.max_arguments and command is not SmtpFrontend._greet_back
             if command is None or too_many or is_broken(line):
                 self.reject(line)
                 continue
             self.count_command()
-            login = command(self, line, arguments)
-            if login is not None:
-                login.helo = self._helo
-                login.esmtp = self._esmtp
-                self._pending = login
-                return login
+            credentials = command(self, line, arguments)
+            if credentials is not None:
+                self._pending = Login(credentials, helo=self._helo, esmtp=self._esmtp)
+                return self._pending
         return None
 
     def refuse(self, refusal: Refusal) -> None:
@@ -127,10 +125,10 @@ class SmtpFrontend(ClientDialogue):
             self.conversation.send_line(b"%b %b" % (refusal.code or _REFUSED, refusal.text))
 
     def farewell(self, error: SessionError, words: tuple[bytes, ...] = ()) -> None:
-        mails = self._pending is not None and self._pending.method == "none"
+        is_mail = self._pending is not None and isinstance(self._pending.credentials, NoLogin)
         if words:
             self.conversation.send_lines(words)
-        elif error.farewell is Farewell.INTERNAL_ERROR and mails:
+        elif error.farewell is Farewell.INTERNAL_ERROR and is_mail:
             self.conversation.send_line(_FAILED_FOR_NOW)
         elif error.farewell in FAREWELLS:
             self.conversation.send_line(FAREWELLS[error.farewell])
@@ -143,10 +141,10 @@ class SmtpFrontend(ClientDialogue):
         self._esmtp = False
         self._mail = b""
 
-    # -- commands: the whole line, and its arguments ----------------------------------------------
+    # -- commands: they get the whole line, and its arguments ---------------------------------------
 
-    def _hello(self, line: bytes, arguments: list[bytes]) -> None:
-        name = as_name(line)
+    def _greet_back(self, line: bytes, arguments: list[bytes]) -> None:
+        name = read_name(line)
         if not name:
             self.conversation.send_line(_INVALID_ARGUMENT)
             return
@@ -160,19 +158,19 @@ class SmtpFrontend(ClientDialogue):
         else:
             self.conversation.send_lines(self._replies.ehlo)
 
-    def _auth(self, line: bytes, arguments: list[bytes]) -> Login | None:
+    def _authenticate(self, line: bytes, arguments: list[bytes]) -> Credentials | None:
         if self.must_start_tls:
             self.demand_tls()
         elif not arguments:
             self.conversation.send_line(_INVALID_ARGUMENT)
         else:
-            login = self.authenticate(arguments, self._replies.mechanisms)
-            if login is not None:
-                self._mail = b""  # the transaction has ended: its sender was not this user
-            return login
+            credentials = self.authenticate(arguments, self._replies.mechanisms)
+            if credentials is not None:
+                self._mail = b""  # the transaction ends: its sender was not this user
+            return credentials
         return None
 
-    def _mail_from(self, line: bytes, arguments: list[bytes]) -> None:
+    def _take_mail(self, line: bytes, arguments: list[bytes]) -> None:
         if not self._replies.takes_mail:
             self.conversation.send_line(_AUTHENTICATION_REQUIRED)
         elif self.must_start_tls:
@@ -185,7 +183,7 @@ class SmtpFrontend(ClientDialogue):
             self._mail = line.rstrip(b" ")
             self.conversation.send_line(_OK)
 
-    def _rcpt_to(self, line: bytes, arguments: list[bytes]) -> Login | None:
+    def _take_rcpt(self, line: bytes, arguments: list[bytes]) -> Credentials | None:
         if self._replies.takes_mail and self.must_start_tls:
             self.answer(self.tls_first)
         elif not self._mail:
@@ -193,14 +191,14 @@ class SmtpFrontend(ClientDialogue):
         elif not arguments:
             self.conversation.send_line(_INVALID_ARGUMENT)
         else:
-            return Login("none", mail=self._mail, rcpt=line.rstrip(b" "))
+            return NoLogin(self._mail, line.rstrip(b" "))
         return None
 
-    def _rset(self, line: bytes, arguments: list[bytes]) -> None:
+    def _reset(self, line: bytes, arguments: list[bytes]) -> None:
         self._mail = b""
         self.conversation.send_line(_OK)
 
-    def _noop(self, line: bytes, arguments: list[bytes]) -> None:
+    def _do_nothing(self, line: bytes, arguments: list[bytes]) -> None:
         self.conversation.send_line(_OK)
 
     def _quit(self, line: bytes, arguments: list[bytes]) -> None:
@@ -219,15 +217,15 @@ class SmtpFrontend(ClientDialogue):
         self.invalid()
 
 
-Command = Callable[[SmtpFrontend, bytes, list[bytes]], Login | None]
+Command = Callable[[SmtpFrontend, bytes, list[bytes]], Credentials | None]
 COMMANDS: dict[bytes, Command] = {
-    b"HELO": SmtpFrontend._hello,
-    b"EHLO": SmtpFrontend._hello,
-    b"AUTH": SmtpFrontend._auth,
-    b"MAIL": SmtpFrontend._mail_from,
-    b"RCPT": SmtpFrontend._rcpt_to,
-    b"RSET": SmtpFrontend._rset,
-    b"NOOP": SmtpFrontend._noop,
+    b"HELO": SmtpFrontend._greet_back,
+    b"EHLO": SmtpFrontend._greet_back,
+    b"AUTH": SmtpFrontend._authenticate,
+    b"MAIL": SmtpFrontend._take_mail,
+    b"RCPT": SmtpFrontend._take_rcpt,
+    b"RSET": SmtpFrontend._reset,
+    b"NOOP": SmtpFrontend._do_nothing,
     b"QUIT": SmtpFrontend._quit,
     b"STARTTLS": SmtpFrontend._start_tls,
     b"VRFY": SmtpFrontend._decline,

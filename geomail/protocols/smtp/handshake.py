@@ -1,4 +1,4 @@
-"""SMTP with a fresh backend, until it is where the client is."""
+"""SMTP with a fresh backend, until it is in the same state as the client."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import BackendRefused
-from geomail.parties import Client, Login
+from geomail.parties import Client, Login, NoLogin, Password
 from geomail.protocols import proxy_header, sasl
 from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.dialogue import BackendDialogue
@@ -15,26 +15,26 @@ from geomail.protocols.smtp import xclient
 Reply = tuple[bytes, ...]
 
 _LOGGED_IN = (b"235 2.0.0 OK",)
-#: What may stand behind the code of a reply; nothing at all counts as a space.
+#: The byte after the code of a reply; no byte counts as a space.
 _MARKS = (b" ", b"-", b"")
-_UNTOLD = (
-    "was not told the client's address, and would take the client, which has not logged in, for geomail: "
+_UNKNOWN_CLIENT = (
+    "does not know the client's address: it would trust a client without a login as it trusts geomail; "
     "allow geomail XCLIENT there (in Postfix: smtpd_authorized_xclient_hosts)"
 )
 #: Answers to AUTH that are about the dialogue, not about user and password.
 _NOT_CREDENTIALS = (b"421", b"500", b"501", b"502", b"503", b"504", b"530", b"538")
-#: The answer to AUTH (RFC 4954) that is about nothing else.
+#: The answer to AUTH (RFC 4954) that is surely about user and password.
 _CREDENTIALS = b"535 5.7.8"
 
 
 def handshake(backend: Conversation, login: Login, client: Client, options: HandshakeOptions) -> Reply:
-    """Bring a fresh SMTP backend to where the client already is; returns the client's answer."""
+    """Bring a fresh SMTP backend to the same state as the client, and return the client's answer."""
     with BackendDialogue(backend) as dialogue:
         return _SmtpHandshake(dialogue, login, client, options).run()
 
 
 class _SmtpHandshake:
-    """One run: the parties, and what the backend's last EHLO offered."""
+    """One handshake: its parties, and the extensions in the backend's last EHLO."""
 
     def __init__(
         self, dialogue: BackendDialogue, login: Login, client: Client, options: HandshakeOptions
@@ -44,21 +44,22 @@ class _SmtpHandshake:
         self.client = client
         self.options = options
         self.authenticates = options.authenticate or options.passthrough
-        self.offers: Reply = ()
-        #: The XCLIENT commands that the backend has accepted.
-        self.introduced: Sequence[bytes] = ()
+        self.extensions: Reply = ()
+        #: The commands that the backend has accepted.
+        self.xclient_commands: Sequence[bytes] = ()
 
     def run(self) -> Reply:
         self.dialogue.open(self.client, self.options)
         self.expect("220")
         if self.options.tls == "starttls":
             self.start_tls()
-        self.first_hello()
+        self.say_first_hello()
         if self.options.xclient != "off":
             self.introduce()
-        if self.login.method == "none":
+        credentials = self.login.credentials
+        if isinstance(credentials, NoLogin):
             self.require_address()
-            return self.replay()
+            return self.replay(credentials)
         if not self.authenticates:
             return _LOGGED_IN
         answer = self.authenticate()
@@ -67,136 +68,138 @@ class _SmtpHandshake:
     # -- steps ------------------------------------------------------------------------------------
 
     def start_tls(self) -> None:
-        self.hello(b"EHLO", self.options.server_name, "backend tls = starttls")
-        if self.offered(b"STARTTLS") is None:
+        self.say_hello(b"EHLO", self.options.server_name, "backend tls = starttls")
+        if self.read_offer(b"STARTTLS") is None:
             raise BackendRefused("does not offer STARTTLS", step="STARTTLS", reply=())
-        self.command("STARTTLS", b"STARTTLS", "220", because="backend tls = starttls")
+        self.send_command("STARTTLS", b"STARTTLS", "220", because="backend tls = starttls")
         self.dialogue.backend.start_tls("backend tls = starttls")
-        self.offers = ()
+        self.extensions = ()
 
-    def first_hello(self) -> None:
+    def say_first_hello(self) -> None:
         options = self.options
         name = options.server_name
         if options.tls == "starttls":
-            self.hello(b"EHLO", name, "again, under TLS")
+            self.say_hello(b"EHLO", name, "again, under TLS")
         elif options.xclient != "off":
-            self.hello(b"EHLO", name, f"xclient = {options.xclient}")
+            self.say_hello(b"EHLO", name, f"xclient = {options.xclient}")
         elif self.login.esmtp:
-            self.hello(b"EHLO", name, "the client said EHLO")
+            self.say_hello(b"EHLO", name, "the client said EHLO")
         else:
-            self.hello(b"HELO", name, "the client did not say EHLO")
+            self.say_hello(b"HELO", name, "the client did not say EHLO")
 
     def introduce(self) -> None:
-        """Send XCLIENT, and greet again as the client did."""
+        """Send XCLIENT, and say the client's own EHLO or HELO after it."""
         vouched = not self.authenticates
-        offered = self.offered(b"XCLIENT")
+        offered = self.read_offer(b"XCLIENT")
         if self.options.xclient == "on":
             if offered is None:
                 self.dialogue.backend.remark("the backend does not offer XCLIENT; sent because xclient = on")
-            lines = [xclient.as_nginx(self.login, self.client, vouched, offered or ())]
+            lines = [xclient.make_command(self.login, self.client, vouched, offered or ())]
         else:
-            lines = xclient.commands(self.login, self.client, vouched, offered or ())
+            lines = xclient.make_commands(self.login, self.client, vouched, offered or ())
         for line in lines:
-            self.command("XCLIENT", line, "220 or 250", because=f"xclient = {self.options.xclient}")
+            self.send_command("XCLIENT", line, "220 or 250", because=f"xclient = {self.options.xclient}")
         if lines:
-            self.introduced = lines
-            self.hello_after_xclient()
+            self.xclient_commands = lines
+            self.say_hello_after_xclient()
 
-    def hello_after_xclient(self) -> None:
+    def say_hello_after_xclient(self) -> None:
         if self.login.helo:
             verb = b"EHLO" if self.login.esmtp else b"HELO"
-            name = self.login.helo.replace(b" ", b"_")  # a name of several words is one, to any backend
-            self.hello(verb, name, f"the client said {verb.decode()}")
+            name = self.login.helo.replace(b" ", b"_")  # backends take only one word as the name
+            self.say_hello(verb, name, f"the client said {verb.decode()}")
         elif self.options.xclient == "auto":
-            self.hello(b"EHLO", self.options.server_name, "XCLIENT began the session anew")
+            self.say_hello(b"EHLO", self.options.server_name, "XCLIENT began a new session")
 
     def require_address(self) -> None:
-        """Go no further where the backend, by what it offers, would judge this client by geomail's address.
+        """Stop if the backend does not know the client's address. Raises BackendRefused.
 
-        What it permits geomail (Postfix's mynetworks), it would permit
-        everybody. With ``xclient`` and ``proxy_protocol`` off, the operator
-        wants it so.
+        It would permit the client, which has not logged in, everything that it
+        permits geomail (Postfix's mynetworks). With ``xclient`` and
+        ``proxy_protocol`` off, that is the operator's wish.
         """
         options = self.options
         if options.xclient == "off" and options.proxy_protocol == "off":
             return
-        by_header = proxy_header.tells_address(options.proxy_protocol, self.client)
-        if not (by_header or xclient.tell_address(self.introduced)):
+        by_header = proxy_header.holds_address(options.proxy_protocol, self.client)
+        if not (by_header or xclient.hold_address(self.xclient_commands)):
             other = "or set proxy_protocol" if options.proxy_protocol == "off" else 'with xclient = "auto"'
-            raise BackendRefused(f"{_UNTOLD}, {other}", step="XCLIENT", reply=(), temporary=True)
+            raise BackendRefused(f"{_UNKNOWN_CLIENT}, {other}", step="XCLIENT", reply=(), temporary=True)
 
-    def replay(self) -> Reply:
-        """Say the client's MAIL and RCPT; the answer to RCPT, whatever it is, is the client's."""
+    def replay(self, mail: NoLogin) -> Reply:
+        """Send the client's MAIL and RCPT, and return the answer to RCPT, even if it is a refusal."""
         because = "smtp_auth none: replayed"
-        self.command("MAIL", self.login.mail, "250", because=because)
-        self.dialogue.say("RCPT", self.login.rcpt, because)
-        return self.reply("any reply")
+        self.send_command("MAIL", mail.mail, "250", because=because)
+        self.dialogue.say("RCPT", mail.rcpt, because)
+        return self.read_reply("any reply")
 
     def authenticate(self) -> Reply:
-        self.dialogue.require_password(self.login, "AUTH")
+        login = self.dialogue.require_password(self.login.credentials, "AUTH")
         because = "passthrough" if self.options.passthrough else "proxy_smtp_auth = on"
-        mechanisms = self.offered(b"AUTH") or ()
+        mechanisms = self.read_offer(b"AUTH") or ()
         if b"LOGIN" in mechanisms and b"PLAIN" not in mechanisms:
-            return self.auth_login(f"{because}; the backend offers LOGIN and not PLAIN")
-        return self.auth_plain(because)
+            return self.authenticate_by_login(login, f"{because}; the backend offers LOGIN and not PLAIN")
+        return self.authenticate_by_plain(login, because)
 
-    def auth_plain(self, because: str) -> Reply:
-        response = sasl.encode(b"\0%b\0%b" % (self.login.user, self.login.password))
-        return self.command(
+    def authenticate_by_plain(self, login: Password, because: str) -> Reply:
+        response = sasl.encode(b"\0%b\0%b" % (login.user, login.password))
+        return self.send_command(
             "AUTH", b"AUTH PLAIN " + response, "235", because=because, shown=b"AUTH PLAIN " + SECRET
         )
 
-    def auth_login(self, because: str) -> Reply:
-        self.command("AUTH", b"AUTH LOGIN", "334", because=because)
-        self.command("AUTH", sasl.encode(self.login.user), "334", because="the user")
-        return self.command(
-            "AUTH", sasl.encode(self.login.password), "235", because="the password", shown=SECRET
+    def authenticate_by_login(self, login: Password, because: str) -> Reply:
+        self.send_command("AUTH", b"AUTH LOGIN", "334", because=because)
+        self.send_command("AUTH", sasl.encode(login.user), "334", because="the user")
+        return self.send_command(
+            "AUTH", sasl.encode(login.password), "235", because="the password", shown=SECRET
         )
 
     # -- commands and replies ---------------------------------------------------------------------
 
-    def hello(self, verb: bytes, name: bytes, because: str) -> None:
-        reply = self.command("EHLO", b"%b %b" % (verb, name), "250", because=because)
+    def say_hello(self, verb: bytes, name: bytes, because: str) -> None:
+        reply = self.send_command("EHLO", b"%b %b" % (verb, name), "250", because=because)
         if verb == b"EHLO":
-            self.offers = reply[1:]
+            self.extensions = reply[1:]
 
-    def command(self, step: str, line: bytes, wanted: str, because: str, shown: bytes | None = None) -> Reply:
+    def send_command(
+        self, step: str, line: bytes, wanted: str, because: str, shown: bytes | None = None
+    ) -> Reply:
         self.dialogue.say(step, line, because, shown)
         return self.expect(wanted)
 
-    def reply(self, wanted: str) -> Reply:
-        """Read one reply, of as many lines as it has."""
+    def read_reply(self, wanted: str) -> Reply:
+        """Read one reply: all of its lines."""
         heard: list[bytes] = []
         while True:
             line = self.dialogue.hear(heard, wanted)
             mark = line[3:4]
             if len(line) < 3 or not line[:3].isdigit() or mark not in _MARKS:
-                raise self.dialogue.garbage(line)
+                raise self.dialogue.make_garbage(line)
             if mark != b"-":
                 return tuple(heard)
 
     def expect(self, wanted: str) -> Reply:
-        """Read a reply, and return it if its first line has a wanted code; else the backend refused."""
-        reply = self.reply(wanted)
+        """Read a reply and return it. Raises BackendRefused if its first line has no ``wanted`` code."""
+        reply = self.read_reply(wanted)
         code = reply[0][:3]
         if code.decode() in wanted:
             return reply
         if code[0] not in b"45":
-            raise self.dialogue.garbage(reply[0])
+            raise self.dialogue.make_garbage(reply[0])
         credentials = self.dialogue.step == "AUTH" and code not in _NOT_CREDENTIALS
-        raise self.dialogue.refused(
+        raise self.dialogue.make_refused(
             reply,
             credentials=credentials,
             temporary=code[:1] == b"4",
             explicit=credentials and reply[-1].startswith(_CREDENTIALS),
         )
 
-    def offered(self, keyword: bytes) -> Sequence[bytes] | None:
-        """The parameters of an extension that the last EHLO offered, None if it did not."""
+    def read_offer(self, keyword: bytes) -> Sequence[bytes] | None:
+        """Return the parameters of an extension in the last EHLO; None if it is not offered."""
         parameters: list[bytes] | None = None
-        for line in self.offers:
+        for line in self.extensions:
             offer = line[4:].upper()
-            if offer.find(keyword) >= 0:  # bytes in bytes would be tried as a number first
+            if offer.find(keyword) >= 0:  # `in` would try to read bytes as a number first
                 words = offer.replace(b"AUTH=", b"AUTH ").split()
                 if words[0] == keyword:
                     parameters = (parameters or []) + words[1:]

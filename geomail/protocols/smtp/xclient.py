@@ -1,40 +1,46 @@
-"""XCLIENT (Postfix's XCLIENT_README): telling a backend who the client is."""
+"""XCLIENT (Postfix's XCLIENT_README): commands that describe the client to a backend."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
 from geomail.parties import UNAVAILABLE, Client, Login
-from geomail.protocols.proxy_header import without_zone
+from geomail.protocols.proxy_header import drop_zone
 
-#: Of one command, its line end included.
+#: Bytes of one command, its line end included.
 COMMAND_SIZE = 512
 _VERB = b"XCLIENT"
 _ROOM = COMMAND_SIZE - len(_VERB) - len(b"\r\n")
 _PLAIN_TEXT = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"+=")
 
 
-def xtext(value: bytes) -> bytes:
-    """Encode as RFC 3461 does: what is not printable, ``+`` and ``=`` become ``+XX``."""
+def encode_xtext(value: bytes) -> bytes:
+    """Encode a value as RFC 3461 does: unprintable bytes, ``+`` and ``=`` become ``+XX``."""
     if not value.translate(None, _PLAIN_TEXT):
         return value
     return b"".join(b"%c" % byte if byte in _PLAIN_TEXT else b"+%02X" % byte for byte in value)
 
 
-def as_nginx(login: Login, client: Client, vouched: bool, offered: Collection[bytes]) -> bytes:
-    """The one line that nginx sends; ``vouched``: geomail answers for the user's name.
+def make_command(login: Login, client: Client, vouched: bool, offered: Collection[bytes]) -> bytes:
+    """Make the one command that nginx sends; ``vouched``: geomail vouches for the user's name.
 
-    Where it is to be told and ``offered``, the session's id stands in it too.
+    It also holds the session's id, if the client has one and SESSION is ``offered``.
     """
-    user = b" LOGIN=" + xtext(login.user) if vouched and login.user else b""
-    session = b" SESSION=" + xtext(client.session) if client.session and b"SESSION" in offered else b""
-    return b"%b%b ADDR=%b%b NAME=%b" % (_VERB, session, _address(client.address), user, xtext(client.name))
+    user = b" LOGIN=" + encode_xtext(login.user) if vouched and login.user else b""
+    session = b" SESSION=" + encode_xtext(client.session) if client.session and b"SESSION" in offered else b""
+    return b"%b%b ADDR=%b%b NAME=%b" % (
+        _VERB,
+        session,
+        _address(client.address),
+        user,
+        encode_xtext(client.name),
+    )
 
 
-def commands(login: Login, client: Client, vouched: bool, offered: Collection[bytes]) -> list[bytes]:
-    """The commands that tell all that a backend wants to hear; none if it wants nothing.
+def make_commands(login: Login, client: Client, vouched: bool, offered: Collection[bytes]) -> list[bytes]:
+    """Make commands with all attributes that the backend has ``offered``; none if it offers none.
 
-    ADDR and NAME come last, together: a backend may refuse the client once it knows them.
+    ADDR and NAME come last, together: once a backend knows them, it may refuse the client.
     """
     attributes = _attributes(login, client, vouched)
     units = [_attribute(name, value) for name, value in attributes.items() if name in offered]
@@ -48,8 +54,8 @@ def commands(login: Login, client: Client, vouched: bool, offered: Collection[by
     return lines
 
 
-def tell_address(lines: Iterable[bytes]) -> bool:
-    """Tell whether one of these commands tells the client's address, or that it has none."""
+def hold_address(lines: Iterable[bytes]) -> bool:
+    """Tell whether one of these commands holds the client's address, or says that it has none."""
     return any(b" ADDR=" in line for line in lines)
 
 
@@ -57,11 +63,11 @@ def _attributes(login: Login, client: Client, vouched: bool) -> dict[bytes, byte
     attributes = {
         b"PORT": _port(client.address, client.port),
         b"PROTO": b"ESMTP" if login.esmtp else b"SMTP",
-        b"HELO": xtext(login.helo) or UNAVAILABLE,
-        b"LOGIN": xtext(login.user),
+        b"HELO": encode_xtext(login.helo) or UNAVAILABLE,
+        b"LOGIN": encode_xtext(login.user),
         b"DESTADDR": _address(client.local_address),
         b"DESTPORT": _port(client.local_address, client.local_port),
-        b"SESSION": xtext(client.session),
+        b"SESSION": encode_xtext(client.session),
     }
     if not (vouched and login.user):
         del attributes[b"LOGIN"]
@@ -71,7 +77,7 @@ def _attributes(login: Login, client: Client, vouched: bool) -> dict[bytes, byte
 
 
 def _last_unit(client: Client, offered: Collection[bytes]) -> bytes:
-    values = ((b"ADDR", _address(client.address)), (b"NAME", xtext(client.name)))
+    values = ((b"ADDR", _address(client.address)), (b"NAME", encode_xtext(client.name)))
     return b"".join(_attribute(name, value) for name, value in values if name in offered)
 
 
@@ -83,7 +89,7 @@ def _attribute(name: bytes, value: bytes) -> bytes:
 def _address(address: str) -> bytes:
     if address.startswith("unix:"):
         return UNAVAILABLE
-    plain = without_zone(address).encode()
+    plain = drop_zone(address).encode()
     return b"IPV6:" + plain if b":" in plain else plain
 
 
