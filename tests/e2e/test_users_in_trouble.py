@@ -20,7 +20,7 @@ from tests.servers.geomail import COMMAND, Geomail, serving
 from tests.servers.mail import message, queued
 from tests.servers.support import LOOPBACK, free_port, program
 
-HINT = "perhaps the backend expects no PROXY header"
+HINT = "perhaps the backend does not expect the PROXY header"
 #: Words that make a client ask its user for another password.
 WRONG_PASSWORD = re.compile("AUTHENTICATIONFAILED|AUTHORIZATIONFAILED|\\[AUTH\\]|535")
 OWN_ID = '("name" "geomail")'
