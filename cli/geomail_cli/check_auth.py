@@ -90,7 +90,7 @@ class _Check:
             raise Unusable(f"{self.server.name} asks no auth service: {self._stage.asked}")
         self._source = self._stage.source
         self._client = make_client(self.server, listens, client, client_name)
-        if client_name is None and self.server.protocol == "smtp":
+        if client_name is None and self.server.facts.names_clients:
             self._stage.name_client(self._client)
 
     def ask(self, words: Words, method: MethodName | None) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from geomail.auth.http import LONGEST_TEXT, LONGEST_WAIT, REPLY_CODE, server_host, wait
 from geomail.net.http import BODY_LIMIT, is_name
 from geomail.net.resolver import literal_family
+from geomail.protocols.facts import FACTS
 
 if TYPE_CHECKING:
     from geomail.backends import Backends
@@ -74,7 +75,7 @@ class Judge:
         self._head = head
         self._answer = answer
         self._login = login
-        self._protocol = protocol
+        self._facts = FACTS[protocol]
         self._backends = backends
         self._kept = kept
         self._unasked = unasked
@@ -165,7 +166,7 @@ class Judge:
             yield "warning", f"geomail cuts them after {LONGEST_TEXT} bytes"
         if not value.isascii():
             yield "note", "not ASCII: few clients show that"
-        if self._protocol == "smtp" and REPLY_CODE.match(value):
+        if self._facts.has_reply_codes and REPLY_CODE.match(value):
             yield "warning", "a reply code is put before it: Auth-Error-Code says which"
 
     def _auth_server(self, value: bytes) -> Says:
@@ -227,7 +228,7 @@ class Judge:
             yield "ok", ""
 
     def _auth_error_code(self, value: bytes) -> Says:
-        if self._protocol != "smtp":
+        if not self._facts.has_reply_codes:
             yield "note", "no effect: it counts in SMTP alone"
         elif not self._refused:
             yield "note", "no effect: it counts where the login is refused"

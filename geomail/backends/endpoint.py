@@ -11,7 +11,6 @@ from geomail.net.tls import TlsSide, client_context
 
 if TYPE_CHECKING:
     from geomail.config.schema import Address, Backend
-    from geomail.config.values import ProtocolName
     from geomail.net.client_contexts import MakesContext
     from geomail.net.connect import Address as SocketAddress
 
@@ -60,7 +59,7 @@ class Backends:
     def __init__(
         self,
         configured: Mapping[str, Backend],
-        protocol: ProtocolName,
+        protocol: str,
         contexts: MakesContext = client_context,
     ) -> None:
         self.contexts = contexts

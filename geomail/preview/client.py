@@ -62,14 +62,15 @@ def find_server(config: Config, protocol: str | None, wanted: str | None) -> tup
     """The server that is meant by a name or an address, and the addresses that fit.
 
     Without ``wanted`` it must be the only one of its protocol; without
-    ``protocol`` that is SMTP, if there is such a server. Raises Unusable.
+    ``protocol`` that is SMTP, if there is such a server: in the other protocols
+    the handshake depends on nothing that a backend offers. Raises Unusable.
     """
     servers = [server for server in config.servers if protocol in (None, server.protocol)]
     if wanted is not None:
         found = [(server, listens) for server in servers if (listens := _matching(server, wanted))]
         return _only(found, f"no {_kind(protocol)}server is called {wanted} or listens there", servers)
     if protocol is None:
-        servers = [server for server in servers if server.protocol == "smtp"] or servers
+        servers = [server for server in servers if server.facts.offers] or servers
     return _only([(server, server.listen) for server in servers], f"there is no {_kind(protocol)}server", ())
 
 
@@ -175,24 +176,24 @@ def make_login(server: Server, words: Words, client: Client) -> Login:
     """What the client's words make of a login to this server. Raises Unusable."""
     if words.sender is not None or words.recipient is not None:
         login = _without_login(server, words)
-    elif words.user is None and server.protocol == "smtp" and server.smtp_auth == ("none",):
+    elif words.user is None and server.methods == ("none",):
         raise Unusable("this server takes mail without login only (smtp_auth): give --from and --to")
     else:
         user = USER if words.user is None else words.user
         password = PASSWORD if words.password is None else words.password
         login = _sound(Login("plain", user.encode("utf-8", "surrogateescape"), password))
-    if server.protocol == "imap":
+    if server.facts.has_tags:
         login.tag = TAG
-    if server.protocol == "smtp":
+    if server.facts.names_clients:
         login.helo, login.esmtp = _hello(words, client)
     return login
 
 
 def by_method(server: Server, login: Login, method: Method) -> Login:
     """The login by another method, with the digest that a client makes. Raises Unusable."""
-    enabled = getattr(server, f"{server.protocol}_auth")
+    enabled = server.methods
     if method not in enabled:
-        raise Unusable(f"{server.name} takes no {method} ({server.protocol}_auth), but {', '.join(enabled)}")
+        raise Unusable(f"{server.name} takes no {method} ({server.methods_option}), but {', '.join(enabled)}")
     if method == "none":
         raise Unusable("a login by none has no user: give --from and --to")
     if method == "external":
@@ -208,13 +209,13 @@ def by_method(server: Server, login: Login, method: Method) -> Login:
 
 
 def _without_login(server: Server, words: Words) -> Login:
-    if server.protocol != "smtp":
+    if "none" not in server.facts.methods:
         raise Unusable(f"--from and --to are SMTP's; {server.name} speaks {server.protocol}")
     if words.user is not None:
         raise Unusable("--from and --to are for mail without a login: behind a login, the client says MAIL")
     if words.sender is None or words.recipient is None:
         raise Unusable("--from and --to go together")
-    if "none" not in server.smtp_auth:
+    if "none" not in server.methods:
         raise Unusable(
             f"{server.name} takes no mail without a login (smtp_auth has no none): give --user, not --from"
         )

@@ -15,9 +15,9 @@ from geomail.errors import BackendGarbage, BackendRefused, PeerGone, SessionErro
 from geomail.net.timing import TimeLimit
 from geomail.parties import Client, Login, Method, told_name
 from geomail.preview.client import Unusable
-from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.dialogue import REPLY_LINE
+from geomail.protocols.registry import PROTOCOLS
 from geomail.secrets import as_text
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from geomail.conversation import Conversation, Mask
     from geomail.net.wire import Wire
 
-#: What ends a session that goes no further; ``%b`` is the client's tag.
-_GOODBYES = {"smtp": b"QUIT", "imap": b"%b LOGOUT", "pop3": b"QUIT"}
 #: Lines and seconds that a backend may take to say goodbye.
 _LAST_LINES, _LAST_SECONDS = 10, 3.0
 
@@ -123,7 +121,7 @@ class Stage:
     def tells_password(self) -> bool:
         """Whether a backend is told the password of a login."""
         options = HandshakeOptions.of(self.server, "off", self.source.passthrough)
-        return self.server.protocol != "smtp" or options.authenticate
+        return self.server.facts.gives_password or options.authenticate
 
     def name_client(self, client: Client) -> None:
         """Look up the client's name, as is done when it connects."""
@@ -213,7 +211,7 @@ class Stage:
             yield "a backend that does not know XCLIENT can hear of the client by proxy_protocol"
 
     def _part(self, wire: Wire, scene: Scene, recorder: Recorder) -> None:
-        goodbye = _GOODBYES[self.server.protocol].replace(b"%b", scene.login.tag)
+        goodbye = b" ".join(filter(None, (scene.login.tag, self.server.facts.goodbye)))
         try:
             with TimeLimit(_LAST_SECONDS, blame="backend", private="no goodbye"):
                 wire.send_line(goodbye, because="the preview ends here")

@@ -10,7 +10,7 @@ from geomail.auth.base import Refused
 from geomail.config.probe.names import with_name_servers
 from geomail.conversation import Rehearsal
 from geomail.errors import SessionError
-from geomail.preview.backend import offering, script
+from geomail.preview.backend import choose_offers, imagine
 from geomail.preview.client import (
     LOCAL_V4,
     LOCAL_V6,
@@ -68,11 +68,11 @@ class Preview:
         given = (*self.asked.offers, *self.asked.without)
         if given and self.asked.live:
             raise Unusable("--without and --offers are for a backend that is imagined, not for --live")
-        if given and self.server.protocol != "smtp":
+        if given and not self.server.facts.offers:
             raise Unusable("--without and --offers are about EHLO, which only SMTP has")
         if any(not offer.isprintable() or not offer.split() for offer in given):
             raise Unusable("--without and --offers want a keyword, as EHLO lists it")
-        return offering(self.asked.offers, self.asked.without)
+        return choose_offers(self.server.facts.offers, self.asked.offers, self.asked.without)
 
     @property
     def asks(self) -> bool:
@@ -98,7 +98,7 @@ class Preview:
 
     def admit(self) -> Scene | Ending:
         """Who logs in where, after the auth source was asked if that is to be."""
-        if self.asked.live and self.asked.client_name is None and self.server.protocol == "smtp":
+        if self.asked.live and self.asked.client_name is None and self.server.facts.names_clients:
             self.stage.name_client(self.client)
         if not self.asks:
             return Scene(self.login, self.client, self._endpoint)
@@ -122,8 +122,8 @@ class Preview:
     def imagined(self, scene: Scene) -> Rehearsal:
         """A fresh backend that is none."""
         tls = scene.endpoint.tls if scene.endpoint else "off"
-        willing = script(self.server.protocol, tls, self._offers)
-        return Rehearsal(willing.greeting, answers=willing)
+        backend = imagine(self.server.protocol, tls, self._offers)
+        return Rehearsal(backend.greeting, answers=backend.answer)
 
     def _mask(self, told: bytes = b"") -> Mask:
         """Masks the password as it was given, and as the auth source replaced it."""
@@ -140,7 +140,7 @@ class Preview:
             yield f"{asked} sends {whom} to {scene.endpoint.described}"
         elif scene.login.method == "plain" and not self.stage.source.passthrough:
             yield f"{asked} is not asked, though it may replace user and password"
-        looks_up = server.protocol == "smtp" and bool(server.resolver.servers)
+        looks_up = server.facts.names_clients and bool(server.resolver.servers)
         if looks_up and not (self.asked.live or self.asked.client_name):
             yield "the client's name is looked up when it connects; give --client-name to see one"
         local = self.client.local_address

@@ -36,8 +36,9 @@ from geomail.net.tls import TlsSide, client_context
 from geomail.net.wire import Wire
 from geomail.parties import Client
 from geomail.process.incidents import Incidents
-from geomail.protocols import PROTOCOLS, proxy_header
+from geomail.protocols import proxy_header
 from geomail.protocols.base import BackendTls, HandshakeOptions
+from geomail.protocols.registry import PROTOCOLS
 from geomail.session.flow import Session
 from geomail.session.registry import Sessions
 from geomail.session.service import Service

@@ -1,4 +1,4 @@
-"""What the three protocols share: the parties of a session, and their faces."""
+"""What the protocols share: the classes that each of them implements."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from geomail.parties import Refusal
+from geomail.protocols.facts import ProtocolFacts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from geomail.config.schema import Server
     from geomail.conversation import Conversation
     from geomail.errors import BackendRefused, SessionError
@@ -82,13 +85,28 @@ class Frontend(metaclass=ABCMeta):
         """
 
 
+class ImaginedBackend(metaclass=ABCMeta):
+    """A backend that exists only in a preview: it accepts every handshake that its extensions allow."""
+
+    greeting: ClassVar[bytes]
+
+    @abstractmethod
+    def answer(self, line: bytes) -> list[bytes]:
+        """Return the lines that answer a line of geomail's."""
+
+
 class Protocol(metaclass=ABCMeta):
     """What one ``[[mail.server]]`` speaks: made once, shared by its sessions."""
 
-    name: ClassVar[Literal["smtp", "imap", "pop3"]]
+    facts: ClassVar[ProtocolFacts]
 
     def __init__(self, server: Server) -> None:
         self.server = server
+
+    @property
+    def name(self) -> str:
+        """The name of the protocol."""
+        return self.facts.name
 
     @abstractmethod
     def frontend(self, conversation: Conversation, client: Client) -> Frontend:
@@ -103,6 +121,11 @@ class Protocol(metaclass=ABCMeta):
         The first bytes said are the PROXY header, then TLS if it is implicit.
         Raises BackendRefused, BackendGarbage, and what the conversation raises.
         """
+
+    @staticmethod
+    @abstractmethod
+    def imagine_backend(offers: Sequence[str]) -> ImaginedBackend:
+        """Return a fresh backend for a preview, which has the extensions in ``offers``."""
 
 
 def passed_on(refused: BackendRefused, pass_words: bool) -> Refusal:

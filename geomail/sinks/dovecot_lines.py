@@ -8,6 +8,7 @@ outside stands where a filter looks for Dovecot's own words.
 from __future__ import annotations
 
 from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
+from geomail.protocols.facts import FACTS
 from geomail.sinks.spelling import cut, visible
 
 #: What lines begin with.
@@ -15,7 +16,7 @@ TAG = "dovecot"
 #: Whether a line holds its time itself.
 STAMPED = False
 
-_SERVICES = {"imap": "imap-login", "pop3": "pop3-login", "smtp": "submission-login"}
+_SERVICES = {name: facts.dovecot_service for name, facts in FACTS.items()}
 #: What a line is made of, and a name is therefore without.
 _MARKS = '"\\<>(),:;= '
 #: What would end the reason for it, or begin another field.

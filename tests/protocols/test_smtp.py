@@ -15,7 +15,7 @@ from geomail.errors import (
     TooManyErrors,
 )
 from geomail.parties import Refusal
-from geomail.protocols import PROTOCOLS
+from geomail.protocols.registry import PROTOCOLS
 from geomail.protocols.smtp import SmtpFrontend
 from tests.protocols.support import client_at, server, talk
 
