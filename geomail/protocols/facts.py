@@ -36,6 +36,8 @@ class ProtocolFacts:
     goodbye: bytes
     #: The service that Dovecot's log names.
     dovecot_service: str
+    #: The step of the handshake in which a backend refuses a user.
+    login_step: str
 
     #: The options that choose among ``methods``, list capabilities and delay the greeting; empty: none.
     methods_option: str = ""
@@ -66,6 +68,7 @@ SMTP = ProtocolFacts(
     methods=("plain", "login", "cram-md5", "external", "none"),
     goodbye=b"QUIT",
     dovecot_service="submission-login",
+    login_step="AUTH",
     methods_option="smtp_auth",
     capabilities_option="smtp_capabilities",
     greeting_delay_option="smtp_greeting_delay",
@@ -85,6 +88,7 @@ IMAP = ProtocolFacts(
     methods=("plain", "login", "cram-md5", "external"),
     goodbye=b"LOGOUT",
     dovecot_service="imap-login",
+    login_step="LOGIN",
     methods_option="imap_auth",
     capabilities_option="imap_capabilities",
     has_tags=True,
@@ -99,6 +103,7 @@ POP3 = ProtocolFacts(
     methods=("plain", "apop", "cram-md5", "external"),
     goodbye=b"QUIT",
     dovecot_service="pop3-login",
+    login_step="PASS",
     methods_option="pop3_auth",
     capabilities_option="pop3_capabilities",
 )

@@ -10,6 +10,7 @@ import json
 from functools import lru_cache
 
 from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
+from geomail.protocols.facts import FACTS
 from geomail.sinks.spelling import cut, timestamp
 
 #: What lines begin with, where that is not geomail itself.
@@ -25,7 +26,7 @@ _CODES = {
     "shutdown": "shutting_down",
 }
 #: Where a backend's no is about the user.
-_LOGIN_STEPS = frozenset({"AUTH", "LOGIN", "PASS"})
+_LOGIN_STEPS = frozenset(facts.login_step for facts in FACTS.values())
 
 _encode = json.JSONEncoder().encode
 

@@ -28,7 +28,7 @@ def sources() -> Iterator[Path]:
                 yield path
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", list(sources()), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_code_outside_the_protocols_names_one(path: Path) -> None:
     names = {*FACTS, *(name.encode() for name in FACTS)}
     found = [
