@@ -32,7 +32,9 @@ class Rule:
 
 BOTTOM = Rule(may=("errors", "events", "conversation", "parties"), never=frozenset(INPUT_OUTPUT))
 CONFIG = Rule(
-    may=("errors", "config"), outside=("pydantic", "pydantic_core", "toml"), never=frozenset(NETWORK)
+    may=("errors", "config", "protocols.facts"),
+    outside=("pydantic", "pydantic_core", "toml"),
+    never=frozenset(NETWORK),
 )
 ASKED = Rule(
     may=(
@@ -45,6 +47,7 @@ ASKED = Rule(
         "auth",
         "backends",
         "protocols.base",
+        "protocols.facts",
     ),
     for_types=("config",),
     outside=("gevent",),
@@ -67,10 +70,11 @@ RULES: dict[str, Rule] = {
     "folders": Rule(may=(), never=frozenset(NETWORK)),
     "privileges": Rule(may=("errors",)),
     "config": CONFIG,
-    "config.users": Rule(may=("errors", "config", "hashes"), never=frozenset(NETWORK)),
+    "config.users": Rule(may=("errors", "config", "hashes", "protocols.facts"), never=frozenset(NETWORK)),
     "config.probe": Rule(
         may=("errors", "config", "net.tls", "net.openssl.binding", "privileges"), outside=("pydantic",)
     ),
+    "protocols.facts": Rule(may=(), never=frozenset(INPUT_OUTPUT)),
     "protocols": Rule(
         may=("conversation", "parties", "errors", "protocols"),
         for_types=("config.schema",),
@@ -86,7 +90,9 @@ RULES: dict[str, Rule] = {
     "session": Rule(may=(*ALL_BELOW_SESSION, "secrets", "control.selection", "session"), outside=("gevent",)),
     "preview": Rule(may=(*ALL_BELOW_SESSION, "secrets", "preview")),
     "control": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
-    "sinks": Rule(may=("events", "errors", "config.schema", "control", "sinks"), outside=("gevent",)),
+    "sinks": Rule(
+        may=("events", "errors", "config.schema", "control", "protocols.facts", "sinks"), outside=("gevent",)
+    ),
     "sinks.target": Rule(may=("folders",), outside=("gevent",)),
     "console": Rule(
         may=(

@@ -28,8 +28,9 @@ from geomail.net import nameservers
 from geomail.net.http import HEAD_LIMIT, BadAnswer, _drop_chunks, _parse_head
 from geomail.net.wire import Wire
 from geomail.parties import Refusal
-from geomail.protocols import PROTOCOLS, proxy_header, sasl
+from geomail.protocols import proxy_header, sasl
 from geomail.protocols.imap.arguments import ParseError, split
+from geomail.protocols.registry import PROTOCOLS
 from geomail.protocols.smtp.xclient import encode_xtext
 from geomail.secrets import as_text, conceal, make_mask
 from geomail.sinks import dovecot_lines, json_lines, text_lines

@@ -87,10 +87,10 @@ class _Check:
         self.server = with_name_servers(chosen)
         self._stage = Stage(config, self.server)
         if not isinstance(self._stage.source, HttpSource):
-            raise Unusable(f"{self.server.name} asks no auth service: {self._stage.asked}")
+            raise Unusable(f"{self.server.name} asks no auth service: {self._stage.decider}")
         self._source = self._stage.source
         self._client = make_client(self.server, listens, client, client_name)
-        if client_name is None and self.server.protocol == "smtp":
+        if client_name is None and self.server.facts.names_clients:
             self._stage.name_client(self._client)
 
     def ask(self, words: Words, method: MethodName | None) -> None:
@@ -181,7 +181,7 @@ class _Check:
 
         console = render.stdout()
         render.show_heading(
-            console, f"{self.server.protocol} server {self.server.name} asks {self._stage.asked}"
+            console, f"{self.server.protocol} server {self.server.name} asks {self._stage.decider}"
         )
         with Listing(console) as listing:
             for line in self._request():

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from geomail.protocols.facts import FACTS
+
 Users = Annotated[
     list[str] | None, typer.Option("--user", metavar="MASK", help="Users; * is any text, ? any character.")
 ]
@@ -17,7 +19,9 @@ Clients = Annotated[
 Servers = Annotated[
     list[str] | None, typer.Option("--server", metavar="MASK", help="Servers, by their name in the log.")
 ]
-Protocols = Annotated[list[str] | None, typer.Option("--protocol", metavar="MASK", help="smtp, imap, pop3.")]
+Protocols = Annotated[
+    list[str] | None, typer.Option("--protocol", metavar="MASK", help=f"{', '.join(FACTS)}.")
+]
 Backends = Annotated[
     list[str] | None, typer.Option("--backend", metavar="MASK", help="Backends, by name or address.")
 ]

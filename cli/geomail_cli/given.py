@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from geomail.protocols.facts import FACTS
 from geomail_cli import render
 
 if TYPE_CHECKING:
@@ -18,12 +19,10 @@ if TYPE_CHECKING:
     from geomail.preview.client import Words
 
 
-class ProtocolName(StrEnum):
-    """What a server speaks."""
-
-    SMTP = "smtp"
-    IMAP = "imap"
-    POP3 = "pop3"
+if TYPE_CHECKING:
+    ProtocolName = str
+else:  # mypy takes no computed enumeration
+    ProtocolName = StrEnum("ProtocolName", {name.upper(): name for name in FACTS})
 
 
 class MethodName(StrEnum):

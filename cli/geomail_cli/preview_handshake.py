@@ -52,7 +52,7 @@ def preview_handshake(
 
     Exit status: 0 the handshake succeeds, 1 it fails, 2 wrong usage.
     """
-    from geomail.preview.plan import Asked, Preview
+    from geomail.preview.plan import Preview, PreviewRequest
 
     words = given.words(
         ehlo=ehlo,
@@ -62,7 +62,7 @@ def preview_handshake(
         sender=sender,
         recipient=recipient,
     )
-    asked = Asked(
+    request = PreviewRequest(
         words=words,
         server=server,
         protocol=protocol,
@@ -74,7 +74,7 @@ def preview_handshake(
         live=live,
     )
     with given.usage():
-        preview = Preview(given.configuration(config), asked)
+        preview = Preview(given.configuration(config), request)
         if preview.lacks_password:
             preview.give_password(given.password_prompted(user or ""))
     with closing(preview):
@@ -98,7 +98,7 @@ def _as_json(preview: Preview) -> Ending:
         "protocol": preview.server.protocol,
         "client": preview.client.address,
         "backend": backend.described if backend else None,
-        "live": preview.asked.live,
+        "live": preview.request.live,
         "outcome": ending.outcome,
         "step": ending.step,
         "reason": ending.reason,
@@ -124,7 +124,7 @@ def _on_screen(preview: Preview) -> Ending:
         ending = scene
     else:
         if scene.endpoint:
-            how = "live" if preview.asked.live else "rehearsed"
+            how = "live" if preview.request.live else "rehearsed"
             render.show_heading(console, f"backend {scene.endpoint.described}, {how}")
         for note in preview.notes(scene):
             render.show_note(console, note)
@@ -134,7 +134,7 @@ def _on_screen(preview: Preview) -> Ending:
         render.show_note(console, note)
     for hint in ending.hints:
         render.show_note(console, hint, "hint")
-    render.show_verdict(console, _verdict(ending, preview.asked.live), failed=ending.outcome != "ok")
+    render.show_verdict(console, _verdict(ending, preview.request.live), failed=ending.outcome != "ok")
     return ending
 
 

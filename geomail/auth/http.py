@@ -24,6 +24,7 @@ from geomail.net.http import Answer, BadAnswer, HttpClient
 from geomail.net.resolver import canonical_host, literal_family
 from geomail.net.tls import TlsSide
 from geomail.parties import Asserted, Digest, NoLogin, Password, Refusal, Token
+from geomail.protocols.facts import FACTS
 
 if TYPE_CHECKING:
     from geomail.auth.services import AuthServices
@@ -143,7 +144,7 @@ class HttpSource(Source):
             b"Auth-Login-Attempt: %d" % attempt,
             b"Client-IP: " + client.address.encode(),
         ]
-        if protocol == "smtp":
+        if FACTS[protocol].names_clients:
             lines.append(b"Client-Host: " + client.name)
         if client.session:
             lines.append(b"Auth-Session: " + client.session)
@@ -200,7 +201,7 @@ class HttpSource(Source):
         user, password = answer.last(b"auth-user"), answer.last(b"auth-pass")
         if password is None:
             password = login.password
-        if password is None and protocol != "smtp":
+        if password is None and FACTS[protocol].gives_password:
             raise AuthUnavailable(
                 f"{self._name} did not send password: method {login.credentials.method} gives none"
                 " that the backend could be told, so Auth-Pass is needed"
@@ -323,7 +324,7 @@ def _certificate_lines(certificate: ClientCertificate, whole: bool) -> list[byte
 
 def _make_refused(answer: Answer, text: bytes, protocol: str) -> Refused:
     seconds = read_wait(answer)
-    code = answer.last(b"auth-error-code") if protocol == "smtp" else None
+    code = answer.last(b"auth-error-code") if FACTS[protocol].has_reply_codes else None
     if code is not None and not REPLY_CODE.fullmatch(code):
         code = None
     refusal = Refusal(text=_shorten(text), code=code)

@@ -1,4 +1,4 @@
-"""One question to an auth service, with what it said kept: for those who write one."""
+"""Ask an auth service about one login, and keep request and answer for its author."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from geomail.auth.base import Accepted
-from geomail.auth.judge import Finding, Judge
+from geomail.auth.judge import Exchange, Finding, Judge
 from geomail.errors import SessionError
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """What was asked and answered, unmasked.
+    """A request, the answer to it and the findings about that; secrets are not masked.
 
-    ``verdict`` is None for WAIT, and where ``problem`` says why there is none.
-    ``backend`` is the address that an accepted login goes to.
+    ``verdict`` is None for WAIT, and if ``problem`` says why there is none.
+    ``backend`` is the address to which an accepted login goes.
     """
 
     request: tuple[bytes, ...] = field(repr=False)
@@ -41,7 +41,7 @@ _INTERIM = re.compile(rb"HTTP/\S* 1\d\d")
 
 
 class _Head:
-    """A tracer that keeps the head of an answer as lines, without the blank one; interim answers left out."""
+    """A tracer that keeps the lines before the blank line of an answer, and skips interim answers."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -66,41 +66,41 @@ def put_to(
     *,
     needs_password: bool,
 ) -> Trial:
-    """Ask about a login as ``serve`` would the first time, and judge the answer.
+    """Ask the auth service about a login once, as ``serve`` does first, and judge its answer.
 
-    ``needs_password``: the backend is told one. Raises AuthUnavailable if the
-    question cannot be put.
+    ``needs_password``: the backend gets a password. Raises AuthUnavailable if
+    the login holds something that cannot be asked about.
     """
-    source.client.tracer = heard = _Head()
+    source.client.tracer = tracer = _Head()
     request = source.make_question(login, client, protocol, 1)
-    answer: Answer | None = None
-    verdict: Verdict | None = None
-    backend = problem = ""
-    began = time.monotonic()
-    try:
-        answer = source.ask(request)
-        verdict = source.read_verdict(answer, login, protocol)
-        if isinstance(verdict, Accepted):
+    started = time.monotonic()
+    answer, verdict, problem = _ask(source, request, login, protocol)
+    backend = ""
+    if isinstance(verdict, Accepted):
+        try:
             backend = backends.candidates(verdict.route, protocol, resolver)[0].described
-    except SessionError as error:
-        verdict, problem = None, str(error)
-    seconds = time.monotonic() - began
-    judge = Judge(
-        heard.lines,
-        answer,
-        login,
-        protocol,
-        backends,
-        kept=source.client.pool.idle > 0,
-        unasked=not source.client.pool.keeps,
+        except SessionError as error:
+            verdict, problem = None, str(error)
+    seconds = time.monotonic() - started
+    pool = source.client.pool
+    exchange = Exchange(
+        *(login, protocol, tracer.lines, answer),
+        kept=pool.idle > 0,
+        unasked=not pool.keeps,
         needs_password=needs_password,
     )
-    return Trial(
-        tuple(request.split(b"\r\n")[:-2]),
-        tuple(heard.lines),
-        verdict,
-        backend,
-        problem,
-        tuple(judge.findings()),
-        seconds,
-    )
+    findings = tuple(Judge(exchange, backends).find())
+    lines = tuple(request.split(b"\r\n")[:-2])
+    return Trial(lines, tuple(tracer.lines), verdict, backend, problem, findings, seconds)
+
+
+def _ask(
+    source: HttpSource, request: bytes, login: Login, protocol: str
+) -> tuple[Answer | None, Verdict | None, str]:
+    """Return the answer and its verdict as far as there are any, and the problem that ended it."""
+    answer: Answer | None = None
+    try:
+        answer = source.ask(request)
+        return answer, source.read_verdict(answer, login, protocol), ""
+    except SessionError as error:
+        return answer, None, str(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -39,6 +39,12 @@ _SHOWN_LENGTH = 60
 def printable(text: str) -> str:
     """The text with everything escaped that a terminal could take for an order."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def either_of(words: Iterable[str]) -> str:
+    """Return the words as a choice: ``smtp, imap or pop3``."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def shown(value: object) -> str:

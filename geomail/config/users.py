@@ -14,20 +14,20 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from geomail.config.messages import nearest, no_such_backend
 from geomail.config.routes import domain_of
 from geomail.config.schema import Users
 from geomail.config.units import printable
-from geomail.config.values import ProtocolName
 from geomail.errors import ConfigError, Problem
 from geomail.hashes import Hash, UnknownHash, recognise, weight
+from geomail.protocols.facts import FACTS
 
 #: Problems that are told one by one; a file of another kind has one in each line.
 MOST_PROBLEMS = 100
 
-_PROTOCOLS = frozenset(get_args(ProtocolName))
+_PROTOCOLS = frozenset(FACTS)
 _OTHER_FIELDS = re.compile(r"\d*:\d*:")
 _WORD = re.compile(r"[^\s%]+")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -37,6 +37,7 @@ from geomail.config.units import (
     shown,
     without_repeats,
 )
+from geomail.protocols.facts import FACTS, IMAP, POP3, SMTP
 
 MASK = "********"
 #: Where metrics are served if they are simply switched on.
@@ -368,14 +369,20 @@ Capabilities = Annotated[
     tuple[Annotated[str, AfterValidator(_capability)], ...], BeforeValidator(_texts), Written("text ...")
 ]
 ImapId = Annotated[str, AfterValidator(_imap_id), Written("NIL | list")]
-SmtpMethods = Annotated[tuple[Literal["plain", "login", "cram-md5", "external", "none"], ...], _WORDS]
-ImapMethods = Annotated[tuple[Literal["plain", "login", "cram-md5", "external"], ...], _WORDS]
-Pop3Methods = Annotated[tuple[Literal["plain", "apop", "cram-md5", "external"], ...], _WORDS]
+if TYPE_CHECKING:
+    ProtocolName = str
+    SmtpMethods = tuple[str, ...]
+    ImapMethods = tuple[str, ...]
+    Pop3Methods = tuple[str, ...]
+else:  # mypy takes no computed Literal
+    ProtocolName = Literal[tuple(FACTS)]
+    SmtpMethods, ImapMethods, Pop3Methods = (
+        Annotated[tuple[Literal[facts.methods], ...], _WORDS] for facts in (SMTP, IMAP, POP3)
+    )
 SslProtocols = Annotated[
     tuple[Literal["SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"], ...],
     BeforeValidator(_ssl_protocols),
 ]
-ProtocolName = Literal["smtp", "imap", "pop3"]
 AuthSource = Annotated[Literal["http", "users", "passthrough"], _CHOICE]
 AuthHttpBackends = Annotated[Literal["any", "configured"], _CHOICE]
 VerifyClient = Annotated[Literal["off", "on", "optional", "optional_no_ca"], _CHOICE]

@@ -1,9 +1,9 @@
-"""What geomail would say to a backend, before any client makes it say so.
+"""Previews of handshakes: what geomail says to a backend for a client.
 
-``client``    the client that is imagined, and the server it comes to
-``backend``   a backend that is imagined: what it would answer
-``handshake`` the handshake that ``serve`` runs, rehearsed or for real
-``plan``      all of it, from what the operator asked for
+``client``    an imagined client, and the server that it connects to
+``backend``   an imagined backend
+``handshake`` the handshake that ``serve`` runs, with an imagined or a real backend
+``plan``      a whole preview, as the operator asks for it
 
 The command is ``geomail preview-handshake``.
 """

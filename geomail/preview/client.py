@@ -1,4 +1,4 @@
-"""A client that is imagined: which server it comes to, from where, and what it says there."""
+"""Imagine a client: the server that it connects to, its address, and its login."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from geomail.protocols.smtp.frontend import read_name
 if TYPE_CHECKING:
     from geomail.config.schema import Config, Server
 
-#: Where a client comes from that names no address; by the family of the server's (RFC 5737, RFC 3849).
+#: The placeholder for the client's address, in the family of the server's (RFC 5737, RFC 3849).
 CLIENT_V4, CLIENT_V6, CLIENT_PORT = "192.0.2.1", "2001:db8::1", 50000
-#: What stands for the address that a client connected to, where a server listens on all of them.
+#: The placeholder for the address that a client connects to, if the server listens on all addresses.
 LOCAL_V4, LOCAL_V6 = "192.0.2.2", "2001:db8::2"
 USER, PASSWORD = "user@example.org", b"password"
 TLS = ("TLSv1.3", "TLS_AES_256_GCM_SHA384")
@@ -48,16 +48,16 @@ _HOST_NAME = re.compile(rb"[a-z0-9.-]+")
 
 
 class Unusable(GeomailError):
-    """What was asked for cannot be shown; the text says why, and what to give instead."""
+    """A request that geomail cannot fulfil; the text says why, and what to give instead."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """What an imagined client says.
+    """The words of an imagined client.
 
     ``hello`` is the name in its EHLO (HELO if not ``esmtp``): empty if it says
-    neither, None for its address. ``sender`` and ``recipient`` are of a mail
-    without a login, ``user`` and ``password`` of a login; None: a placeholder.
+    neither, None for its address. ``user`` and ``password`` belong to a login,
+    ``sender`` and ``recipient`` to a mail without a login; None: a placeholder.
     """
 
     hello: str | None = None
@@ -72,37 +72,40 @@ class Words:
 
 
 def find_server(config: Config, protocol: str | None, wanted: str | None) -> tuple[Server, Sequence[Listen]]:
-    """The server that is meant by a name or an address, and the addresses that fit.
+    """Return the server of this name or address, and those of its addresses that match.
 
-    Without ``wanted`` it must be the only one of its protocol; without
-    ``protocol`` that is SMTP, if there is such a server. Raises Unusable.
+    Without ``wanted`` there must be only one server of the protocol. Without
+    ``protocol``, a server of SMTP is chosen first: the handshakes of the other
+    protocols depend on nothing that a backend offers. Raises Unusable.
     """
     servers = [server for server in config.servers if protocol in (None, server.protocol)]
     if wanted is not None:
-        found = [(server, listens) for server in servers if (listens := _matching(server, wanted))]
-        return _only(found, f"no {_kind(protocol)}server is called {wanted} or listens there", servers)
+        found = [(server, listens) for server in servers if (listens := _find_listens(server, wanted))]
+        return _choose_only(found, f"no {_kind(protocol)}server has the name or address {wanted}", servers)
     if protocol is None:
-        servers = [server for server in servers if server.protocol == "smtp"] or servers
-    return _only([(server, server.listen) for server in servers], f"there is no {_kind(protocol)}server", ())
+        servers = [server for server in servers if server.facts.offers] or servers
+    return _choose_only(
+        [(server, server.listen) for server in servers], f"there is no {_kind(protocol)}server", ()
+    )
 
 
 def _kind(protocol: str | None) -> str:
     return f"{protocol} " if protocol else ""
 
 
-def _only(
+def _choose_only(
     found: Sequence[tuple[Server, Sequence[Listen]]], none: str, others: Iterable[Server]
 ) -> tuple[Server, Sequence[Listen]]:
     if len(found) == 1:
         return found[0]
     names = ", ".join(f"{server.name} ({server.protocol})" for server in others or (one for one, _ in found))
     if found:
-        raise Unusable(f"say which server by --server: {names}")
-    raise Unusable(f"{none}; there are {names}" if names else none)
+        raise Unusable(f"several servers are possible: choose one with --server: {names}")
+    raise Unusable(f"{none}; the servers are {names}" if names else none)
 
 
-def _matching(server: Server, wanted: str) -> Sequence[Listen]:
-    """The addresses of a server that go by this name, address or port."""
+def _find_listens(server: Server, wanted: str) -> Sequence[Listen]:
+    """Return those addresses of a server that match this name, address or port."""
     if server.name == wanted:
         return server.listen
     singles = [single for listen in server.listen for single in listen.each()]
@@ -119,21 +122,21 @@ def _matching(server: Server, wanted: str) -> Sequence[Listen]:
 
 
 def make_client(server: Server, listens: Sequence[Listen], given: str | None, name: str | None) -> Client:
-    """The client at ``IP``, ``IP:port``, ``[v6]:port`` or ``unix:``, at the first address that fits.
+    """Return a client at ``IP``, ``IP:port``, ``[v6]:port`` or ``unix:``, on the first address of its family.
 
-    ``name`` is the one its address resolves to, verified. The client has TLS
-    where it must, and shows no certificate. Raises Unusable.
+    ``name`` is the verified host name of its address. The client uses TLS if
+    it must, and shows no certificate. Raises Unusable.
     """
     if given is None:
-        given = _usual_client(listens)
-    host, port = ("unix:", 0) if given == "unix:" else _client_address(given)
+        given = _choose_client(listens)
+    host, port = ("unix:", 0) if given == "unix:" else _parse_client(given)
     listen = next((listen for listen in listens if _family(listen) == _family_of(host)), listens[0])
     if listen.path:
         client = Client("unix:", 0, f"unix:{listen.path}", 0)
     else:
-        client = Client(host, port, _reached(listen.host), listen.port)
+        client = Client(host, port, _choose_local_address(listen.host), listen.port)
     if name is not None:
-        client.name = _verified_name(name)
+        client.name = _check_name(name)
     if server.pass_session_id:
         client.session = SESSION
     if listen.ssl or server.starttls == "only":
@@ -142,7 +145,7 @@ def make_client(server: Server, listens: Sequence[Listen], given: str | None, na
     return client
 
 
-def _usual_client(listens: Sequence[Listen]) -> str:
+def _choose_client(listens: Sequence[Listen]) -> str:
     families = [_family(listen) for listen in listens]
     usual = {"4": CLIENT_V4, "6": CLIENT_V6, "unix": "unix:"}
     return usual["4" if "4" in families else families[0]]
@@ -156,28 +159,28 @@ def _family_of(host: str) -> str:
     return "unix" if host == "unix:" else "6" if ":" in host else "4"
 
 
-def _client_address(text: str) -> tuple[str, int]:
+def _parse_client(text: str) -> tuple[str, int]:
     bare_v6 = text.count(":") > 1 and not text.startswith("[")
     try:
         address = parse_address(f"[{text}]" if bare_v6 else text, default_port=CLIENT_PORT)
     except ValueError as error:
         raise Unusable(f"--client {error}") from None
     if not is_literal(address.host):
-        raise Unusable(f"--client {text}: an IP address is wanted, with or without a port")
+        raise Unusable(f"--client {text}: must be an IP address, with or without a port")
     return canonical_host(address.host), address.port
 
 
-def _reached(host: str) -> str:
-    """The address that a client has connected to; a name is not resolved."""
+def _choose_local_address(host: str) -> str:
+    """Return the address that a client connects to; a host name gives a placeholder."""
     return {"0.0.0.0": LOCAL_V4, "::": LOCAL_V6}.get(host, host if is_literal(host) else LOCAL_V4)
 
 
-def _verified_name(text: str) -> bytes:
+def _check_name(text: str) -> bytes:
     name = text.encode()
     if name in (UNAVAILABLE, TEMPUNAVAIL):
         return name
     if not _HOST_NAME.fullmatch(name.lower()):
-        raise Unusable(f"--client-name {text}: a host name of letters, digits, - and . is wanted")
+        raise Unusable(f"--client-name {text}: must be a host name of letters, digits, - and .")
     return name.lower()
 
 
@@ -188,25 +191,25 @@ def make_login(server: Server, words: Words, client: Client) -> Login:
     """Make the login of a client that says these words to this server. Raises Unusable."""
     if words.sender is not None or words.recipient is not None:
         login = Login(_make_mail(server, words))
-    elif words.user is None and server.protocol == "smtp" and server.smtp_auth == ("none",):
+    elif words.user is None and server.methods == ("none",):
         raise Unusable("this server takes only mail without a login (smtp_auth): give --from and --to")
     else:
         user = USER if words.user is None else words.user
         password = PASSWORD if words.password is None else words.password
         login = Login(_require_clean(Password(user.encode("utf-8", "surrogateescape"), password)))
-    if server.protocol == "imap":
+    if server.facts.has_tags:
         login.tag = TAG
-    if server.protocol == "smtp":
+    if server.facts.names_clients:
         login.helo, login.esmtp = _make_hello(words, client)
     return login
 
 
 def change_method(server: Server, login: Login, method: Method) -> Login:
     """Return the same login by another method. Raises Unusable."""
-    enabled = getattr(server, f"{server.protocol}_auth")
+    enabled = server.methods
     if method not in enabled:
         raise Unusable(
-            f"{server.name} does not take {method} ({server.protocol}_auth), but {', '.join(enabled)}"
+            f"{server.name} does not take {method} ({server.methods_option}), but {', '.join(enabled)}"
         )
     if isinstance(login.credentials, NoLogin):
         raise Unusable(f"--from and --to are for mail without a login: give --user for a login by {method}")
@@ -233,7 +236,7 @@ def make_credentials(method: Method, user: bytes, secret: bytes, salt: bytes) ->
 
 
 def _make_mail(server: Server, words: Words) -> NoLogin:
-    if server.protocol != "smtp":
+    if "none" not in server.facts.methods:
         raise Unusable(f"--from and --to are SMTP's; {server.name} speaks {server.protocol}")
     if words.user is not None:
         raise Unusable(
@@ -241,7 +244,7 @@ def _make_mail(server: Server, words: Words) -> NoLogin:
         )
     if words.sender is None or words.recipient is None:
         raise Unusable("--from and --to go together")
-    if "none" not in server.smtp_auth:
+    if "none" not in server.methods:
         raise Unusable(
             f"{server.name} takes no mail without a login (smtp_auth has no none): give --user, not --from"
         )

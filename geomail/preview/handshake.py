@@ -1,4 +1,4 @@
-"""The handshake that ``serve`` runs, with an imagined backend or with the real one, every line told."""
+"""Run the handshake that ``serve`` runs, with an imagined or a real backend, and show each line of it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from geomail.errors import BackendGarbage, BackendRefused, PeerGone, SessionErro
 from geomail.net.timing import TimeLimit
 from geomail.parties import Client, Credentials, Login, NoLogin, choose_name
 from geomail.preview.client import Unusable
-from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.dialogue import REPLY_LINE
+from geomail.protocols.registry import PROTOCOLS
 from geomail.secrets import as_text
 
 if TYPE_CHECKING:
@@ -26,15 +26,13 @@ if TYPE_CHECKING:
     from geomail.conversation import Conversation, Mask
     from geomail.net.wire import Wire
 
-#: What ends a session that goes no further; ``%b`` is the client's tag.
-_GOODBYES = {"smtp": b"QUIT", "imap": b"%b LOGOUT", "pop3": b"QUIT"}
-#: Lines and seconds that a backend may take to say goodbye.
+#: The most lines and seconds that a backend may take for its goodbye.
 _LAST_LINES, _LAST_SECONDS = 10, 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the handshake as it may be shown, and the option or rule behind it."""
+    """One line of the handshake, secrets masked, and the option or rule that causes it."""
 
     sender: Literal["geomail", "backend"]
     line: str
@@ -43,11 +41,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a handshake ended.
+    """The end of a handshake.
 
-    ``outcome`` is ``ok``, or what the log would call the session's; ``step``
-    and ``reason`` say where and why it failed. ``answer`` is what the client
-    gets if it did not.
+    ``outcome`` is ``ok``, or the outcome that the log would give the session.
+    ``step`` and ``reason`` say where and why it failed. ``answer`` is what the
+    client gets after a success.
     """
 
     outcome: str
@@ -59,7 +57,11 @@ class Ending:
 
 
 class Recorder:
-    """A tracer that tells the steps; a reply is told when it is known what geomail makes of it."""
+    """A tracer that passes each step to ``watch``.
+
+    It holds a reply back until geomail's next line, or the end, shows whether
+    geomail went on after it.
+    """
 
     def __init__(self, watch: Callable[[Step], None], mask: Mask) -> None:
         self._watch = watch
@@ -74,19 +76,19 @@ class Recorder:
         self._watch(Step("geomail", as_text(line), because))
 
     def settle(self, then: str = "goes on") -> None:
-        """Tell the reply that is still held back."""
+        """Pass on the reply that is still held back; ``then`` says what geomail does after it."""
         for line, wanted in self._reply:
-            self._watch(Step("backend", self.shown(line), f"{wanted} expected; {then}" if wanted else ""))
+            self._watch(Step("backend", self.mask(line), f"{wanted} expected; {then}" if wanted else ""))
         self._reply.clear()
 
-    def shown(self, line: bytes) -> str:
-        """What may be shown of something that a peer said."""
+    def mask(self, line: bytes) -> str:
+        """Return a peer's line as text, secrets masked."""
         return as_text(self._mask(line))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The client, its login as the auth source changed it, and the candidates of its route.
+    """The client, its login as the auth source rewrote it, and the candidates of its route.
 
     ``route`` is None, and there are no candidates, if the route is not known.
     """
@@ -103,9 +105,9 @@ class Scene:
 
 
 class Stage:
-    """What sessions of one server share, made as ``serve`` makes it.
+    """The objects that all sessions of one server share, made as ``serve`` makes them.
 
-    Raises OSError where a file of the configuration cannot be used.
+    Raises OSError if a file of the configuration cannot be used.
     """
 
     def __init__(self, config: Config, server: Server) -> None:
@@ -117,12 +119,12 @@ class Stage:
         self.source = source_for(server, config, self.backends, self.resolver)
 
     def close(self) -> None:
-        """Give up what is held between logins."""
+        """Close the connections of the auth source."""
         self.source.close()
 
     @property
-    def asked(self) -> str:
-        """Who decides about logins."""
+    def decider(self) -> str:
+        """The auth source that decides about logins, in words."""
         if self.server.auth_http is not None:
             return f"the auth service {self.server.auth_http.label}"
         if self.server.auth == "users":
@@ -131,12 +133,12 @@ class Stage:
 
     @property
     def tells_password(self) -> bool:
-        """Whether a backend is told the password of a login."""
+        """True if a backend gets the password of a login."""
         options = HandshakeOptions.of(self.server, "off", self.source.passthrough)
-        return self.server.protocol != "smtp" or options.authenticate
+        return self.server.facts.gives_password or options.authenticate
 
     def name_client(self, client: Client) -> None:
-        """Look up the client's name, as is done when it connects."""
+        """Look up the client's host name, as ``serve`` does when a client connects."""
         found = self.resolver.client_name(client.address, self.server.timeout)
         client.name = choose_name(found.name, found.temporary)
 
@@ -154,7 +156,9 @@ class Stage:
         try:
             address = parse_address(wanted)
         except ValueError as error:
-            raise Unusable(f"--backend names no [backends] table, nor an address: {error}") from None
+            raise Unusable(
+                f"--backend {wanted}: neither a [backends] table nor an address: {error}"
+            ) from None
         if address.path:
             return SocketRoute(address.path)
         return AddressRoute(address.host, address.port, "--backend")
@@ -174,16 +178,16 @@ class Stage:
             answer = self.protocol.handshake(backend, scene.login, scene.client, options)
         except SessionError as error:
             recorder.settle("stops")
-            return failed(error, recorder, backend, self._hints(error, scene, backend))
+            return describe_failure(error, recorder, backend, self._hints(error, scene, backend))
         recorder.settle()
         notes = list(backend.remarks)
         if isinstance(scene.login.credentials, NoLogin) and not answer[0].startswith(b"2"):
-            notes.append("the backend refuses the recipient; the client is told so, and may go on")
-        return Ending("ok", answer=tuple(map(recorder.shown, answer)), notes=tuple(notes))
+            notes.append("the backend refuses the recipient; the client gets its reply, and may go on")
+        return Ending("ok", answer=tuple(map(recorder.mask, answer)), notes=tuple(notes))
 
     def perform(self, scene: Scene, recorder: Recorder) -> Ending:
-        """Run the handshake with the real backend, and say goodbye to that."""
-        assert scene.route is not None, "a backend must be known to be spoken to"
+        """Run the handshake with the real backend, then say goodbye to it."""
+        assert scene.route is not None, "no backend to connect to"
         seconds = self.server.timeout
         wire: Wire | None = None
         try:
@@ -192,40 +196,40 @@ class Stage:
                 with attempt as wire:
                     ending = self.run(wire, scene, recorder)
             if ending.outcome in ("ok", BackendRefused.outcome):
-                self._part(wire, scene, recorder)
+                self._say_goodbye(wire, scene, recorder)
             return ending
-        except SessionError as error:  # it cannot be reached, or there was no time left
+        except SessionError as error:  # the backend cannot be reached, or took too long
             error.step = error.step or (wire.step if wire else "connect")
             recorder.settle("stops")
-            return failed(error, recorder, wire, self._hints(error, scene, wire))
+            return describe_failure(error, recorder, wire, self._hints(error, scene, wire))
         finally:
             if wire is not None:
                 wire.close()
 
     def _hints(self, error: SessionError, scene: Scene, backend: Conversation | None) -> Iterator[str]:
-        """What the operator may do about an error."""
+        """Yield what the operator can do about an error."""
         if error.hint:
             yield error.hint
         if isinstance(error, BackendRefused) and error.step == "XCLIENT" and error.reply:
             yield from self._xclient_hints(getattr(backend, "local_address", ""), scene.login.credentials)
         elif isinstance(error, TlsFailed):
-            yield "tls_ca and tls_name of its [backends] table say whom to trust, and by which name"
+            yield "see tls_ca and tls_name in its [backends] table: whom geomail trusts, and by which name"
         elif isinstance(error, (BackendGarbage, PeerGone)) and error.step == "greeting":
-            yield 'perhaps it expects TLS from the start (tls = "implicit"), or a PROXY header'
+            yield 'the backend may expect TLS from the start (tls = "implicit"), or a PROXY header'
 
     def _xclient_hints(self, own_address: str, credentials: Credentials) -> Iterator[str]:
         if self.server.proxy_protocol != "off":
-            yield 'the PROXY header tells the backend who the client is: with it, xclient = "off" will do'
+            yield 'the PROXY header already tells the backend who the client is: set xclient = "off"'
         else:
             address = own_address or "the address that geomail connects from"
-            yield f"the backend must allow it: in Postfix, smtpd_authorized_xclient_hosts names {address}"
+            yield f"allow XCLIENT in the backend: in Postfix, add {address} to smtpd_authorized_xclient_hosts"
         if not isinstance(credentials, NoLogin):
-            yield 'for a backend that does not know XCLIENT, xclient = "off"; "auto" uses it if it is offered'
+            yield 'if the backend does not know XCLIENT, set xclient = "off"; "auto" uses it if it is offered'
         elif self.server.proxy_protocol == "off":
-            yield "a backend that does not know XCLIENT can hear of the client by proxy_protocol"
+            yield "if the backend does not know XCLIENT, proxy_protocol can tell it who the client is"
 
-    def _part(self, wire: Wire, scene: Scene, recorder: Recorder) -> None:
-        goodbye = _GOODBYES[self.server.protocol].replace(b"%b", scene.login.tag)
+    def _say_goodbye(self, wire: Wire, scene: Scene, recorder: Recorder) -> None:
+        goodbye = b" ".join(filter(None, (scene.login.tag, self.server.facts.goodbye)))
         try:
             with TimeLimit(_LAST_SECONDS, blame="backend", private="no goodbye"):
                 wire.send_line(goodbye, because="the preview ends here")
@@ -234,22 +238,22 @@ class Stage:
                     if not (line.startswith(b"* ") or line[3:4] == b"-"):
                         break
         except SessionError:
-            pass  # it has said what it had to say
+            pass  # the handshake has ended already
         recorder.settle()
 
 
-def failed(
+def describe_failure(
     error: SessionError,
     recorder: Recorder,
     backend: Conversation | None = None,
     hints: Iterable[str] = (),
 ) -> Ending:
-    """The ending that an error makes; nothing that a peer said is in it unmasked."""
+    """Return the ending for an error; secrets in a peer's words are masked."""
     if isinstance(error, BackendRefused) and error.reply:
         reason = "the backend refuses it"
     elif isinstance(error, BackendGarbage):
         reason = "the backend's answer is not understood"
     else:
-        reason = recorder.shown(str(error).encode())
+        reason = recorder.mask(str(error).encode())
     notes = () if backend is None else backend.remarks
     return Ending(error.outcome, error.step, reason, notes=notes, hints=tuple(hints))

@@ -1,4 +1,4 @@
-"""A preview from what was asked for: whose handshake, with which client, and with whom."""
+"""Plan a preview as the operator asks for it: the server, the client, the login and the backend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from geomail.auth.base import Refused
 from geomail.config.probe.names import with_name_servers
 from geomail.conversation import Rehearsal
 from geomail.errors import SessionError
-from geomail.preview.backend import offering, script
+from geomail.preview.backend import choose_offers, imagine
 from geomail.preview.client import (
     LOCAL_V4,
     LOCAL_V6,
@@ -21,7 +21,7 @@ from geomail.preview.client import (
     make_client,
     make_login,
 )
-from geomail.preview.handshake import Ending, Recorder, Scene, Stage, Step, failed
+from geomail.preview.handshake import Ending, Recorder, Scene, Stage, Step, describe_failure
 from geomail.secrets import as_text, make_mask
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the operator wants to see; None and nothing leave it to the configuration, or to a placeholder.
+class PreviewRequest:
+    """The operator's wishes; for each that is None or empty, the configuration or a placeholder decides.
 
-    ``live``: with the real auth source and backend; else ``without`` and
-    ``offers`` say what the imagined one offers.
+    ``live``: with the real auth source and backend. Else ``without`` and
+    ``offers`` change the extensions of the imagined backend.
     """
 
     words: Words
@@ -50,67 +50,68 @@ class Asked:
 
 
 class Preview:
-    """One handshake, prepared. Raises Unusable, UnknownName, OSError where a file cannot be used."""
+    """One handshake, ready to run. Raises Unusable, UnknownName, and OSError if a file cannot be used."""
 
-    def __init__(self, config: Config, asked: Asked) -> None:
-        self.asked = asked
-        self.server, listens = find_server(config, asked.protocol, asked.server)
-        if asked.live:
+    def __init__(self, config: Config, request: PreviewRequest) -> None:
+        self.request = request
+        self.server, listens = find_server(config, request.protocol, request.server)
+        if request.live:
             self.server = with_name_servers(self.server)
         self.stage = Stage(config, self.server)
-        self.client = make_client(self.server, listens, asked.client, asked.client_name)
-        self.login = make_login(self.server, asked.words, self.client)
+        self.client = make_client(self.server, listens, request.client, request.client_name)
+        self.login = make_login(self.server, request.words, self.client)
         self._route = self._given_route()
-        self._offers = self._checked_offers()
-        if asked.live and self.login.password is not None and asked.words.user is None:
-            raise Unusable("--live needs a --user, or --from and --to")
+        self._offers = self._choose_offers()
+        if request.live and self.login.password is not None and request.words.user is None:
+            raise Unusable("--live needs a login: give --user, or --from and --to")
 
     def _given_route(self) -> Route | None:
         """Return the route to the backend of --backend; None if the auth source decides."""
-        if self.asked.backend is None:
+        if self.request.backend is None:
             return None
-        route = self.stage.route(self.asked.backend)
+        route = self.stage.route(self.request.backend)
         try:
             self.stage.scene(self.login, self.client, route)
         except SessionError as error:
             raise Unusable(f"--backend: {error}") from None
         return route
 
-    def _checked_offers(self) -> tuple[str, ...]:
-        given = (*self.asked.offers, *self.asked.without)
-        if given and self.asked.live:
-            raise Unusable("--without and --offers are for a backend that is imagined, not for --live")
-        if given and self.server.protocol != "smtp":
-            raise Unusable("--without and --offers are about EHLO, which only SMTP has")
+    def _choose_offers(self) -> tuple[str, ...]:
+        given = (*self.request.offers, *self.request.without)
+        if given and self.request.live:
+            raise Unusable("--without and --offers are for an imagined backend: leave them out, or --live")
+        if given and not self.server.facts.offers:
+            title = self.server.facts.title
+            raise Unusable(f"{title} has no EHLO, which --without and --offers change: leave them out")
         if any(not offer.isprintable() or not offer.split() for offer in given):
-            raise Unusable("--without and --offers want a keyword, as EHLO lists it")
-        return offering(self.asked.offers, self.asked.without)
+            raise Unusable("--without and --offers must be a keyword that EHLO lists, such as XCLIENT")
+        return choose_offers(self.server.facts.offers, self.request.offers, self.request.without)
 
     @property
     def asks(self) -> bool:
-        """Whether the auth source is asked; passthrough is no more than a look into the configuration."""
-        return self._route is None and (self.asked.live or self.stage.source.passthrough)
+        """True if the preview asks the auth source; passthrough needs only the configuration."""
+        return self._route is None and (self.request.live or self.stage.source.passthrough)
 
     @property
     def lacks_password(self) -> bool:
-        """Whether somebody would be told a password that was not given."""
-        if not self.asked.live or self.login.password is None or self.asked.words.password is not None:
+        """True if the auth source or the backend needs a password and the operator gave none."""
+        if not self.request.live or self.login.password is None or self.request.words.password is not None:
             return False
         return self.asks or self.stage.tells_password
 
     def close(self) -> None:
-        """Give up what is held between logins."""
+        """Close the connections of the auth source."""
         self.stage.close()
 
     def give_password(self, password: bytes) -> None:
-        """Log in with this password."""
-        words = replace(self.asked.words, password=password)
-        self.asked = replace(self.asked, words=words)
+        """Use this password for the login."""
+        words = replace(self.request.words, password=password)
+        self.request = replace(self.request, words=words)
         self.login = make_login(self.server, words, self.client)
 
     def admit(self) -> Scene | Ending:
-        """Who logs in where, after the auth source was asked if that is to be."""
-        if self.asked.live and self.asked.client_name is None and self.server.protocol == "smtp":
+        """Return the login and its backend, or the ending if there is none."""
+        if self.request.live and self.request.client_name is None and self.server.facts.names_clients:
             self.stage.name_client(self.client)
         recorder = Recorder(_unwatched, self._mask())
         try:
@@ -118,47 +119,47 @@ class Preview:
                 return self.stage.scene(self.login, self.client, self._route)
             admitted = self.stage.admit(self.login, self.client)
         except SessionError as error:
-            return failed(error, recorder)
+            return describe_failure(error, recorder)
         if isinstance(admitted, Refused):
             words = admitted.reason.encode() or admitted.refusal.text or b"no such user"
-            return Ending("refused", reason=f"{self.stage.asked} refuses the login: {recorder.shown(words)}")
+            return Ending("refused", reason=f"{self.stage.decider} refuses the login: {recorder.mask(words)}")
         return admitted
 
     def run(self, scene: Scene, watch: Callable[[Step], None]) -> Ending:
-        """Run the handshake and tell its steps as they come."""
+        """Run the handshake, and pass each step to ``watch``."""
         recorder = Recorder(watch, self._mask(scene.login.credentials.secret))
-        if self.asked.live:
+        if self.request.live:
             return self.stage.perform(scene, recorder)
-        return self.stage.run(self.imagined(scene), scene, recorder)
+        return self.stage.run(self.imagine_backend(scene), scene, recorder)
 
-    def imagined(self, scene: Scene) -> Rehearsal:
-        """A fresh backend that is none."""
+    def imagine_backend(self, scene: Scene) -> Rehearsal:
+        """Return a conversation with a fresh imagined backend."""
         tls = scene.endpoint.tls if scene.endpoint else "off"
-        willing = script(self.server.protocol, tls, self._offers)
-        return Rehearsal(willing.greeting, answers=willing)
+        backend = imagine(self.server.protocol, tls, self._offers)
+        return Rehearsal(backend.greeting, answers=backend.answer)
 
-    def _mask(self, told: bytes = b"") -> Mask:
-        """Masks the password as it was given, and as the auth source replaced it."""
-        given = self.asked.words.password
-        return make_mask({given or b"", told} - ({PASSWORD} if given is None else set()))
+    def _mask(self, replaced: bytes = b"") -> Mask:
+        """Return a mask of the password that the operator gave, and of the one from the auth source."""
+        given = self.request.words.password
+        return make_mask({given or b"", replaced} - ({PASSWORD} if given is None else set()))
 
     def notes(self, scene: Scene) -> Iterator[str]:
-        """What a reader must know: who decided, and what is a placeholder."""
-        asked, server = self.stage.asked, self.server
+        """Yield what a reader must know: who decided, and which values are placeholders."""
+        decider, server = self.stage.decider, self.server
         if scene.endpoint is None:
-            yield f"{asked} is asked for the backend; give --backend to see one"
+            yield f"{decider} chooses the backend; give --backend to see one"
         elif self.asks:
             whom = as_text(scene.login.user) or "this mail"
-            yield f"{asked} sends {whom} to {scene.endpoint.described}"
+            yield f"{decider} sends {whom} to {scene.endpoint.described}"
         elif scene.login.password is not None and not self.stage.source.passthrough:
-            yield f"{asked} is not asked, though it may replace user and password"
-        looks_up = server.protocol == "smtp" and bool(server.resolver.servers)
-        if looks_up and not (self.asked.live or self.asked.client_name):
-            yield "the client's name is looked up when it connects; give --client-name to see one"
+            yield f"this preview does not ask {decider}, which may replace user and password"
+        looks_up = server.facts.names_clients and bool(server.resolver.servers)
+        if looks_up and not (self.request.live or self.request.client_name):
+            yield "serve looks up the client's name when it connects; give --client-name to see one"
         local = self.client.local_address
         if local in (LOCAL_V4, LOCAL_V6) and (server.proxy_protocol != "off" or server.xclient == "auto"):
             yield f"{local} stands for the address that the client connects to"
 
 
 def _unwatched(step: Step) -> None:
-    """For where there are no steps."""
+    """Ignore a step."""

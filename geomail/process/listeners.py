@@ -168,7 +168,7 @@ def tls_side(server: Server) -> TlsSide | None:
         return None
     try:
         pairs = zip(server.ssl_certificate, server.ssl_certificate_key, strict=True)
-        context = server_context(certificates=pairs, alpn=server.protocol, **server.tls_settings)
+        context = server_context(certificates=pairs, alpn=server.facts.alpn, **server.tls_settings)
     except (OSError, TlsSettingError) as error:
         raise CannotListen(f"TLS of server {server.name}: {error}") from None
     return TlsSide(context, server=True, verify_client=server.ssl_verify_client)

@@ -1,18 +1,12 @@
-"""The dialogues of the three protocols: with clients before the relay, and with fresh backends.
+"""The dialogues of each protocol: with clients before the relay, and with fresh backends.
 
-``base`` has the faces, ``dialogue`` what the protocols share, ``sasl`` the
-mechanisms, ``proxy_header`` the PROXY protocol. Each protocol is a module or a
-folder with a frontend and a ``handshake``; a new one is one more entry here.
+``facts``     what is known of each protocol, as data
+``registry``  the class of each protocol
+``base``      what each of these classes has
+``dialogue``  what the dialogues share, ``sasl`` the mechanisms
+``proxy_header`` the PROXY protocol
+
+Each protocol is a module or a folder with a frontend and a ``handshake``. A
+new one is one more folder, and one more entry in ``facts``. Importing this
+package imports no dialogue, so that ``facts`` can be had alone.
 """
-
-from __future__ import annotations
-
-from geomail.protocols.base import Protocol
-from geomail.protocols.imap import ImapProtocol
-from geomail.protocols.pop3 import Pop3Protocol
-from geomail.protocols.smtp import SmtpProtocol
-
-#: By the value of the ``protocol`` option.
-PROTOCOLS: dict[str, type[Protocol]] = {
-    protocol.name: protocol for protocol in (SmtpProtocol, ImapProtocol, Pop3Protocol)
-}

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from geomail.parties import Refusal
+from geomail.protocols.facts import ProtocolFacts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from geomail.config.schema import Server
     from geomail.conversation import Conversation
     from geomail.errors import BackendRefused, SessionError
@@ -89,13 +92,28 @@ class Frontend(metaclass=ABCMeta):
         """
 
 
+class ImaginedBackend(metaclass=ABCMeta):
+    """A backend that exists only in a preview: it accepts every handshake that its extensions allow."""
+
+    greeting: ClassVar[bytes]
+
+    @abstractmethod
+    def answer(self, line: bytes) -> list[bytes]:
+        """Return the lines that answer a line of geomail's."""
+
+
 class Protocol(metaclass=ABCMeta):
     """The protocol of one ``[[mail.server]]``: made once, shared by all its sessions."""
 
-    name: ClassVar[Literal["smtp", "imap", "pop3"]]
+    facts: ClassVar[ProtocolFacts]
 
     def __init__(self, server: Server) -> None:
         self.server = server
+
+    @property
+    def name(self) -> str:
+        """The name of the protocol."""
+        return self.facts.name
 
     @abstractmethod
     def frontend(self, conversation: Conversation, client: Client) -> Frontend:
@@ -112,6 +130,11 @@ class Protocol(metaclass=ABCMeta):
         the backend needs a password and the login has none, and the errors of
         the conversation.
         """
+
+    @staticmethod
+    @abstractmethod
+    def imagine_backend(offers: Sequence[str]) -> ImaginedBackend:
+        """Return a fresh backend for a preview, which has the extensions in ``offers``."""
 
 
 def pass_on(refused: BackendRefused, pass_words: bool) -> Refusal:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from geomail.conversation import SECRET, Conversation
 from geomail.errors import Farewell, SessionError
 from geomail.parties import Client, Credentials, Login, Password, Refusal
 from geomail.protocols import sasl
-from geomail.protocols.base import HandshakeOptions, Protocol
+from geomail.protocols.base import HandshakeOptions, ImaginedBackend, Protocol
 from geomail.protocols.dialogue import (
     BackendDialogue,
     ClientDialogue,
     is_broken,
     split_arguments,
 )
+from geomail.protocols.facts import POP3
 
 if TYPE_CHECKING:
     from geomail.config.schema import Server
@@ -255,10 +256,22 @@ def _expect_ok(dialogue: BackendDialogue) -> bytes:
     )
 
 
+class ImaginedPop3Backend(ImaginedBackend):
+    """A backend that accepts every command."""
+
+    greeting = b"+OK POP3 ready"
+
+    def answer(self, line: bytes) -> list[bytes]:
+        return [_IMAGINED_ANSWERS.get(line[:4], _OK)]
+
+
+_IMAGINED_ANSWERS = {b"STLS": b"+OK Begin TLS negotiation now", b"PASS": b"+OK Logged in."}
+
+
 class Pop3Protocol(Protocol):
     """The protocol of a server with ``protocol = "pop3"``."""
 
-    name = "pop3"
+    facts = POP3
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
@@ -271,3 +284,7 @@ class Pop3Protocol(Protocol):
         self, backend: Conversation, login: Login, client: Client, options: HandshakeOptions
     ) -> tuple[bytes, ...]:
         return handshake(backend, login, client, options)
+
+    @staticmethod
+    def imagine_backend(offers: Sequence[str]) -> ImaginedPop3Backend:
+        return ImaginedPop3Backend()

@@ -37,14 +37,15 @@ def preface(
                 proxy_header.introduce(wire, client, service.trusted)
             if listen.ssl:
                 wire.begin_tls()
-    if service.protocol.name == "smtp":
+    facts = service.protocol.facts
+    if facts.names_clients:
         service.lookout.begin(wire, leave)
         try:
             _name(client, service, remark)
         finally:
             service.lookout.end(wire)
-        if server.smtp_greeting_delay:
-            _wait_silently(wire, server.smtp_greeting_delay)
+    if facts.greeting_delay_option and (delay := getattr(server, facts.greeting_delay_option)):
+        _wait_silently(wire, delay)
 
 
 def _name(client: Client, service: Service, remark: Callable[[str], None]) -> None:

@@ -11,9 +11,9 @@ from geomail.backends import Backends
 from geomail.backends.resolvers import resolver_for
 from geomail.net.lookout import Lookout
 from geomail.net.pipes import Pipes
-from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import BackendTls, HandshakeOptions
 from geomail.protocols.proxy_header import Senders
+from geomail.protocols.registry import PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

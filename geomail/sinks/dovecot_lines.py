@@ -8,6 +8,7 @@ text from outside is at a place where a filter looks for Dovecot's own words.
 from __future__ import annotations
 
 from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
+from geomail.protocols.facts import FACTS
 from geomail.sinks.spelling import escape, shorten
 
 #: The program's name at the beginning of each line.
@@ -15,7 +16,7 @@ TAG = "dovecot"
 #: Whether a line holds its time itself.
 STAMPED = False
 
-_SERVICES = {"imap": "imap-login", "pop3": "pop3-login", "smtp": "submission-login"}
+_SERVICES = {name: facts.dovecot_service for name, facts in FACTS.items()}
 #: The marks that separate a line's parts; a user's name is shown without them.
 _MARKS = '"\\<>(),:;= '
 #: The marks that would end a text, or begin another field.

@@ -10,6 +10,7 @@ import json
 from functools import lru_cache
 
 from geomail.events import LoginRefused, RelayStarted, Remark, SessionClosed, SessionOpened
+from geomail.protocols.facts import FACTS
 from geomail.sinks.spelling import format_time, shorten
 
 #: The program's name at the beginning of each line, if it is not geomail.
@@ -25,7 +26,7 @@ _DOVECOT_CODES = {
     "shutdown": "shutting_down",
 }
 #: The steps in which a backend's refusal is about the user.
-_LOGIN_STEPS = frozenset({"AUTH", "LOGIN", "PASS"})
+_LOGIN_STEPS = frozenset(facts.login_step for facts in FACTS.values())
 
 _encode = json.JSONEncoder().encode
 

@@ -7,7 +7,6 @@ from geomail.auth.passthrough import PassthroughSource, recipient
 from geomail.backends import Backends
 from geomail.config.routes import domain_of
 from geomail.config.schema import Backend, Passthrough
-from geomail.config.values import ProtocolName
 from geomail.parties import Login, NoLogin, Password, Refusal
 from tests.auth.support import RESOLVER, endpoint, source
 from tests.protocols.support import client_at
@@ -125,7 +124,7 @@ def test_the_domain_of_an_address(address: bytes, domain: bytes) -> None:
 
 
 @pytest.mark.parametrize(("protocol", "port"), [("imap", 143), ("smtp", 587), ("pop3", None)])
-def test_a_backend_has_an_address_for_each_protocol_or_none(protocol: ProtocolName, port: int | None) -> None:
+def test_a_backend_has_an_address_for_each_protocol_or_none(protocol: str, port: int | None) -> None:
     backend = Backend.model_validate({"name": "b", "imap": "10.0.0.1:143", "smtp": "10.0.0.1:587"})
     backends = Backends({"b": backend})
     asked = PassthroughSource(Passthrough(default="b"), backends, protocol)

@@ -140,10 +140,10 @@ def test_json_is_all_of_it(check: Check, service: AuthService) -> None:
             {
                 "line": 2,
                 "severity": "warning",
-                "text": "a name, which geomail resolves; nginx wants an IP address",
+                "text": "a host name: geomail resolves it, nginx accepts only an IP address",
             },
             {"line": 3, "severity": "ok", "text": ""},
-            {"line": 4, "severity": "note", "text": "neither geomail nor nginx looks at it"},
+            {"line": 4, "severity": "note", "text": "geomail and nginx ignore this header"},
             {"line": 5, "severity": "ok", "text": ""},
         ],
     }
@@ -159,7 +159,10 @@ def test_a_plain_table_in_a_pipe(check: Check, service: AuthService) -> None:
     assert lines[0] == f"smtp server in asks the auth service http://127.0.0.1:{service.port}/auth"
     assert "geomail  Auth-Pass: ********" in lines
     assert f"{'service  Auth-Status: OK':<73}  ok: the login is accepted" in lines
-    assert f"{'service':<73}  error: Auth-Port is missing: nobody knows where the user's mail is" in lines
+    assert (
+        f"{'service':<73}  error: Auth-Port is missing: geomail does not know which backend to connect to"
+        in lines
+    )
     assert lines[-1] == "geomail: the answer cannot be used (1 error)"
 
 

@@ -71,7 +71,7 @@ def test_a_rehearsal_is_a_plain_table_in_a_pipe(file: Path) -> None:
     assert result.stdout.splitlines() == [
         "smtp server in, client 192.0.2.1",
         "backend 192.0.2.25:25 (postfix), rehearsed",
-        f"note: {SERVICE} is not asked, though it may replace user and password",
+        f"note: this preview does not ask {SERVICE}, which may replace user and password",
         *(
             f"{who:<7}  {line:<64}  {because}"
             for who, line, because in (
@@ -110,13 +110,13 @@ def test_json_is_all_of_it(file: Path) -> None:
         "reason": "the backend refuses it",
         "answer": [],
         "notes": [
-            f"{SERVICE} is asked for the backend; give --backend to see one",
+            f"{SERVICE} chooses the backend; give --backend to see one",
             "the backend does not offer XCLIENT; sent because xclient = on",
         ],
         "hints": [
-            "the backend must allow it: in Postfix, smtpd_authorized_xclient_hosts names the address that"
-            " geomail connects from",
-            'for a backend that does not know XCLIENT, xclient = "off"; "auto" uses it if it is offered',
+            "allow XCLIENT in the backend: in Postfix, add the address that geomail connects from to"
+            " smtpd_authorized_xclient_hosts",
+            'if the backend does not know XCLIENT, set xclient = "off"; "auto" uses it if it is offered',
         ],
         "steps": [
             {"from": "backend", "line": "220 backend.example ESMTP", "because": "220 expected; goes on"},
@@ -246,13 +246,13 @@ def test_a_server_is_found_by_name_and_by_address(file: Path, wanted: str) -> No
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--server", "nowhere"), "no server is called nowhere"),
+        (("--server", "nowhere"), "no server has the name or address nowhere"),
         (("--protocol", "pop3"), "there is no pop3 server"),
-        (("--protocol", "imap", "--server", "in"), "no imap server is called in"),
-        ((), "say which server by --server: in (smtp), out (smtp)"),
+        (("--protocol", "imap", "--server", "in"), "no imap server has the name or address in"),
+        ((), "choose one with --server: in (smtp), out (smtp)"),
         (("--server", "in", "--ehlo", "a", "--helo", "b"), "exclude each other"),
         (("--server", "in", "--ehlo", "a\tb"), "'a\\tb': a space"),
-        (("--server", "in", "--client", "example.org"), "an IP address is wanted"),
+        (("--server", "in", "--client", "example.org"), "--client example.org: must be an IP address"),
         (("--server", "in", "--client", "192.0.2.1:0"), "is no port"),
         (("--server", "in", "--client-name", "a_b"), "a host name of letters"),
         (("--server", "in", "--from", "a"), "--from and --to go together"),
@@ -260,13 +260,16 @@ def test_a_server_is_found_by_name_and_by_address(file: Path, wanted: str) -> No
         (("--server", "in", "--from", "a\nb", "--to", "b"), "control character"),
         (("--server", "out", "--from", "a", "--to", "b"), "takes no mail without a login"),
         (("--server", "143", "--from", "a", "--to", "b"), "are SMTP's"),
-        (("--server", "143", "--without", "IDLE"), "only SMTP has"),
-        (("--server", "in", "--offers", " "), "want a keyword"),
-        (("--server", "in", "--backend", "nothing"), "--backend names no [backends] table, nor an address"),
+        (("--server", "143", "--without", "IDLE"), "IMAP has no EHLO"),
+        (("--server", "in", "--offers", " "), "must be a keyword"),
+        (
+            ("--server", "in", "--backend", "nothing"),
+            "--backend nothing: neither a [backends] table nor an address",
+        ),
         (("--server", "in", "--user", "a\nb"), "CR, LF or NUL"),
-        (("--server", "in", "--live"), "--live needs a --user"),
+        (("--server", "in", "--live"), "--live needs a login"),
         (("--server", "in", "--live", "--user", "u"), "give --password-file"),
-        (("--server", "in", "--live", "--user", "u", "--without", "AUTH"), "not for --live"),
+        (("--server", "in", "--live", "--user", "u", "--without", "AUTH"), "leave them out, or --live"),
     ],
 )
 def test_wrong_usage(file: Path, options: tuple[str, ...], complaint: str) -> None:
@@ -292,7 +295,7 @@ def test_a_users_file_is_not_opened(file: Path) -> None:
 
     found = shown(file, text)
     assert found["notes"] == [
-        f"the users file {file.parent / 'people'} is asked for the backend; give --backend to see one"
+        f"the users file {file.parent / 'people'} chooses the backend; give --backend to see one"
     ]
 
 
@@ -323,9 +326,9 @@ def test_a_file_that_the_configuration_names_is_missing(file: Path) -> None:
         (OUT, "192.0.2.2 stands for the address that the client connects to"),
         (
             ("--server", "in"),
-            "http://127.0.0.1:9000/auth is asked for the backend; give --backend to see one",
+            "http://127.0.0.1:9000/auth chooses the backend; give --backend to see one",
         ),
-        (("--server", "in", "--backend", "postfix"), "is not asked, though it may replace user and password"),
+        (("--server", "in", "--backend", "postfix"), "this preview does not ask the auth service"),
         (
             ("--protocol", "imap", "--user", "u@example.org"),
             "sends u@example.org to 192.0.2.26:993 (dovecot)",

@@ -1,5 +1,4 @@
 import json
-from typing import get_args
 
 import pytest
 
@@ -15,7 +14,7 @@ from geomail.config.schema import (
     keys_of,
 )
 from geomail.config.schema.options import INTERMEDIATE_CIPHERS
-from geomail.config.values import ProtocolName
+from geomail.protocols.facts import FACTS
 
 # nginx's documentation of its mail modules: directive, default.
 DEFAULTS_OF_NGINX = {
@@ -91,7 +90,7 @@ def test_an_editor_can_be_told_what_is_allowed() -> None:
 
 
 def test_dialogues_can_be_had_without_a_listener() -> None:
-    for protocol in get_args(ProtocolName):
+    for protocol in FACTS:
         assert Server(protocol=protocol, server_name="mx.test").name == f"{protocol} server"
 
 

@@ -7,7 +7,7 @@ import ssl
 import struct
 from collections.abc import Callable, Sequence
 
-from geomail.preview.backend import script
+from geomail.preview.backend import imagine
 from geomail.protocols.proxy_header import SIGNATURE, crc32c
 
 Rng = random.Random
@@ -236,7 +236,7 @@ class Liar:
         offers = [
             offer.decode("latin-1") for offer in rng.sample(EHLO_LINES, rng.randint(0, 4)) if offer.split()
         ]
-        self._willing = script(protocol, "starttls", offers)
+        self._willing = imagine(protocol, "starttls", offers)
         self._rng = rng
         self._replies = REPLIES[protocol]
         self._honest, self._lies = honest, lies
@@ -251,7 +251,7 @@ class Liar:
         if self._honest > 0 and heard:
             self._honest -= 1
             lines = heard.removesuffix(b"\r\n").split(b"\r\n")
-            return b"".join(reply + b"\r\n" for line in lines for reply in self._willing(line))
+            return b"".join(reply + b"\r\n" for line in lines for reply in self._willing.answer(line))
         if self._honest > 0 and not self._lies:
             return b""  # it has all the time
         if not self._lies:

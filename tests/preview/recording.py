@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from gevent.server import StreamServer
 
-from geomail.preview.backend import offering, script
+from geomail.preview.backend import choose_offers, imagine
 from geomail.protocols.base import BackendTls
+from geomail.protocols.facts import FACTS
 from geomail.protocols.proxy_header import SIGNATURE
 from tests.servers.certificates import Certificate
 from tests.servers.support import LOOPBACK
@@ -36,15 +37,16 @@ class Recording:
     def serve(self, sock: Any, _address: object) -> None:
         """Hold one conversation."""
         self.heard = []
-        answers = script(self.protocol, self.tls, offering(self.offers, self.without))
+        offers = choose_offers(FACTS[self.protocol].offers, self.offers, self.without)
+        imagined = imagine(self.protocol, self.tls, offers)
         try:
             self._read_proxy_header(sock)
             if self.tls == "implicit":
                 sock = self._secured(sock)
-            sock.sendall(answers.greeting + b"\r\n")
+            sock.sendall(imagined.greeting + b"\r\n")
             while line := _line(sock):
                 self.heard.append(line.removesuffix(b"\r\n"))
-                sock.sendall(b"".join(answer + b"\r\n" for answer in answers(self.heard[-1])))
+                sock.sendall(b"".join(answer + b"\r\n" for answer in imagined.answer(self.heard[-1])))
                 if line.upper().endswith((b"STARTTLS\r\n", b"STLS\r\n")):
                     sock = self._secured(sock)
         finally:

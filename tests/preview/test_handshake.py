@@ -14,7 +14,7 @@ from geomail.config.load import load
 from geomail.config.schema import Config
 from geomail.preview.client import Words
 from geomail.preview.handshake import Recorder, Scene, Step
-from geomail.preview.plan import Asked, Preview
+from geomail.preview.plan import Preview, PreviewRequest
 from geomail.protocols.base import BackendTls
 from tests.net.name_server import NameServer
 from tests.preview.recording import ProxyVersion, Recording, recording
@@ -170,7 +170,7 @@ def preview(
     rig: Rig, server: str, backend: Recording, client: str, port: int, words: Words, outcome: str = "ok"
 ) -> None:
     """Preview the same, and compare: what is said byte for byte, and what is shown line by line."""
-    asked = Asked(
+    request = PreviewRequest(
         words=words,
         server=server,
         client=f"[{client}]:{port}" if ":" in client else f"{client}:{port}",
@@ -179,10 +179,10 @@ def preview(
         offers=backend.offers,
         without=backend.without,
     )
-    previewed = Preview(rig.config, asked)
+    previewed = Preview(rig.config, request)
     scene = previewed.admit()
     assert isinstance(scene, Scene)
-    rehearsal, steps = previewed.imagined(scene), list[Step]()
+    rehearsal, steps = previewed.imagine_backend(scene), list[Step]()
     ending = previewed.stage.run(rehearsal, scene, Recorder(steps.append, bytes))
 
     assert ending.outcome == outcome, ending

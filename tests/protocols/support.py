@@ -7,8 +7,8 @@ from geomail.config.schema import Server
 from geomail.conversation import Rehearsal
 from geomail.errors import SessionError
 from geomail.parties import Asserted, Client, Credentials, Digest, Login, Refusal, Token
-from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions
+from geomail.protocols.registry import PROTOCOLS
 
 NAME = "mx.test"
 OPTIONS = HandshakeOptions(server_name=NAME.encode())

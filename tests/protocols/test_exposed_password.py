@@ -6,8 +6,8 @@ import pytest
 
 from geomail.conversation import Rehearsal
 from geomail.parties import Login, Password
-from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions
+from geomail.protocols.registry import PROTOCOLS
 from tests.protocols.support import OPTIONS, client_at, server
 
 SCRIPTS = {

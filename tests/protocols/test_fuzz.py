@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from geomail.conversation import Rehearsal
 from geomail.errors import SessionError
 from geomail.parties import Credentials, Login, NoLogin, Password
-from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions
+from geomail.protocols.registry import PROTOCOLS
 from tests.protocols.support import OPTIONS, WITHOUT_PASSWORD, client_at, server, talk
 
 EVERY_METHOD: dict[str, tuple[str, ...]] = {

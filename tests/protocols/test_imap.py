@@ -14,8 +14,8 @@ from geomail.errors import (
     TooManyErrors,
 )
 from geomail.parties import Asserted, Login, Password, Refusal
-from geomail.protocols import PROTOCOLS
 from geomail.protocols.imap import ImapFrontend
+from geomail.protocols.registry import PROTOCOLS
 from tests.protocols.support import client_at, digest_in, server, talk
 
 PLAIN = b"AHUAcA=="

@@ -6,8 +6,8 @@ import pytest
 
 from geomail.conversation import Rehearsal
 from geomail.errors import SessionError
-from geomail.protocols import PROTOCOLS
 from geomail.protocols.imap.identity import LONGEST
+from geomail.protocols.registry import PROTOCOLS
 from tests.protocols.support import client_at, server, talk
 
 DONE = b"a OK completed"

@@ -16,8 +16,8 @@ from geomail.errors import (
     TlsFailed,
     TooManyErrors,
 )
-from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import Frontend
+from geomail.protocols.registry import PROTOCOLS
 from tests.protocols.support import client_at, server
 
 LOGINS = {

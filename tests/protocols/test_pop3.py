@@ -17,8 +17,8 @@ from geomail.errors import (
     TooManyErrors,
 )
 from geomail.parties import Asserted, Digest, Login, Password, Refusal
-from geomail.protocols import PROTOCOLS
 from geomail.protocols.pop3 import Pop3Frontend
+from geomail.protocols.registry import PROTOCOLS
 from tests.protocols.support import client_at, digest_in, server, talk
 
 OK = b"+OK"

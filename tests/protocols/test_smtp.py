@@ -15,7 +15,7 @@ from geomail.errors import (
     TooManyErrors,
 )
 from geomail.parties import Asserted, Login, NoLogin, Password, Refusal
-from geomail.protocols import PROTOCOLS
+from geomail.protocols.registry import PROTOCOLS
 from geomail.protocols.smtp import SmtpFrontend
 from tests.protocols.support import client_at, digest_in, server, talk
 

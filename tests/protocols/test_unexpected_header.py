@@ -8,9 +8,9 @@ import pytest
 from geomail.conversation import Rehearsal
 from geomail.errors import BackendRefused, SessionError, TlsFailed
 from geomail.parties import Login, Password
-from geomail.protocols import PROTOCOLS
 from geomail.protocols.base import HandshakeOptions
 from geomail.protocols.dialogue import BackendDialogue
+from geomail.protocols.registry import PROTOCOLS
 from tests.protocols.support import OPTIONS, client_at, server
 
 LOGIN = Login(Password(b"u", b"p"), tag=b"a", helo=b"me", esmtp=True)

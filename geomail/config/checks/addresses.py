@@ -11,14 +11,11 @@ from geomail.config.schema import Config
 from geomail.config.source import Source
 from geomail.config.units import parse_size, shown
 from geomail.errors import Problem
+from geomail.protocols.facts import FACTS
 
 _WORD_LISTS = (
-    "smtp_auth",
-    "imap_auth",
-    "pop3_auth",
-    "smtp_capabilities",
-    "imap_capabilities",
-    "pop3_capabilities",
+    *(facts.methods_option for facts in FACTS.values() if facts.methods_option),
+    *(facts.capabilities_option for facts in FACTS.values() if facts.capabilities_option),
     "ssl_protocols",
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
 
 from geomail.config.address import Address, is_literal, is_public
 from geomail.config.checks.subject import IMPLICIT_TLS_PORTS
@@ -11,8 +10,8 @@ from geomail.config.lines import KeyPath
 from geomail.config.messages import no_such_backend
 from geomail.config.schema import Backend, Config, Passthrough, Users
 from geomail.config.source import Source
-from geomail.config.values import ProtocolName
 from geomail.errors import Problem
+from geomail.protocols.facts import FACTS
 
 
 def broken_routes(config: Config, source: Source) -> Iterator[Problem]:
@@ -36,7 +35,7 @@ def _unspoken(
 ) -> Iterator[Problem]:
     """Protocols that users can log in with here, but not at the backend they are led to."""
     asking = {server.protocol for server in config.servers if server.auth == asked}
-    spoken = [protocol for protocol in get_args(ProtocolName) if protocol in asking]
+    spoken = [protocol for protocol in FACTS if protocol in asking]
     missing = [protocol for protocol in spoken if backend.addresses() and not backend.address_for(protocol)]
     if missing:
         text = f"[backends.{backend.name}] has no address for {', '.join(missing)}: refused there"
@@ -67,7 +66,7 @@ def backend_problems(name: str, backend: Backend, source: Source) -> Iterator[Pr
             "warning",
         )
     if not backend.addresses():
-        yield source.problem(base, 'it has no address: add address = "host:port", or smtp, imap, pop3')
+        yield source.problem(base, f'it has no address: add address = "host:port", or {", ".join(FACTS)}')
     for key, address in backend.addresses().items():
         yield from _backend_address((*base, key), address, backend, source)
 

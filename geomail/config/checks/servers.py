@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from typing import get_args
 
 from geomail.config.address import is_literal, is_public
-from geomail.config.checks.subject import IMPLICIT_TLS_PORTS, Checks, Subject
+from geomail.config.checks.subject import IMPLICIT_TLS_PORTS, METHODS, Checks, Subject
 from geomail.config.lines import KeyPath
 from geomail.config.listen import Listen
-from geomail.config.values import ProtocolName
+from geomail.config.units import either_of
 from geomail.errors import Problem
+from geomail.protocols.facts import FACTS
 
 #: Methods that give no password, or none that could be verified or shown to a backend.
 _WITHOUT_PASSWORD = ("cram-md5", "apop", "external")
@@ -27,10 +27,11 @@ def _has_listen(subject: Subject) -> Iterator[Problem]:
 
 @CHECKS.reads("listen", "protocol")
 def _has_protocol(subject: Subject) -> Iterator[Problem]:
-    if subject.server.listen and subject.server.protocol not in get_args(ProtocolName):
+    if subject.server.listen and subject.server.protocol not in FACTS:
         yield subject.error(
             "protocol",
-            'the protocol is unknown: no listen port tells it; add protocol = "smtp", "imap" or "pop3"',
+            "the protocol is unknown: no listen port tells it; add protocol = "
+            + either_of(f'"{name}"' for name in FACTS),
         )
 
 
@@ -69,9 +70,9 @@ def _names_who_is_asked(subject: Subject) -> Iterator[Problem]:
         yield subject.error("auth", text)
 
 
-@CHECKS.reads("auth", "auth_http", "smtp_auth", "imap_auth", "pop3_auth", "protocol", "listen")
+@CHECKS.reads("auth", "auth_http", METHODS, "protocol", "listen")
 def _methods_can_be_judged(subject: Subject) -> Iterator[Problem]:
-    asked, key = subject.server.auth, f"{subject.server.protocol}_auth"
+    asked, key = subject.server.auth, subject.methods_option
     stuck = ", ".join(method for method in subject.methods if method in _WITHOUT_PASSWORD)
     if asked != "http" and stuck:
         use = "a backend could be shown" if asked == "passthrough" else "a hash could verify"
@@ -85,7 +86,7 @@ def _methods_can_be_judged(subject: Subject) -> Iterator[Problem]:
         yield subject.error(key, f"none: {text}")
 
 
-@CHECKS.reads("auth", "auth_http", "smtp_auth", "protocol", "listen")
+@CHECKS.reads("auth", "auth_http", METHODS, "protocol", "listen")
 def _has_routes(subject: Subject) -> Iterator[Problem]:
     if subject.server.auth != "passthrough" or not subject.source.is_sound(("auth", "passthrough")):
         return
@@ -98,7 +99,8 @@ def _has_routes(subject: Subject) -> Iterator[Problem]:
         )
     elif "none" in subject.methods and not (routes.default or routes.domains):
         yield subject.warning(
-            "smtp_auth", "none is routed by the recipient's domain, but there are only routes by user"
+            subject.methods_option,
+            "none is routed by the recipient's domain, but there are only routes by user",
         )
 
 
@@ -111,7 +113,7 @@ def _has_users(subject: Subject) -> Iterator[Problem]:
         yield subject.error("auth", 'auth = "users" needs a file of users: file = "…" in [auth.users]')
 
 
-@CHECKS.reads("listen", "starttls", "smtp_auth", "protocol")
+@CHECKS.reads("listen", "starttls", METHODS, "protocol")
 def _protects_passwords(subject: Subject) -> Iterator[Problem]:
     server = subject.server
     if server.starttls == "only" or ("none" in subject.methods and server.starttls == "on"):
@@ -147,12 +149,12 @@ def _has_sensible_ports(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@CHECKS.reads("smtp_auth", "protocol", "listen", "xclient", "proxy_protocol")
+@CHECKS.reads(METHODS, "protocol", "listen", "xclient", "proxy_protocol")
 def _tells_who_relays(subject: Subject) -> Iterator[Problem]:
     server = subject.server
     if "none" in subject.methods and server.xclient == "off" and server.proxy_protocol == "off":
         yield subject.warning(
-            "smtp_auth",
+            subject.methods_option,
             "none without xclient or proxy_protocol: the backend takes every sender for geomail itself; "
             "if it relays for that address, anyone can send through it",
         )
@@ -162,7 +164,8 @@ def _tells_who_relays(subject: Subject) -> Iterator[Problem]:
 def _may_use_xclient(subject: Subject) -> Iterator[Problem]:
     """Postfix's smtpd_authorized_xclient_hosts is held against the address from the PROXY header."""
     server = subject.server
-    if server.protocol == "smtp" and server.xclient == "on" and server.proxy_protocol != "off":
+    has_xclient = server.protocol in FACTS and server.facts.has_xclient
+    if has_xclient and server.xclient == "on" and server.proxy_protocol != "off":
         yield subject.warning(
             "xclient" if subject.source.origin(subject.index, "xclient") else "proxy_protocol",
             f'xclient = "on" with proxy_protocol = "{server.proxy_protocol}": a backend that takes the PROXY '

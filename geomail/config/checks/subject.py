@@ -9,9 +9,12 @@ from geomail.config.lines import KeyPath
 from geomail.config.schema import Config, Server
 from geomail.config.source import Source
 from geomail.errors import Problem
+from geomail.protocols.facts import FACTS
 
 #: Ports on which clients expect TLS from the start.
-IMPLICIT_TLS_PORTS = (993, 995, 465)
+IMPLICIT_TLS_PORTS = frozenset(port for facts in FACTS.values() for port in facts.implicit_tls_ports)
+#: Stands for the option that lists the login methods of the server's protocol.
+METHODS = "methods"
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,17 @@ class Subject:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The login methods of the server's own protocol."""
-        methods: tuple[str, ...] = getattr(self.server, f"{self.server.protocol}_auth", ())
-        return methods
+        """The login methods of the server; none while its protocol is unknown."""
+        return self.server.methods if self.server.protocol in FACTS else ()
+
+    @property
+    def methods_option(self) -> str:
+        """The option that decides about :attr:`methods`."""
+        return self.server.methods_option if self.server.protocol in FACTS else "protocol"
 
     def is_sound(self, key: str) -> bool:
         """Whether the option's value can be relied upon, wherever it comes from."""
+        key = self.methods_option if key == METHODS else key
         own: KeyPath = ("mail", "server", self.index, key)
         return self.source.is_sound(own) and (self.source.has(own) or self.source.is_sound(("mail", key)))
 

@@ -75,7 +75,7 @@ def _idle_protocols(server: Server) -> str:
     kept = ("protocols", "ciphers", "conf_command")
     settings = {key: value for key, value in server.tls_settings.items() if key in kept}
     try:
-        level = server_context(certificates=(), alpn=server.protocol, **settings).security_level
+        level = server_context(certificates=(), alpn=server.facts.alpn, **settings).security_level
     except TlsSettingError:
         return ""  # that is a problem of its own
     if level == 0:
@@ -89,7 +89,7 @@ def _idle_protocols(server: Server) -> str:
 def _tls_settings(server: Server, certificates: bool) -> Iterator[tuple[str, str]]:
     """Directives that OpenSSL refuses, each tried alone, and why; ``certificates``: these are tried too."""
     alone: dict[str, Any] = {
-        "certificates": (), "protocols": ("TLSv1.2", "TLSv1.3"), "ciphers": "HIGH", "alpn": server.protocol,
+        "certificates": (), "protocols": ("TLSv1.2", "TLSv1.3"), "ciphers": "HIGH", "alpn": server.facts.alpn,
     }  # fmt: skip
     settings = server.tls_settings
     trials = [alone | {key: value} for key, value in settings.items() if key not in _FOR_VERIFYING]

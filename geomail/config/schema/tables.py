@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, create_model
 
 from geomail.config.address import Address
 from geomail.config.schema.options import Options, Table
-from geomail.config.units import Flag, Number, Size, Timeout, Workers
+from geomail.config.units import Flag, Number, Size, Timeout, Workers, either_of
 from geomail.config.values import (
     BackendAddress,
     BackendTls,
@@ -28,10 +28,9 @@ from geomail.config.values import (
     SocketPath,
     check_double_brackets,
 )
+from geomail.protocols.facts import FACTS, ProtocolFacts
 
-_PORTS: dict[int, ProtocolName] = {
-    143: "imap", 993: "imap", 110: "pop3", 995: "pop3", 25: "smtp", 465: "smtp", 587: "smtp",
-}  # fmt: skip
+_PORTS = {port: facts.name for facts in FACTS.values() for port in (*facts.ports, *facts.implicit_tls_ports)}
 
 
 def _protocol_by_port(valid: dict[str, Any]) -> Any:
@@ -60,11 +59,28 @@ class Server(Options):
     )
     protocol: ProtocolName = Field(
         default_factory=_protocol_by_port,
-        description="smtp, imap or pop3; default: by the first listen port that is known",
+        description=f"{either_of(FACTS)}; default: by the first listen port that is known",
     )
     name: Name = Field(
         default_factory=_name_by_listen, description="name in logs; default: the first listen address"
     )
+
+    @property
+    def facts(self) -> ProtocolFacts:
+        """The facts of its protocol."""
+        return FACTS[self.protocol]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The login methods that its clients may use."""
+        option = self.facts.methods_option
+        methods: tuple[str, ...] = getattr(self, option) if option else self.facts.methods
+        return methods
+
+    @property
+    def methods_option(self) -> str:
+        """The option that decides about :attr:`methods`: without one of the protocol's own, ``protocol``."""
+        return self.facts.methods_option or "protocol"
 
     @property
     def has_tls(self) -> bool:
@@ -115,16 +131,32 @@ class Auth(Table):
     passthrough: Passthrough = Field(Passthrough(), description="routes of auth = passthrough")
 
 
-class Backend(Table):
-    """One ``[backends.NAME]``: a mail server behind geomail."""
+class _Place(Table):
+    """The options of a backend that say where it is."""
 
     name: str = Field("", exclude=True, description="the NAME of its table")
     address: BackendAddress | None = Field(
         None, description="host:port, [v6]:port or unix:path, for each protocol that has none of its own"
     )
-    smtp: BackendAddress | None = Field(None, description="address for SMTP")
-    imap: BackendAddress | None = Field(None, description="address for IMAP")
-    pop3: BackendAddress | None = Field(None, description="address for POP3")
+
+
+if TYPE_CHECKING:
+    _Places = _Place
+else:  # mypy takes no computed fields
+    _Places = create_model(
+        "_Places",
+        __base__=_Place,
+        __module__=__name__,
+        **{
+            name: (BackendAddress | None, Field(None, description=f"address for {facts.title}"))
+            for name, facts in FACTS.items()
+        },
+    )
+
+
+class Backend(_Places):
+    """One ``[backends.NAME]``: a mail server behind geomail."""
+
     tls: BackendTls = Field("off", description="TLS to it: off, implicit, or starttls (STARTTLS, STLS)")
     tls_ca: File | None = Field(None, description="CA file that verifies it; default: the system's")
     tls_name: ServerName | None = Field(
@@ -143,7 +175,7 @@ class Backend(Table):
 
     def addresses(self) -> dict[str, Address]:
         """Every address that is given, by its key."""
-        given = {key: getattr(self, key) for key in ("address", "smtp", "imap", "pop3")}
+        given = {key: getattr(self, key) for key in ("address", *FACTS)}
         return {key: address for key, address in given.items() if address is not None}
 
 

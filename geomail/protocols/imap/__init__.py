@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 from geomail.conversation import Conversation
 from geomail.parties import Client, Login
 from geomail.protocols.base import HandshakeOptions, Protocol
+from geomail.protocols.facts import IMAP
 from geomail.protocols.imap.frontend import ImapFrontend, ImapReplies
 from geomail.protocols.imap.handshake import handshake
+from geomail.protocols.imap.imagined import ImaginedImapBackend
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from geomail.config.schema import Server
 
 __all__ = ["ImapFrontend", "ImapProtocol", "ImapReplies", "handshake"]
@@ -19,7 +23,7 @@ __all__ = ["ImapFrontend", "ImapProtocol", "ImapReplies", "handshake"]
 class ImapProtocol(Protocol):
     """The protocol of a server with ``protocol = "imap"``."""
 
-    name = "imap"
+    facts = IMAP
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
@@ -32,3 +36,7 @@ class ImapProtocol(Protocol):
         self, backend: Conversation, login: Login, client: Client, options: HandshakeOptions
     ) -> tuple[bytes, ...]:
         return handshake(backend, login, client, options)
+
+    @staticmethod
+    def imagine_backend(offers: Sequence[str]) -> ImaginedImapBackend:
+        return ImaginedImapBackend()
