@@ -178,7 +178,7 @@ def test_those_who_may_not_are_told_so(closed: Running) -> None:
 
 
 def test_what_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "_PATIENCE", 0.2)
+    monkeypatch.setattr(control, "_HELLO_TIMEOUT", 0.2)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "silent.sock"))
         listener.listen()
