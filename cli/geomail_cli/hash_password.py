@@ -80,7 +80,7 @@ def hash_password(
 def _get_password() -> bytes:
     if not sys.stdin.isatty():
         return read_password(Path("-")) or b""
-    return prompt_for_password("Password", confirmation="Repeat it")
+    return prompt_for_password("Password", confirmation="Password again")
 
 
 def _find_problem(password: bytes, scheme: SchemeName) -> str:
@@ -93,10 +93,10 @@ def _find_problem(password: bytes, scheme: SchemeName) -> str:
         return "the password contains NUL or CR, which no client can send: choose another one"
     if scheme == SchemeName.BCRYPT and len(password) > BCRYPT_LENGTH:
         return (
-            f"the password has {len(password)} bytes, and bcrypt uses {BCRYPT_LENGTH}: give --scheme argon2id"
+            f"the password has more than {BCRYPT_LENGTH} bytes, the limit of bcrypt: give --scheme argon2id"
         )
     if len(password) > LONGEST_PASSWORD:
-        return f"the password has {len(password)} bytes: choose one of at most {LONGEST_PASSWORD}"
+        return f"the password has more than {LONGEST_PASSWORD} bytes: choose a shorter one"
     return ""
 
 

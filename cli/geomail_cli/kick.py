@@ -41,7 +41,9 @@ def kick(
     """
     selection = chosen.make_selection()
     if not selection:
-        raise typer.BadParameter("no session is chosen: give USER, --client, --server, --backend, --id, …")
+        raise typer.BadParameter(
+            "no session is chosen: give USER, --client, --server, --protocol, --backend or --id"
+        )
     try:
         with server.find().connect() as connection:
             _kick(connection, selection, yes, as_json)

@@ -253,7 +253,7 @@ def test_a_client_that_must_have_tls_has_it(check: Check, service: AuthService) 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--server", "through", "--user", "u"), "through asks no auth service"),
+        (("--server", "through", "--user", "u"), "server through does not use an auth service"),
         (("--server", "pop", "--user", "u", "--method", "cram-md5"), "takes no cram-md5 (pop3_auth)"),
         (("--user", "u", "--method", "none"), "give --from and --to"),
         ((), "give --user, or --from and --to"),

@@ -54,7 +54,7 @@ class Demo(Daemon):
     @property
     def banner(self) -> str:
         """What stands before the log."""
-        return self.output.text.partition("What follows is geomail's log.")[0]
+        return self.output.text.partition("The next lines are geomail's log.")[0]
 
     def port(self, name: str) -> int:
         """A port that was printed: ``smtp``, ``smtps`` …"""
@@ -171,7 +171,7 @@ def text_of(message: Message) -> str:
 
 
 def test_nothing_is_wrong_with_what_it_has_made(demo: Demo) -> None:
-    log = demo.output.text.partition("What follows is geomail's log.")[2]
+    log = demo.output.text.partition("The next lines are geomail's log.")[2]
     assert re.findall(r"^\S+Z (\w+) ", log, re.M)[:3] == ["notice"] * 3
     for name in ("users", "key.pem"):
         assert (demo.folder / name).stat().st_mode & 0o077 == 0
@@ -230,7 +230,7 @@ def test_wrong_passwords(demo: Demo) -> None:
 
 
 def test_mail_for_others_is_refused(demo: Demo, mail: EmailMessage) -> None:
-    with pytest.raises(smtplib.SMTPRecipientsRefused, match="only the demo's users live here"):
+    with pytest.raises(smtplib.SMTPRecipientsRefused, match="not a user of the demo"):
         send(demo, mail, "carol@elsewhere.test")
 
 
@@ -416,7 +416,7 @@ def test_it_has_a_configuration_of_its_own(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["serve", "--demo", "-c", str(tmp_path / "geomail.toml")])
 
     assert result.exit_code == 2
-    assert "does not go with -c" in result.stderr
+    assert "--demo and -c exclude each other" in result.stderr
 
 
 @pytest.mark.parametrize("package", ["twisted", "cryptography"])
@@ -432,6 +432,6 @@ def test_without_its_packages_it_says_what_to_install(tmp_path: Path, package: s
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"geomail: the demo needs {package}, which is not installed: pip install 'geomail[demo]'\n"
+        f"geomail: the demo needs {package}, which is not installed: run pip install 'geomail[demo]'\n"
     )
     assert list(tmp_path.iterdir()) == []

@@ -84,12 +84,12 @@ def test_a_line_without_a_backend() -> None:
     [
         ([], "", "the password is empty"),
         ([], "\n", "the password is empty"),
-        ([], "a\0b\n", "the password holds a NUL or CR"),
-        ([], "a\rb\n", "the password holds a NUL or CR"),
+        ([], "a\0b\n", "the password contains NUL or CR"),
+        ([], "a\rb\n", "the password contains NUL or CR"),
         ([], "x" * 4097, "the password has more than 4096 bytes"),
         ([], "x" * 100_000, "the password has more than 4096 bytes"),
-        (["--scheme", "bcrypt"], "x" * 73, "bcrypt takes no more than 72 bytes; use --scheme argon2id"),
-        (["--scheme", "bcrypt"], "é" * 37, "bcrypt takes no more than 72 bytes"),
+        (["--scheme", "bcrypt"], "x" * 73, "the password has more than 72 bytes, the limit of bcrypt: give --scheme argon2id"),
+        (["--scheme", "bcrypt"], "é" * 37, "the password has more than 72 bytes"),
     ],
 )
 def test_passwords_that_cannot_be_used(options: list[str], typed: str, said: str) -> None:
@@ -179,7 +179,7 @@ def terminal(*options: str) -> Iterator[Terminal]:
 def test_typed_twice_and_not_shown() -> None:
     with terminal("--user", "ann") as screen:
         screen.answer(b"Password: ", b"s3cret\n")
-        screen.answer(b"Once more: ", b"s3cret\n")
+        screen.answer(b"Password again: ", b"s3cret\n")
         status, output = screen.end()
 
     assert status == 0
@@ -191,7 +191,7 @@ def test_typed_twice_and_not_shown() -> None:
 def test_typed_differently() -> None:
     with terminal() as screen:
         screen.answer(b"Password: ", b"s3cret\n")
-        screen.answer(b"Once more: ", b"s3crets\n")
+        screen.answer(b"Password again: ", b"s3crets\n")
         screen.answer(b"Password: ", b"\x03")
         status, output = screen.end()
 

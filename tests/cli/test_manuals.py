@@ -1,4 +1,4 @@
-"""The manual pages of the commands: they can be read, and tell of every option and of nothing else."""
+"""The manual pages of the commands: readable, complete, and about existing options only."""
 
 import json
 import os

@@ -356,7 +356,7 @@ def test_a_file_that_is_not_there(tmp_path: Path, options: list[str], complaint:
     [
         (["--nonsense"], "No such option"),
         (["-c"], "requires an argument"),
-        (["--demo", "-c", "missing.toml"], "--demo has a configuration of its own"),
+        (["--demo", "-c", "missing.toml"], "--demo and -c exclude each other"),
     ],
 )
 def test_wrong_usage(options: list[str], complaint: str) -> None:

@@ -127,7 +127,7 @@ def test_no_other_server_is_asked_than_that_of_the_file(
     for done in (invoked(*command, "-c", file), invoked(*command, GEOMAIL_CONFIG=str(file))):
         assert done.returncode == 2
         assert said in done.stderr
-        assert "--socket PATH names it" in done.stderr
+        assert "give --socket PATH" in done.stderr
         assert done.stdout == ""
 
 
@@ -137,7 +137,7 @@ def test_where_nothing_was_named_it_is_said_how_to_name_it() -> None:
     done = invoked("who")
     assert done.returncode == 69
     assert "no geomail server runs at /run/geomail/control.sock; start one with: geomail serve" in done.stderr
-    assert "where one runs already, say -c FILE or --socket PATH" in done.stderr
+    assert "if one runs elsewhere, give -c FILE or --socket PATH" in done.stderr
 
 
 def test_without_a_server_it_is_said_how_to_start_one(tmp_path: Path) -> None:
