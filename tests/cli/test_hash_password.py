@@ -88,7 +88,11 @@ def test_a_line_without_a_backend() -> None:
         ([], "a\rb\n", "the password contains NUL or CR"),
         ([], "x" * 4097, "the password has more than 4096 bytes"),
         ([], "x" * 100_000, "the password has more than 4096 bytes"),
-        (["--scheme", "bcrypt"], "x" * 73, "the password has more than 72 bytes, the limit of bcrypt: give --scheme argon2id"),
+        (
+            ["--scheme", "bcrypt"],
+            "x" * 73,
+            "the password has more than 72 bytes, the limit of bcrypt: give --scheme argon2id",
+        ),
         (["--scheme", "bcrypt"], "é" * 37, "the password has more than 72 bytes"),
     ],
 )
