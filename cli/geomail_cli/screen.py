@@ -19,7 +19,9 @@ from rich.style import Style
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 # Terminals that support it show the picture when it is complete; others ignore it.
-_BEGIN, _END = "\x1b[?2026h\x1b[H", "\x1b[J\x1b[?2026l"
+_BEGIN, _END = "\x1b[?2026h\x1b[H", "\x1b[?2026l"
+# Before the last line: after it, this would erase its last cell if it is as wide as the terminal.
+_ERASE_BELOW = "\x1b[J"
 
 
 class Screen:
@@ -72,7 +74,8 @@ class Screen:
         columns, height = self.size
         shown = [self._paint(text, style, columns) for text, style in lines[:height]]
         self.is_blank = False
-        self._write(_BEGIN + "\r\n".join(shown) + _END)
+        *upper, last = shown or [""]
+        self._write(_BEGIN + "".join(f"{line}\r\n" for line in upper) + _ERASE_BELOW + last + _END)
 
     def read_key(self, seconds: float) -> str:
         """Return the next key, or an empty string after this time without one."""

@@ -50,7 +50,10 @@ _ORDERS = {
     "o": Order("out", "bytes_out", largest_first=True),
     "t": Order("rate", "rate", largest_first=True),
 }
-_HELP = " ".join(("q quit r reverse", *(f"{key} {order.name}" for key, order in _ORDERS.items())))
+#: The keys, in brackets within their names: one line of 80 columns.
+_HELP = " ".join(
+    ("[q]uit [r] flip", *(order.name.replace(key, f"[{key}]", 1) for key, order in _ORDERS.items()))
+)
 _HEAD, _PLAIN, _BOLD = Style(reverse=True), Style(), Style(bold=True)
 _TROUBLE = Style(color="red", bold=True)
 

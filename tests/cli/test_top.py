@@ -61,7 +61,7 @@ def test_the_screen(busy: Running, tmp_path: Path) -> None:
         assert lines[3].split() == HEAD
         assert sorted(users(lines)) == [f"{name}@example.test" for name in "abcdefg"]
         assert len(lines) == 20
-        assert lines[-1].startswith("q quit")
+        assert lines[-1].startswith("[q]uit [r] flip [u]ser ")
         assert all(line == "" for line in lines[11:-1])
 
 
@@ -176,10 +176,12 @@ def test_a_small_window_and_one_that_grows(busy: Running, tmp_path: Path) -> Non
         lines = window.wait_for("showing 3 of 7")
         assert all(len(line) <= 60 for line in lines)
         assert len(users([*lines])) == 3
+        window.resize(80, 30)
+        assert window.wait_for("showing 7 of 7")[-1].endswith(" ra[t]e"), "all keys fit"
         window.resize(120, 30)
         assert len(users(window.wait_for("showing 7 of 7"))) == 7
         window.resize(30, 3)
-        window.wait_for("^q quit")
+        window.wait_for(r"^\[q\]uit")
         window.resize(120, 20)
         assert window.wait_for("showing 7 of 7")[3].split() == HEAD
 
