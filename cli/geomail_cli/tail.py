@@ -49,7 +49,7 @@ def tail(
     selection = chosen.make_selection()
     if top:
         if as_json or chosen.outcome or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise typer.BadParameter("--top needs a terminal: give it without --json, --outcome and a pipe")
+            raise typer.BadParameter("--top needs a terminal: leave out --json, --outcome and pipes")
         from geomail_cli.top import TopView
 
         run: Callable[[], None] = TopView(server.find(), selection).run
