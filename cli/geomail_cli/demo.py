@@ -192,9 +192,8 @@ def _write_files(
     lines = [entry_line(user, make_argon2id(password.encode())) for user, password in users.items()]
     _write_private(folder / "users", "\n".join((*lines, "")).encode())
     _write_certificate(folder)
-    user = (
-        'user = "root"\n' if os.geteuid() == 0 else ""
-    )  # the folder for temporary files may be closed to other users
+    # The folder for temporary files may be closed to other users than root.
+    user = 'user = "root"\n' if os.geteuid() == 0 else ""
     behind = {f"sandbox_{name}": port for name, port in sandbox.items()}
     (folder / "geomail.toml").write_text(_CONFIGURATION.format(host=HOST, user=user, **ports, **behind))
 

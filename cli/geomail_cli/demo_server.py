@@ -346,10 +346,8 @@ def _stop_if_orphaned(parent: int) -> None:
 
 def main() -> None:
     """Serve until the parent process ends, or TERM comes."""
-    for number in (
-        signal.SIGINT,
-        signal.SIGQUIT,
-    ):  # a terminal sends these to all processes, and the parent handles them
+    # A terminal sends these signals to all its processes; the parent handles them.
+    for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     settings = json.loads(sys.stdin.readline())
     folder = Path(settings["folder"])

@@ -66,7 +66,7 @@ def tail(
 
 
 class _EventPrinter:
-    """Prints events until it is interrupted."""
+    """A printer of events that runs until Ctrl-C."""
 
     def __init__(self, server: ControlSocket, selection: dict[str, list[str]], as_json: bool) -> None:
         from geomail_cli.event_lines import EventLines

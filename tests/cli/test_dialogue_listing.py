@@ -1,4 +1,4 @@
-"""Rows of who, what and why: they fit the terminal, and nothing of them is lost."""
+"""Rows of speaker, line and reason: they fit the terminal, and no text is lost."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""``geomail hash-password``: from a pipe, and typed in at a terminal."""
+"""``geomail hash-password``: a password from a pipe, and one typed at a terminal."""
 
 import os
 import pty
@@ -127,7 +127,7 @@ def test_wrong_usage(options: list[str]) -> None:
 
 
 class Terminal:
-    """A terminal, and the command that has it."""
+    """A terminal, and the command that runs in it."""
 
     def __init__(self, *options: str) -> None:
         self.ours, theirs = pty.openpty()
@@ -141,14 +141,14 @@ class Terminal:
         os.close(theirs)
 
     def answer(self, prompt: bytes, typed: bytes) -> None:
-        """Type a line when the prompt is there: its last space comes when the echo is off."""
+        """Type a line after the prompt: its last space appears when the echo is off."""
         start = len(self.seen)
         while prompt not in self.seen[start:]:
             assert self._see(20), self.seen
         os.write(self.ours, typed)
 
     def end(self) -> tuple[int, bytes]:
-        """The exit status, and what went to standard output."""
+        """Return the exit status and the standard output."""
         output, _ = self.process.communicate(timeout=30)
         while self._see(0):
             pass
@@ -161,7 +161,7 @@ class Terminal:
         os.close(self.ours)
 
     def _see(self, seconds: float) -> bool:
-        """Wait for something to appear; whether it did."""
+        """Wait for output; tell whether it appeared."""
         if not select.select([self.ours], [], [], seconds)[0]:
             return False
         try:

@@ -1,4 +1,4 @@
-"""``geomail kick``: who is asked, who ends, and what is printed."""
+"""``geomail kick``: the question, the ended sessions, and the output."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.servers.geomail import COMMAND
 
 
 def users(server: Running) -> set[str]:
-    """Those who are logged in."""
+    """Return the users who are logged in."""
     with server.asker() as asker:
         return {session["user"] for session in asker.sessions()}
 

@@ -1,4 +1,4 @@
-"""``geomail tail``: lines for people, lines for programs, and what it outlives."""
+"""``geomail tail``: lines for operators and for programs, across reloads and restarts."""
 
 import json
 import re
@@ -25,14 +25,14 @@ LINE = re.compile(
 
 
 def fields(line: str) -> dict[str, str]:
-    """The columns of a line."""
+    """Return the columns of a line."""
     match = LINE.fullmatch(line)
     assert match, line
     return match.groupdict()
 
 
 def viewers(server: Running) -> int:
-    """How many watch."""
+    """Return the number of viewers."""
     with server.asker() as asker:
         return int(asker.done("status")["viewers"])
 

@@ -1,4 +1,4 @@
-"""``geomail trace``: what it prints; see tests/console/test_trace.py for what is traced."""
+"""``geomail trace``: its output; tests/console/test_trace.py has what a trace contains."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""``geomail who``, and how all commands find the server they ask."""
+"""``geomail who``, and the way in which all commands find the server."""
 
 import json
 import os
