@@ -68,6 +68,10 @@ mutations: environment  ## break the source in the ways of tests/mutations.toml:
 demo: environment  ## the proxy in front of a sandbox mail server, with lines to try
 	$(VENV)/bin/geomail serve --demo
 
+.PHONY: picture
+picture: environment  ## the picture of tail --top in README.md, from a server with some sessions
+	$(VENV)/bin/python -m tests.cli.picture tests/benchmarks/figures/top.svg
+
 .PHONY: man
 man: environment  ## the manual page of the configuration, from its options
 	$(VENV)/bin/python -m geomail.config.manual >man/man5/geomail.toml.5

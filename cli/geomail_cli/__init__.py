@@ -1,1 +1,1 @@
-"""The ``geomail`` command: ``main`` holds the app, every command has a file of its own."""
+"""The ``geomail`` command: ``main`` holds the app, and each subcommand has a file of its own."""

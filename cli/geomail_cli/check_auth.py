@@ -1,4 +1,4 @@
-"""``geomail check-auth``: one question to an auth service, and what is to be said about the answer."""
+"""``geomail check-auth``: one question to an auth service, and findings about the answer."""
 
 from __future__ import annotations
 
@@ -10,91 +10,77 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geomail_cli import given, render
-from geomail_cli.given import MethodName
-from geomail_cli.render import counted
+from geomail_cli import output
+from geomail_cli.error_reports import load_configuration, report_errors
+from geomail_cli.login_options import LoginOptions, MethodName
+from geomail_cli.option_groups import ConfigOption, JsonOption, spread_groups
+from geomail_cli.output import pluralize
+from geomail_cli.passwords import ask_for_password
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config
     from geomail.conversation import Mask
     from geomail.preview.client import Words
-    from geomail_cli.listing import Listing
+    from geomail_cli.dialogue_listing import DialogueListing
 
 _STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "error": "red"}
 
 
+@spread_groups
 def check_auth(
-    config: given.ConfigFile = None,
-    server: given.ServerChoice = None,
-    protocol: given.ProtocolChoice = None,
-    client: given.Client = None,
-    client_name: given.ClientName = None,
-    user: given.User = None,
-    password_file: given.PasswordFile = None,
+    login: LoginOptions,
     method: Annotated[
-        MethodName | None, typer.Option(help="How the client logs in; default: plain, or none with --from.")
+        MethodName | None,
+        typer.Option("--method", metavar="METHOD", help="plain, apop, cram-md5, external, none."),
     ] = None,
-    ehlo: given.Ehlo = None,
-    helo: given.Helo = None,
-    sender: given.Sender = None,
-    recipient: given.Recipient = None,
-    as_json: given.AsJson = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Ask the auth service about a login as geomail does, and judge its answer.
+    """Send a login to the auth service and judge its answer.
 
-    Request and answer are printed, passwords masked, with what is to be said
-    about each line, for geomail and for nginx. Nothing is said to a backend.
-    The password is asked for if there is no --password-file.
+    The command prints the request and the answer, and judges each line of the
+    answer, for geomail and for nginx. It does not connect to a backend. Without
+    --password-file it asks for the password. Passwords are masked. The default
+    of --method is plain, or none with --from.
 
     Exit status: 0 the answer can be used, 1 it cannot, 2 wrong usage.
     """
-    words = given.words(
-        ehlo=ehlo,
-        helo=helo,
-        user=user,
-        password_file=password_file,
-        sender=sender,
-        recipient=recipient,
-    )
-    with given.usage():
-        check = _Check(given.configuration(config), server, protocol, client, client_name)
+    words = login.make_words()
+    with report_errors():
+        check = _AuthCheck(load_configuration(config), login)
         check.ask(words, method)
     if as_json:
-        typer.echo(json.dumps(check.result(), indent=2))
+        typer.echo(json.dumps(check.make_result(), indent=2))
     else:
         check.show()
     if check.failed:
         raise typer.Exit(1)
 
 
-class _Check:
-    """One question, put to the auth service of one server."""
+class _AuthCheck:
+    """One question to the auth service of one server, its answer, and what was found in it."""
 
-    def __init__(
-        self,
-        config: Config,
-        server: str | None,
-        protocol: str | None,
-        client: str | None,
-        client_name: str | None,
-    ) -> None:
+    def __init__(self, config: Config, options: LoginOptions) -> None:
         from geomail.auth.http import HttpSource
         from geomail.config.probe.names import with_name_servers
         from geomail.preview.client import Unusable, find_server, make_client
         from geomail.preview.handshake import Stage
 
-        chosen, listens = find_server(config, protocol, server)
-        self.server = with_name_servers(chosen)
+        server, listens = find_server(config, options.protocol, options.server)
+        self.server = with_name_servers(server)
         self._stage = Stage(config, self.server)
         if not isinstance(self._stage.source, HttpSource):
-            raise Unusable(f"{self.server.name} asks no auth service: {self._stage.decider}")
+            raise Unusable(
+                f"server {self.server.name} does not use an auth service: {self._stage.decider}; "
+                "choose another one with --server or --protocol"
+            )
         self._source = self._stage.source
-        self._client = make_client(self.server, listens, client, client_name)
-        if client_name is None and self.server.facts.names_clients:
+        self._client = make_client(self.server, listens, options.client, options.client_name)
+        if options.client_name is None and self.server.facts.names_clients:
             self._stage.name_client(self._client)
 
     def ask(self, words: Words, method: MethodName | None) -> None:
-        """Put the question. Raises Unusable."""
+        """Ask the auth service. Raises Unusable."""
         from geomail.auth.trial import put_to
         from geomail.preview.client import change_method, make_login
 
@@ -108,42 +94,42 @@ class _Check:
                 *(self._stage.backends, self._stage.resolver),
                 needs_password=self._stage.tells_password,
             )
-        self._mask = self._masking(words)
+        self._mask = self._make_mask(words)
 
-    def _masking(self, words: Words) -> Mask:
-        """Masks what was sent and may come back: the password, and the secrets in ``auth_http_header``."""
+    def _make_mask(self, words: Words) -> Mask:
+        """Return the mask of the secrets that may come back: the password, values of ``auth_http_header``."""
         from geomail.auth.base import Accepted
         from geomail.secrets import make_mask
 
         secrets = {value.encode() for _, value in self.server.auth_http_header} | {words.password or b""}
-        secrets |= {secret.strip(b" \t") for secret in secrets}  # as the end of a header's value leaves them
+        secrets |= {secret.strip(b" \t") for secret in secrets}  # a header's value loses them at its ends
         if isinstance(self._trial.verdict, Accepted):
             secrets.add(self._trial.verdict.password or b"")
         return make_mask(secrets)
 
     @property
     def failed(self) -> bool:
-        """Whether the answer cannot be used, or not as it was meant."""
+        """True if the answer cannot be used, or has an error."""
         return bool(self._trial.problem) or self._count("error") > 0
 
     def _count(self, severity: str) -> int:
         return sum(finding.severity == severity for finding in self._trial.findings)
 
-    # -- what is shown ----------------------------------------------------------------------------
+    # -- output -----------------------------------------------------------------------------------
 
-    def _request(self) -> list[str]:
+    def _format_request(self) -> list[str]:
         from geomail.secrets import as_text
 
-        secret = {"auth-pass", *(name.lower() for name, _ in self.server.auth_http_header)}
-        return [_without_value(as_text(line), secret) for line in self._trial.request]
+        secret_names = {"auth-pass", *(name.lower() for name, _ in self.server.auth_http_header)}
+        return [_mask_value(as_text(line), secret_names) for line in self._trial.request]
 
-    def _answer(self) -> list[str]:
+    def _format_answer(self) -> list[str]:
         from geomail.secrets import as_text
 
-        return [_without_value(as_text(self._mask(line)), {"auth-pass"}) for line in self._trial.head]
+        return [_mask_value(as_text(self._mask(line)), {"auth-pass"}) for line in self._trial.head]
 
-    def _verdict(self) -> tuple[str, str]:
-        """What came of it, in a word and in words."""
+    def _explain_verdict(self) -> tuple[str, str]:
+        """Return the verdict in one word, and as a sentence."""
         from geomail.auth.base import Accepted
         from geomail.secrets import as_text
 
@@ -154,14 +140,14 @@ class _Check:
         if verdict is not None:
             return "refused", f"the login is refused: {as_text(self._mask(verdict.refusal.text))}"
         if not self._trial.problem:
-            return "wait", "the question would be put again (WAIT)"
+            return "wait", "geomail would ask again (WAIT)"
         if self._count("error"):
             return "unusable", "the answer cannot be used"
         return "unusable", as_text(self._mask(self._trial.problem.encode()))
 
-    def result(self) -> dict[str, Any]:
-        """The whole check, for machines."""
-        outcome, reason = self._verdict()
+    def make_result(self) -> dict[str, Any]:
+        """Return the whole check, for JSON."""
+        outcome, reason = self._explain_verdict()
         return {
             "server": self.server.name,
             "protocol": self.server.protocol,
@@ -170,54 +156,54 @@ class _Check:
             "verdict": outcome,
             "reason": reason,
             "seconds": round(self._trial.seconds, 3),
-            "request": self._request(),
-            "answer": self._answer(),
+            "request": self._format_request(),
+            "answer": self._format_answer(),
             "findings": [asdict(finding) for finding in self._trial.findings],
         }
 
     def show(self) -> None:
-        """Print the check."""
-        from geomail_cli.listing import Listing
+        """Print the check for the operator."""
+        from geomail_cli.dialogue_listing import DialogueListing
 
-        console = render.stdout()
-        render.show_heading(
+        console = output.make_result_console()
+        output.show_heading(
             console, f"{self.server.protocol} server {self.server.name} asks {self._stage.decider}"
         )
-        with Listing(console) as listing:
-            for line in self._request():
-                listing.row("geomail", line)
-            for number, line in enumerate(self._answer()):
+        with DialogueListing(console) as listing:
+            for line in self._format_request():
+                listing.add_row("geomail", line)
+            for number, line in enumerate(self._format_answer()):
                 self._show_line(listing, number, line)
             self._show_line(listing, None, "")
-        counts = [counted(self._count(kind), kind) for kind in ("error", "warning") if self._count(kind)]
+        counts = [pluralize(self._count(kind), kind) for kind in ("error", "warning") if self._count(kind)]
         summary = f" ({', '.join(counts)})" if counts else ""
-        render.show_verdict(console, self._verdict()[1] + summary, self.failed)
+        output.show_summary(console, self._explain_verdict()[1] + summary, self.failed)
 
-    def _show_line(self, listing: Listing, number: int | None, line: str) -> None:
+    def _show_line(self, listing: DialogueListing, number: int | None, line: str) -> None:
         found = [finding for finding in self._trial.findings if finding.line == number]
         for finding in found:
             text = f"{finding.severity}: {finding.text}" if finding.text else finding.severity
-            listing.row("service", line, text, _STYLES[finding.severity])
+            listing.add_row("service", line, text, _STYLES[finding.severity])
             line = ""
         if line:
-            listing.row("service", line)
+            listing.add_row("service", line)
 
 
 def _with_password(words: Words, method: MethodName | None) -> Words:
-    """The words with a password, asked for at the terminal if one is needed and was not given."""
+    """Return the words with a password; ask for it at the terminal if it is needed and not given."""
     from geomail.preview.client import Unusable
 
     if words.sender is not None or words.recipient is not None or words.password is not None:
         return words
     if words.user is None:
-        raise Unusable("give --user, or --from and --to")
+        raise Unusable("no login to ask about: give --user, or --from and --to")
     if method is MethodName.EXTERNAL:
         return words
-    return replace(words, password=given.password_prompted(words.user))
+    return replace(words, password=ask_for_password(words.user))
 
 
-def _without_value(line: str, names: Collection[str]) -> str:
-    """A header, its value masked if it is one of these and not empty."""
+def _mask_value(line: str, names: Collection[str]) -> str:
+    """Return a header line, with its value masked if it is one of these headers and not empty."""
     from geomail.config.values import MASK
 
     name, colon, value = line.partition(":")

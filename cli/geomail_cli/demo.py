@@ -1,4 +1,4 @@
-"""``geomail serve --demo``: a proxy in front of a sandbox mail server, with nothing to set up before."""
+"""``geomail serve --demo``: a proxy in front of a sandbox mail server, without any preparation."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from pathlib import Path
 import typer
 from gevent import monkey
 
-from geomail_cli import render
+from geomail_cli import output
 
 HOST = "127.0.0.1"
 USERS = ("ann@demo.test", "bob@demo.test")
-#: Where the proxy listens, unless somebody does already.
+#: The proxy's ports, unless another program uses them.
 PORTS = {"smtp": 2525, "smtps": 2465, "imap": 1143, "imaps": 1993, "pop3": 1110, "pop3s": 1995}
-#: Where it listens otherwise, and how many of these are tried.
+#: The range of its other ports, and the number of ports to try.
 _OTHER_PORTS, _TRIES = range(10000, 20000), 100
 
 _CONFIGURATION = """\
-# The configuration of a demo: users in a file, and a sandbox behind.
+# The configuration of a demo: users in a file, and a sandbox as the backend.
 workers = 1
 {user}
 [mail]
@@ -76,7 +76,7 @@ socket = "control.sock"
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What a demo consists of; ``ports`` are the proxy's, ``users`` addresses and passwords."""
+    """A demo: its folder, the proxy's ports, users with their passwords, the sandbox's process id."""
 
     folder: Path
     ports: Mapping[str, int]
@@ -85,67 +85,67 @@ class Demo:
 
     @property
     def file(self) -> Path:
-        """The configuration."""
+        """The configuration file."""
         return self.folder / "geomail.toml"
 
 
 @contextmanager
 def set_up() -> Iterator[Demo]:
-    """Set everything up, and take it away again. Ends the command where the demo's packages are missing."""
-    _need_packages()
+    """Make the demo, and remove it at the end. Ends the command if the demo's packages are missing."""
+    _check_packages()
     folder = Path(tempfile.mkdtemp(prefix="geomail-demo-"))
     try:
         users = {user: secrets.token_hex(5) for user in USERS}
-        with _sandbox(folder, users) as (process, sandbox_ports):
-            ports = _free_ports()
+        with _run_sandbox(folder, users) as (process, sandbox_ports):
+            ports = _find_free_ports()
             _write_files(folder, users, ports, sandbox_ports)
             yield Demo(folder, ports, users, process)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _need_packages() -> None:
+def _check_packages() -> None:
     try:
         import cryptography  # noqa: F401
         import twisted  # noqa: F401
     except ImportError as error:
-        text = f"the demo needs {error.name}, which is not installed: pip install 'geomail[demo]'"
-        raise _failed(text) from None
+        text = f"the demo needs {error.name}, which is not installed: run pip install 'geomail[demo]'"
+        raise _report(text) from None
 
 
 @contextmanager
-def _sandbox(folder: Path, users: Mapping[str, str]) -> Iterator[tuple[int, Mapping[str, int]]]:
-    """Run the sandbox; its process id and its ports."""
-    hears, tells = _pipe(), _pipe()
+def _run_sandbox(folder: Path, users: Mapping[str, str]) -> Iterator[tuple[int, Mapping[str, int]]]:
+    """Run the sandbox; yield its process id and its ports."""
+    stdin, stdout = _make_pipe(), _make_pipe()
     # Not gevent's Popen: that makes a hub, and the master must fork without one.
     pid = os.posix_spawn(
         sys.executable,
         [sys.executable, "-P", "-m", "geomail_cli.demo_server"],
         os.environ,
         file_actions=[
-            (os.POSIX_SPAWN_DUP2, hears[0].fileno(), 0),
-            (os.POSIX_SPAWN_DUP2, tells[1].fileno(), 1),
+            (os.POSIX_SPAWN_DUP2, stdin[0].fileno(), 0),
+            (os.POSIX_SPAWN_DUP2, stdout[1].fileno(), 1),
         ],
     )
     try:
-        hears[0].close()
-        tells[1].close()
-        hears[1].write(json.dumps({"folder": str(folder), "users": dict(users)}).encode() + b"\n")
-        answer = tells[0].readline()
+        stdin[0].close()
+        stdout[1].close()
+        stdin[1].write(json.dumps({"folder": str(folder), "users": dict(users)}).encode() + b"\n")
+        answer = stdout[0].readline()
         if not answer:
-            raise _failed("the sandbox mail server does not start")
+            raise _report("the sandbox mail server does not start")
         yield pid, json.loads(answer)
     finally:
         _end(pid)
 
 
-def _pipe() -> tuple[FileIO, FileIO]:
+def _make_pipe() -> tuple[FileIO, FileIO]:
     reads, writes = os.pipe()
     return FileIO(reads, "r"), FileIO(writes, "w")
 
 
 def _end(pid: int) -> None:
-    """End the sandbox, unless it has ended already and the master has seen that."""
+    """End the sandbox, unless it has ended already and the master has collected its status."""
     waitpid = monkey.get_original("os", "waitpid")
     try:
         if waitpid(pid, os.WNOHANG) == (0, 0):
@@ -155,24 +155,24 @@ def _end(pid: int) -> None:
         pass
 
 
-def _free_ports() -> dict[str, int]:
-    """A port for each listener of the proxy: the usual one, else another one that is free."""
-    held = {name: _bound(port) or _bound_elsewhere() for name, port in PORTS.items()}
+def _find_free_ports() -> dict[str, int]:
+    """Return a port for each listener of the proxy: the usual one, or another free one."""
+    held = {name: _bind(port) or _bind_elsewhere() for name, port in PORTS.items()}
     ports = {name: sock.getsockname()[1] for name, sock in held.items() if sock is not None}
     if len(ports) < len(held):
-        raise _failed(f"there are no free ports on {HOST}")
+        raise _report(f"there are not enough free ports on {HOST}: end other programs that listen there")
     for sock in held.values():
         assert sock is not None
         sock.close()
     return ports
 
 
-def _bound_elsewhere() -> RawSocket | None:
-    """A socket at a port that the system gives to no client: one could have it before the proxy does."""
-    return next(filter(None, map(_bound, random.sample(_OTHER_PORTS, _TRIES))), None)
+def _bind_elsewhere() -> RawSocket | None:
+    """Return a socket at a port that the system gives to no client, so that it stays free for the proxy."""
+    return next(filter(None, map(_bind, random.sample(_OTHER_PORTS, _TRIES))), None)
 
 
-def _bound(port: int) -> RawSocket | None:
+def _bind(port: int) -> RawSocket | None:
     sock = RawSocket(AF_INET, SOCK_STREAM)
     sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
     try:
@@ -192,7 +192,8 @@ def _write_files(
     lines = [entry_line(user, make_argon2id(password.encode())) for user, password in users.items()]
     _write_private(folder / "users", "\n".join((*lines, "")).encode())
     _write_certificate(folder)
-    user = 'user = "root"\n' if os.geteuid() == 0 else ""  # a folder for temporary files may be root's alone
+    # The folder for temporary files may be closed to other users than root.
+    user = 'user = "root"\n' if os.geteuid() == 0 else ""
     behind = {f"sandbox_{name}": port for name, port in sandbox.items()}
     (folder / "geomail.toml").write_text(_CONFIGURATION.format(host=HOST, user=user, **ports, **behind))
 
@@ -203,7 +204,7 @@ def _write_private(file: Path, content: bytes) -> None:
 
 
 def _write_certificate(folder: Path) -> None:
-    """A key, and a certificate that it signed itself, good for this machine and some days."""
+    """Write a key and a self-signed certificate, valid for this machine and some days."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -226,27 +227,27 @@ def _write_certificate(folder: Path) -> None:
     (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def _failed(text: str) -> typer.Exit:
-    """Say why there is no demo, and the exit to raise."""
-    render.show_verdict(render.stderr(), text, failed=True)
+def _report(text: str) -> typer.Exit:
+    """Print why there is no demo; return the exit to raise."""
+    output.show_summary(output.make_error_console(), text, failed=True)
     return typer.Exit(1)
 
 
-# -- what the user sees ---------------------------------------------------------------------------
+# -- output ---------------------------------------------------------------------------------------
 
 
 def show(running: Demo) -> None:
-    """Print where the demo listens, who its users are, and what to try."""
+    """Print the demo's ports, its users, and commands to try."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=True)
-    for line in _lines(running):
+    for line in _make_lines(running):
         style = "bold" if line and not line.startswith(" ") else "dim" if line.startswith("  #") else ""
         console.print(Text(line, style))
 
 
-def _lines(running: Demo) -> Iterator[str]:
+def _make_lines(running: Demo) -> Iterator[str]:
     yield "geomail's demo: the proxy, and a sandbox mail server behind it"
     yield ""
     yield "Ports, on this machine alone"
@@ -259,16 +260,16 @@ def _lines(running: Demo) -> Iterator[str]:
         yield f"  {user}   {password}"
     yield ""
     yield "Try it in another terminal"
-    for what, *command in _attempts(running):
-        yield f"  # {what}"
+    for purpose, *command in _list_commands(running):
+        yield f"  # {purpose}"
         yield from (f"  {line}" for line in command)
     yield ""
-    yield f"Ctrl-C ends it all, and removes {running.folder}. What follows is geomail's log."
+    yield f"Ctrl-C ends the demo and removes {running.folder}. The next lines are geomail's log."
     yield ""
 
 
-def _attempts(running: Demo) -> Iterator[tuple[str, ...]]:
-    """What to try: what it does, and the lines of a command for a shell."""
+def _list_commands(running: Demo) -> Iterator[tuple[str, ...]]:
+    """Yield commands to try: the purpose of each, and its lines for a shell."""
     (ann, her), (bob, his) = running.users.items()
     at = {name: f"{HOST}:{port}" for name, port in running.ports.items()}
     yield (
@@ -277,21 +278,28 @@ def _attempts(running: Demo) -> Iterator[tuple[str, ...]]:
         f"  curl -sS --crlf -T - smtp://{at['smtp']} -u {ann}:{her} \\",
         f"    --mail-from {ann} --mail-rcpt {bob}",
     )
-    yield "read it by IMAP", f"curl -sS 'imap://{at['imap']}/INBOX;MAILINDEX=1' -u {bob}:{his}"
-    yield "read it by POP3", f"curl -sS pop3://{at['pop3']}/1 -u {bob}:{his}"
+    yield "read it with IMAP", f"curl -sS 'imap://{at['imap']}/INBOX;MAILINDEX=1' -u {bob}:{his}"
+    yield "read it with POP3", f"curl -sS pop3://{at['pop3']}/1 -u {bob}:{his}"
     certificate = shlex.quote(str(running.folder / "cert.pem"))
     yield (
-        "the same with TLS",
+        "read it with IMAP over TLS",
         f"curl -sS --cacert {certificate} \\",
         f"  'imaps://{at['imaps']}/INBOX;MAILINDEX=1' -u {bob}:{his}",
     )
     if shutil.which("swaks"):
         yield (
-            "another mail, and all that is said",
+            "send another mail, and show the dialogue",
             f"swaks --server {at['smtp']} --auth-user {ann} --auth-password {her} \\",
             f"  --from {ann} --to {bob}",
         )
+    yield from _list_geomail_commands(shlex.quote(str(running.file)), ann)
+
+
+def _list_geomail_commands(file: str, user: str) -> Iterator[tuple[str, ...]]:
     geomail = "geomail" if shutil.which("geomail") else shlex.quote(sys.argv[0])
-    file = shlex.quote(str(running.file))
-    yield "what geomail says to the sandbox", f"{geomail} preview-handshake -c {file} \\", f"  --user {ann}"
-    yield "what happens, as it happens", f"{geomail} tail -c {file}"
+    yield (
+        "show what geomail says to the sandbox",
+        f"{geomail} preview-handshake -c {file} \\",
+        f"  --user {user}",
+    )
+    yield "watch events as they happen", f"{geomail} tail -c {file}"

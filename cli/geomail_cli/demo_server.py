@@ -1,11 +1,11 @@
 """The sandbox mail server behind ``geomail serve --demo``: a process of its own, without gevent.
 
-SMTP that honours XCLIENT and writes what it was told into the Received header,
-IMAP and POP3, all over one Maildir for each user, on loopback ports that the
-system picks. Standard input brings a JSON line, ``{"folder": …, "users":
-{address: password}}``; standard output gives one back, ``{"smtp": port,
-"imap": port, "pop3": port}``. It ends with the process that started it, and
-removes the folder: even if that was killed, nothing is left.
+It speaks SMTP, IMAP and POP3 over one Maildir for each user, on loopback ports
+that the system picks. Its SMTP accepts XCLIENT, and writes the attributes into
+the Received header. It reads one line of JSON from standard input, ``{"folder":
+…, "users": {address: password}}``, and writes one to standard output, ``{"smtp":
+port, "imap": port, "pop3": port}``. It ends with its parent process and removes
+the folder, so that nothing is left even if the parent was killed.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from twisted.mail import imap4, pop3, smtp
 from zope.interface import classImplements
 
 HOST = "127.0.0.1"
-#: What a client may be told about, in Postfix's words (XCLIENT_README).
+#: The attributes of XCLIENT, with Postfix's names (XCLIENT_README).
 ATTRIBUTES = (b"NAME", b"ADDR", b"PORT", b"PROTO", b"HELO", b"LOGIN", b"DESTADDR", b"DESTPORT")
 
-#: Seconds between two looks at whether the parent is still there.
+#: Seconds between two checks that the parent still runs.
 _WATCH_INTERVAL = 0.5
 _reactor: Any = installed
 _XTEXT = re.compile(rb"\+([0-9A-F]{2})")
@@ -49,8 +49,8 @@ Received: from %b (%b [%b]:%b)
 
 
 @dataclass
-class Kept:
-    """A message in a Maildir, by the Maildir's key for it."""
+class StoredMessage:
+    """A message in a Maildir, with the Maildir's key for it."""
 
     key: str
     arrived: float
@@ -58,31 +58,31 @@ class Kept:
 
 
 class Store:
-    """One user's mail by its UIDs: what SMTP fills, and IMAP and POP3 empty."""
+    """One user's mail by its UIDs. SMTP adds messages; IMAP and POP3 remove them."""
 
     def __init__(self, folder: Path, password: str) -> None:
         self.password = password.encode()
-        self.mail: dict[int, Kept] = {}
+        self.mail: dict[int, StoredMessage] = {}
         self.began = int(time.time())
         self.next_uid = 1
         self.open: list[Inbox] = []
         self._maildir = mailbox.Maildir(folder)
 
     def add(self, content: bytes) -> None:
-        """Keep a message, its lines ended by LF, and show it to those who look."""
+        """Store a message whose lines end with LF, and show it to the open IMAP sessions."""
         uid, self.next_uid = self.next_uid, self.next_uid + 1
-        self.mail[uid] = Kept(self._maildir.add(content), time.time())
+        self.mail[uid] = StoredMessage(self._maildir.add(content), time.time())
         for inbox in self.open:
-            inbox.arrived(uid)
+            inbox.add(uid)
 
-    def content(self, uid: int) -> bytes:
-        """A message as it lies there, its lines ended by LF."""
+    def read(self, uid: int) -> bytes:
+        """Return a message; its lines end with LF."""
         return self._maildir.get_bytes(self.mail[uid].key)
 
     def remove(self, uid: int) -> None:
-        """Forget a message, which may be gone already."""
-        if (kept := self.mail.pop(uid, None)) is not None:
-            self._maildir.discard(kept.key)
+        """Remove a message, unless it is gone already."""
+        if (stored := self.mail.pop(uid, None)) is not None:
+            self._maildir.discard(stored.key)
 
 
 #: The users' stores, by their addresses.
@@ -90,7 +90,7 @@ Stores = dict[bytes, Store]
 
 
 def log_in(stores: Stores, user: bytes, password: bytes) -> Store:
-    """The user's store. Raises UnauthorizedLogin."""
+    """Return the user's store. Raises UnauthorizedLogin."""
     store = stores.get(user.lower())
     if store is None or store.password != password:
         raise UnauthorizedLogin
@@ -119,7 +119,7 @@ class Delivery:
 
 
 class Smtp(smtp.ESMTP):
-    """Takes mail for the sandbox's users, from whom XCLIENT says is logged in."""
+    """An SMTP server that takes mail for the sandbox's users, if XCLIENT names the user who is logged in."""
 
     noisy = False
 
@@ -127,7 +127,7 @@ class Smtp(smtp.ESMTP):
         super().__init__()
         self.host = b"sandbox.test"
         self._stores = stores
-        self._told: dict[bytes, bytes] = {}
+        self._attributes: dict[bytes, bytes] = {}
 
     def extensions(self) -> dict[bytes, list[bytes] | None]:
         return {**super().extensions(), b"XCLIENT": list(ATTRIBUTES), b"8BITMIME": None}
@@ -138,32 +138,34 @@ class Smtp(smtp.ESMTP):
             if name.upper() not in ATTRIBUTES:
                 self.sendCode(501, b"5.5.4 Bad XCLIENT attribute name")
                 return
-            self._told[name.upper()] = _XTEXT.sub(lambda digits: bytes.fromhex(digits[1].decode()), value)
+            self._attributes[name.upper()] = _XTEXT.sub(
+                lambda digits: bytes.fromhex(digits[1].decode()), value
+            )
         self._from, self._to = None, []
         self.sendCode(220, self.greeting())
 
     def validateFrom(self, helo: tuple[bytes, bytes], origin: smtp.Address) -> smtp.Address:
-        if b"LOGIN" not in self._told:
-            raise smtp.SMTPServerError(530, "5.7.0 XCLIENT has named no user as logged in")
+        if b"LOGIN" not in self._attributes:
+            raise smtp.SMTPServerError(530, "5.7.0 XCLIENT did not name a user who is logged in")
         return origin
 
     def validateTo(self, user: smtp.User) -> Callable[[], Delivery]:
         store = self._stores.get(bytes(user.dest).lower())
         if store is None:
-            raise smtp.SMTPServerError(550, "5.1.1 only the demo's users live here")
+            raise smtp.SMTPServerError(550, "5.1.1 not a user of the demo")
         return lambda: Delivery(store)
 
     def receivedHeader(self, helo: object, origin: object, recipients: object) -> bytes:
         names = (b"HELO", b"NAME", b"ADDR", b"PORT", b"LOGIN", b"PROTO")
-        told = [self._told.get(name, b"[UNAVAILABLE]") for name in names]
-        return _RECEIVED % (*told, formatdate().encode())
+        values = [self._attributes.get(name, b"[UNAVAILABLE]") for name in names]
+        return _RECEIVED % (*values, formatdate().encode())
 
 
 # -- IMAP and POP3 --------------------------------------------------------------------------------
 
 
 class Part:
-    """A message, or a part of one, as IMAP wants it; ``content`` has mail's line ends."""
+    """A message, or a part of one, in the form that imap4 needs; lines of ``content`` end with CRLF."""
 
     def __init__(self, parsed: Parsed, content: bytes) -> None:
         self._parsed = parsed
@@ -192,13 +194,13 @@ class Part:
 
 
 class Message(Part):
-    """A message as a whole."""
+    """A whole message."""
 
-    def __init__(self, uid: int, kept: Kept, content: bytes) -> None:
+    def __init__(self, uid: int, stored: StoredMessage, content: bytes) -> None:
         super().__init__(message_from_bytes(content), content.replace(b"\n", b"\r\n"))
         self.getUID = lambda: uid
-        self.getFlags = lambda: kept.flags
-        self.getInternalDate = lambda: formatdate(kept.arrived)
+        self.getFlags = lambda: stored.flags
+        self.getInternalDate = lambda: formatdate(stored.arrived)
         self.open = lambda: BytesIO(self._content)
 
 
@@ -206,7 +208,7 @@ classImplements(Message, imap4.IMessageFile)
 
 
 class Inbox:
-    """A user's mail as one IMAP session sees it: messages keep their numbers, whatever others remove."""
+    """A user's mail in one IMAP session: messages keep their numbers when other sessions remove some."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -219,13 +221,13 @@ class Inbox:
         self.getUID = lambda number: self._uids[number - 1]
         self.getMessageCount = lambda: len(self._uids)
         self.getRecentCount = lambda: 0
-        self.getUnseenCount = lambda: sum("\\Seen" not in kept.flags for kept in store.mail.values())
+        self.getUnseenCount = lambda: sum("\\Seen" not in stored.flags for stored in store.mail.values())
         self.isWriteable = lambda: True
         self.requestStatus = lambda names: imap4.statusRequestHelper(self, names)
         self.addListener = self._listeners.append
         self.removeListener = self._listeners.remove
 
-    def arrived(self, uid: int) -> None:
+    def add(self, uid: int) -> None:
         self._uids.append(uid)
         for listener in self._listeners:
             listener.newMessages(len(self._uids), None)
@@ -240,28 +242,28 @@ class Inbox:
         return numbers[::-1]
 
     def fetch(self, messages: imap4.MessageSet, uid: bool) -> list[tuple[int, Message]]:
-        meant = self._meant(messages, uid)
-        return [(number, Message(each, kept, self._store.content(each))) for number, each, kept in meant]
+        chosen = self._choose(messages, uid)
+        return [(number, Message(each, stored, self._store.read(each))) for number, each, stored in chosen]
 
     def store(
         self, messages: imap4.MessageSet, flags: Iterable[str], mode: int, uid: bool
     ) -> dict[int, set[str]]:
         changed = {}
-        for number, _, kept in self._meant(messages, uid):
-            old = kept.flags
-            kept.flags = set(flags) if mode == 0 else old - set(flags) if mode < 0 else old | set(flags)
-            changed[number] = kept.flags
+        for number, _, stored in self._choose(messages, uid):
+            old = stored.flags
+            stored.flags = set(flags) if mode == 0 else old - set(flags) if mode < 0 else old | set(flags)
+            changed[number] = stored.flags
         return changed
 
-    def _meant(self, messages: imap4.MessageSet, uid: bool) -> list[tuple[int, int, Kept]]:
-        """Numbers, UIDs and messages that are meant, and that nobody else has removed."""
+    def _choose(self, messages: imap4.MessageSet, uid: bool) -> list[tuple[int, int, StoredMessage]]:
+        """Return numbers, UIDs and messages of a set, without those that other sessions have removed."""
         messages.last = self._store.next_uid - 1 if uid else len(self._uids)
-        there = [(number, each) for number, each in enumerate(self._uids, 1) if each in self._store.mail]
-        return [(n, each, self._store.mail[each]) for n, each in there if (each if uid else n) in messages]
+        present = [(number, each) for number, each in enumerate(self._uids, 1) if each in self._store.mail]
+        return [(n, each, self._store.mail[each]) for n, each in present if (each if uid else n) in messages]
 
 
 class Maildrop:
-    """A user's mail as one POP3 session sees it, numbered from 0. Raises ValueError for other numbers."""
+    """A user's mail in one POP3 session, numbered from 0. Raises ValueError for other numbers."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -275,7 +277,7 @@ class Maildrop:
         return [self._size(uid) for uid in self._uids]
 
     def getMessage(self, i: int) -> BytesIO:
-        return BytesIO(self._store.content(self._at(i)))
+        return BytesIO(self._store.read(self._at(i)))
 
     def getUidl(self, i: int) -> bytes:
         return b"%d" % self._at(i)
@@ -293,14 +295,14 @@ class Maildrop:
         return self._uids[i]
 
     def _size(self, uid: int) -> int:
-        """Bytes on the wire; 0 is what is deleted."""
+        """Return the bytes of a message on the wire, 0 if it is deleted."""
         if uid in self._deleted or uid not in self._store.mail:
             return 0
-        return len(self._store.content(uid).replace(b"\n", b"\r\n"))
+        return len(self._store.read(uid).replace(b"\n", b"\r\n"))
 
 
 class Imap(imap4.IMAP4Server):
-    """IMAP over a user's store."""
+    """An IMAP server over a user's store."""
 
     def __init__(self, stores: Stores) -> None:
         super().__init__()
@@ -316,7 +318,7 @@ class Imap(imap4.IMAP4Server):
 
 
 class Pop3(pop3.POP3):
-    """POP3 over a user's store."""
+    """A POP3 server over a user's store."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
@@ -332,19 +334,20 @@ KINDS: dict[str, Callable[[Stores], protocol.Protocol]] = {"smtp": Smtp, "imap":
 
 
 def _listen(make: Callable[[], protocol.Protocol]) -> int:
-    """Serve what ``make`` makes for each connection; the port."""
+    """Listen on a port, with a protocol that ``make`` makes for each connection; return the port."""
     port: int = _reactor.listenTCP(0, protocol.ServerFactory.forProtocol(make), interface=HOST).getHost().port
     return port
 
 
-def _leave_orphaned(parent: int) -> None:
+def _stop_if_orphaned(parent: int) -> None:
     if os.getppid() != parent:
         _reactor.stop()
 
 
 def main() -> None:
     """Serve until the parent process ends, or TERM comes."""
-    for number in (signal.SIGINT, signal.SIGQUIT):  # a terminal sends these to all, and the parent minds them
+    # A terminal sends these signals to all its processes; the parent handles them.
+    for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     settings = json.loads(sys.stdin.readline())
     folder = Path(settings["folder"])
@@ -353,7 +356,7 @@ def main() -> None:
     stores = {user.encode(): Store(mail / user, password) for user, password in settings["users"].items()}
     ports = {name: _listen(partial(kind, stores)) for name, kind in KINDS.items()}
     print(json.dumps(ports), flush=True)
-    task.LoopingCall(_leave_orphaned, os.getppid()).start(_WATCH_INTERVAL)
+    task.LoopingCall(_stop_if_orphaned, os.getppid()).start(_WATCH_INTERVAL)
     _reactor.run()
     shutil.rmtree(folder, ignore_errors=True)
 

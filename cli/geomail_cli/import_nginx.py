@@ -1,85 +1,101 @@
-"""``geomail import-nginx``: an nginx.conf becomes a geomail.toml."""
+"""``geomail import-nginx``: make a geomail.toml from an nginx.conf."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geomail_cli import render
-from geomail_cli.render import counted
+from geomail_cli import output
+from geomail_cli.option_groups import spread_groups
+from geomail_cli.output import pluralize
 
 if TYPE_CHECKING:
     from geomail.config.nginx import Conversion
 
 
-def import_nginx(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The nginx.conf; what it includes is read too.")
-    ],
+@dataclass(frozen=True)
+class TargetOptions:
+    """The options about files that the result names or goes to."""
+
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="OUT", help="Where to write; default: standard output."),
-    ] = None,
+        typer.Option("-o", "--output", metavar="OUT", help="File to write (default: standard output)."),
+    ] = None
     prefix: Annotated[
         Path | None,
         typer.Option(
-            "--prefix", metavar="DIR", help="Where relative names of logs start; default: FILE's folder."
+            "--prefix", metavar="DIR", help="Folder of relative log names (default: FILE's folder)."
         ),
-    ] = None,
+    ] = None
+
+
+@spread_groups
+def import_nginx(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="nginx.conf; included files are read too.")],
+    target: TargetOptions,
     lenient: Annotated[
-        bool,
-        typer.Option("--lenient", help="Leave out what is unknown in mail {}, instead of giving up."),
+        bool, typer.Option("--lenient", help="Leave out unknown directives of mail {}.")
     ] = False,
 ) -> None:
-    """Convert an nginx.conf with a mail block into a geomail.toml that does the same.
+    """Convert an nginx.conf into a geomail.toml.
 
-    The result says behind each value where it comes from. What cannot be taken
-    over is told on standard error. See check-config for what only this machine
-    can tell of the result: certificates, keys, host names.
+    The result does the same as the mail block, and names the source of each
+    value. Notes on standard error name what cannot be converted. Run "geomail
+    check-config" on the result: it checks certificates, keys and host names.
 
-    Exit status: 0 written, 1 something is wrong, and nothing is written, 2 wrong usage.
+    Exit status: 0 the file was written, 1 an error, and nothing was written, 2
+    wrong usage.
     """
     from geomail.config.nginx import convert
 
-    result = convert(file, prefix=prefix, lenient=lenient)
-    console = render.stderr()
+    result = convert(file, prefix=target.prefix, lenient=lenient)
+    console = output.make_error_console()
     for note in result.notes:
-        render.show_note(console, f"{note.file}:{note.line}: {note.key} {note.text}")
+        output.show_note(console, f"{note.file}:{note.line}: {note.key} {note.text}")
     for problem in result.problems:
-        render.show_problem(console, problem)
-    verdict = _verdict(result)
+        output.show_problem(console, problem)
     if result.toml is None:
         if result.has_unknown:
-            render.show_note(console, "--lenient leaves out what is unknown", "hint")
-        render.show_verdict(console, f"{file} cannot be converted ({verdict})", failed=True)
+            output.show_note(console, "--lenient leaves out unknown directives", "hint")
+        output.show_summary(console, f"{file} cannot be converted ({_summarize(result)})", failed=True)
         raise typer.Exit(1)
-    if output is None:
+    if target.output is None:
         typer.echo(result.toml, nl=False)
-        return
-    try:
-        _write(output, result.toml, _mode_for([file, *map(Path, result.files)]))
-    except OSError as error:
-        render.show_verdict(console, f"{output} cannot be written: {error.strerror}", failed=True)
-        raise typer.Exit(1) from None
-    render.show_verdict(console, f"{output} is written ({verdict})", failed=False)
+    else:
+        _save(target.output, result.toml, [file, *map(Path, result.files)], _summarize(result))
 
 
-def _verdict(result: Conversion) -> str:
+def _summarize(result: Conversion) -> str:
     counts = [
-        counted(number, severity)
+        pluralize(number, severity)
         for severity in ("error", "warning")
         if (number := sum(problem.severity == severity for problem in result.problems))
     ]
-    return ", ".join([*counts, counted(len(result.notes), "note")])
+    return ", ".join([*counts, pluralize(len(result.notes), "note")])
 
 
-def _mode_for(files: Iterable[Path]) -> int:
-    """Who may read and write what comes of all of these, of which each may hold a secret."""
+def _save(target: Path, text: str, sources: Sequence[Path], summary: str) -> None:
+    """Write the result and report it. Ends the command if that fails."""
+    console = output.make_error_console()
+    try:
+        _write(target, text, _find_mode(sources))
+    except OSError as error:
+        output.show_summary(console, f"{target} cannot be written: {error.strerror}", failed=True)
+        raise typer.Exit(1) from None
+    output.show_summary(console, f"{target} is written ({summary})", failed=False)
+
+
+def _find_mode(files: Iterable[Path]) -> int:
+    """Return the mode for a file made of these files: the rights that all of them give, and its owner's.
+
+    Each of them may contain a secret.
+    """
     mode = 0o666
     for file in files:
         mode &= file.stat().st_mode
@@ -87,7 +103,7 @@ def _mode_for(files: Iterable[Path]) -> int:
 
 
 def _write(output: Path, text: str, mode: int) -> None:
-    """Write the file as a whole, readable to whom the mode says from the start."""
+    """Write the file as a whole; it has its mode before it has its name."""
     handle, name = tempfile.mkstemp(dir=output.absolute().parent, prefix=f".{output.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

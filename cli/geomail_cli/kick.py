@@ -8,80 +8,78 @@ from typing import Annotated, Any
 
 import typer
 
-from geomail_cli import chosen, render, who
-from geomail_cli.control import ConfigOption, Connection, Failed, Place, SocketOption
-from geomail_cli.render import counted
+from geomail_cli import output, who
+from geomail_cli.control import Connection, ControlError, SocketOptions
+from geomail_cli.option_groups import spread_groups
+from geomail_cli.output import pluralize
+from geomail_cli.session_options import Format, UserFilter
 
-#: Sessions that are named in one request.
+#: Sessions that one request names.
 _AT_A_TIME = 500
 
 
+@spread_groups
 def kick(
-    users: Annotated[list[str] | None, typer.Argument(metavar="USER", help="As --user.")] = None,
-    user: chosen.Users = None,
-    client: chosen.Clients = None,
-    server: chosen.Servers = None,
-    protocol: chosen.Protocols = None,
-    backend: chosen.Backends = None,
-    ids: chosen.Ids = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however many they are.")] = False,
+    chosen: UserFilter,
+    server: SocketOptions,
+    yes: Annotated[bool, typer.Option("--yes", help="End several sessions without a question.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ended sessions as JSON.")] = False,
-    config: ConfigOption = None,
-    socket: SocketOption = None,
 ) -> None:
     """End sessions of a running server.
 
-    Sessions are chosen as for "geomail who", and at least one option is
-    needed; --user "*" means everybody who has logged in. More than one session
-    are listed first, and you are asked. Only those that were listed end.
+    Choose sessions as for "geomail who", by at least one option; --user "*" is
+    every user who has logged in. If several sessions match, the command lists
+    them and asks first. It ends only the sessions that it has listed.
 
-    A client that has not logged in yet is told goodbye, and so is one whose
-    session has been silent for a second after the end of a line. Any other
-    connection is just closed: words of geomail's own could be taken for a part
-    of a message.
+    geomail says goodbye to a client that has not logged in yet, and to one
+    whose session has been silent for a second after the end of a line. It just
+    closes other connections: the client could take a goodbye for a part of a
+    message.
 
-    Exit status: 0 sessions were ended, 1 none fits or you said no, 2 wrong
+    Exit status: 0 sessions were ended, 1 none matches or you said no, 2 wrong
     usage, 69 no server runs there, 77 no permission.
     """
-    select = chosen.selection(
-        user=[*(users or ()), *(user or ())],
-        client=client,
-        server=server,
-        protocol=protocol,
-        backend=backend,
-        session=ids,
-    )
-    if not select:
-        raise typer.BadParameter("say whose: a user, or --client, --server, --backend, --id …")
+    selection = chosen.make_selection()
+    if not selection:
+        raise typer.BadParameter(
+            "no session is chosen: give USER, --client, --server, --protocol, --backend or --id"
+        )
     try:
-        with Place(config, socket).connect() as connection:
-            _kick(connection, select, yes, as_json)
-    except Failed as failed:
-        raise failed.exit() from None
+        with server.find().connect() as connection:
+            _kick(connection, selection, yes, as_json)
+    except ControlError as error:
+        raise error.report() from None
 
 
-def _kick(connection: Connection, select: dict[str, list[str]], yes: bool, as_json: bool) -> None:
-    meant = connection.sessions("who", select)
-    if len(meant) > 1 and not yes:
-        _ask(meant)
+def _kick(connection: Connection, selection: dict[str, list[str]], yes: bool, as_json: bool) -> None:
+    found = connection.ask_for_sessions("who", selection)
+    if len(found) > 1 and not yes:
+        _confirm(found)
     ended: list[dict[str, Any]] = []
-    for start in range(0, len(meant), _AT_A_TIME):
-        named = [session["session"] for session in meant[start : start + _AT_A_TIME]]
-        ended += connection.sessions("kick", {"session": named})
+    for start in range(0, len(found), _AT_A_TIME):
+        ids = [session["session"] for session in found[start : start + _AT_A_TIME]]
+        ended += connection.ask_for_sessions("kick", {"session": ids})
     if as_json:
         typer.echo(json.dumps(ended, indent=2))
-    elif not meant:
-        render.show_verdict(render.stderr(), "no session fits", failed=True)
     else:
-        left = f"; {counted(len(meant) - len(ended), 'session')} had ended before" * (len(ended) < len(meant))
-        render.show_verdict(render.stderr(), f"{counted(len(ended), 'session')} ended{left}", failed=False)
+        _show_summary(len(found), len(ended))
     if not ended:
         raise typer.Exit(1)
 
 
-def _ask(meant: list[dict[str, Any]]) -> None:
+def _show_summary(found: int, ended: int) -> None:
+    console = output.make_error_console()
+    if not found:
+        output.show_summary(console, 'no session matches; "geomail who" lists all sessions', failed=True)
+        return
+    earlier = f"; {pluralize(found - ended, 'session')} had ended before" * (ended < found)
+    output.show_summary(console, f"{pluralize(ended, 'session')} ended{earlier}", failed=False)
+
+
+def _confirm(found: list[dict[str, Any]]) -> None:
+    """Ask the operator. Raises ControlError without a yes."""
     if not sys.stdin.isatty():
-        raise Failed(f"{counted(len(meant), 'session')} would be ended: add --yes if you mean that")
-    who.show(meant, chosen.Format.TABLE, err=True)
-    if not typer.confirm(f"End these {len(meant)} sessions?", err=True):
-        raise Failed("nothing was ended")
+        raise ControlError(f"{len(found)} sessions match, and there is no terminal to ask at: give --yes")
+    who.show(found, Format.TABLE, err=True)
+    if not typer.confirm(f"End these {len(found)} sessions?", err=True):
+        raise ControlError("no session was ended")

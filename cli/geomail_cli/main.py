@@ -1,4 +1,4 @@
-"""The Typer app. gevent patches the standard library before anything else is imported."""
+"""The Typer app. gevent patches the standard library before any other import."""
 
 from gevent import monkey
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from geomail.build import described
-from geomail_cli import interrupt
+from geomail_cli import interrupts
 from geomail_cli.check_auth import check_auth
 from geomail_cli.check_config import check_config
 from geomail_cli.hash_password import hash_password
@@ -45,8 +45,8 @@ app.command("status")(status)
 app.command("reload")(reload)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_given: bool) -> None:
+    if is_given:
         typer.echo(described())
         raise typer.Exit
 
@@ -56,9 +56,12 @@ def geomail(
     _version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Show version and build, and exit."
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and the build, and exit.",
         ),
     ] = False,
 ) -> None:
-    """An SMTP, IMAP and POP3 proxy: one front door, many mail servers behind it."""
-    interrupt.quietly()
+    """Prepare every command; --version ends here."""
+    interrupts.catch_ctrl_c()

@@ -1,89 +1,91 @@
-"""``geomail preview-handshake``: what geomail would say to a backend, and why, line by line."""
+"""``geomail preview-handshake``: the dialogue with a backend, with the reason for each line."""
 
 from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geomail_cli import given, render
+from geomail_cli import output
+from geomail_cli.error_reports import load_configuration, report_errors
+from geomail_cli.login_options import LoginOptions
+from geomail_cli.option_groups import ConfigOption, JsonOption, spread_groups
+from geomail_cli.passwords import ask_for_password
 
 if TYPE_CHECKING:
-    from geomail.preview.handshake import Ending, Step
-    from geomail.preview.plan import Preview
+    from rich.console import Console
+
+    from geomail.preview.handshake import Ending, Scene, Step
+    from geomail.preview.plan import Preview, PreviewRequest
 
 
-def preview_handshake(
-    config: given.ConfigFile = None,
-    server: given.ServerChoice = None,
-    protocol: given.ProtocolChoice = None,
-    client: given.Client = None,
-    client_name: given.ClientName = None,
-    ehlo: given.Ehlo = None,
-    helo: given.Helo = None,
-    user: given.User = None,
-    password_file: given.PasswordFile = None,
-    sender: given.Sender = None,
-    recipient: given.Recipient = None,
+@dataclass(frozen=True)
+class BackendOptions:
+    """The options about the backend of a preview."""
+
     backend: Annotated[
         str | None,
-        typer.Option(metavar="NAME|ADDRESS", help="The backend, so that nobody is asked for it."),
-    ] = None,
+        typer.Option(
+            "--backend", metavar="NAME|ADDRESS", help="Backend (default: asked of the auth source)."
+        ),
+    ] = None
     without: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEYWORD", help="An EHLO keyword that the backend does not offer."),
-    ] = None,
+        typer.Option("--without", metavar="KEYWORD", help="EHLO keyword that the backend does not offer."),
+    ] = None
     offers: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help='What the backend offers: "XCLIENT NAME ADDR", say.'),
-    ] = None,
-    live: Annotated[
-        bool, typer.Option("--live", help="Speak to the real auth source and backend, then say goodbye.")
-    ] = False,
-    as_json: given.AsJson = False,
-) -> None:
-    """Show what geomail says to a backend for a client, and what it expects back.
+        typer.Option("--offers", metavar="TEXT", help='Offer of the backend, like "XCLIENT NAME ADDR".'),
+    ] = None
+    live: Annotated[bool, typer.Option("--live", help="Use the real auth source and backend.")] = False
 
-    Nobody is spoken to: the backend is imagined, and willing. With --live it
-    is the real one, up to the last step before it would accept mail; the
-    password is asked for if there is no --password-file. Passwords are masked.
+
+@spread_groups
+def preview_handshake(
+    login: LoginOptions, backend: BackendOptions, as_json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """Show what geomail says to a backend, and why.
+
+    Without --live, geomail connects to no server: it imagines a backend that
+    accepts everything. With --live it talks to the real backend, up to the last
+    step before the backend would accept mail; without --password-file it asks
+    for the password. Passwords are masked.
 
     Exit status: 0 the handshake succeeds, 1 it fails, 2 wrong usage.
     """
-    from geomail.preview.plan import Preview, PreviewRequest
+    from geomail.preview.plan import Preview
 
-    words = given.words(
-        ehlo=ehlo,
-        helo=helo,
-        user=user,
-        password_file=password_file,
-        sender=sender,
-        recipient=recipient,
-    )
-    request = PreviewRequest(
-        words=words,
-        server=server,
-        protocol=protocol,
-        client=client,
-        client_name=client_name,
-        backend=backend,
-        without=tuple(without or ()),
-        offers=tuple(offers or ()),
-        live=live,
-    )
-    with given.usage():
-        preview = Preview(given.configuration(config), request)
+    request = _make_request(login, backend)
+    with report_errors():
+        preview = Preview(load_configuration(config), request)
         if preview.lacks_password:
-            preview.give_password(given.password_prompted(user or ""))
+            preview.give_password(ask_for_password(login.user or ""))
     with closing(preview):
-        ending = _as_json(preview) if as_json else _on_screen(preview)
+        ending = _print_json(preview) if as_json else _print_listing(preview)
     if ending.outcome != "ok":
         raise typer.Exit(1)
 
 
-def _as_json(preview: Preview) -> Ending:
+def _make_request(login: LoginOptions, backend: BackendOptions) -> PreviewRequest:
+    from geomail.preview.plan import PreviewRequest
+
+    return PreviewRequest(
+        words=login.make_words(),
+        server=login.server,
+        protocol=login.protocol,
+        client=login.client,
+        client_name=login.client_name,
+        backend=backend.backend,
+        without=tuple(backend.without or ()),
+        offers=tuple(backend.offers or ()),
+        live=backend.live,
+    )
+
+
+def _print_json(preview: Preview) -> Ending:
     from geomail.preview.handshake import Ending
 
     steps: list[Step] = []
@@ -99,10 +101,7 @@ def _as_json(preview: Preview) -> Ending:
         "client": preview.client.address,
         "backend": backend.described if backend else None,
         "live": preview.request.live,
-        "outcome": ending.outcome,
-        "step": ending.step,
-        "reason": ending.reason,
-        "answer": ending.answer,
+        **{key: getattr(ending, key) for key in ("outcome", "step", "reason", "answer")},
         "notes": [*notes, *ending.notes],
         "hints": ending.hints,
         "steps": [{"from": step.sender, "line": step.line, "because": step.because} for step in steps],
@@ -111,34 +110,35 @@ def _as_json(preview: Preview) -> Ending:
     return ending
 
 
-def _on_screen(preview: Preview) -> Ending:
+def _print_listing(preview: Preview) -> Ending:
     from geomail.preview.handshake import Ending
-    from geomail_cli.listing import Listing
 
-    console = render.stdout()
-    render.show_heading(
-        console, f"{preview.server.protocol} server {preview.server.name}, client {preview.client.address}"
-    )
+    console = output.make_result_console()
+    heading = f"{preview.server.protocol} server {preview.server.name}, client {preview.client.address}"
+    output.show_heading(console, heading)
     scene = preview.admit()
-    if isinstance(scene, Ending):
-        ending = scene
-    else:
-        if scene.endpoint:
-            how = "live" if preview.request.live else "rehearsed"
-            render.show_heading(console, f"backend {scene.endpoint.described}, {how}")
-        for note in preview.notes(scene):
-            render.show_note(console, note)
-        with Listing(console, merges=True) as listing:
-            ending = preview.run(scene, lambda step: listing.row(step.sender, step.line, step.because))
+    ending = scene if isinstance(scene, Ending) else _print_dialogue(console, preview, scene)
     for note in ending.notes:
-        render.show_note(console, note)
+        output.show_note(console, note)
     for hint in ending.hints:
-        render.show_note(console, hint, "hint")
-    render.show_verdict(console, _verdict(ending, preview.request.live), failed=ending.outcome != "ok")
+        output.show_note(console, hint, "hint")
+    output.show_summary(console, _summarize(ending, preview.request.live), failed=ending.outcome != "ok")
     return ending
 
 
-def _verdict(ending: Ending, live: bool) -> str:
+def _print_dialogue(console: Console, preview: Preview, scene: Scene) -> Ending:
+    from geomail_cli.dialogue_listing import DialogueListing
+
+    if scene.endpoint:
+        kind = "live" if preview.request.live else "rehearsed"
+        output.show_heading(console, f"backend {scene.endpoint.described}, {kind}")
+    for note in preview.notes(scene):
+        output.show_note(console, note)
+    with DialogueListing(console, merges=True) as listing:
+        return preview.run(scene, lambda step: listing.add_row(step.sender, step.line, step.because))
+
+
+def _summarize(ending: Ending, live: bool) -> str:
     if ending.outcome == "ok":
         verb = "succeeds" if live else "would succeed"
         return f"the handshake {verb}; the client would get {ending.answer[-1]}"

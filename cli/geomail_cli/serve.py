@@ -8,31 +8,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from geomail_cli.error_reports import report_problems
+from geomail_cli.option_groups import ConfigOption
+
 if TYPE_CHECKING:
     from geomail.config.schema import Config
     from geomail.sinks.log import Log
 
 
 def serve(
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", metavar="FILE", help="Configuration file.")
-    ] = None,
+    config: ConfigOption = None,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Serve in front of a sandbox mail server, to try geomail out.")
+        bool, typer.Option("--demo", help="Try geomail out, with a sandbox mail server behind it.")
     ] = False,
 ) -> None:
     """Run the proxy in the foreground.
 
-    Without -c the file is the one that GEOMAIL_CONFIG names, else
-    /etc/geomail/geomail.toml. What listens where, the build, and then one line
-    for each finished session, goes to standard error.
+    Without -c the configuration is the file that GEOMAIL_CONFIG names, or
+    /etc/geomail/geomail.toml. The log goes to standard error: the addresses
+    that geomail listens on, the build, then one line for each finished session.
 
-    With --demo nothing needs to be set up: a sandbox mail server, two users, a
-    certificate and a configuration are made for it, and removed at the end.
+    --demo needs no preparation: it makes a sandbox mail server, two users, a
+    certificate and a configuration, and removes them at the end.
 
-    Signals: TERM and INT end it at once, QUIT lets the sessions end first, HUP
-    reads the configuration again. Exit status: 0 ended by a signal, 1 it could
-    not start.
+    Signals: TERM and INT end the server at once, QUIT after the last session,
+    HUP reads the configuration again. Exit status: 0 ended by a signal, 1 the
+    server could not start.
     """
     if not demo:
         from geomail.config.load import find_config
@@ -40,7 +41,9 @@ def serve(
         _run(find_config(config))
         return
     if config is not None:
-        raise typer.BadParameter("--demo has a configuration of its own: it does not go with -c")
+        raise typer.BadParameter(
+            "--demo and -c exclude each other, as --demo makes its own configuration: give only one"
+        )
     from geomail_cli.demo import set_up, show
 
     with set_up() as running:
@@ -49,30 +52,24 @@ def serve(
 
 
 def _run(file: Path, companion: int | None = None) -> None:
-    """Run the master until it is told to stop, and say why if it cannot."""
+    """Run the master until a signal ends it; report the reason if it cannot start."""
     from geomail.errors import ConfigError, GeomailError
     from geomail.process.master import Master
     from geomail.sinks.log import Log
-    from geomail_cli import render
 
     log = Log()
     try:
-        Master(file, partial(_checked, log), log, companion).run()
+        Master(file, partial(_load_checked, log), log, companion).run()
     except ConfigError as error:
-        for problem in error.problems:
-            render.show_problem(render.stderr(), problem)
-        raise typer.Exit(1) from None
+        raise report_problems(error) from None
     except GeomailError as error:
         log.say("error", str(error))
         raise typer.Exit(1) from None
     log.say("notice", "stopped")
 
 
-def _checked(log: Log, path: Path) -> Config:
-    """The configuration, if both stages of checking find no error; raises ConfigError with all of them.
-
-    What is legal but unwise is logged.
-    """
+def _load_checked(log: Log, path: Path) -> Config:
+    """Return the configuration, and log its warnings. Raises ConfigError with every error of both stages."""
     from geomail.config.load import in_order, inspect
     from geomail.config.probe import probe_files
     from geomail.errors import ConfigError
@@ -81,6 +78,6 @@ def _checked(log: Log, path: Path) -> Config:
     problems = in_order([*found.problems, *probe_files(found)])
     if found.config is None or any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
-    for unwise in problems:
-        log.say("warning", f"{unwise.place}: {unwise.key}: {unwise.text}")
+    for warning in problems:
+        log.say("warning", f"{warning.place}: {warning.key}: {warning.text}")
     return found.config

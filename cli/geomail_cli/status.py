@@ -1,37 +1,35 @@
-"""``geomail status``: how a running server is."""
+"""``geomail status``: the state of a running server."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
 import typer
 
-from geomail_cli.control import ConfigOption, Failed, Place, SocketOption
+from geomail_cli.control import ControlError, SocketOptions
+from geomail_cli.option_groups import JsonOption, spread_groups
 
 
-def status(
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
-    config: ConfigOption = None,
-    socket: SocketOption = None,
-) -> None:
-    """Show how a running server is: workers, sessions, rates, configuration, backends.
+@spread_groups
+def status(server: SocketOptions, as_json: JsonOption = False) -> None:
+    """Show the state of a running server.
 
-    Rates are those of the last ten seconds. What has been counted lasts as
-    long as the console process of the server; workers may come and go. Bytes
-    are counted when their session ends.
+    That is its workers, sessions, rates, configuration and backends. Rates are
+    those of the last ten seconds. Counters begin when the server's console
+    process starts; they survive a restart of workers. Bytes are counted at the
+    end of their session.
 
-    Exit status: 0 it runs, 2 wrong usage, 69 no server runs there, 77 no
-    permission.
+    Exit status: 0 the server runs, 2 wrong usage, 69 no server runs there, 77
+    no permission.
     """
     try:
-        with Place(config, socket).connect() as connection:
-            known = connection.done("status")
-    except Failed as failed:
-        raise failed.exit() from None
+        with server.find().connect() as connection:
+            state = connection.ask_once("status")
+    except ControlError as error:
+        raise error.report() from None
     if as_json:
-        typer.echo(json.dumps(known, indent=2))
+        typer.echo(json.dumps(state, indent=2))
     else:
-        from geomail_cli.overview import show
+        from geomail_cli.status_report import show
 
-        show(known)
+        show(state)

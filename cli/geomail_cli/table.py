@@ -1,4 +1,4 @@
-"""Lists for people and for programs: columns that line up, JSON, or fields between tabs."""
+"""Lists for operators and programs: aligned columns, JSON, or fields between tabs."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from rich.cells import cell_len, set_cell_size
 
 from geomail.config.units import printable
 from geomail_cli import units
-from geomail_cli.chosen import Format
+from geomail_cli.session_options import Format
 
 Row = dict[str, Any]
 
 _GAP = "  "
-#: Below this a column is not made narrower.
+#: Columns do not become narrower than this.
 _NARROWEST = 8
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name for programs, its head for people, and how a value is shown to those.
+    """A column: its name for programs, its head for operators, and the format of its values.
 
-    ``flexible`` columns give way where the whole is wider than the terminal.
+    ``flexible`` columns become narrower if the list is wider than the terminal.
     """
 
     name: str
     head: str
-    shown: Callable[[Any], str] = str
+    format: Callable[[Any], str] = str
     right: bool = False
     flexible: bool = False
 
-    def cell(self, row: Row) -> str:
-        """What people see of a row here."""
+    def format_cell(self, row: Row) -> str:
+        """Return the text of a row in this column."""
         value = row[self.name]
-        return "-" if value is None or value == "" else printable(self.shown(value))
+        return "-" if value is None or value == "" else printable(self.format(value))
 
 
 SESSION_COLUMNS = (
@@ -49,16 +49,16 @@ SESSION_COLUMNS = (
     Column("client", "CLIENT", flexible=True),
     Column("backend", "BACKEND", flexible=True),
     Column("state", "STATE"),
-    Column("age", "AGE", units.duration, right=True),
-    Column("idle", "IDLE", units.duration, right=True),
-    Column("bytes_in", "IN", units.size, right=True),
-    Column("bytes_out", "OUT", units.size, right=True),
+    Column("age", "AGE", units.format_duration, right=True),
+    Column("idle", "IDLE", units.format_duration, right=True),
+    Column("bytes_in", "IN", units.format_size, right=True),
+    Column("bytes_out", "OUT", units.format_size, right=True),
 )
 
 
-def lines(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -> Iterator[str]:
-    """The head and the rows, lined up; within ``width`` cells where that is given."""
-    cells = [[column.cell(row) for column in columns] for row in rows]
+def format_lines(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -> Iterator[str]:
+    """Yield the head and the rows in aligned columns, cut to ``width`` cells if it is given."""
+    cells = [[column.format_cell(row) for column in columns] for row in rows]
     heads = [column.head for column in columns]
     widths = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
     if width is not None:
@@ -71,25 +71,25 @@ def lines(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -> 
 def print_list(
     form: Format, columns: Sequence[Column], rows: Sequence[Row], names: Sequence[str], *, err: bool = False
 ) -> None:
-    """Print rows to standard output, or error; ``names`` are the fields that programs get, in their order."""
+    """Print rows to standard output or error; ``names`` are the fields for programs, in their order."""
     if form is Format.JSON:
         typer.echo(json.dumps([{name: row.get(name) for name in names} for row in rows], indent=2), err=err)
     elif form is Format.TAB:
         typer.echo("\t".join(names), err=err)
         for row in rows:
-            typer.echo("\t".join(_field(row.get(name)) for name in names), err=err)
+            typer.echo("\t".join(_format_field(row.get(name)) for name in names), err=err)
     elif rows:
         is_terminal = (sys.stderr if err else sys.stdout).isatty()
         width = shutil.get_terminal_size().columns if is_terminal else None
-        typer.echo("\n".join(lines(columns, rows, width)), err=err)
+        typer.echo("\n".join(format_lines(columns, rows, width)), err=err)
 
 
-def _field(value: object) -> str:
+def _format_field(value: object) -> str:
     return "" if value is None else printable(str(value))
 
 
 def _shrink(widths: list[int], columns: Sequence[Column], width: int) -> None:
-    """Take from the widest flexible column until all fit, or no flexible one is left that is wide enough."""
+    """Make the widest flexible column narrower until all fit, or none can become narrower."""
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
     flexible = [index for index, column in enumerate(columns) if column.flexible]
     while excess > 0:

@@ -1,4 +1,4 @@
-"""``geomail tail``: what happens in a running server, as it happens."""
+"""``geomail tail``: the events of a running server, as they happen."""
 
 from __future__ import annotations
 
@@ -11,81 +11,69 @@ from typing import Annotated, Any
 import typer
 
 from geomail.config.units import printable
-from geomail_cli import chosen, render
-from geomail_cli.control import ConfigOption, Connection, Failed, NoServer, Place, SocketOption
-from geomail_cli.render import counted
+from geomail_cli import output
+from geomail_cli.control import Connection, ControlError, ControlSocket, NoServer, SocketOptions
+from geomail_cli.option_groups import spread_groups
+from geomail_cli.output import pluralize
+from geomail_cli.session_options import EventFilter
 
-#: Seconds between two looks for a server that has gone.
-_AGAIN = 0.5
+#: Seconds between two attempts to connect to a server that has gone.
+_RETRY_PAUSE = 0.5
 
 
+@spread_groups
 def tail(
-    user: chosen.Users = None,
-    client: chosen.Clients = None,
-    server: chosen.Servers = None,
-    protocol: chosen.Protocols = None,
-    backend: chosen.Backends = None,
-    outcome: chosen.Outcomes = None,
-    ids: chosen.Ids = None,
-    top: Annotated[
-        bool, typer.Option("--top", help="A table of the live sessions that fills the terminal.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
-    config: ConfigOption = None,
-    socket: SocketOption = None,
+    chosen: EventFilter,
+    server: SocketOptions,
+    top: Annotated[bool, typer.Option("--top", help="Show a table of the live sessions.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON.")] = False,
 ) -> None:
-    """Watch the sessions of a running server: a line when one is opened, logged in, refused, ended.
+    """Watch the sessions of a running server.
 
-    A session is shown where, of every option that was given, one value fits;
-    --user shows nothing of a session before its login. In a terminal lines are
-    coloured (NO_COLOR turns that off), in a pipe they have the date too.
+    The command prints a line when a session opens, logs in, is refused or
+    ends. An option may be given several times: a session must match one value
+    of each option that is given. --user shows nothing of a session before its
+    login. Lines have colours on a terminal, unless NO_COLOR is set, and the
+    date elsewhere.
 
-    It goes on until Ctrl-C: through a reload, and through a restart of the
-    server, for which it waits. The server waits for nobody: events that a slow
-    terminal or pipe had no room for are dropped, and their number is shown.
+    The command runs until Ctrl-C. It goes on after a reload, and waits for the
+    server after a restart. If the terminal or the pipe is slow, the server
+    drops events, and the command prints their number.
 
-    --top: q quits; u c b p a i n o t sort by user, client, backend, protocol,
-    age, idle time, bytes in, bytes out, rate; r turns the order around.
+    With --top, q quits; u c b p a i n o t sort by user, client, backend,
+    protocol, age, idle time, bytes in, bytes out, rate; r reverses the order.
 
-    Exit status: 0 ended by Ctrl-C, or by the end of the pipe; 1 the server
+    Exit status: 0 ended by Ctrl-C or by the end of the pipe, 1 the server
     refused, 2 wrong usage, 69 no server runs there, 77 no permission.
     """
-    select = chosen.selection(
-        user=user,
-        client=client,
-        server=server,
-        protocol=protocol,
-        backend=backend,
-        outcome=outcome,
-        session=ids,
-    )
+    selection = chosen.make_selection()
     if top:
-        if as_json or outcome or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise typer.BadParameter("--top needs a terminal, and goes with neither --json nor --outcome")
-        from geomail_cli.top import Top
+        if as_json or chosen.outcome or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise typer.BadParameter("--top needs a terminal: leave out --json, --outcome and pipes")
+        from geomail_cli.top import TopView
 
-        run: Callable[[], None] = Top(Place(config, socket), select).run
+        run: Callable[[], None] = TopView(server.find(), selection).run
     else:
-        run = _Tail(Place(config, socket), select, as_json).run
+        run = _EventPrinter(server.find(), selection, as_json).run
     try:
         run()
-    except Failed as failed:
-        raise failed.exit() from None
+    except ControlError as error:
+        raise error.report() from None
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:
-        render.abandon_stdout()
+        output.abandon_stdout()
 
 
-class _Tail:
-    """Prints events until it is interrupted."""
+class _EventPrinter:
+    """A printer of events that runs until Ctrl-C."""
 
-    def __init__(self, place: Place, select: dict[str, list[str]], as_json: bool) -> None:
-        from geomail_cli.eventlines import EventLines
+    def __init__(self, server: ControlSocket, selection: dict[str, list[str]], as_json: bool) -> None:
+        from geomail_cli.event_lines import EventLines
 
-        console = render.stdout()
-        self._place = place
-        self._select = select
+        console = output.make_result_console()
+        self._server = server
+        self._selection = selection
         self._as_json = as_json
         self._lines = EventLines(
             colour=console.color_system is not None, width=console.width if console.is_terminal else None
@@ -93,44 +81,44 @@ class _Tail:
         self._lost = 0
 
     def run(self) -> None:
-        """Follow the server, and the one after it. Raises Failed if there is none at first."""
-        connection = self._place.connect()
+        """Follow the server, and the next one after a restart. Raises ControlError if none runs at first."""
+        connection = self._server.connect()
         try:
             while True:
                 began = time.monotonic()
                 with connection:
                     self._follow(connection)
-                self._say("the server has gone; waiting for it to come back")
-                if time.monotonic() - began < _AGAIN:  # it is not well
-                    time.sleep(_AGAIN)
-                connection = self._find_again()
+                self._report("the server has gone; waiting for it to come back")
+                if time.monotonic() - began < _RETRY_PAUSE:  # it fails at once: do not load it more
+                    time.sleep(_RETRY_PAUSE)
+                connection = self._reconnect()
         finally:
             if self._lost:
-                self._say(f"{counted(self._lost, 'event')} lost in all")
+                self._report(f"{pluralize(self._lost, 'event')} lost in total")
 
     def _follow(self, connection: Connection) -> None:
         try:
-            for answer in connection.ask("tail", select=self._select):
+            for answer in connection.ask("tail", select=self._selection):
                 self._show(answer)
                 if not connection.has_more:
                     sys.stdout.flush()
         except NoServer:
             sys.stdout.flush()
 
-    def _find_again(self) -> Connection:
-        trouble = ""
+    def _reconnect(self) -> Connection:
+        reported = ""
         while True:
             try:
-                connection = self._place.connect()
+                connection = self._server.connect()
             except NoServer:
-                time.sleep(_AGAIN)
-            except Failed as failed:  # that may change, but not by itself
-                if str(failed) != trouble:
-                    trouble = str(failed)
-                    self._say(trouble)
-                time.sleep(_AGAIN)
+                time.sleep(_RETRY_PAUSE)
+            except ControlError as error:  # permanent until the operator changes something
+                if str(error) != reported:
+                    reported = str(error)
+                    self._report(reported)
+                time.sleep(_RETRY_PAUSE)
             else:
-                self._say(f"connected again, to geomail {connection.version}")
+                self._report(f"connected again, to geomail {connection.version}")
                 return connection
 
     def _show(self, answer: dict[str, Any]) -> None:
@@ -138,13 +126,13 @@ class _Tail:
         if "lost" in answer:
             self._lost += answer["lost"]
             if not self._as_json:
-                self._say(f"{counted(answer['lost'], 'event')} lost: they came faster than they are read")
+                self._report(f"{pluralize(answer['lost'], 'event')} lost: this terminal or pipe is too slow")
                 return
         elif "event" not in answer:
             return
-        sys.stdout.write((json.dumps(answer) if self._as_json else self._lines.line(answer)) + "\n")
+        sys.stdout.write((json.dumps(answer) if self._as_json else self._lines.format(answer)) + "\n")
 
-    def _say(self, text: str) -> None:
-        """Say something about the stream: among the lines on a terminal, else beside them."""
+    def _report(self, text: str) -> None:
+        """Print a message about the stream, on standard error."""
         sys.stdout.flush()
-        render.stderr().print(f"geomail: {printable(text)}", style="bold yellow", markup=False)
+        output.make_error_console().print(f"geomail: {printable(text)}", style="bold yellow", markup=False)

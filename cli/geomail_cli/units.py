@@ -1,10 +1,10 @@
-"""Numbers as people read them: four characters or so."""
+"""Numbers for operators: short, with a unit, in about four characters."""
 
 from __future__ import annotations
 
 
-def size(count: float) -> str:
-    """Bytes or other counts: ``980``, ``1.2k``, ``33k``, ``1.1M``."""
+def format_size(count: float) -> str:
+    """Return bytes or another count: ``980``, ``1.2k``, ``33k``, ``1.1M``."""
     for unit in ("", "k", "M", "G", "T"):
         if count < 999.5 or unit == "T":
             return f"{count:.1f}{unit}" if unit and count < 9.95 else f"{count:.0f}{unit}"
@@ -12,13 +12,13 @@ def size(count: float) -> str:
     raise AssertionError
 
 
-def rate(count: float) -> str:
-    """What happens in a second: ``0.3/s``, ``12/s``, ``1.1M/s``."""
-    return f"{count:.1f}/s" if 0 < count < 9.95 else f"{size(count)}/s"
+def format_rate(count: float) -> str:
+    """Return a count per second: ``0.3/s``, ``12/s``, ``1.1M/s``."""
+    return f"{count:.1f}/s" if 0 < count < 9.95 else f"{format_size(count)}/s"
 
 
-def duration(seconds: float) -> str:
-    """A time: ``0.05s``, ``12s``, ``3m05s``, ``2h07m``, ``4d03h``."""
+def format_duration(seconds: float) -> str:
+    """Return a duration: ``0.05s``, ``12s``, ``3m05s``, ``2h07m``, ``4d03h``."""
     if seconds < 9.95:
         return f"{seconds:.2f}s" if seconds < 0.995 else f"{seconds:.1f}s"
     whole = round(seconds)

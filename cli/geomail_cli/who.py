@@ -3,60 +3,42 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from geomail_cli import output
+from geomail_cli.control import ControlError, SocketOptions
+from geomail_cli.option_groups import spread_groups
+from geomail_cli.output import pluralize
+from geomail_cli.session_options import Format, ListOptions, UserFilter
 
-from geomail_cli import chosen, render
-from geomail_cli.chosen import Format
-from geomail_cli.control import ConfigOption, Failed, Place, SocketOption
-from geomail_cli.render import counted
-
-#: The fields of a session, in the order in which programs get them.
+#: The fields of a session, in their order in JSON and between tabs.
 FIELDS = (
     "session", "protocol", "server", "state", "user", "method", "client", "client_port",
     "local", "local_port", "tls", "backend", "started", "idle", "bytes_in", "bytes_out", "worker",
 )  # fmt: skip
 
 
-def who(
-    users: Annotated[list[str] | None, typer.Argument(metavar="USER", help="As --user.")] = None,
-    user: chosen.Users = None,
-    client: chosen.Clients = None,
-    server: chosen.Servers = None,
-    protocol: chosen.Protocols = None,
-    backend: chosen.Backends = None,
-    ids: chosen.Ids = None,
-    form: chosen.FormatOption = Format.TABLE,
-    as_json: chosen.JsonOption = False,
-    config: ConfigOption = None,
-    socket: SocketOption = None,
-) -> None:
-    """List the sessions of a running server, those of workers that are draining too.
+@spread_groups
+def who(chosen: UserFilter, listing: ListOptions, server: SocketOptions) -> None:
+    """List the sessions of a running server.
 
-    Each option may be given several times: a session is listed if, of every
-    option that was given, one value fits. The case of letters does not matter.
+    The list includes the sessions of old workers after a reload. An option may
+    be given several times: a session must match one value of each option that
+    is given. Upper and lower case are the same.
 
-    Exit status: 0 also where there is none, 2 wrong usage, 69 no server runs
+    Exit status: 0 also for an empty list, 2 wrong usage, 69 no server runs
     there, 77 no permission.
     """
-    select = chosen.selection(
-        user=[*(users or ()), *(user or ())],
-        client=client,
-        server=server,
-        protocol=protocol,
-        backend=backend,
-        session=ids,
-    )
+    selection = chosen.make_selection()
     try:
-        with Place(config, socket).connect() as connection:
-            sessions = connection.sessions("who", select)
-    except Failed as failed:
-        raise failed.exit() from None
-    form = Format.JSON if as_json else form
+        with server.find().connect() as connection:
+            sessions = connection.ask_for_sessions("who", selection)
+    except ControlError as error:
+        raise error.report() from None
+    form = listing.choose_format()
     show(sessions, form)
     if form is Format.TABLE:
-        render.stderr().print(f"{counted(len(sessions), 'session')}")
+        output.make_error_console().print(f"{pluralize(len(sessions), 'session')}")
 
 
 def show(sessions: list[dict[str, Any]], form: Format, *, err: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Running geomail's commands as an operator does."""
+"""geomail's commands, run as an operator runs them."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment without what steers geomail or hides what it forgets, and with ``more``."""
+    """Return this process's environment with ``more``, without variables that change how geomail behaves."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -28,7 +28,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def geomail(*arguments: str | Path, given: str = "", **env: str) -> Done:
-    """What a command printed, and how it ended."""
+    """Run a command; return its output and its exit status."""
     return subprocess.run(
         [COMMAND, *arguments],
         input=given,
@@ -41,7 +41,7 @@ def geomail(*arguments: str | Path, given: str = "", **env: str) -> Done:
 
 
 def invoked(*arguments: str | Path, given: str = "", **env: str) -> Done:
-    """As :func:`geomail`, but in this process: for what does not depend on a process of its own."""
+    """Run a command as :func:`geomail` does, but in this process, which is faster."""
     steering = {name: None for name in os.environ if name.startswith("GEOMAIL_")}
     words = [str(argument) for argument in arguments]
     result = CliRunner().invoke(app, words, input=given, env={**steering, "NO_COLOR": "1", **env})
@@ -51,7 +51,7 @@ def invoked(*arguments: str | Path, given: str = "", **env: str) -> Done:
 
 
 class Following:
-    """A command that goes on, and what it has printed so far."""
+    """A command that still runs, and its output so far."""
 
     def __init__(self, process: subprocess.Popen[bytes], out: Path, errors: Path) -> None:
         self.process = process
@@ -68,7 +68,7 @@ class Following:
         return self._errors.read_text()
 
     def wait_for(self, text: str, seconds: float = 30) -> str:
-        """The line with this text, printed or said."""
+        """Return the line with this text, from standard output or error."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for line in (self.printed + self.said).splitlines():
@@ -78,7 +78,7 @@ class Following:
         pytest.fail(f"{text!r} was not printed:\n{self.printed}\n{self.said}")
 
     def interrupt(self) -> int:
-        """End it by Ctrl-C, and give its exit status."""
+        """End the command by Ctrl-C; return its exit status."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(30)
 

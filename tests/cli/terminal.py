@@ -1,4 +1,4 @@
-"""A terminal that a test types into and reads from: tmux, with a server of its own."""
+"""A terminal in which a test types and reads: tmux, with a server of its own."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from tests.servers.support import program
 
 
 class Terminal:
-    """One window; ``raw`` is all that was ever written to it, as it was written."""
+    """One window; ``raw`` has the bytes that a program wrote to it."""
 
     def __init__(self, command: str, columns: int, lines: int, folder: Path) -> None:
         self._tmux = [program("tmux"), "-S", str(folder / "tmux"), "-f", os.devnull]
@@ -29,25 +29,25 @@ class Terminal:
 
     @property
     def raw(self) -> bytes:
-        """What was written since :meth:`record`."""
+        """The bytes that were written since :meth:`record`."""
         return self._written.read_bytes() if self._written.exists() else b""
 
     @property
     def lines(self) -> list[str]:
-        """The screen as it is now."""
+        """The lines of the screen now."""
         return self._run("capture-pane", "-p").splitlines()
 
     @property
     def coloured(self) -> str:
-        """The screen as it is now, with its colours."""
+        """The screen now, with its colours."""
         return self._run("capture-pane", "-p", "-e")
 
     def is_full_screen(self) -> bool:
-        """Whether a program has the screen for itself."""
+        """Tell whether a program uses the whole screen."""
         return self._run("display-message", "-p", "#{alternate_on}").strip() == "1"
 
     def record(self) -> None:
-        """Keep what is written from now on."""
+        """Record the bytes that are written from now on."""
         self._run("pipe-pane", f"cat >> {shlex.quote(str(self._written))}")
 
     def type(self, *keys: str) -> None:
@@ -59,7 +59,7 @@ class Terminal:
         self._run("resize-window", "-x", str(columns), "-y", str(lines))
 
     def wait_for(self, pattern: str, seconds: float = 30) -> list[str]:
-        """The screen, once a line of it fits."""
+        """Wait until a line of the screen matches; return the screen."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             lines = self.lines
@@ -69,7 +69,7 @@ class Terminal:
         pytest.fail(f"not on the screen: {pattern}\n" + "\n".join(self.lines))
 
     def close(self) -> None:
-        """End whatever runs in it."""
+        """End the program in the window."""
         subprocess.run([*self._tmux, "kill-server"], capture_output=True, timeout=30, check=False)
 
     def _run(self, *arguments: str, env: dict[str, str] | None = None) -> str:
@@ -80,7 +80,7 @@ class Terminal:
 
 @contextmanager
 def terminal(folder: Path, command: str, columns: int = 120, lines: int = 20) -> Iterator[Terminal]:
-    """A window in which a shell runs the command."""
+    """Yield a window in which a shell runs the command."""
     window = Terminal(command, columns, lines, folder)
     try:
         yield window

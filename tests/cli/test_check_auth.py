@@ -1,4 +1,4 @@
-"""``geomail check-auth``: what is asked, what is answered, what is to be said about it."""
+"""``geomail check-auth``: the request, the answer, and the findings about it."""
 
 import hashlib
 import hmac
@@ -44,7 +44,7 @@ OK = {"Auth-Status": "OK", "Auth-Server": "192.0.2.1", "Auth-Port": "25"}
 
 
 class Check:
-    """Runs the command against a service."""
+    """A runner of the command against a service."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "geomail.toml"
@@ -71,7 +71,7 @@ def check(tmp_path: Path) -> Check:
 
 @pytest.fixture
 def service() -> Iterator[AuthService]:
-    """Lets the user ``u`` in, and mail without a login."""
+    """A service that accepts the user ``u``, and mail without a login."""
     service = AuthService(answers={"u": OK, "": OK})
     with listening(service):
         yield service
@@ -256,7 +256,7 @@ def test_a_client_that_must_have_tls_has_it(check: Check, service: AuthService) 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--server", "through", "--user", "u"), "through asks no auth service"),
+        (("--server", "through", "--user", "u"), "server through does not use an auth service"),
         (("--server", "pop", "--user", "u", "--method", "cram-md5"), "does not take cram-md5 (pop3_auth)"),
         (("--user", "u", "--method", "none"), "give --from and --to"),
         ((), "give --user, or --from and --to"),

@@ -1,4 +1,4 @@
-"""``geomail serve --demo``, started as a user would: mail goes in and out, and nothing is left behind."""
+"""``geomail serve --demo``, started as a user starts it: mail goes in and out, and nothing is left."""
 
 import imaplib
 import os
@@ -36,7 +36,7 @@ PATH = f"{COMMAND.parent}:{os.environ['PATH']}"
 
 
 class Demo(Daemon):
-    """A running demo, and what it printed."""
+    """A running demo, and its output."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
@@ -53,37 +53,37 @@ class Demo(Daemon):
 
     @property
     def banner(self) -> str:
-        """What stands before the log."""
-        return self.output.text.partition("What follows is geomail's log.")[0]
+        """The output before the log."""
+        return self.output.text.partition("The next lines are geomail's log.")[0]
 
     def port(self, name: str) -> int:
-        """A port that was printed: ``smtp``, ``smtps`` …"""
+        """Return a port from the output: ``smtp``, ``smtps`` …"""
         plain, implicit = re.findall(
             rf"^  {name.removesuffix('s').upper()} .*?:(\d+) .*:(\d+)$", self.banner, re.M
         )[0]
         return int(implicit if name.endswith("s") else plain)
 
     def password(self, user: str) -> str:
-        """A password that was printed."""
+        """Return a password from the output."""
         [password] = re.findall(rf"^  {user}   (\S+)$", self.banner, re.M)
         return str(password)
 
     def commands(self, word: str) -> list[str]:
-        """The commands to try that hold this word, as they would be pasted."""
+        """Return the commands to try that contain this word, as a user pastes them."""
         blocks = re.split(r"^  # .*\n", self.banner.partition("Try it")[2], flags=re.M)[1:]
         return [block.partition("\n\n")[0] for block in blocks if re.search(rf"\b{word} ", block)]
 
     def trust(self) -> ssl.SSLContext:
-        """What a client needs to verify the demo's certificate."""
+        """Return the context by which a client verifies the demo's certificate."""
         return ssl.create_default_context(cafile=str(self.folder / "cert.pem"))
 
     def processes(self) -> set[int]:
-        """The demo's processes that run."""
+        """Return the running processes of the demo."""
         return descendants(self.process.pid)
 
 
 def descendants(pid: int) -> set[int]:
-    """A process and all that came of it, as long as they run."""
+    """Return a process and its descendants that run."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -100,7 +100,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def running(pids: set[int]) -> set[int]:
-    """Those that still run."""
+    """Return the processes that still run."""
     return {pid for pid in pids if pid in descendants(pid)}
 
 
@@ -126,7 +126,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture
 def mail() -> EmailMessage:
-    """A message that is there once only."""
+    """A message with a subject of its own."""
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = ANN, BOB, f"{time.time_ns()}"
     message.set_content("Hello,\n.\n..dots\nbye")
@@ -145,7 +145,7 @@ def send(demo: Demo, message: EmailMessage, recipient: str = BOB) -> None:
 
 
 def by_imap(demo: Demo, subject: str) -> list[Message]:
-    """Bob's mail of this subject."""
+    """Return Bob's mail with this subject."""
     with imaplib.IMAP4(LOOPBACK, demo.port("imap"), timeout=TIMEOUT) as client:
         client.login(BOB, demo.password(BOB))
         client.select()
@@ -156,7 +156,7 @@ def by_imap(demo: Demo, subject: str) -> list[Message]:
 
 
 def by_pop3(demo: Demo, subject: str) -> list[Message]:
-    """Bob's mail of this subject."""
+    """Return Bob's mail with this subject."""
     client = poplib.POP3(LOOPBACK, demo.port("pop3"), timeout=TIMEOUT)
     client.user(BOB)
     client.pass_(demo.password(BOB))
@@ -171,7 +171,7 @@ def text_of(message: Message) -> str:
 
 
 def test_nothing_is_wrong_with_what_it_has_made(demo: Demo) -> None:
-    log = demo.output.text.partition("What follows is geomail's log.")[2]
+    log = demo.output.text.partition("The next lines are geomail's log.")[2]
     assert re.findall(r"^\S+Z (\w+) ", log, re.M)[:3] == ["notice"] * 3
     for name in ("users", "key.pem"):
         assert (demo.folder / name).stat().st_mode & 0o077 == 0
@@ -230,7 +230,7 @@ def test_wrong_passwords(demo: Demo) -> None:
 
 
 def test_mail_for_others_is_refused(demo: Demo, mail: EmailMessage) -> None:
-    with pytest.raises(smtplib.SMTPRecipientsRefused, match="only the demo's users live here"):
+    with pytest.raises(smtplib.SMTPRecipientsRefused, match="not a user of the demo"):
         send(demo, mail, "carol@elsewhere.test")
 
 
@@ -335,7 +335,7 @@ def test_the_proxy_finds_other_ports_if_it_must(demo: Demo, tmp_path: Path) -> N
 
 
 def ended(demo: Demo, processes: set[int]) -> None:
-    """Check that nothing is left, now that the master has ended."""
+    """Check that nothing is left after the end of the master."""
     assert running(processes) == set()
     assert list(demo.parent.glob("geomail-demo-*")) == []
     for line in re.findall(rf"{LOOPBACK}:(\d+)", demo.banner.partition("Users")[0]):
@@ -416,7 +416,7 @@ def test_it_has_a_configuration_of_its_own(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["serve", "--demo", "-c", str(tmp_path / "geomail.toml")])
 
     assert result.exit_code == 2
-    assert "does not go with -c" in result.stderr
+    assert "--demo and -c exclude each other" in result.stderr
 
 
 @pytest.mark.parametrize("package", ["twisted", "cryptography"])
@@ -432,6 +432,6 @@ def test_without_its_packages_it_says_what_to_install(tmp_path: Path, package: s
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"geomail: the demo needs {package}, which is not installed: pip install 'geomail[demo]'\n"
+        f"geomail: the demo needs {package}, which is not installed: run pip install 'geomail[demo]'\n"
     )
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""``geomail hash-password``: from a pipe, and typed in at a terminal."""
+"""``geomail hash-password``: a password from a pipe, and one typed at a terminal."""
 
 import os
 import pty
@@ -84,12 +84,16 @@ def test_a_line_without_a_backend() -> None:
     [
         ([], "", "the password is empty"),
         ([], "\n", "the password is empty"),
-        ([], "a\0b\n", "the password holds a NUL or CR"),
-        ([], "a\rb\n", "the password holds a NUL or CR"),
+        ([], "a\0b\n", "the password contains NUL or CR"),
+        ([], "a\rb\n", "the password contains NUL or CR"),
         ([], "x" * 4097, "the password has more than 4096 bytes"),
         ([], "x" * 100_000, "the password has more than 4096 bytes"),
-        (["--scheme", "bcrypt"], "x" * 73, "bcrypt takes no more than 72 bytes; use --scheme argon2id"),
-        (["--scheme", "bcrypt"], "é" * 37, "bcrypt takes no more than 72 bytes"),
+        (
+            ["--scheme", "bcrypt"],
+            "x" * 73,
+            "the password has more than 72 bytes, the limit of bcrypt: give --scheme argon2id",
+        ),
+        (["--scheme", "bcrypt"], "é" * 37, "the password has more than 72 bytes"),
     ],
 )
 def test_passwords_that_cannot_be_used(options: list[str], typed: str, said: str) -> None:
@@ -123,7 +127,7 @@ def test_wrong_usage(options: list[str]) -> None:
 
 
 class Terminal:
-    """A terminal, and the command that has it."""
+    """A terminal, and the command that runs in it."""
 
     def __init__(self, *options: str) -> None:
         self.ours, theirs = pty.openpty()
@@ -137,14 +141,14 @@ class Terminal:
         os.close(theirs)
 
     def answer(self, prompt: bytes, typed: bytes) -> None:
-        """Type a line when the prompt is there: its last space comes when the echo is off."""
+        """Type a line after the prompt: its last space appears when the echo is off."""
         start = len(self.seen)
         while prompt not in self.seen[start:]:
             assert self._see(20), self.seen
         os.write(self.ours, typed)
 
     def end(self) -> tuple[int, bytes]:
-        """The exit status, and what went to standard output."""
+        """Return the exit status and the standard output."""
         output, _ = self.process.communicate(timeout=30)
         while self._see(0):
             pass
@@ -157,7 +161,7 @@ class Terminal:
         os.close(self.ours)
 
     def _see(self, seconds: float) -> bool:
-        """Wait for something to appear; whether it did."""
+        """Wait for output; tell whether it appeared."""
         if not select.select([self.ours], [], [], seconds)[0]:
             return False
         try:
@@ -179,7 +183,7 @@ def terminal(*options: str) -> Iterator[Terminal]:
 def test_typed_twice_and_not_shown() -> None:
     with terminal("--user", "ann") as screen:
         screen.answer(b"Password: ", b"s3cret\n")
-        screen.answer(b"Once more: ", b"s3cret\n")
+        screen.answer(b"Password again: ", b"s3cret\n")
         status, output = screen.end()
 
     assert status == 0
@@ -191,7 +195,7 @@ def test_typed_twice_and_not_shown() -> None:
 def test_typed_differently() -> None:
     with terminal() as screen:
         screen.answer(b"Password: ", b"s3cret\n")
-        screen.answer(b"Once more: ", b"s3crets\n")
+        screen.answer(b"Password again: ", b"s3crets\n")
         screen.answer(b"Password: ", b"\x03")
         status, output = screen.end()
 

@@ -68,7 +68,7 @@ def test_what_is_wrong_leaves_the_target_alone(file: Path, tmp_path: Path) -> No
     assert result.exit_code == 1
     assert result.stderr.splitlines()[1:] == [
         f'{file}:5: error: limit_rate: unknown directive "limit_rate"',
-        "hint: --lenient leaves out what is unknown",
+        "hint: --lenient leaves out unknown directives",
         f"geomail: {file} cannot be converted (1 error, 1 note)",
     ]
     assert target.read_text() == "old"

@@ -1,4 +1,4 @@
-"""Ctrl-C while a command waits for somebody who says nothing: it ends at once, and says nothing either."""
+"""Ctrl-C while a command waits for a silent server: the command ends at once, and prints nothing."""
 
 import signal
 import socket
@@ -35,7 +35,7 @@ COMMANDS = {
 
 @pytest.fixture
 def silent(tmp_path: Path) -> Iterator[dict[bool, socket.socket]]:
-    """Two listeners that say nothing, one of them in the place of a control socket."""
+    """Two silent listeners, one of them at the path of a control socket."""
     (tmp_path / "password").write_text("secret\n")
     with socket.create_server((LOOPBACK, 0)) as service, socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "control.sock"))

@@ -1,4 +1,4 @@
-"""``geomail kick``: who is asked, who ends, and what is printed."""
+"""``geomail kick``: the question, the ended sessions, and the output."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.servers.geomail import COMMAND
 
 
 def users(server: Running) -> set[str]:
-    """Those who are logged in."""
+    """Return the users who are logged in."""
     with server.asker() as asker:
         return {session["user"] for session in asker.sessions()}
 
@@ -35,7 +35,7 @@ def test_several_are_ended_only_if_that_is_meant(empty: Running) -> None:
     empty.imap("stay@example.test")
     done = invoked("kick", "-c", empty.file, "many*")
     assert done.returncode == 1
-    assert "3 sessions would be ended: add --yes" in done.stderr
+    assert "3 sessions match, and there is no terminal to ask at: give --yes" in done.stderr
     assert len(users(empty)) == 4
     done = invoked("kick", "-c", empty.file, "many*", "--yes")
     assert done.returncode == 0
@@ -64,14 +64,14 @@ def test_more_sessions_than_one_request_can_name(empty: Running) -> None:
 def test_nobody_to_kick(empty: Running) -> None:
     done = invoked("kick", "-c", empty.file, "nobody@example.test")
     assert done.returncode == 1
-    assert "no session fits" in done.stderr
+    assert "no session matches" in done.stderr
 
 
 def test_everybody_is_not_the_default(empty: Running) -> None:
     empty.imap("safe@example.test")
     done = invoked("kick", "-c", empty.file, "--yes")
     assert done.returncode == 2
-    assert "say whose" in done.stderr
+    assert "no session is chosen: give USER, --client, --server" in done.stderr
     assert users(empty) == {"safe@example.test"}
 
 

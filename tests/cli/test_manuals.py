@@ -1,4 +1,4 @@
-"""The manual pages of the commands: they can be read, and tell of every option and of nothing else."""
+"""The manual pages of the commands: readable, complete, and about existing options only."""
 
 import json
 import os
@@ -45,13 +45,13 @@ def test_mandoc_has_nothing_to_say(file: Path) -> None:
 
 
 def options_of(command: Any) -> set[str]:
-    """What its help tells of: long options and short ones, without their hyphens."""
+    """Return the options in the help, long and short, without their hyphens."""
     names = {name for parameter in command.params for name in parameter.opts if name.startswith("-")}
     return {name.lstrip("-") for name in names} | {"help", "h"}
 
 
 def options_told(text: str) -> set[str]:
-    """Those that a page describes."""
+    """Return the options that a page describes."""
     items = " ".join(re.findall(r"^\.It .*", text.partition(".Sh DESCRIPTION")[2], re.MULTILINE))
     return set(re.findall(r"Fl (?:Fl )?([a-z][a-z-]*)", items))
 
@@ -85,7 +85,7 @@ def test_the_protocol_page_tells_of_every_request_event_and_field() -> None:
 
 
 def items(command: str, section: str) -> set[str]:
-    """What a section of a page lists."""
+    """Return the items of a section of a page."""
     text = re.split(r"^\.S[hs] ", page(command).partition(f".Ss {section}\n")[2], flags=re.MULTILINE)[0]
     return {word for line in re.findall(r"^\.It Cm (.*)", text, re.MULTILINE) for word in line.split(" , ")}
 

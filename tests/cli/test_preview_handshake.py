@@ -1,4 +1,4 @@
-"""``geomail preview-handshake``, rehearsed: what is printed, for the eye and for machines."""
+"""``geomail preview-handshake``, rehearsed: the output for operators and for programs."""
 
 import json
 from pathlib import Path

@@ -43,7 +43,7 @@ address = "127.0.0.1:{port}"
 
 
 class Live:
-    """Runs live previews of one protocol."""
+    """A runner of live previews of one protocol."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "geomail.toml"
@@ -399,7 +399,7 @@ def encoded(user: bytes, password: bytes, _line: bytes) -> bytes:
 
 
 def spellings_in(text: str, password: str) -> list[str]:
-    """The spellings of a password in a text, however that breaks its lines."""
+    """Return the spellings of a password in a text, also across its line breaks."""
     flat = re.sub(r"\s+", "", text)
     raw = password.encode()
     candidates = {password, quote(password), quote(password, ""), raw.hex(), repr(password)[1:-1]}
@@ -492,7 +492,7 @@ def test_a_password_is_asked_for_at_a_terminal_and_not_echoed(live: Live, postfi
 
 
 def read_until(descriptor: int, end: bytes, seconds: float = 20) -> bytes:
-    """What a terminal shows, up to these bytes or until its program has ended."""
+    """Return the output of a terminal, up to these bytes or to the end of its program."""
     seen, deadline = b"", time.monotonic() + seconds
     while end not in seen and time.monotonic() < deadline:
         if not select.select([descriptor], [], [], 0.2)[0]:

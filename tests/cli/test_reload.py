@@ -1,4 +1,4 @@
-"""``geomail reload``: it waits, and says what came of it."""
+"""``geomail reload``: it waits, and prints the result."""
 
 import json
 import os
@@ -52,6 +52,6 @@ def test_a_server_that_ends_meanwhile(own: Running) -> None:
 
 
 def _is_connected(path: Path) -> bool:
-    """Whether somebody holds a connection to this Unix socket."""
+    """Tell whether a process has a connection to this Unix socket."""
     rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
     return any(row[-1] == str(path) and row[5] == "03" for row in rows)

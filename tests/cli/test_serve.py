@@ -1,4 +1,4 @@
-"""``geomail serve`` as an operator meets it: what it says, how it ends, and why it does not start."""
+"""``geomail serve`` as an operator sees it: its output, its end, and the reasons why it does not start."""
 
 import os
 import re
@@ -40,12 +40,12 @@ class Front:
     socket: Path
 
     def listens(self, protocol: Protocol = "imap") -> bool:
-        """Whether clients can connect."""
+        """Tell whether clients can connect."""
         with socket.socket() as probe:
             return probe.connect_ex((LOOPBACK, self.ports[protocol])) == 0
 
     def falls_silent(self) -> bool:
-        """Whether soon no client can connect any more."""
+        """Tell whether clients can soon no longer connect."""
         deadline = time.monotonic() + SOON
         while any(self.listens(protocol) for protocol in PROTOCOLS) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -56,12 +56,12 @@ class Front:
         self.geomail.process.send_signal(number)
 
     def ends(self) -> int:
-        """Its exit status, which comes soon."""
+        """Wait for the end; return the exit status."""
         return self.geomail.process.wait(SOON)
 
     @contextmanager
     def logged_in(self, protocol: Protocol) -> Iterator[Client]:
-        """A client that talks with its backend."""
+        """Yield a client that is connected with its backend."""
         with connected(protocol, self.ports[protocol]) as client:
             assert client.log_in("jane@example.test", "secret")
             client.noop()
@@ -196,7 +196,7 @@ def test_hup_with_a_wrong_file_lists_every_problem_and_changes_nothing(front: Fr
 
 
 def sound(folder: Path, *ports: int) -> str:
-    """A configuration of one IMAP server, and another one for each further port."""
+    """Return a configuration with one IMAP server for each port."""
     servers = [{"protocol": "imap", "listen": f"{LOOPBACK}:{port}"} for port in ports]
     mail = {"auth_http": f"http://{LOOPBACK}:9", "server": servers}
     control = {"socket": str(folder / "control.sock")}
@@ -356,7 +356,7 @@ def test_a_file_that_is_not_there(tmp_path: Path, options: list[str], complaint:
     [
         (["--nonsense"], "No such option"),
         (["-c"], "requires an argument"),
-        (["--demo", "-c", "missing.toml"], "--demo has a configuration of its own"),
+        (["--demo", "-c", "missing.toml"], "--demo and -c exclude each other"),
     ],
 )
 def test_wrong_usage(options: list[str], complaint: str) -> None:

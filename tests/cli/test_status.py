@@ -1,4 +1,4 @@
-"""``geomail status``: what an operator reads, and what a program does."""
+"""``geomail status``: the output for operators and for programs."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""``geomail tail``: lines for people, lines for programs, and what it outlives."""
+"""``geomail tail``: lines for operators and for programs, across reloads and restarts."""
 
 import json
 import re
@@ -25,14 +25,14 @@ LINE = re.compile(
 
 
 def fields(line: str) -> dict[str, str]:
-    """The columns of a line."""
+    """Return the columns of a line."""
     match = LINE.fullmatch(line)
     assert match, line
     return match.groupdict()
 
 
 def viewers(server: Running) -> int:
-    """How many watch."""
+    """Return the number of viewers."""
     with server.asker() as asker:
         return int(asker.done("status")["viewers"])
 
@@ -182,9 +182,9 @@ def test_why_a_server_that_has_come_back_cannot_be_asked_is_said_once(tmp_path: 
                 connection, _ = listener.accept()
                 connection.sendall(b'{"geomail":%d,"version":"0\\u001b[2J"}\n' % version)
                 connection.close()
-            tail.wait_for("of another age")
+            tail.wait_for("speaks another control protocol")
             assert tail.said.replace("\n", "").isprintable()
-            assert tail.said.count("of another age") == 1
+            assert tail.said.count("speaks another control protocol") == 1
 
 
 def test_the_end_of_the_pipe_is_its_end(empty: Running) -> None:
@@ -224,7 +224,7 @@ def test_what_a_slow_pipe_had_no_room_for_is_counted_and_said(own: Running) -> N
     assert events + lost == 2 * number
     tail.send_signal(signal.SIGINT)
     assert tail.wait(30) == 0
-    assert f"{lost} events lost in all".encode() in tail.stderr.read()
+    assert f"{lost} events lost in total".encode() in tail.stderr.read()
     tail.stdout.close()
     tail.stderr.close()
 

@@ -26,7 +26,7 @@ HEAD = ["ID", "PROTO", "USER", "CLIENT", "BACKEND", "STATE", "AGE", "IDLE", "IN"
 def top(
     folder: Path, server: Running, *options: str, columns: int = 120, lines: int = 20
 ) -> Iterator[Terminal]:
-    """``geomail tail --top``, between two lines of the shell it is started from."""
+    """Run ``geomail tail --top`` between two lines of its shell."""
     command = shlex.join([str(COMMAND), "tail", "--top", "-c", str(server.file), *options])
     script = f"echo before; {command}; echo ended with $?; exec sleep 60"
     with terminal(folder, script, columns, lines) as window:
@@ -34,19 +34,19 @@ def top(
 
 
 def users(lines: list[str]) -> list[str]:
-    """The users in the table, from the top."""
+    """Return the users in the table, from the top."""
     head = next(number for number, line in enumerate(lines) if line.startswith("ID"))
     return [line.split()[2] for line in lines[head + 1 : -1] if line]
 
 
 @pytest.fixture
 def busy(empty: Running) -> Running:
-    """A server with seven sessions, the names of whose users are in another order than their beginnings."""
+    """A server with seven sessions, whose users did not log in by alphabet."""
     return with_seven(empty)
 
 
 def with_seven(server: Running) -> Running:
-    """The server, with these seven."""
+    """Return the server with seven sessions."""
     for name in "dagecfb":
         server.imap(f"{name}@example.test")
     return server
@@ -61,7 +61,7 @@ def test_the_screen(busy: Running, tmp_path: Path) -> None:
         assert lines[3].split() == HEAD
         assert sorted(users(lines)) == [f"{name}@example.test" for name in "abcdefg"]
         assert len(lines) == 20
-        assert lines[-1].startswith("q quit")
+        assert lines[-1].startswith("[q]uit [r] flip [u]ser ")
         assert all(line == "" for line in lines[11:-1])
 
 
@@ -129,7 +129,7 @@ def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(busy: Running, tmp_path
 
 
 def _process_of(server: Running) -> int:
-    """The process of the ``--top`` that watches this server."""
+    """Return the process of the ``--top`` that watches this server."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -176,10 +176,12 @@ def test_a_small_window_and_one_that_grows(busy: Running, tmp_path: Path) -> Non
         lines = window.wait_for("showing 3 of 7")
         assert all(len(line) <= 60 for line in lines)
         assert len(users([*lines])) == 3
+        window.resize(80, 30)
+        assert window.wait_for("showing 7 of 7")[-1].endswith(" ra[t]e"), "all keys fit"
         window.resize(120, 30)
         assert len(users(window.wait_for("showing 7 of 7"))) == 7
         window.resize(30, 3)
-        window.wait_for("^q quit")
+        window.wait_for(r"^\[q\]uit")
         window.resize(120, 20)
         assert window.wait_for("showing 7 of 7")[3].split() == HEAD
 
@@ -207,7 +209,7 @@ def test_a_server_that_is_gone_is_said_and_found_again(own: Running, tmp_path: P
 
 @pytest.fixture
 def many_files() -> Iterator[None]:
-    """Some ten thousand files may be open, here and in what is started here."""
+    """A limit of some ten thousand open files, here and in child processes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 12_000:
         unavailable("12,000 open files are not allowed here")

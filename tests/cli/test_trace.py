@@ -1,4 +1,4 @@
-"""``geomail trace``: what it prints; see tests/console/test_trace.py for what is traced."""
+"""``geomail trace``: its output; tests/console/test_trace.py has what a trace contains."""
 
 import json
 
@@ -16,7 +16,7 @@ def test_losses_are_said_beside_the_lines(capsys: pytest.CaptureFixture[str]) ->
     printed, said = capsys.readouterr()
     assert printed == ""
     assert "3 lines lost" in said
-    assert "its lines are used up (--lines); 10 lines, 3 lost" in said
+    assert "the limit of lines is reached (--lines); 10 lines, 3 lost" in said
 
 
 def test_programs_are_told_losses_among_the_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""``geomail who``, and how all commands find the server they ask."""
+"""``geomail who``, and the way in which all commands find the server."""
 
 import json
 import os
@@ -127,7 +127,7 @@ def test_no_other_server_is_asked_than_that_of_the_file(
     for done in (invoked(*command, "-c", file), invoked(*command, GEOMAIL_CONFIG=str(file))):
         assert done.returncode == 2
         assert said in done.stderr
-        assert "--socket PATH names it" in done.stderr
+        assert "give --socket PATH" in done.stderr
         assert done.stdout == ""
 
 
@@ -137,7 +137,7 @@ def test_where_nothing_was_named_it_is_said_how_to_name_it() -> None:
     done = invoked("who")
     assert done.returncode == 69
     assert "no geomail server runs at /run/geomail/control.sock; start one with: geomail serve" in done.stderr
-    assert "where one runs already, say -c FILE or --socket PATH" in done.stderr
+    assert "if one runs elsewhere, give -c FILE or --socket PATH" in done.stderr
 
 
 def test_without_a_server_it_is_said_how_to_start_one(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_those_who_may_not_are_told_so(closed: Running) -> None:
 
 
 def test_what_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "_PATIENCE", 0.2)
+    monkeypatch.setattr(control, "_HELLO_TIMEOUT", 0.2)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "silent.sock"))
         listener.listen()

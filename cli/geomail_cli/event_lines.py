@@ -1,4 +1,4 @@
-"""Events as lines for people: one line each, in columns, in colour where that is wanted."""
+"""Events as lines for operators: one line each, in columns, with colours on a terminal."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ _STYLES = {
 _TROUBLE = Style(color="red")
 _DIM = Style(dim=True)
 _WORD_WIDTH = 8
-#: Columns start as wide as this, and grow with what they hold up to the second number.
+#: The first and the largest width of each column that grows with its values.
 _WIDTHS = {"session": (13, 20), "user": (20, 36), "client": (15, 39), "backend": (18, 40)}
-#: Where a line may not have room, they start narrower.
+#: On a terminal narrower than this, columns start with this width.
 _NARROW, _NARROW_START = 140, 9
 
 
 class EventLines:
-    """Makes lines for a terminal of ``width``, or for a pipe, where they have a date.
+    """A maker of lines for a terminal of ``width``, or, without a width, for a pipe; those have a date.
 
-    Columns grow with what they hold, so that they stay in line.
+    Columns grow with their values, so that later lines are aligned.
     """
 
     def __init__(self, *, colour: bool, width: int | None) -> None:
@@ -57,47 +57,50 @@ class EventLines:
         if width is not None and width < _NARROW:
             self._widths |= dict.fromkeys(("user", "client", "backend"), _NARROW_START)
 
-    def line(self, record: Record) -> str:
-        """One event."""
-        word = printable(str(record["outcome"])) if "outcome" in record else _word(record)
+    def format(self, record: Record) -> str:
+        """Return the line for one event."""
+        word = printable(str(record["outcome"])) if "outcome" in record else _name_event(record)
         style = _STYLES.get(word, _TROUBLE)
         parts = [
-            self._styled(self._time(record), _DIM),
-            self._styled(self._column(record, "session"), _DIM),
+            self._paint(self._format_time(record), _DIM),
+            self._paint(self._fill_column(record, "session"), _DIM),
             f"{printable(str(record.get('protocol', '')))[:4]:<4}",
-            self._styled(f"{word:<{_WORD_WIDTH}}", style),
-            self._column(record, "user"),
-            self._column(record, "client"),
-            self._column(record, "backend"),
-            _details(record),
+            self._paint(f"{word:<{_WORD_WIDTH}}", style),
+            self._fill_column(record, "user"),
+            self._fill_column(record, "client"),
+            self._fill_column(record, "backend"),
+            _describe_details(record),
         ]
         return "  ".join(parts).rstrip()
 
-    def _time(self, record: Record) -> str:
+    def _format_time(self, record: Record) -> str:
         when = float(record["time"])
         return f"{time.strftime(self._clock, time.localtime(when))}.{int(when * 1000) % 1000:03d}"
 
-    def _column(self, record: Record, field: str) -> str:
+    def _fill_column(self, record: Record, field: str) -> str:
         text = printable(str(record.get(field) or "-"))
         length = cell_len(text)
         if length > self._widths[field]:
             self._widths[field] = min(length, _WIDTHS[field][1])
         return text + " " * (self._widths[field] - length)
 
-    def _styled(self, text: str, style: Style) -> str:
+    def _paint(self, text: str, style: Style) -> str:
         return style.render(text, color_system=ColorSystem.STANDARD) if self._colour else text
 
 
-def _word(record: Record) -> str:
+def _name_event(record: Record) -> str:
     return _WORDS.get(record["event"]) or printable(str(record["event"]))
 
 
-def _details(record: Record) -> str:
-    """What kinds of events have of their own."""
+def _describe_details(record: Record) -> str:
+    """Return the fields that only some events have."""
     parts = []
     if "outcome" in record:
-        parts += [f"in {units.size(record['bytes_in'])}", f"out {units.size(record['bytes_out'])}"]
-        parts.append(units.duration(record["duration"]))
+        parts += [
+            f"in {units.format_size(record['bytes_in'])}",
+            f"out {units.format_size(record['bytes_out'])}",
+        ]
+        parts.append(units.format_duration(record["duration"]))
     elif record.get("method"):
         parts.append(printable(str(record["method"])))
     if reason := record.get("reason") or record.get("text"):

@@ -1,4 +1,4 @@
-"""Rows of who, what and why: they fit the terminal, and nothing of them is lost."""
+"""Rows of speaker, line and reason: they fit the terminal, and no text is lost."""
 
 import io
 
@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from geomail_cli.listing import Listing
+from geomail_cli.dialogue_listing import DialogueListing
 
 LONG = "XCLIENT ADDR=192.0.2.1 LOGIN=somebody@a-rather-long-domain.example.org NAME=[UNAVAILABLE]"
 ROWS = [
@@ -24,9 +24,9 @@ ROWS = [
 def printed(width: int | None, *, merges: bool = False, rows: list[tuple[str, str, str]] = ROWS) -> list[str]:
     file = io.StringIO()
     console = Console(file=file, width=width, force_terminal=width is not None, color_system=None)
-    with Listing(console, merges=merges) as listing:
+    with DialogueListing(console, merges=merges) as listing:
         for row in rows:
-            listing.row(*row)
+            listing.add_row(*row)
     return file.getvalue().splitlines()
 
 

@@ -1,4 +1,4 @@
-"""What commands share on screen: colour where there is a terminal, and nothing that could steer it."""
+"""Output of commands: colours on a terminal only, and no text that could control the terminal."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ if TYPE_CHECKING:
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
 
 
-def stderr() -> Console:
-    """The console for messages: plain where it is no terminal."""
+def make_error_console() -> Console:
+    """Return the console for messages, on standard error: without colours if it is not a terminal."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def stdout() -> Console:
-    """The console for results: it breaks lines between words on a terminal, and is plain where it is none."""
+def make_result_console() -> Console:
+    """Return the console for results, on standard output.
+
+    It breaks lines between words on a terminal; elsewhere it has no colours
+    and leaves lines whole.
+    """
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -44,15 +48,15 @@ def show_problem(console: Console, problem: Problem) -> None:
     console.print(line)
 
 
-def show_verdict(console: Console, verdict: str, failed: bool) -> None:
-    """Print what came of it, as the last line: ``geomail: …``."""
+def show_summary(console: Console, text: str, failed: bool) -> None:
+    """Print the result of the command, as its last line: ``geomail: …``."""
     from rich.text import Text
 
-    console.print(Text("geomail: ") + Text(printable(verdict), "bold red" if failed else "bold green"))
+    console.print(Text("geomail: ") + Text(printable(text), "bold red" if failed else "bold green"))
 
 
 def show_heading(console: Console, text: str) -> None:
-    """Print what the following is about."""
+    """Print a heading for the lines that follow."""
     from rich.text import Text
 
     console.print(Text(printable(text), "bold"))
@@ -66,10 +70,10 @@ def show_note(console: Console, text: str, kind: str = "note") -> None:
 
 
 def abandon_stdout() -> None:
-    """Nobody reads standard output any more: what is left for it is not to be complained of at exit."""
+    """Discard what Python would write to standard output at exit: its reader is gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def counted(number: int, thing: str) -> str:
-    """``1 server``, ``2 servers``."""
+def pluralize(number: int, thing: str) -> str:
+    """Return the number and the thing: ``1 server``, ``2 servers``."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
