@@ -42,11 +42,7 @@ class LoginOptions:
     ] = None
     protocol: Annotated[
         ProtocolName | None,
-        typer.Option(
-            "--protocol",
-            metavar="PROTOCOL",
-            help=f"{' or '.join(FACTS)} (default: the first that is served).",
-        ),
+        typer.Option("--protocol", metavar="PROTOCOL", help="Protocol (default: smtp if served)."),
     ] = None
     client: Annotated[
         str | None,

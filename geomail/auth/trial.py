@@ -82,13 +82,8 @@ def put_to(
         except SessionError as error:
             verdict, problem = None, str(error)
     seconds = time.monotonic() - started
-    pool = source.client.pool
-    exchange = Exchange(
-        *(login, protocol, tracer.lines, answer),
-        kept=pool.idle > 0,
-        unasked=not pool.keeps,
-        needs_password=needs_password,
-    )
+    kept, unasked = source.client.pool.idle > 0, not source.client.pool.keeps
+    exchange = Exchange(login, protocol, tracer.lines, answer, kept, unasked, needs_password)
     findings = tuple(Judge(exchange, backends).find())
     lines = tuple(request.split(b"\r\n")[:-2])
     return Trial(lines, tuple(tracer.lines), verdict, backend, problem, findings, seconds)

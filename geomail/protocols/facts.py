@@ -1,7 +1,7 @@
 """The facts of each protocol, as data: its name, ports, login methods, options and words.
 
 Code outside ``protocols/`` asks these facts and never compares a protocol's
-name. What needs behaviour is a method of :class:`geomail.protocols.base.Protocol`.
+name. Behaviour is in the methods of :class:`geomail.protocols.base.Protocol`.
 A new protocol is a folder with its dialogues, and an entry here.
 """
 

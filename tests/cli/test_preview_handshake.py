@@ -243,6 +243,21 @@ def test_a_server_is_found_by_name_and_by_address(file: Path, wanted: str) -> No
     assert shown(file, ALL, "--server", wanted)["server"] == "out"
 
 
+def test_an_imap_backend_gets_the_id_of_the_session(file: Path) -> None:
+    text = ALL.replace('listen = "127.0.0.1:143"', 'listen = "127.0.0.1:143"\npass_session_id = true')
+    found = shown(file, text, "--protocol", "imap", "--user", "me@example.org")
+
+    assert found["outcome"] == "ok"
+    assert any(line.startswith("geomail ID (") for line in said(found)), said(found)
+
+
+def test_the_only_server_of_smtp_comes_before_others(file: Path) -> None:
+    one_of_each = ONE + '[[mail.server]]\nlisten = "127.0.0.1:143"\n'
+
+    assert shown(file, one_of_each)["server"] == "in"
+    assert shown(file, one_of_each, "--protocol", "imap")["server"] == "127.0.0.1:143"
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [

@@ -398,6 +398,17 @@ UNWISE = {
 }
 
 
+@pytest.mark.parametrize(
+    ("broken", "warnings"), [('smtp_auth = "non"', 0), ('imap_auth = "non"', 1), ('smtp_auth = "plain"', 1)]
+)
+def test_checks_of_login_methods_need_those_of_the_own_protocol_alone(
+    inspect_text: Inspect, broken: str, warnings: int
+) -> None:
+    found = said(inspect_text(listening('listen = "0.0.0.0:25"', broken)))
+
+    assert sum("clients may log in without TLS" in text for text in found) == warnings
+
+
 @pytest.mark.parametrize(("text", "expected"), UNWISE.values(), ids=UNWISE.keys())
 def test_what_is_unwise(inspect_text: Inspect, text: str, expected: str) -> None:
     found = inspect_text(text)

@@ -32,6 +32,12 @@ def test_a_server_may_enable_all_methods_that_its_protocol_has(facts: ProtocolFa
     assert Server.model_validate(given).methods == facts.methods
 
 
+def test_the_services_are_those_of_dovecots_own_log() -> None:
+    services = {name: facts.dovecot_service for name, facts in FACTS.items()}
+
+    assert services == {"smtp": "submission-login", "imap": "imap-login", "pop3": "pop3-login"}
+
+
 @every_protocol
 def test_no_port_is_of_two_protocols(facts: ProtocolFacts) -> None:
     ports = [*facts.ports, *facts.implicit_tls_ports]

@@ -1,6 +1,7 @@
 """A fourth protocol is one folder and one entry: everything that operators use works with it.
 
-The command runs as ``python -m tests.toy``, which adds the entry before anything else.
+The command runs as ``python -m tests.toy``, which adds the entry before anything else. These tests run on the
+sources alone: in the compiled build, no class that is not compiled can extend geomail's.
 """
 
 import http.client
