@@ -60,7 +60,7 @@ def test_rules_name_metrics_and_labels_that_there_are(tmp_path: Path) -> None:
 
 
 def unit() -> dict[str, str]:
-    lines = (SAMPLES / "geomail.session.service").read_text().splitlines()
+    lines = (SAMPLES / "geomail.service").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
@@ -78,8 +78,8 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     path = shutil.which("systemd-analyze")
     if path is None:
         pytest.skip("no systemd here")
-    file = tmp_path / "geomail.session.service"
-    text = (SAMPLES / "geomail.session.service").read_text().replace("/usr/local/bin/geomail", "/bin/true")
+    file = tmp_path / "geomail.service"
+    text = (SAMPLES / "geomail.service").read_text().replace("/usr/local/bin/geomail", "/bin/true")
     # older than 253 it knows the type not, but all the rest
     file.write_text(text.replace("notify-reload", "notify").replace("Documentation=", "#"))
     answer = subprocess.run([path, "verify", file], capture_output=True, text=True, check=False)

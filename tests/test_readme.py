@@ -1,4 +1,4 @@
-"""The README tells the truth: its configuration works, its commands and files are there."""
+"""README.md tells the truth: its configuration works, and its commands and files exist."""
 
 import imaplib
 import poplib
@@ -26,7 +26,7 @@ TIMEOUT = 20
 
 
 def configuration(ports: dict[int, int], certificates: Certificates, backend: dict[str, int]) -> str:
-    """The configuration of the README, on this machine: with ports, files and backends that are here."""
+    """Return README.md's configuration with this machine's ports, files and backends."""
     [text] = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     text = re.sub(r', "\[::\]:\d+( ssl)?"', "", text)
     text = re.sub(r"0\.0\.0\.0:(\d+)", lambda found: f"{LOOPBACK}:{ports[int(found[1])]}", text)
@@ -105,12 +105,3 @@ def test_its_commands_and_their_options_are_there(line: str) -> None:
 def test_it_names_every_command() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     assert {name for name in commands if f"geomail {name}" not in README} == set()
-
-
-def test_its_way_to_install_what_was_tested_is_that_of_the_tests() -> None:
-    commands = re.findall(r"^/opt/geomail/bin/pip (install .*)$", README, re.MULTILINE)
-    environment = (ROOT / "tests" / "environment.sh").read_text()
-
-    assert len(commands) == 2
-    for command in commands:
-        assert command.removesuffix(" .").replace("install ", "install --quiet ") in environment
