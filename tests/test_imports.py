@@ -1,4 +1,4 @@
-"""Who may import whom: CONTRIBUTING.md's table, held against the source."""
+"""The source follows CONTRIBUTING.md's table of allowed imports."""
 
 import ast
 import sys
