@@ -1,4 +1,4 @@
-"""The build of a wheel: compiled or pure Python, and never something between."""
+"""The build of a wheel: compiled or pure Python, and never a mixture."""
 
 import os
 import re
@@ -22,7 +22,7 @@ WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
 TOOLS = WHEEL["hooks"]["custom"]["tools"]
 LIBRARY = sysconfig.get_config_var("EXT_SUFFIX")
 NO_COMPILER = {"CC": "/nonexistent/cc"}
-#: A project of two modules that is built as geomail is.
+#: A project of two modules, built as geomail is.
 SMALL = f"""\
 [build-system]
 requires = ["hatchling"]
@@ -41,7 +41,7 @@ exclude = {WHEEL.get("exclude", [])}
 tools = ["tool>=1"]
 modules = ["small/[ab].py"]
 """
-#: A type checker as strict as ours has a remark on each line; none of them keeps it from running.
+#: A type checker as strict as ours complains about each line; the code runs all the same.
 UNTIDY = """\
 from typing import Any, cast
 
@@ -55,7 +55,7 @@ def text(given: Any, number: int) -> str:
 
 
 class Small:
-    """That project, and what its builds say."""
+    """The project, and the output of its builds."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -70,7 +70,7 @@ class Small:
         (self.folder / "small" / f"{name}.py").write_text(text)
 
     def run(self, call: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Call hatchling, as a frontend does that has made the environment."""
+        """Call hatchling in the current environment, as a build frontend does."""
         variables = {name: value for name, value in os.environ.items() if not name.startswith("GEOMAIL_")}
         return subprocess.run(
             [sys.executable, "-c", f"import hatchling.build; print(hatchling.build.{call})"],
@@ -78,12 +78,12 @@ class Small:
         )  # fmt: skip
 
     def build(self, **env: str) -> tuple[int, str]:
-        """Build a wheel: the exit status, and what was said."""
+        """Build a wheel; return the exit status and the output."""
         done = self.run("build_wheel('dist')", **env)
         return done.returncode, done.stdout + done.stderr
 
     def wheels(self) -> dict[str, set[str]]:
-        """What was built: the files of each wheel that are not about it."""
+        """Return the files of each wheel that was built, without its metadata."""
         return {
             path.name: {name for name in zipfile.ZipFile(path).namelist() if ".dist-info/" not in name}
             for path in (self.folder / "dist").glob("*")

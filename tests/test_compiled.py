@@ -1,4 +1,4 @@
-"""Whether what is tested is what is meant: the sources, or the compiled build (``make test-compiled``)."""
+"""The tests run on the right build: the sources, or the compiled build (``make test-compiled``)."""
 
 import importlib
 import os

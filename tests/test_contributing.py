@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md knows every part of the package, and its commands are there."""
+"""CONTRIBUTING.md describes every part of the package, and its commands exist."""
 
 import re
 from pathlib import Path

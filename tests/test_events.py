@@ -1,4 +1,4 @@
-"""Events, and who gets which."""
+"""Events, and the sinks that get them."""
 
 import json
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""Folders on the way to a file of ours, which others may replace by links."""
+"""Folders on the way to a file of geomail's, which other users may replace by links."""
 
 import os
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def held(path: Path) -> Path:
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Path:
-    """A folder of nobody's, with a link in it that leads to a folder of root's, ``ours``."""
+    """Make a folder that belongs to the user nobody, with a link in it to a folder of root's, ``ours``."""
     folder = tmp_path / "theirs"
     folder.mkdir()
     (tmp_path / "ours").mkdir()

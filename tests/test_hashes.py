@@ -1,4 +1,4 @@
-"""Hashes that others made are verified, and what geomail makes others can verify."""
+"""geomail verifies hashes of other programs, and they verify geomail's."""
 
 import subprocess
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The samples for those who run geomail: what they name exists, and others would understand them."""
+"""The samples for operators: the names in them exist, and the programs that read them accept them."""
 
 import re
 import shutil
@@ -80,7 +80,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
         pytest.skip("no systemd here")
     file = tmp_path / "geomail.service"
     text = (SAMPLES / "geomail.service").read_text().replace("/usr/local/bin/geomail", "/bin/true")
-    # older than 253 it knows the type not, but all the rest
+    # before version 253 systemd does not know this type, but all the rest
     file.write_text(text.replace("notify-reload", "notify").replace("Documentation=", "#"))
     answer = subprocess.run([path, "verify", file], capture_output=True, text=True, check=False)
     assert [line for line in answer.stderr.splitlines() if file.name in line] == []

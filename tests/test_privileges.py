@@ -34,7 +34,7 @@ print(libc.prctl(3, 0, 0, 0, 0), libc.prctl(39, 0, 0, 0, 0))
     ("how", "said"), [("pass", "1 0"), ("close_to_others()", "0 0"), ("become(None)", "0 1")]
 )
 def test_nobody_looks_into_a_process_that_is_closed(how: str, said: str) -> None:
-    """That is PR_GET_DUMPABLE, and PR_GET_NO_NEW_PRIVS beside it."""
+    """Check PR_GET_DUMPABLE and PR_GET_NO_NEW_PRIVS."""
     script = LOOKED_INTO.format(how=how)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == said.split()

@@ -1,4 +1,4 @@
-"""The repository's files for GitHub: workflows, templates, how to report a fault; the changelog."""
+"""The repository's files for GitHub: workflows, templates, SECURITY.md; and the changelog."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ JOBS = {f"{name}: {key}": job for name, flow in WORKFLOWS.items() for key, job i
 MAKEFILE = (ROOT / "Makefile").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-#: Python versions of which nobody knows yet whether geomail runs on them.
+#: Python versions that geomail has not been tested on.
 NOT_SEEN = {"3.14"}
 
 every_job = pytest.mark.parametrize("job", JOBS.values(), ids=JOBS.keys())

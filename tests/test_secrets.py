@@ -1,4 +1,4 @@
-"""Secrets that a peer says back are not shown, in no spelling; everything else is."""
+"""Secrets that a peer sends back are masked in every spelling; all other text is shown."""
 
 import base64
 import json
@@ -135,7 +135,7 @@ BY_CODE = ("\\u%04x", "&#%d;", "&#x%x;", "&#0%d;", "&#X0%X;")
 
 @st.composite
 def mixtures(draw: st.DrawFn) -> tuple[str, str]:
-    """A secret, and a spelling of it, each character in a way of its own; what escapes is never plain."""
+    """Draw a secret, and a spelling of it that may escape each character in a different way."""
     secret = draw(st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=4, max_size=30))
     return secret, "".join(draw(st.sampled_from(list(ways_to_spell(one)))) for one in secret)
 
@@ -203,7 +203,7 @@ COSTLY = (
 
 @pytest.mark.parametrize("piece", COSTLY)
 def test_no_text_and_no_secret_make_a_refusal_expensive(piece: str) -> None:
-    """Each costs half a millisecond at most; the bound is far from it, and from the 30 of a pattern."""
+    """Allow far more than the 0.5 ms that a text costs, and far less than a regular expression's 30 ms."""
     text = (piece * 480).encode()[:470].decode("utf-8", "ignore") + "ab%41\\n&#1;"
     secrets = [piece.encode() * 4, (piece * 480).encode()[:460], (piece * 4096).encode()[:4096]]
     secrets += [bytes(range(1, 256)) * 16, b"correct-horse", b"a" * 480]

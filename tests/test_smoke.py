@@ -1,6 +1,6 @@
 """An installed geomail works: it names its build, its samples are sound, it serves sessions.
 
-It is this environment's. `make wheels` runs the same on each wheel (GEOMAIL_COMMAND, GEOMAIL_COMPILED).
+It tests the geomail of this environment; `make wheels` tests each wheel (GEOMAIL_COMMAND, GEOMAIL_COMPILED).
 """
 
 import os
@@ -25,12 +25,12 @@ SAMPLES = COMMAND.parents[1] / "share" / "geomail" / "samples"
 
 
 def said(*command: str | Path) -> str:
-    """Return what a command prints."""
+    """Run a command; return its output."""
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def build() -> str:
-    """The line that names the build."""
+    """Return the line that names the build."""
     about = "import platform, ssl; print(platform.python_version(), *ssl.OPENSSL_VERSION.split()[:2])"
     python, *library = said(COMMAND.parent / "python", "-c", about).split()
     kind = "compiled" if COMPILED else "pure Python"

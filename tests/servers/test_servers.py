@@ -1,4 +1,4 @@
-"""The servers that the other tests rely on do what those believe, without geomail."""
+"""The servers of the other tests work as these tests expect, without geomail."""
 
 import http.client
 import imaplib
