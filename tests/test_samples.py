@@ -147,7 +147,7 @@ def test_the_service_works_with_geomail_and_a_real_mail_server(
     assert spec.loader is not None
     service = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(service)
-    service.USERS[account.address] = ("00", service.hashed(account.password, "00"))
+    service.USERS[account.address] = ("00", service.hash_password(account.password, "00"))
     service.BACKENDS["imap"] = (LOOPBACK, dovecot.imap)
     service.Handler.log_message = lambda *_: None
     port = free_port()

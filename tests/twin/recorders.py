@@ -94,7 +94,7 @@ class AuthRecorder(Recorder):
 
 
 class BackendRecorder(Recorder):
-    """A mail server with a ``script``: ``<`` and a line to send, ``>`` to read one, ``~`` and seconds to wait.
+    """A mail server with a ``script``: ``<`` and a line to send, ``>`` to read one, ``~`` and a pause.
 
     After the end of the script it records lines, and does not answer.
     """
