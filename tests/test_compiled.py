@@ -14,7 +14,7 @@ COMPILED = "GEOMAIL_COMPILED" in os.environ
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_a_module_is_compiled_where_that_is_tested(pattern: str) -> None:
+def test_a_module_is_compiled_in_the_compiled_build_only(pattern: str) -> None:
     name = pattern.removesuffix(".py").removesuffix("/*").replace("/", ".")
     module = importlib.import_module(name)
     assert module.__file__ is not None

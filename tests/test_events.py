@@ -10,7 +10,7 @@ from geomail.events import KINDS, Event, EventStream, Remark, SessionOpened, rec
 OPENED = SessionOpened(1.5, "abc-1", "[::]:143", "imap", "192.0.2.7")
 
 
-def test_who_asked_for_a_kind_gets_it_until_it_leaves() -> None:
+def test_a_sink_gets_its_kinds_until_it_unsubscribes() -> None:
     stream, one, other = EventStream(), list[Event](), list[Event]()
     stream.subscribe(one.append, SessionOpened, Remark)
     stream.subscribe(other.append, SessionOpened)
@@ -22,7 +22,7 @@ def test_who_asked_for_a_kind_gets_it_until_it_leaves() -> None:
     assert stream.wants(Remark)
 
 
-def test_an_event_that_nobody_reads_any_more_is_not_wanted() -> None:
+def test_the_stream_does_not_want_events_without_a_sink() -> None:
     stream, seen = EventStream(), list[Event]()
     assert not stream.wants(SessionOpened)
     stream.subscribe(seen.append, SessionOpened)

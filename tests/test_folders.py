@@ -57,7 +57,7 @@ def test_a_relative_path_and_a_circle(tmp_path: Path, monkeypatch: pytest.Monkey
     [lambda path: open_target(path, owner=NOBODY), lambda path: bind_unix(path, 1)],
     ids=["log", "socket"],
 )
-def test_nothing_is_made_where_a_link_of_others_leads(theirs: Path, make: Callable[[str], object]) -> None:
+def test_nothing_is_created_behind_a_link_of_other_users(theirs: Path, make: Callable[[str], object]) -> None:
     with pytest.raises(PermissionError, match="is a link"):
         make(str(theirs / "link" / "file"))
 

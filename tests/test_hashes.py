@@ -48,7 +48,7 @@ VECTORS = {
 
 
 @pytest.mark.parametrize(("text", "scheme", "cost", "password"), VECTORS.values(), ids=VECTORS.keys())
-def test_what_others_made(text: str, scheme: str, cost: str, password: bytes) -> None:
+def test_hashes_of_other_programs(text: str, scheme: str, cost: str, password: bytes) -> None:
     known = recognise(text)
 
     assert (known.scheme, known.cost) == (scheme, cost)
@@ -58,7 +58,7 @@ def test_what_others_made(text: str, scheme: str, cost: str, password: bytes) ->
 
 
 @pytest.mark.parametrize("scheme", hashes._SCHEMES)
-def test_what_dovecot_makes_here_and_now(scheme: str) -> None:
+def test_hashes_that_this_dovecot_makes(scheme: str) -> None:
     for password in ("correct horse", "pässwörd€"):
         command = [program("doveadm"), "pw", "-s", scheme, "-p", password]
         made = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -77,7 +77,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize(("scheme", "make"), MAKERS.items())
-def test_what_geomail_makes(scheme: str, make: Make) -> None:
+def test_geomails_own_hashes(scheme: str, make: Make) -> None:
     made = make(b"p\xc3\xa4ss")
 
     assert made.startswith(f"{{{scheme}}}$")
@@ -87,7 +87,7 @@ def test_what_geomail_makes(scheme: str, make: Make) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "make"), MAKERS.items())
-def test_what_geomail_makes_dovecot_verifies(scheme: str, make: Make) -> None:
+def test_dovecot_verifies_geomails_hashes(scheme: str, make: Make) -> None:
     command = [program("doveadm"), "pw", "-t", make(b"correct horse"), "-p", "correct horse"]
 
     assert "(verified)" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -106,16 +106,16 @@ BROKEN = {
     "argon2id cut": (ARGON2ID[:-1], "this is no"),
     "argon2id without its end": (ARGON2ID.rpartition("$")[0], "this is no"),
     "argon2id with more": (ARGON2ID + "$", "this is no"),
-    "argon2id, bits that are none": (ARGON2ID[:-1] + "V", "this is no"),
+    "argon2id, bits after the end": (ARGON2ID[:-1] + "V", "this is no"),
     "argon2id of old": (ARGON2ID.replace("v=19", "v=16"), "this is no"),
     "argon2i": (ARGON2ID.replace("argon2id", "argon2i"), "this is no"),
     "bcrypt cut": (BCRYPT[:-1], "this is no"),
     "bcrypt with more": (BCRYPT + "a", "this is no"),
     "bcrypt, a broken version": (BCRYPT.replace("2y", "2x"), "this is no"),
     "bcrypt, too cheap": (BCRYPT.replace("05", "03"), "this is no"),
-    "bcrypt, too dear": (BCRYPT.replace("05", "32"), "this is no"),
+    "bcrypt, too expensive": (BCRYPT.replace("05", "32"), "this is no"),
     "bcrypt, salt bits that are none": (BCRYPT.replace("Otr.", "Otr/"), "this is no"),
-    "bcrypt, hash bits that are none": (BCRYPT[:-1] + "L", "this is no"),
+    "bcrypt, bits after the end": (BCRYPT[:-1] + "L", "this is no"),
     "6 cut": (SHA512[:-1], "this is no"),
     "6, too few rounds": ("$6$rounds=999$abc$" + "a" * 86, "this is no"),
     "6, too much salt": ("$6$12345678901234567$" + "a" * 86, "this is no"),
@@ -127,7 +127,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "said"), BROKEN.values(), ids=BROKEN.keys())
-def test_what_is_no_hash(text: str, said: str) -> None:
+def test_texts_that_are_not_hashes(text: str, said: str) -> None:
     with pytest.raises(UnknownHash) as raised:
         recognise(text)
 
@@ -141,7 +141,7 @@ def test_any_password_is_right_or_wrong(text: str, password: bytes) -> None:
     assert not verify(recognise(text), password)
 
 
-def test_a_password_longer_than_bcrypt_can_tell_apart_is_wrong() -> None:
+def test_a_password_longer_than_bcrypt_reads_is_wrong() -> None:
     known = recognise(hashes.make_bcrypt(b"x" * 72))
 
     assert verify(known, b"x" * 72)

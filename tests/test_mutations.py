@@ -10,7 +10,7 @@ ROWS = [pytest.param(row, id=f"{row.file}: {' '.join(row.old.split())[:50]}") fo
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_row_breaks_source_that_is_there_and_runs_tests_that_are(row: Mutation) -> None:
+def test_a_row_breaks_existing_source_and_runs_existing_tests(row: Mutation) -> None:
     text = (ROOT / row.file).read_text()
 
     assert row.apply(text) != text
@@ -20,7 +20,7 @@ def test_a_row_breaks_source_that_is_there_and_runs_tests_that_are(row: Mutation
         assert not name or re.search(rf"^def {name}\(", (ROOT / file).read_text(), re.MULTILINE), test
 
 
-def test_a_row_without_its_text_is_told() -> None:
+def test_a_row_without_its_text_is_an_error() -> None:
     row = Mutation("geomail/errors.py", "no such text", "", ("tests",))
 
     with pytest.raises(ValueError, match="holds 'no such text' 0 times"):

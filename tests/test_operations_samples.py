@@ -42,7 +42,7 @@ def test_a_rule_is_complete(rule: dict[str, Any]) -> None:
         assert rule["expr"].count(opening) == rule["expr"].count(closing)
 
 
-def test_rules_name_metrics_and_labels_that_there_are(tmp_path: Path) -> None:
+def test_rules_name_existing_metrics_and_labels(tmp_path: Path) -> None:
     port = free_port()
     with running(tmp_path, **{"metrics.listen": f"{LOOPBACK}:{port}"}) as server:
         measured = Measured(server, port)

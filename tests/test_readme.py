@@ -83,7 +83,7 @@ def test_its_configuration_has_no_problem(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)|`(samples/[^`]+)`", README))))
-def test_what_it_names_is_there(link: tuple[str, str]) -> None:
+def test_the_files_that_it_names_exist(link: tuple[str, str]) -> None:
     assert (ROOT / "".join(link)).exists()
 
 
@@ -95,7 +95,7 @@ def test_its_targets_are_in_the_makefile(target: str) -> None:
 @pytest.mark.parametrize(
     "line", sorted(set(re.findall(r"(?:^|`)geomail (?!is )([a-z][a-z-]+[^`\n#]*)", README, re.MULTILINE)))
 )
-def test_its_commands_and_their_options_are_there(line: str) -> None:
+def test_its_commands_and_their_options_exist(line: str) -> None:
     name, *words = line.split()
     command = get_command(app).commands[name]  # type: ignore[attr-defined]
     known = {option for parameter in command.params for option in parameter.opts}

@@ -99,7 +99,7 @@ def check(samples: Path, tmp_path: Path) -> Iterator[Callable[..., dict[str, Any
 
 
 @pytest.mark.parametrize(("protocol", "port"), [("smtp", 10025), ("imap", 10143), ("pop3", 10110)])
-def test_the_service_lets_its_user_in(check: Callable[..., dict[str, Any]], protocol: str, port: int) -> None:
+def test_the_service_accepts_its_user(check: Callable[..., dict[str, Any]], protocol: str, port: int) -> None:
     found = check("--protocol", protocol, "--user", USER)
 
     assert found["reason"] == f"the login is accepted: {USER} goes to 127.0.0.1:{port}"
@@ -108,7 +108,7 @@ def test_the_service_lets_its_user_in(check: Callable[..., dict[str, Any]], prot
 @pytest.mark.parametrize(
     ("user", "password"), [(USER, "wrong"), (USER, ""), ("nobody@example.org", PASSWORD), ("", "")]
 )
-def test_the_service_lets_nobody_else_in(
+def test_the_service_refuses_all_others(
     check: Callable[..., dict[str, Any]], user: str, password: str
 ) -> None:
     assert check("--user", user, password=password)["reason"].endswith("Invalid login or password")

@@ -82,12 +82,12 @@ def test_without_a_secret_nothing_is_hidden() -> None:
     assert masking([b"", b""])(b"250 ok") == b"250 ok"
 
 
-def test_what_is_no_text_is_found_too() -> None:
+def test_a_secret_that_is_not_text_is_found_too() -> None:
     assert masking([b"\xff\xfe\x00\x80"])(b"x \xff\xfe\x00\x80 %FF%FE%00%80") == b"x ******** ********"
 
 
 @given(st.binary(max_size=200), st.text(min_size=4, max_size=20))
-def test_it_is_found_wherever_it_stands(around: bytes, secret: str) -> None:
+def test_it_is_found_anywhere_in_a_text(around: bytes, secret: str) -> None:
     raw = secret.encode()
     shown = masking([raw])(around + raw + around)
 
@@ -108,7 +108,7 @@ def test_text_cannot_steer_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("secret", [b"correct-horse", b"abc", "päss-wörd".encode(), b"a+b/c==d"])
-def test_concealed_finds_what_a_mask_finds(secret: bytes) -> None:
+def test_concealed_finds_the_same_secrets(secret: bytes) -> None:
     encoded = [base64.b64encode(b"\0u\0" + secret), base64.b64encode(secret)]
     for said in (secret, secret.upper(), secret.hex().encode(), *encoded):
         text = f"NO {said.decode()} is wrong"
@@ -178,14 +178,14 @@ def test_a_mixture_of_spellings_is_found(spelt: tuple[str, str]) -> None:
         ("deadbeef", "x6465616462656566"),
     ],
 )
-def test_what_looks_like_an_escape_may_be_meant_as_it_is(secret: str, said: str) -> None:
+def test_an_apparent_escape_may_be_plain_text(secret: str, said: str) -> None:
     shown = concealed(f"<{said}>", secret.encode())
 
     assert shown.endswith("********>")
     assert len(shown) <= len("<41=********>")
 
 
-def test_letters_with_several_small_forms_are_known_to_the_last() -> None:
+def test_all_letters_with_several_lower_cases_are_known() -> None:
     for code in (code for code in range(0x110000) if not 0xD800 <= code < 0xE000):
         character = chr(code)
         assert len(folded(character)) == 1

@@ -41,14 +41,14 @@ def test_it_names_its_build() -> None:
     assert said(COMMAND, "--version") == build()
 
 
-def test_a_sample_that_came_with_it_is_sound(tmp_path: Path, certificates: Certificates) -> None:
+def test_an_installed_sample_is_valid(tmp_path: Path, certificates: Certificates) -> None:
     shutil.copy(SAMPLES / "passthrough.toml", tmp_path)
     shutil.copy(certificates.server.certificate, tmp_path / "mail.crt")
     shutil.copy(certificates.server.key, tmp_path / "mail.key")
     said(COMMAND, "check-config", "-c", tmp_path / "passthrough.toml")
 
 
-def test_it_serves_each_protocol_says_once_which_build_does_and_ends_by_term(tmp_path: Path) -> None:
+def test_it_serves_each_protocol_names_its_build_once_and_ends_by_term(tmp_path: Path) -> None:
     ports = {protocol: free_port() for protocol in PROTOCOLS}
     servers = [{"protocol": name, "listen": f"{LOOPBACK}:{port}"} for name, port in ports.items()]
     with small_servers() as backends:

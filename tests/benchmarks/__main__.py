@@ -84,8 +84,9 @@ def measure(console: Console, amounts: Amounts, seconds: float) -> Report:
         Stand(Path(folder), geomail, nginx) as stand,
     ):
         stand.notes += notes
-        wanted = [subject for name, subject in SUBJECTS.items() if amounts.wants(*members(name))]
-        subjects = [subject(stand, amounts) for subject in wanted]
+        subjects = [
+            subject(stand, amounts) for name, subject in SUBJECTS.items() if amounts.wants(*members(name))
+        ]
         steps = sorted((step for each in subjects for step in each.steps()), key=lambda step: step.turn)
         failures = _make(steps, console, deadline, stand.notes)
     chapters = [subject.chapter for subject in subjects]
@@ -127,7 +128,7 @@ def write(found: Report, folder: Path) -> list[Path]:
 def _chosen(only: str) -> frozenset[str]:
     chosen = frozenset(name for name in only.split(",") if name)
     if unknown := chosen - set(NAMES):
-        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: unknown; --list shows what there is")
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: unknown; --list shows the names")
     return chosen
 
 

@@ -205,7 +205,7 @@ class Fleet:
                 self._all_held(lambda client, then: upload(client, amount, then))
 
     def handshakes(self) -> Done:
-        """The number of TLS handshakes so far."""
+        """Count the TLS handshakes so far."""
         return Done(0.0, self._tls.handshakes, self._tls.resumed) if self._tls else Done()
 
     # -- sessions ---------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ class Line:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the goal is reached; None without a goal or a figure."""
+        """True if the goal is reached; None without a goal or a figure."""
         if self.goal is None or self.score is None:
             return None
         return self.score >= self.goal.limit if self.goal.at_least else self.score <= self.goal.limit

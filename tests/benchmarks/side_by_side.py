@@ -20,7 +20,7 @@ _HOLD, _HANDFUL = 2.0, 100
 
 @dataclass(frozen=True)
 class Workload:
-    """One row of the table. ``amount`` is that of :class:`Orders`; for bulk data, MiB in total."""
+    """One row of the table. ``amount`` is as in :class:`Orders`; for bulk data, MiB in total."""
 
     name: str
     label: str

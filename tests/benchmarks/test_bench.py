@@ -63,7 +63,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 @pytest.mark.long
 @pytest.mark.timeout(240)
-def test_workloads_are_measured_on_each_proxy_that_is_there(measured: tuple[Path, dict[str, Any]]) -> None:
+def test_workloads_are_measured_on_each_installed_proxy(measured: tuple[Path, dict[str, Any]]) -> None:
     folder, found = measured
 
     (chapter,) = [each for each in found["chapters"] if each["name"] not in TABLES]
@@ -97,7 +97,7 @@ def test_a_note_names_proxies_that_were_not_kept_busy() -> None:
     assert "nginx for 30% to 50% of the time, geomail for 95% to 95% of the time" in note
 
 
-def test_names_that_are_unknown_are_refused() -> None:
+def test_unknown_names_are_refused() -> None:
     command = [sys.executable, "-m", "tests.benchmarks", "--only=imap,fax"]
 
     ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)

@@ -76,7 +76,7 @@ def test_each_test_is_run_once_and_each_file_by_one_process(run: Run, tmp_path: 
     )
 
 
-def test_what_fails_is_shown_and_what_is_skipped_is_told(run: Run) -> None:
+def test_failures_and_skipped_tests_are_shown(run: Run) -> None:
     outcome = run(bad=BAD, good="def test(): pass\n")
 
     assert outcome.failed
@@ -93,7 +93,7 @@ def test_what_fails_is_shown_and_what_is_skipped_is_told(run: Run) -> None:
         pytest.param("def test_misspelt(here): pass\n", "fixture 'here' not found", id="no such fixture"),
     ],
 )
-def test_what_is_no_test_that_fails(text: str, complaint: str, run: Run) -> None:
+def test_failures_outside_of_tests(text: str, complaint: str, run: Run) -> None:
     outcome = run(bad=text, good="def test(): pass\n")
 
     assert outcome.failed
@@ -116,7 +116,7 @@ def test_the_report_ends_with_what_failed_and_a_line_as_pytest_writes_it(
     assert re.fullmatch(r"=+ 5 passed, 1 skipped in 61\.00s \(1 min 1 s\) =+", closing_line([good], 61))
 
 
-def test_the_ten_slowest_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_ten_slowest_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = Outcome("pure", phases=[(float(number), f"call     test_{number}") for number in range(20)])
 
     report([outcome], 1)

@@ -138,7 +138,7 @@ def test_attempts_without_end(proxies: Proxies, recorders: Recorders) -> None:
     together(tries, NAMES)
 
 
-def test_who_logs_in_after_the_time_for_the_end(talkatives: dict[Name, Proxy], recorders: Recorders) -> None:
+def test_a_login_after_the_time_for_the_end(talkatives: dict[Name, Proxy], recorders: Recorders) -> None:
     """Show that nginx lets the client log in, and then sends nothing; geomail has said goodbye before."""
 
     def comes_late(name: Name) -> None:

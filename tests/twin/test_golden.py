@@ -21,7 +21,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("transcript", ROWS)
-def test_it_goes_as_the_transcript_says(
+def test_both_follow_the_transcript(
     transcript: Transcript, proxies: Proxies, recorders: Recorders, certificates: Certificates
 ) -> None:
     def goes(name: Name) -> None:

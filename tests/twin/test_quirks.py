@@ -51,7 +51,7 @@ ROWS: dict[int, tuple[str, ...]] = {
     19: ("PROXY headers of two families", "a PROXY header to the backend, from one family to the other"),
     20: (
         "a login after worker_shutdown_timeout",
-        "test_defects.py::test_who_logs_in_after_the_time_for_the_end",
+        "test_defects.py::test_a_login_after_the_time_for_the_end",
     ),
     21: (
         "the same challenge again, and attempts without end",

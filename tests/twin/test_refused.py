@@ -8,7 +8,7 @@ from tests.config.nginx.test_refused import AUTH, FILES, IN_SERVER, SERVER, WITH
 from tests.servers.certificates import Certificates
 from tests.servers.nginx import MODULE, complaints
 
-#: The messages of older versions of nginx (for example 1.22), by those of newer ones.
+#: Messages of older versions of nginx (for example 1.22), by the newer message.
 OLDER = {
     'unknown directive "ssl"': 'the "ssl" directive is deprecated',
     '"ipv4" and "ipv6" cannot both be "off"': 'host not found in resolver "ipv4=off"',
