@@ -22,7 +22,7 @@ def test_a_sink_gets_its_kinds_until_it_unsubscribes() -> None:
     assert stream.wants(Remark)
 
 
-def test_the_stream_does_not_want_events_without_a_sink() -> None:
+def test_a_kind_without_a_sink_is_not_wanted() -> None:
     stream, seen = EventStream(), list[Event]()
     assert not stream.wants(SessionOpened)
     stream.subscribe(seen.append, SessionOpened)

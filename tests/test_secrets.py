@@ -82,7 +82,7 @@ def test_without_a_secret_nothing_is_hidden() -> None:
     assert masking([b"", b""])(b"250 ok") == b"250 ok"
 
 
-def test_a_secret_that_is_not_text_is_found_too() -> None:
+def test_what_is_no_text_is_found_too() -> None:
     assert masking([b"\xff\xfe\x00\x80"])(b"x \xff\xfe\x00\x80 %FF%FE%00%80") == b"x ******** ********"
 
 
@@ -178,7 +178,7 @@ def test_a_mixture_of_spellings_is_found(spelt: tuple[str, str]) -> None:
         ("deadbeef", "x6465616462656566"),
     ],
 )
-def test_an_apparent_escape_may_be_plain_text(secret: str, said: str) -> None:
+def test_what_looks_like_an_escape_may_be_meant_as_it_is(secret: str, said: str) -> None:
     shown = concealed(f"<{said}>", secret.encode())
 
     assert shown.endswith("********>")
