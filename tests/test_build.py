@@ -1,4 +1,4 @@
-"""The build of a wheel: compiled or pure Python, and never a mixture."""
+"""The build of a wheel: compiled or pure Python, and never something between."""
 
 import os
 import re
@@ -22,7 +22,7 @@ WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
 TOOLS = WHEEL["hooks"]["custom"]["tools"]
 LIBRARY = sysconfig.get_config_var("EXT_SUFFIX")
 NO_COMPILER = {"CC": "/nonexistent/cc"}
-#: A project of two modules, built as geomail is.
+#: A project of two modules that is built as geomail is.
 SMALL = f"""\
 [build-system]
 requires = ["hatchling"]
@@ -41,7 +41,7 @@ exclude = {WHEEL.get("exclude", [])}
 tools = ["tool>=1"]
 modules = ["small/[ab].py"]
 """
-#: A type checker as strict as ours complains about each line; the code runs all the same.
+#: A type checker as strict as ours has a remark on each line; none of them keeps it from running.
 UNTIDY = """\
 from typing import Any, cast
 
@@ -55,7 +55,7 @@ def text(given: Any, number: int) -> str:
 
 
 class Small:
-    """The project, and the output of its builds."""
+    """That project, and what its builds say."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -70,7 +70,7 @@ class Small:
         (self.folder / "small" / f"{name}.py").write_text(text)
 
     def run(self, call: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Call hatchling in the current environment, as a build frontend does."""
+        """Call hatchling, as a frontend does that has made the environment."""
         variables = {name: value for name, value in os.environ.items() if not name.startswith("GEOMAIL_")}
         return subprocess.run(
             [sys.executable, "-c", f"import hatchling.build; print(hatchling.build.{call})"],
@@ -78,12 +78,12 @@ class Small:
         )  # fmt: skip
 
     def build(self, **env: str) -> tuple[int, str]:
-        """Build a wheel; return the exit status and the output."""
+        """Build a wheel: the exit status, and what was said."""
         done = self.run("build_wheel('dist')", **env)
         return done.returncode, done.stdout + done.stderr
 
     def wheels(self) -> dict[str, set[str]]:
-        """Return the files of each wheel that was built, without its metadata."""
+        """What was built: the files of each wheel that are not about it."""
         return {
             path.name: {name for name in zipfile.ZipFile(path).namelist() if ".dist-info/" not in name}
             for path in (self.folder / "dist").glob("*")
@@ -99,7 +99,7 @@ def small(tmp_path: Path) -> Small:
     return Small(tmp_path)
 
 
-def test_it_is_compiled_by_default_if_that_is_possible(small: Small) -> None:
+def test_it_is_compiled_where_that_can_be_done_without_being_asked(small: Small) -> None:
     assert small.build()[0] == 0
 
     [(name, files)] = small.wheels().items()
@@ -115,7 +115,7 @@ def test_without_a_compiler_it_is_pure_and_the_build_says_why(small: Small) -> N
     assert small.wheels() == PURE
 
 
-def test_a_compiler_that_does_not_work_does_not_count(small: Small) -> None:
+def test_a_compiler_that_does_not_work_is_none(small: Small) -> None:
     status, said = small.build(CC="false")
     assert status == 0
     assert "built as pure Python: the C compiler does not work (false" in said
@@ -132,7 +132,7 @@ def test_an_interpreter_that_is_not_cpython_is_named(monkeypatch: pytest.MonkeyP
     assert obstacle() == "mypyc compiles for CPython alone, and this is pypy"
 
 
-def test_a_compiler_with_arguments_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_with_arguments_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "cc -O1")
     assert obstacle() is None
 
@@ -142,19 +142,19 @@ def test_pure_python_can_be_asked_for(small: Small) -> None:
     assert small.wheels() == PURE
 
 
-def test_a_compiled_library_in_the_tree_gets_into_no_wheel(small: Small) -> None:
+def test_a_library_that_lies_about_gets_into_no_wheel(small: Small) -> None:
     (small.folder / "small" / f"a{LIBRARY}").touch()
     assert small.build(GEOMAIL_PURE="1")[0] == 0
     assert small.wheels() == PURE
 
 
-def test_the_compiled_build_or_an_error_can_be_asked_for(small: Small) -> None:
+def test_compiled_or_none_can_be_asked_for(small: Small) -> None:
     status, said = small.build(GEOMAIL_PURE="0", **NO_COMPILER)
     assert (status, small.wheels()) == (1, {})
     assert "not compiled, which GEOMAIL_PURE=0 asks for: there is no C compiler" in said
 
 
-def test_an_unknown_choice_is_refused(small: Small) -> None:
+def test_a_choice_that_is_none_is_refused(small: Small) -> None:
     status, said = small.build(GEOMAIL_PURE="yes")
     assert (status, small.wheels()) == (1, {})
     assert "GEOMAIL_PURE=yes is not understood: it must be 1 (pure Python) or 0 (compiled)" in said

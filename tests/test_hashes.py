@@ -1,4 +1,4 @@
-"""geomail verifies hashes of other programs, and they verify geomail's."""
+"""Hashes that others made are verified, and what geomail makes others can verify."""
 
 import subprocess
 from collections.abc import Callable
@@ -48,7 +48,7 @@ VECTORS = {
 
 
 @pytest.mark.parametrize(("text", "scheme", "cost", "password"), VECTORS.values(), ids=VECTORS.keys())
-def test_hashes_of_other_programs(text: str, scheme: str, cost: str, password: bytes) -> None:
+def test_what_others_made(text: str, scheme: str, cost: str, password: bytes) -> None:
     known = recognise(text)
 
     assert (known.scheme, known.cost) == (scheme, cost)
@@ -58,7 +58,7 @@ def test_hashes_of_other_programs(text: str, scheme: str, cost: str, password: b
 
 
 @pytest.mark.parametrize("scheme", hashes._SCHEMES)
-def test_hashes_that_this_dovecot_makes(scheme: str) -> None:
+def test_what_dovecot_makes_here_and_now(scheme: str) -> None:
     for password in ("correct horse", "pässwörd€"):
         command = [program("doveadm"), "pw", "-s", scheme, "-p", password]
         made = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -77,7 +77,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize(("scheme", "make"), MAKERS.items())
-def test_geomails_own_hashes(scheme: str, make: Make) -> None:
+def test_what_geomail_makes(scheme: str, make: Make) -> None:
     made = make(b"p\xc3\xa4ss")
 
     assert made.startswith(f"{{{scheme}}}$")
@@ -87,7 +87,7 @@ def test_geomails_own_hashes(scheme: str, make: Make) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "make"), MAKERS.items())
-def test_dovecot_verifies_geomails_hashes(scheme: str, make: Make) -> None:
+def test_what_geomail_makes_dovecot_verifies(scheme: str, make: Make) -> None:
     command = [program("doveadm"), "pw", "-t", make(b"correct horse"), "-p", "correct horse"]
 
     assert "(verified)" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -127,7 +127,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "said"), BROKEN.values(), ids=BROKEN.keys())
-def test_texts_that_are_not_hashes(text: str, said: str) -> None:
+def test_what_is_no_hash(text: str, said: str) -> None:
     with pytest.raises(UnknownHash) as raised:
         recognise(text)
 
@@ -141,7 +141,7 @@ def test_any_password_is_right_or_wrong(text: str, password: bytes) -> None:
     assert not verify(recognise(text), password)
 
 
-def test_a_password_longer_than_bcrypt_reads_is_wrong() -> None:
+def test_a_password_longer_than_bcrypt_can_tell_apart_is_wrong() -> None:
     known = recognise(hashes.make_bcrypt(b"x" * 72))
 
     assert verify(known, b"x" * 72)

@@ -9,7 +9,7 @@ from geomail.privileges import CannotStart, account_of
 
 
 @pytest.mark.parametrize("user", ["nobody-knows", "root:nobody-knows", "", "a\0b"])
-def test_unknown_users_and_groups(user: str) -> None:
+def test_nobody_knows_them(user: str) -> None:
     with pytest.raises(CannotStart, match="no such user or group"):
         account_of(user)
 
@@ -33,8 +33,8 @@ print(libc.prctl(3, 0, 0, 0, 0), libc.prctl(39, 0, 0, 0, 0))
 @pytest.mark.parametrize(
     ("how", "said"), [("pass", "1 0"), ("close_to_others()", "0 0"), ("become(None)", "0 1")]
 )
-def test_no_other_process_looks_into_a_closed_one(how: str, said: str) -> None:
-    """Check PR_GET_DUMPABLE and PR_GET_NO_NEW_PRIVS."""
+def test_nobody_looks_into_a_process_that_is_closed(how: str, said: str) -> None:
+    """That is PR_GET_DUMPABLE, and PR_GET_NO_NEW_PRIVS beside it."""
     script = LOOKED_INTO.format(how=how)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == said.split()
