@@ -1,4 +1,4 @@
-"""What every test needs: blocking calls are gevent's from the first statement on, as in geomail itself."""
+"""The setup for every test: blocking calls are gevent's from the first statement on, as in geomail itself."""
 
 from gevent import monkey
 
@@ -7,7 +7,7 @@ monkey.patch_all()
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A busy machine is no failure: what takes how long is not what examples are for.
+# Examples do not test speed: a slow example on a busy machine is not a failure.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
@@ -16,5 +16,5 @@ pytest_plugins = ["tests.servers.fixtures", "tests.console.fixtures"]
 
 @pytest.fixture(autouse=True)
 def usual_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let root's workers stay root here: the files of tests are in folders that nobody else may enter."""
+    """Keep root's workers root in the tests, because only root may enter the folders of their files."""
     monkeypatch.setattr("geomail.privileges._USUAL", ("root", "nobody"))

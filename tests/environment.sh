@@ -1,7 +1,7 @@
 #!/bin/sh
 # usage: tests/environment.sh PYTHON FOLDER
-# Makes a virtual environment of the locked requirements, hashes checked, with this tree's geomail in it.
-# Does nothing if it is already there and nothing has changed.
+# Makes a virtual environment with the locked requirements (hashes checked) and this tree's geomail.
+# Does nothing if it already exists and nothing has changed.
 set -eu
 
 cd "$(dirname "$0")/.."

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Prints the Python interpreters of this machine that geomail runs on, one line per Python version:
-# the one that tests run on first (python3 where it is new enough), then the others.
-# With --folder PYTHON: the name of that one's virtual environment, which is .venv for the first.
+# Prints the Python interpreters of this machine that geomail supports, one line per Python version.
+# The first is the one for the tests (python3 if it is new enough).
+# With --folder PYTHON: prints the name of this interpreter's virtual environment; .venv for the first one.
 
 newest_first="3.13 3.12 3.11"
 
-# Its version, if it works at all: a pyenv shim of a version that is not selected does not.
+# Prints an interpreter's version, if it works: a pyenv shim of a version that is not selected does not.
 version_of() {
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null </dev/null
 }

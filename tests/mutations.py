@@ -1,9 +1,9 @@
-"""Breaks the source in the ways of ``mutations.toml``, one at a time, and runs the tests that must notice.
+"""Break the source in the ways of ``mutations.toml``, one at a time, and run the tests that must fail.
 
     python -m tests.mutations [--jobs 2] [WORD ...]
 
-Each change is made to a copy of the tree, never to the tree itself. With words, only the
-rows are tried whose file, text or tests hold one of them. The exit status is 1 if a row survives.
+Each change is made to a copy of the tree, never to the tree itself. Words choose the rows
+whose file, text or tests contain one of them. The exit status is 1 if the tests miss a row's fault.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from gevent.pool import Pool
 
 ROOT = Path(__file__).parents[1]
 TABLE = Path(__file__).with_suffix(".toml")
-#: Seconds for the tests of one row, and for each of them.
+#: Seconds for all tests of one row, and for a single test.
 _PATIENCE, _LONGEST_TEST = 300, 25
 
 Outcome = Literal["caught", "SURVIVED", "BROKEN"]
@@ -36,8 +36,8 @@ Outcome = Literal["caught", "SURVIVED", "BROKEN"]
 class Mutation:
     """One change of the source: ``old`` occurs once in ``file`` and becomes ``new``.
 
-    ``tests`` is what pytest is given. ``stands_for`` names the tests that were thinned out and
-    caught it before; it is empty where the row only guards what is at the core.
+    ``tests`` are pytest's arguments. ``stands_for`` names the removed tests that caught this
+    fault before; it is empty if the row only guards the core of the code.
     """
 
     file: str
@@ -46,16 +46,16 @@ class Mutation:
     tests: tuple[str, ...]
     stands_for: str = ""
 
-    def applied(self, text: str) -> str:
-        """The changed text. Raises ValueError if ``old`` is not there once."""
+    def apply(self, text: str) -> str:
+        """Return the changed text. Raises ValueError unless ``old`` occurs exactly once."""
         if text.count(self.old) != 1:
             raise ValueError(f"{self.file} holds {self.old!r} {text.count(self.old)} times")
         return text.replace(self.old, self.new)
 
 
 @dataclass(frozen=True)
-class Found:
-    """The outcome of one row: ``by`` is the first test that noticed, or why nothing can be said."""
+class Result:
+    """The outcome of one row: ``by`` is the first test that failed, or the reason why no test could tell."""
 
     mutation: Mutation
     outcome: Outcome
@@ -64,13 +64,13 @@ class Found:
 
 
 def mutations() -> list[Mutation]:
-    """All rows of the table."""
+    """Read all rows of the table."""
     rows = tomllib.loads(TABLE.read_text())["mutation"]
     return [Mutation(**{**row, "tests": tuple(row["tests"].split())}) for row in rows]
 
 
-def copied(target: Path) -> None:
-    """Copy what git knows of the tree, as it is now."""
+def copy_tree(target: Path) -> None:
+    """Copy the files that git knows, as they are now."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -82,54 +82,54 @@ def copied(target: Path) -> None:
 
 
 class Trees:
-    """Copies of the tree: each is used for one row after the other, as Python's caches in it save time."""
+    """Copies of the tree. Each is reused for the next row, because its caches of Python's save time."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self._free = [folder / str(each) for each in range(number)]
         self._clock = itertools.count(int(time.time()) + 1)
         for tree in self._free:
-            copied(tree)
+            copy_tree(tree)
 
     @contextmanager
     def changed(self, mutation: Mutation) -> Iterator[Path]:
-        """A copy in which the change is made, until the block ends."""
+        """Make the change in a copy, until the block ends."""
         tree = self._free.pop()
         path = tree / mutation.file
         whole = path.read_text()
         try:
-            self._write(path, mutation.applied(whole))
+            self._write(path, mutation.apply(whole))
             yield tree
         finally:
             self._write(path, whole)
             self._free.append(tree)
 
     def _write(self, path: Path, text: str) -> None:
-        """Write a file with a time of its own: by that, and to the second, Python knows its caches."""
+        """Write a file with a time of its own: Python compares this time, in seconds, with its cache."""
         path.write_text(text)
         os.utime(path, 2 * (next(self._clock),))
 
 
-def tried(mutation: Mutation, trees: Trees) -> Found:
+def try_row(mutation: Mutation, trees: Trees) -> Result:
     """Run the row's tests on a changed copy of the tree."""
     began = time.monotonic()
     with trees.changed(mutation) as tree:
         try:
-            done = _tested(tree, mutation.tests)
+            done = _run_tests(tree, mutation.tests)
         except subprocess.TimeoutExpired:
-            return Found(mutation, "BROKEN", f"not done in {_PATIENCE} s", time.monotonic() - began)
+            return Result(mutation, "BROKEN", f"not done in {_PATIENCE} s", time.monotonic() - began)
     seconds = time.monotonic() - began
     if done.returncode == 0:
-        return Found(mutation, "SURVIVED", "", seconds)
+        return Result(mutation, "SURVIVED", "", seconds)
     noticed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
     if done.returncode != 1 or noticed is None:
-        return Found(mutation, "BROKEN", (done.stdout + done.stderr)[-400:], seconds)
-    return Found(mutation, "caught", noticed[1], seconds)
+        return Result(mutation, "BROKEN", (done.stdout + done.stderr)[-400:], seconds)
+    return Result(mutation, "caught", noticed[1], seconds)
 
 
-def _tested(tree: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+def _run_tests(tree: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     options = ["-q", "-x", "-rfE", "-p", "no:cacheprovider", f"--timeout={_LONGEST_TEST}", "--tb=no"]
     own = ["-o", "addopts=--import-mode=importlib"]
-    path = os.pathsep.join((str(tree), str(tree / "cli")))  # ahead of the tree that is installed
+    path = os.pathsep.join((str(tree), str(tree / "cli")))  # before the installed tree
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, *own, *tests],
         cwd=tree, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
@@ -137,15 +137,15 @@ def _tested(tree: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[s
     )  # fmt: skip
 
 
-def told(found: Found) -> str:
-    """One line of the report."""
+def report_line(found: Result) -> str:
+    """Return one line of the report."""
     row = found.mutation
     old, new = (" ".join(text.split())[:60] for text in (row.old, row.new))
     return f"{found.outcome:<8} {found.seconds:5.1f} s  {row.file}: {old} -> {new}  [{found.by}]"
 
 
 def main(
-    words: Annotated[list[str] | None, typer.Argument(help="Only rows that hold one of these.")] = None,
+    words: Annotated[list[str] | None, typer.Argument(help="Only rows that contain one of these.")] = None,
     jobs: Annotated[int, typer.Option(help="How many at a time.")] = 2,
 ) -> None:
     """Try the mutations, and print a line for each."""
@@ -157,8 +157,8 @@ def main(
     left = []
     with tempfile.TemporaryDirectory(prefix="geomail-mutations-") as folder:
         trees = Trees(Path(folder), jobs)
-        for found in Pool(jobs).imap_unordered(lambda row: tried(row, trees), rows):
-            typer.echo(told(found))
+        for found in Pool(jobs).imap_unordered(lambda row: try_row(row, trees), rows):
+            typer.echo(report_line(found))
             if found.outcome != "caught":
                 left.append(found)
     typer.echo(f"{len(rows) - len(left)} of {len(rows)} mutations were caught")

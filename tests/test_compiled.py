@@ -1,4 +1,4 @@
-"""Whether what is tested is what is meant: the sources, or the compiled build (``make test-compiled``)."""
+"""The tests run on the right build: the sources, or the compiled build (``make test-compiled``)."""
 
 import importlib
 import os
@@ -14,7 +14,7 @@ COMPILED = "GEOMAIL_COMPILED" in os.environ
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_a_module_is_compiled_where_that_is_tested(pattern: str) -> None:
+def test_a_module_is_compiled_in_the_compiled_build_only(pattern: str) -> None:
     name = pattern.removesuffix(".py").removesuffix("/*").replace("/", ".")
     module = importlib.import_module(name)
     assert module.__file__ is not None

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md knows every part of the package, and its commands are there."""
+"""CONTRIBUTING.md describes every part of the package, and its commands exist."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.test_imports import RULES
 
 ROOT = Path(__file__).parents[1]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-MAP, _, TABLE = CONTRIBUTING.partition("## Who may import whom")
+MAP, _, TABLE = CONTRIBUTING.partition("## Allowed imports")
 PARTS = sorted(
     f"{path.name}/" if path.is_dir() else path.name
     for path in (ROOT / "geomail").iterdir()

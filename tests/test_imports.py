@@ -1,4 +1,4 @@
-"""Who may import whom: CONTRIBUTING.md's table, held against the source."""
+"""The source follows CONTRIBUTING.md's table of allowed imports."""
 
 import ast
 import sys
@@ -18,10 +18,10 @@ PRESENTATION = {"geomail_cli", "typer", "rich"}
 
 @dataclass(frozen=True)
 class Rule:
-    """What a module may import.
+    """The imports that a module may have.
 
-    Of geomail: ``may``, and ``for_types`` under TYPE_CHECKING only. Of the
-    rest: the packages ``outside`` and the standard library, but ``never``.
+    Of geomail: ``may``, and under TYPE_CHECKING ``for_types`` too. Otherwise: the
+    packages ``outside`` and the standard library, except ``never``.
     """
 
     may: tuple[str, ...]
@@ -56,7 +56,7 @@ ALL_BELOW_SESSION = (
     "errors", "events", "parties", "conversation", "config", "protocols", "net", "auth", "backends",
 )  # fmt: skip
 
-#: The longest name that a module starts with is its rule.
+#: The rule of a module has the longest name that the module's name starts with.
 RULES: dict[str, Rule] = {
     "errors": BOTTOM,
     "parties": BOTTOM,
@@ -120,7 +120,7 @@ RULES: dict[str, Rule] = {
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module (``from x import y`` counts as ``x.y`` where that is a module)."""
+    """One imported module (``from x import y`` counts as ``x.y`` if that is a module)."""
 
     line: int
     name: str
@@ -128,7 +128,7 @@ class Import:
 
 
 def modules(package: str) -> Iterator[tuple[str, Path]]:
-    """Dotted names below the package ("" is the package itself) and their files."""
+    """Return the dotted names below the package ("" is the package itself) and their files."""
     for path in sorted(SOURCES[package].rglob("*.py")):
         parts = path.relative_to(SOURCES[package]).with_suffix("").parts
         yield ".".join(part for part in parts if part != "__init__"), path
@@ -170,7 +170,7 @@ def rule_for(module: str) -> Rule:
 
 
 def complaint(rule: Rule, imported: Import) -> str | None:
-    """What is wrong with an import, if anything."""
+    """Return what is wrong with an import; None if nothing is."""
     top, _, rest = imported.name.partition(".")
     if top == "geomail":
         allowed = rule.may + (rule.for_types if imported.for_types else ())
@@ -206,7 +206,7 @@ def test_every_row_of_the_table_is_of_a_module(name: str) -> None:
 
 
 def patches(path: Path) -> list[ast.stmt]:
-    """The statements at the top of a file that monkey-patch; anything deeper fails the test."""
+    """Return the top-level statements of a file that monkey-patch; a deeper one fails the test."""
     tree = ast.parse(path.read_text())
     top = [statement for statement in tree.body if isinstance(statement, ast.Expr) and _patching(statement)]
     assert len(top) == sum(_patches(node) for node in ast.walk(tree)), f"{path} patches in a function"

@@ -1,4 +1,4 @@
-"""Bytes of strangers are read in time that grows with its length, and no faster.
+"""The time to parse bytes from the network grows in proportion to their length.
 
 Each parser gets an input and one that is four times as long. Where the time
 grows with the square of the length, the second takes sixteen times as long.
@@ -38,9 +38,9 @@ from geomail.sinks.spelling import escape
 from tests.net.support import raw
 from tests.protocols.support import client_at, server
 
-#: Times as long, and how many times as much it may take: well between 8 and 64, as busy machines are uneven.
+#: The factor of the length, and the highest factor of the time: between 8 and 64, because busy machines vary.
 LONGER, MOST = 8, 24.0
-#: Seconds that the shorter input takes at least: what is less says nothing.
+#: Seconds that the shorter input must take at least: a shorter time proves nothing.
 MEASURABLE = 0.0002
 ATTEMPTS = 5
 
@@ -48,7 +48,7 @@ Parse = Callable[[int], object]
 
 
 def seconds(parse: Callable[[], object]) -> float:
-    """Measure what a call costs at best, of the time of this thread: other processes do not count."""
+    """Measure the lowest CPU time of a call in this thread, without other processes."""
     best = 9.0
     for _ in range(ATTEMPTS):
         began = time.thread_time()
@@ -58,7 +58,7 @@ def seconds(parse: Callable[[], object]) -> float:
 
 
 def is_linear(parse: Callable[[], object], longer: Callable[[], object]) -> bool:
-    """Tell whether the longer input costs its length; asked thrice, as machines are busy."""
+    """Tell whether the time grows with the length; measure up to three times, because machines are busy."""
     return any(seconds(longer) < MOST * max(seconds(parse), MEASURABLE) for _ in range(3))
 
 
@@ -105,12 +105,12 @@ def text(*pieces: str) -> Callable[[int], str]:
 
 
 def uncached(call: Callable[[str], object]) -> Callable[[str], object]:
-    """With a text that was never asked about before."""
+    """Call the function with a text that is not in its cache."""
     return lambda given: call(f"{next(fresh)}{given}")
 
 
 def answer_with_pointers(size: int) -> bytes:
-    """A DNS answer whose records have long names, each in two bytes."""
+    """Make a DNS answer whose records have long names, each in two bytes."""
     name = dns.name.from_text(".".join("a" * 120))
     query = dns.message.make_query(name, dns.rdatatype.PTR)
     response = dns.message.make_response(query)
@@ -198,8 +198,8 @@ def test_a_text_costs_its_length(name: str) -> None:
 # -- on a connection ------------------------------------------------------------------------------
 
 
-def told(wire_of: Callable[[Wire], object], said: bytes) -> None:
-    """Let a wire read what its peer says until it ends."""
+def feed(wire_of: Callable[[Wire], object], said: bytes) -> None:
+    """Let a wire read all bytes of its peer."""
     near, far = socket.socketpair()
     wire = Wire(raw(near), "client", None)
     saying = gevent.spawn(_say, far, said)
@@ -263,4 +263,4 @@ DIALOGUES: dict[str, tuple[Callable[[int], bytes], Callable[[Wire], object], int
 def test_a_dialogue_costs_its_length(name: str) -> None:
     make, serve, size = DIALOGUES[name]
 
-    assert grows(make, lambda said: told(serve, said), size)
+    assert grows(make, lambda said: feed(serve, said), size)

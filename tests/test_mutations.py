@@ -1,4 +1,4 @@
-"""The table of mutations is one that can still be tried: what it breaks and what it runs are there."""
+"""The table of mutations is valid: the lines that it breaks and the tests that it runs exist."""
 
 import re
 
@@ -10,18 +10,18 @@ ROWS = [pytest.param(row, id=f"{row.file}: {' '.join(row.old.split())[:50]}") fo
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_row_breaks_source_that_is_there_and_runs_tests_that_are(row: Mutation) -> None:
+def test_a_row_breaks_existing_source_and_runs_existing_tests(row: Mutation) -> None:
     text = (ROOT / row.file).read_text()
 
-    assert row.applied(text) != text
+    assert row.apply(text) != text
     for test in row.tests:
         file, _, name = test.partition("::")
         assert (ROOT / file).exists(), test
         assert not name or re.search(rf"^def {name}\(", (ROOT / file).read_text(), re.MULTILINE), test
 
 
-def test_a_row_without_its_text_is_told() -> None:
+def test_a_row_without_its_text_is_an_error() -> None:
     row = Mutation("geomail/errors.py", "no such text", "", ("tests",))
 
     with pytest.raises(ValueError, match="holds 'no such text' 0 times"):
-        row.applied((ROOT / row.file).read_text())
+        row.apply((ROOT / row.file).read_text())

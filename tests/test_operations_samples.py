@@ -1,4 +1,4 @@
-"""The samples for those who run geomail: what they name exists, and others would understand them."""
+"""The samples for operators: the names in them exist, and the programs that read them accept them."""
 
 import re
 import shutil
@@ -42,7 +42,7 @@ def test_a_rule_is_complete(rule: dict[str, Any]) -> None:
         assert rule["expr"].count(opening) == rule["expr"].count(closing)
 
 
-def test_rules_name_metrics_and_labels_that_there_are(tmp_path: Path) -> None:
+def test_rules_name_existing_metrics_and_labels(tmp_path: Path) -> None:
     port = free_port()
     with running(tmp_path, **{"metrics.listen": f"{LOOPBACK}:{port}"}) as server:
         measured = Measured(server, port)
@@ -60,7 +60,7 @@ def test_rules_name_metrics_and_labels_that_there_are(tmp_path: Path) -> None:
 
 
 def unit() -> dict[str, str]:
-    lines = (SAMPLES / "geomail.session.service").read_text().splitlines()
+    lines = (SAMPLES / "geomail.service").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
@@ -78,9 +78,9 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     path = shutil.which("systemd-analyze")
     if path is None:
         pytest.skip("no systemd here")
-    file = tmp_path / "geomail.session.service"
-    text = (SAMPLES / "geomail.session.service").read_text().replace("/usr/local/bin/geomail", "/bin/true")
-    # older than 253 it knows the type not, but all the rest
+    file = tmp_path / "geomail.service"
+    text = (SAMPLES / "geomail.service").read_text().replace("/usr/local/bin/geomail", "/bin/true")
+    # before version 253 systemd does not know this type, but all the rest
     file.write_text(text.replace("notify-reload", "notify").replace("Documentation=", "#"))
     answer = subprocess.run([path, "verify", file], capture_output=True, text=True, check=False)
     assert [line for line in answer.stderr.splitlines() if file.name in line] == []

@@ -1,4 +1,4 @@
-"""What is shipped holds what it must, and nothing that belongs to the tree alone."""
+"""Wheel and source distribution hold all that they must, and nothing else of the tree."""
 
 import os
 import re
@@ -20,7 +20,7 @@ DATA = f"geomail-{__version__}.data/data/share"
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the source distribution."""
+    """Build the wheel and the source distribution in a folder."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
     env = {**os.environ, "GEOMAIL_PURE": "1"}
@@ -30,20 +30,20 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(built: Path) -> set[str]:
-    """The names in the wheel."""
+    """Return the names in the wheel."""
     with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
         return set(archive.namelist())
 
 
 @pytest.fixture(scope="module")
 def sdist(built: Path) -> set[str]:
-    """The names in the source distribution."""
+    """Return the names in the source distribution."""
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         return {name.partition("/")[2] for name in archive.getnames()}
 
 
 def files(folder: str) -> set[str]:
-    """The files of a folder of the tree, by their path in it."""
+    """Return the paths of all files in a folder of the tree."""
     paths = (
         path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts
     )
@@ -82,7 +82,7 @@ every_lock = pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS.keys())
 
 
 def pinned(lock: str) -> list[str]:
-    """The packages that a lock pins by version and by what they consist of."""
+    """Return the packages that a lock file pins by version and by hash."""
     return re.findall(r"^([\w-]+)==\S+.* \\\n    --hash=sha256:", lock, re.MULTILINE)
 
 

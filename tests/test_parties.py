@@ -53,7 +53,7 @@ def test_verdict(mode: VerifyClient, certificate: ClientCertificate, expected: s
 @pytest.mark.parametrize(
     ("certificate", "expected"), [(NONE, "NONE"), (VALID, "SUCCESS"), (bad(10), "FAILED:why")]
 )
-def test_what_an_auth_service_is_told(certificate: ClientCertificate, expected: str) -> None:
+def test_the_words_for_an_auth_service(certificate: ClientCertificate, expected: str) -> None:
     assert certificate.verify == expected
 
 

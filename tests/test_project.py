@@ -1,4 +1,4 @@
-"""The repository's files for GitHub: workflows, templates, how to report a fault; the changelog."""
+"""The repository's files for GitHub: workflows, templates, SECURITY.md; and the changelog."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ JOBS = {f"{name}: {key}": job for name, flow in WORKFLOWS.items() for key, job i
 MAKEFILE = (ROOT / "Makefile").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-#: Python versions of which nobody knows yet whether geomail runs on them.
+#: Python versions that geomail has not been tested on.
 NOT_SEEN = {"3.14"}
 
 every_job = pytest.mark.parametrize("job", JOBS.values(), ids=JOBS.keys())
@@ -30,7 +30,7 @@ def commands(job: dict[str, Any]) -> list[str]:
 
 
 @every_job
-def test_a_job_ends_in_time_and_makes_a_target_that_is_there(job: dict[str, Any]) -> None:
+def test_a_job_has_a_time_limit_and_makes_an_existing_target(job: dict[str, Any]) -> None:
     targets = re.findall(r"\bmake (\S+)", "\n".join(commands(job)))
     assert targets
     assert [name for name in targets if not re.search(rf"^{name}:", MAKEFILE, re.MULTILINE)] == []
@@ -49,7 +49,7 @@ def test_a_workflow_may_only_read(flow: dict[str, Any]) -> None:
     assert flow["permissions"] == {"contents": "read"}
 
 
-def test_there_is_a_job_for_every_python_and_only_one_not_seen_may_fail() -> None:
+def test_every_python_has_a_job_and_only_an_untested_one_may_fail() -> None:
     job = JOBS["ci: tests"]
     named = {line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", line)}
     assert set(job["strategy"]["matrix"]["python"]) == named | NOT_SEEN

@@ -1,4 +1,4 @@
-"""The README tells the truth: its configuration works, its commands and files are there."""
+"""README.md tells the truth: its configuration works, and its commands and files exist."""
 
 import imaplib
 import poplib
@@ -26,7 +26,7 @@ TIMEOUT = 20
 
 
 def configuration(ports: dict[int, int], certificates: Certificates, backend: dict[str, int]) -> str:
-    """The configuration of the README, on this machine: with ports, files and backends that are here."""
+    """Return README.md's configuration with this machine's ports, files and backends."""
     [text] = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     text = re.sub(r', "\[::\]:\d+( ssl)?"', "", text)
     text = re.sub(r"0\.0\.0\.0:(\d+)", lambda found: f"{LOOPBACK}:{ports[int(found[1])]}", text)
@@ -83,7 +83,7 @@ def test_its_configuration_has_no_problem(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)|`(samples/[^`]+)`", README))))
-def test_what_it_names_is_there(link: tuple[str, str]) -> None:
+def test_the_files_that_it_names_exist(link: tuple[str, str]) -> None:
     assert (ROOT / "".join(link)).exists()
 
 
@@ -95,7 +95,7 @@ def test_its_targets_are_in_the_makefile(target: str) -> None:
 @pytest.mark.parametrize(
     "line", sorted(set(re.findall(r"(?:^|`)geomail (?!is )([a-z][a-z-]+[^`\n#]*)", README, re.MULTILINE)))
 )
-def test_its_commands_and_their_options_are_there(line: str) -> None:
+def test_its_commands_and_their_options_exist(line: str) -> None:
     name, *words = line.split()
     command = get_command(app).commands[name]  # type: ignore[attr-defined]
     known = {option for parameter in command.params for option in parameter.opts}
@@ -105,12 +105,3 @@ def test_its_commands_and_their_options_are_there(line: str) -> None:
 def test_it_names_every_command() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     assert {name for name in commands if f"geomail {name}" not in README} == set()
-
-
-def test_its_way_to_install_what_was_tested_is_that_of_the_tests() -> None:
-    commands = re.findall(r"^/opt/geomail/bin/pip (install .*)$", README, re.MULTILINE)
-    environment = (ROOT / "tests" / "environment.sh").read_text()
-
-    assert len(commands) == 2
-    for command in commands:
-        assert command.removesuffix(" .").replace("install ", "install --quiet ") in environment

@@ -1,4 +1,4 @@
-"""The samples can be used as they are: every configuration is sound, and the auth service lets people in."""
+"""The samples work unchanged: every configuration is valid, and the auth service accepts its users."""
 
 import imaplib
 import importlib.util
@@ -33,7 +33,7 @@ every_configuration = pytest.mark.parametrize("name", CONFIGURATIONS)
 
 @pytest.fixture
 def samples(tmp_path: Path, certificates: Certificates) -> Path:
-    """A copy of the samples as an operator would have it: with a certificate, and with secrets that are."""
+    """Copy the samples as an operator would: with a certificate, and the users file closed to others."""
     folder = tmp_path / "samples"
     shutil.copytree(SAMPLES, folder)
     shutil.copy(certificates.server.certificate, folder / "mail.crt")
@@ -54,8 +54,8 @@ def test_every_server_has_a_handshake_that_would_succeed(samples: Path, name: st
     servers = toml.loads((samples / name).read_text())["mail"]["server"]
     assert servers
     for server in servers:
-        wanted = server.get("name", server["listen"])
-        arguments = ["preview-handshake", "-c", str(samples / name), "--server", wanted, "--user", USER]
+        server_name = server.get("name", server["listen"])
+        arguments = ["preview-handshake", "-c", str(samples / name), "--server", server_name, "--user", USER]
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
 
@@ -73,7 +73,7 @@ def test_the_readme_names_every_sample() -> None:
 
 @pytest.fixture
 def check(samples: Path, tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Runs the service, and check-auth with it."""
+    """Run the service, and check-auth with it."""
     port = free_port()
     service = Daemon([sys.executable, str(samples / "auth_service.py"), str(port)], tmp_path / "log")
     service.wait_until_accepting([(LOOPBACK, port)])
@@ -99,7 +99,7 @@ def check(samples: Path, tmp_path: Path) -> Iterator[Callable[..., dict[str, Any
 
 
 @pytest.mark.parametrize(("protocol", "port"), [("smtp", 10025), ("imap", 10143), ("pop3", 10110)])
-def test_the_service_lets_its_user_in(check: Callable[..., dict[str, Any]], protocol: str, port: int) -> None:
+def test_the_service_accepts_its_user(check: Callable[..., dict[str, Any]], protocol: str, port: int) -> None:
     found = check("--protocol", protocol, "--user", USER)
 
     assert found["reason"] == f"the login is accepted: {USER} goes to 127.0.0.1:{port}"
@@ -108,7 +108,7 @@ def test_the_service_lets_its_user_in(check: Callable[..., dict[str, Any]], prot
 @pytest.mark.parametrize(
     ("user", "password"), [(USER, "wrong"), (USER, ""), ("nobody@example.org", PASSWORD), ("", "")]
 )
-def test_the_service_lets_nobody_else_in(
+def test_the_service_refuses_all_others(
     check: Callable[..., dict[str, Any]], user: str, password: str
 ) -> None:
     assert check("--user", user, password=password)["reason"].endswith("Invalid login or password")
@@ -125,7 +125,7 @@ def test_the_service_takes_mail_for_its_domains(
 
 @contextmanager
 def running(service: ModuleType) -> Iterator[int]:
-    """The service in this process; its port."""
+    """Run the service in this process; return its port."""
     server = service.ThreadingHTTPServer((LOOPBACK, 0), service.Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -147,7 +147,7 @@ def test_the_service_works_with_geomail_and_a_real_mail_server(
     assert spec.loader is not None
     service = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(service)
-    service.USERS[account.address] = ("00", service.hashed(account.password, "00"))
+    service.USERS[account.address] = ("00", service.hash_password(account.password, "00"))
     service.BACKENDS["imap"] = (LOOPBACK, dovecot.imap)
     service.Handler.log_message = lambda *_: None
     port = free_port()

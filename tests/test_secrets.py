@@ -1,4 +1,4 @@
-"""Secrets that a peer says back are not shown, in no spelling; everything else is."""
+"""Secrets that a peer sends back are masked in every spelling; all other text is shown."""
 
 import base64
 import json
@@ -87,7 +87,7 @@ def test_what_is_no_text_is_found_too() -> None:
 
 
 @given(st.binary(max_size=200), st.text(min_size=4, max_size=20))
-def test_it_is_found_wherever_it_stands(around: bytes, secret: str) -> None:
+def test_it_is_found_anywhere_in_a_text(around: bytes, secret: str) -> None:
     raw = secret.encode()
     shown = make_mask([raw])(around + raw + around)
 
@@ -108,7 +108,7 @@ def test_text_cannot_steer_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("secret", [b"correct-horse", b"abc", "päss-wörd".encode(), b"a+b/c==d"])
-def test_concealed_finds_what_a_mask_finds(secret: bytes) -> None:
+def test_concealed_finds_the_same_secrets(secret: bytes) -> None:
     encoded = [base64.b64encode(b"\0u\0" + secret), base64.b64encode(secret)]
     for said in (secret, secret.upper(), secret.hex().encode(), *encoded):
         text = f"NO {said.decode()} is wrong"
@@ -135,7 +135,7 @@ BY_CODE = ("\\u%04x", "&#%d;", "&#x%x;", "&#0%d;", "&#X0%X;")
 
 @st.composite
 def mixtures(draw: st.DrawFn) -> tuple[str, str]:
-    """A secret, and a spelling of it, each character in a way of its own; what escapes is never plain."""
+    """Draw a secret, and a spelling of it that may escape each character in a different way."""
     secret = draw(st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=4, max_size=30))
     return secret, "".join(draw(st.sampled_from(list(ways_to_spell(one)))) for one in secret)
 
@@ -185,7 +185,7 @@ def test_what_looks_like_an_escape_may_be_meant_as_it_is(secret: str, said: str)
     assert len(shown) <= len("<41=********>")
 
 
-def test_letters_with_several_small_forms_are_known_to_the_last() -> None:
+def test_all_letters_with_several_lower_cases_are_known() -> None:
     for code in (code for code in range(0x110000) if not 0xD800 <= code < 0xE000):
         character = chr(code)
         assert len(fold(character)) == 1
@@ -203,7 +203,7 @@ COSTLY = (
 
 @pytest.mark.parametrize("piece", COSTLY)
 def test_no_text_and_no_secret_make_a_refusal_expensive(piece: str) -> None:
-    """Each costs half a millisecond at most; the bound is far from it, and from the 30 of a pattern."""
+    """Allow far more than the 0.5 ms that a text costs, and far less than a regular expression's 30 ms."""
     text = (piece * 480).encode()[:470].decode("utf-8", "ignore") + "ab%41\\n&#1;"
     secrets = [piece.encode() * 4, (piece * 480).encode()[:460], (piece * 4096).encode()[:4096]]
     secrets += [bytes(range(1, 256)) * 16, b"correct-horse", b"a" * 480]

@@ -1,6 +1,6 @@
 """An installed geomail works: it names its build, its samples are sound, it serves sessions.
 
-It is this environment's. `make wheels` runs the same on each wheel (GEOMAIL_COMMAND, GEOMAIL_COMPILED).
+It tests the geomail of this environment; `make wheels` tests each wheel (GEOMAIL_COMMAND, GEOMAIL_COMPILED).
 """
 
 import os
@@ -25,12 +25,12 @@ SAMPLES = COMMAND.parents[1] / "share" / "geomail" / "samples"
 
 
 def said(*command: str | Path) -> str:
-    """Return what a command prints."""
+    """Run a command; return its output."""
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def build() -> str:
-    """The line that names the build."""
+    """Return the line that names the build."""
     about = "import platform, ssl; print(platform.python_version(), *ssl.OPENSSL_VERSION.split()[:2])"
     python, *library = said(COMMAND.parent / "python", "-c", about).split()
     kind = "compiled" if COMPILED else "pure Python"
@@ -41,14 +41,14 @@ def test_it_names_its_build() -> None:
     assert said(COMMAND, "--version") == build()
 
 
-def test_a_sample_that_came_with_it_is_sound(tmp_path: Path, certificates: Certificates) -> None:
+def test_an_installed_sample_is_valid(tmp_path: Path, certificates: Certificates) -> None:
     shutil.copy(SAMPLES / "passthrough.toml", tmp_path)
     shutil.copy(certificates.server.certificate, tmp_path / "mail.crt")
     shutil.copy(certificates.server.key, tmp_path / "mail.key")
     said(COMMAND, "check-config", "-c", tmp_path / "passthrough.toml")
 
 
-def test_it_serves_each_protocol_says_once_which_build_does_and_ends_by_term(tmp_path: Path) -> None:
+def test_it_serves_each_protocol_names_its_build_once_and_ends_by_term(tmp_path: Path) -> None:
     ports = {protocol: free_port() for protocol in PROTOCOLS}
     servers = [{"protocol": name, "listen": f"{LOOPBACK}:{port}"} for name, port in ports.items()]
     with small_servers() as backends:

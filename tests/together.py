@@ -1,4 +1,4 @@
-"""Waits that go on together: rows of one table at the same time, each in a greenlet of its own."""
+"""Waiting for several rows of a table at the same time, each in its own greenlet."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -10,10 +10,10 @@ Found = TypeVar("Found")
 
 
 def together(function: Callable[..., Found], rows: Iterable[Any], most: int = 24) -> list[Found]:
-    """Call ``function`` with each row, at most ``most`` at once; gives what they found, in the rows' order.
+    """Call ``function`` with each row, at most ``most`` at once; return the results in the rows' order.
 
-    A row that is a tuple gives several arguments. Raises all failures, once all rows are done;
-    each has a note that names its row.
+    A tuple is several arguments. Raises all failures after all rows have ended; each
+    failure has a note that names its row.
     """
     failures: list[BaseException] = []
 

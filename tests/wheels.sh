@@ -1,8 +1,8 @@
 #!/bin/sh
 # usage: tests/wheels.sh PYTHON...
-# Makes dist/: a compiled wheel for each of these interpreters, for any Linux that has the C library it needs
-# (manylinux), and the source distribution. Each is installed into a clean virtual environment with the newest
-# packages that it allows, and has to pass tests/test_smoke.py there.
+# Makes dist/: a compiled wheel for each of these interpreters, for any Linux with a new enough C library
+# (manylinux), and the source distribution. Installs each into a clean virtual environment, with the newest
+# packages that it allows, and runs tests/test_smoke.py there.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 rm -rf dist
 mkdir dist
 
-# prove PYTHON DISTRIBUTION: it can be installed for PYTHON alone, is compiled, and works.
+# prove PYTHON DISTRIBUTION: check that it can be installed with only PYTHON, is compiled, and works.
 prove() {
     echo "proving $(basename "$2") on $("$1" -V)"
     rm -rf "$work/clean"
@@ -21,7 +21,7 @@ prove() {
     GEOMAIL_COMMAND=$work/clean/bin/geomail GEOMAIL_COMPILED=1 .venv/bin/pytest --quiet tests/test_smoke.py
 }
 
-# repair WHEEL: with the name of the oldest C library that it runs on, and without what debuggers read.
+# repair WHEEL: name the oldest C library that it runs on, and remove debugging symbols.
 repair() {
     PATH=$work/tools/bin:$PATH auditwheel repair --strip --wheel-dir "$work/repaired" "$1" 2>"$work/log" && return
     cat "$work/log" >&2
@@ -39,7 +39,7 @@ for python; do
         environment=.venv-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         tests/environment.sh "$python" "$environment"
     fi
-    echo "building a wheel for $("$python" -V); that takes a minute or two"
+    echo "building a wheel for $("$python" -V); this takes a minute or two"
     rm -rf "$work/raw" "$work/repaired"
     "$environment/bin/pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/raw" .
     repair "$work"/raw/*.whl

@@ -1,4 +1,4 @@
-"""``make bench``: geomail beside nginx. What is measured and how is in README.md beside this file."""
+"""``make bench``: measure geomail and nginx. README.md in this folder describes the method."""
 
 import json
 import tempfile
@@ -13,7 +13,7 @@ from rich.console import Console
 from tests.benchmarks import chart, screen, side_by_side
 from tests.benchmarks.concurrency import Concurrency
 from tests.benchmarks.drivers import Failed
-from tests.benchmarks.machine import described
+from tests.benchmarks.machine import describe
 from tests.benchmarks.observability import Observability
 from tests.benchmarks.proxies import GeomailProgram, NginxProgram, NotThere
 from tests.benchmarks.results import Amounts, Report, Step, Subject
@@ -30,7 +30,7 @@ SUBJECTS: dict[str, type[Subject]] = {
     "startup": Startup,
     "observability": Observability,
 }
-#: What --only takes.
+#: The names that --only takes.
 NAMES = [*SUBJECTS, *(workload.name for workload in WORKLOADS)]
 _QUICK_SCALE, _QUICK_SECONDS = 0.1, 50.0
 
@@ -52,7 +52,7 @@ def bench(
     ] = Path("build/benchmark"),
     names: Annotated[bool, typer.Option("--list", help="Show the names that --only takes.")] = False,
 ) -> None:
-    """Measure what geomail costs, beside nginx where it is installed."""
+    """Measure what geomail costs, and nginx too if it is installed."""
     if names:
         typer.echo("\n".join(NAMES))
         return
@@ -71,7 +71,7 @@ def bench(
 
 
 def measure(console: Console, amounts: Amounts, seconds: float) -> Report:
-    """Make all measurements that ``amounts`` asks for and that begin within ``seconds``."""
+    """Make all measurements of ``amounts`` that begin within ``seconds``."""
     deadline = time.monotonic() + seconds
     geomail, nginx, notes = GeomailProgram([str(COMMAND)]), None, []
     console.print(f"measuring {geomail.build}", soft_wrap=True)
@@ -84,16 +84,17 @@ def measure(console: Console, amounts: Amounts, seconds: float) -> Report:
         Stand(Path(folder), geomail, nginx) as stand,
     ):
         stand.notes += notes
-        wanted = [subject for name, subject in SUBJECTS.items() if amounts.wants(*members(name))]
-        subjects = [subject(stand, amounts) for subject in wanted]
+        subjects = [
+            subject(stand, amounts) for name, subject in SUBJECTS.items() if amounts.wants(*members(name))
+        ]
         steps = sorted((step for each in subjects for step in each.steps()), key=lambda step: step.turn)
         failures = _make(steps, console, deadline, stand.notes)
     chapters = [subject.chapter for subject in subjects]
-    return Report(described(geomail, nginx), amounts, chapters, stand.notes, failures)
+    return Report(describe(geomail, nginx), amounts, chapters, stand.notes, failures)
 
 
 def _make(steps: list[Step], console: Console, deadline: float, notes: list[str]) -> list[str]:
-    """Make the steps; returns what went wrong."""
+    """Make the steps; return the failures."""
     failures = []
     with screen.progress(console, len(steps)) as tell:
         for number, step in enumerate(steps):
@@ -109,16 +110,16 @@ def _make(steps: list[Step], console: Console, deadline: float, notes: list[str]
 
 
 def members(subject: str) -> list[str]:
-    """The names that ask for a table: its own, or one of its workloads."""
+    """Return the names that choose a table: its own, and its workloads'."""
     return [subject, *(each.name for each in WORKLOADS if subject == side_by_side.NAME)]
 
 
 def write(found: Report, folder: Path) -> list[Path]:
-    """Write the results as JSON and, where there are two to compare, as a chart; returns the files."""
+    """Write the results as JSON, and as a chart if both proxies ran; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "benchmark.json"]
     files[0].write_text(json.dumps(found.as_json(), indent=2, ensure_ascii=False) + "\n")
-    if drawing := chart.drawn(found):
+    if drawing := chart.draw(found):
         files.append(folder / "benchmark.svg")
         files[1].write_text(drawing)
     return files
@@ -127,7 +128,7 @@ def write(found: Report, folder: Path) -> list[Path]:
 def _chosen(only: str) -> frozenset[str]:
     chosen = frozenset(name for name in only.split(",") if name)
     if unknown := chosen - set(NAMES):
-        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: unknown; --list shows what there is")
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: unknown; --list shows the names")
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""The far side of a measurement: mail servers that let everybody in, and the auth service.
+"""The mail servers and the auth service of a measurement; they accept every login.
 
 usage: python -m tests.benchmarks.backend PROTOCOL=PORT ... (imap, smtp, pop3, auth), on 127.0.0.1
 """
@@ -11,15 +11,15 @@ from collections.abc import Callable
 from functools import partial
 
 from tests.benchmarks.loop import Loop, Stream, accept_all
-from tests.benchmarks.words import append, fetch, padded
+from tests.benchmarks.words import append, fetch, pad
 
-#: A backend that nobody stops ends by itself; longer than any measurement.
+#: Seconds after which a backend ends by itself; longer than any measurement.
 LONGEST_LIFE = 3600.0
 _PROTOCOL = re.compile(rb"^Auth-Protocol: *(\w+)", re.MULTILINE | re.IGNORECASE)
 
 
 class _Lines(Stream):
-    """A connection that takes lines, or what else ends with ``END``."""
+    """A connection that reads lines, or other pieces that end with ``END``."""
 
     __slots__ = ("_buffer",)
     END = b"\n"
@@ -29,21 +29,21 @@ class _Lines(Stream):
         self._buffer = b""
         self.listen()
 
-    def heard(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         *lines, self._buffer = (self._buffer + data).split(self.END)
         for line in lines:
             self.answer(line)
 
-    def ended(self) -> None:
+    def closed(self) -> None:
         self.close()
 
     def answer(self, line: bytes) -> None:
-        """Say what the line asks for."""
+        """Answer the line."""
         raise NotImplementedError
 
 
 class Imap(_Lines):
-    """An IMAP server with bulk in both directions: FETCH takes the number of bytes to send."""
+    """An IMAP server with bulk data in both directions: FETCH names the number of bytes to send."""
 
     __slots__ = ("_tag",)
 
@@ -58,7 +58,7 @@ class Imap(_Lines):
             return
         tag, verb, *rest = line.rstrip().split(b" ")
         if verb == b"NOOP":
-            self.say(padded(tag + b" OK"))
+            self.say(pad(tag + b" OK"))
         elif verb == b"FETCH":
             self._send_message(int(rest[0]))
         elif verb == b"APPEND":
@@ -71,7 +71,7 @@ class Imap(_Lines):
             self._take_literal(line)
 
     def _take_literal(self, line: bytes) -> None:
-        """A line of LOGIN: it is done when none is announced."""
+        """Read a line of LOGIN; the command ends with the line that announces no literal."""
         if line.rstrip().endswith(b"}"):
             self.say(b"+ go on\r\n")
         else:
@@ -108,7 +108,7 @@ class Smtp(_Lines):
             self.say(b"221 2.0.0 bye\r\n")
             self.close()
         else:
-            self.say(padded(b"250 2.0.0 fine"))
+            self.say(pad(b"250 2.0.0 fine"))
 
 
 class Pop3(_Lines):
@@ -121,13 +121,13 @@ class Pop3(_Lines):
         self.say(b"+OK backend\r\n")
 
     def answer(self, line: bytes) -> None:
-        self.say(padded(b"+OK") if line.startswith(b"NOOP") else b"+OK\r\n")
+        self.say(pad(b"+OK") if line.startswith(b"NOOP") else b"+OK\r\n")
         if line.startswith(b"QUIT"):
             self.close()
 
 
 class Auth(_Lines):
-    """The auth service: everybody may log in, at the backend of the protocol. HTTP/1.1 is kept alive."""
+    """The auth service: every user may log in, at the backend of the protocol. HTTP/1.1 is kept alive."""
 
     __slots__ = ("_ports",)
     END = b"\r\n\r\n"
@@ -148,7 +148,7 @@ class Auth(_Lines):
 
 
 def serve(ports: dict[str, int]) -> None:
-    """Listen, and answer until this process is ended."""
+    """Listen, and answer until this process is stopped."""
     loop = Loop()
     backends = {name.encode(): port for name, port in ports.items()}
     kinds: dict[str, Callable[[Loop, socket.socket], Stream]] = {
@@ -160,7 +160,7 @@ def serve(ports: dict[str, int]) -> None:
     for name, port in ports.items():
         listener = socket.create_server(("127.0.0.1", port), backlog=4096)
         accept_all(loop, listener, partial(kinds[name], loop))
-    gc.disable()  # nothing here is ever in a circle
+    gc.disable()  # there are no cycles of references here
     loop.run(lambda: False, LONGEST_LIFE)
 
 

@@ -1,4 +1,4 @@
-"""The table of workloads as a picture, in SVG: bars of geomail's cost, where nginx's is 1."""
+"""A chart of the table of workloads in SVG: bars of geomail's cost, with nginx's cost as 1."""
 
 from xml.sax.saxutils import escape, quoteattr
 
@@ -8,15 +8,15 @@ from tests.benchmarks.screen import number
 
 _WIDTH, _ROW, _BAR = 860, 26, 14
 _TOP, _BOTTOM = 92, 62
-#: Where the bars start and end; labels stand left of them, figures right.
+#: The start and the end of the bars; labels are left of them, figures right.
 _LEFT, _RIGHT = 270, 640
 _LESS, _MORE, _INK, _FAINT, _GRID = "#1a7f5a", "#c77d0a", "#1f2328", "#59636e", "#d1d9e0"
 _SUBTITLE = "CPU or memory of the proxy for a unit of work. nginx = 1; shorter is better."
 _FONT = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 
 
-def drawn(found: Report) -> str:
-    """The picture; empty if there is nothing to compare."""
+def draw(found: Report) -> str:
+    """Draw the chart; empty if there is nothing to compare."""
     lines = [
         line
         for chapter in found.chapters
@@ -36,15 +36,15 @@ def drawn(found: Report) -> str:
 
 
 def _head(height: int, lines: list[Line]) -> str:
-    told = ", ".join(f"{line.label} {line.ratio:.2f}" for line in lines)
+    ratios = ", ".join(f"{line.label} {line.ratio:.2f}" for line in lines)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}"'
             f' height="{height}" role="img" font-family={quoteattr(_FONT)} font-size="13" fill="{_INK}">',
-            f"<title>{escape(f'geomail beside nginx, where nginx is 1: {told}')}</title>",
+            f"<title>{escape(f'geomail compared with nginx, where nginx is 1: {ratios}')}</title>",
             f'<rect x="0.5" y="0.5" width="{_WIDTH - 1}" height="{height - 1}" rx="8" fill="#fff"'
             f' stroke="{_GRID}"/>',
-            _text(24, 34, "geomail beside nginx", size=18, weight=600),
+            _text(24, 34, "geomail compared with nginx", size=18, weight=600),
             _text(24, 56, _SUBTITLE, _FAINT),
         ]
     )

@@ -1,8 +1,8 @@
-"""The near side of a measurement: one process of mail clients, which does as it is told.
+"""The clients of a measurement: one process of mail clients that follows orders.
 
-It reads its orders as a line of JSON, then one command a line: ``open`` logs
-the held sessions in, ``work`` does what is to be measured. Each is answered
-with a line of JSON; when its input ends, so do its sessions.
+It reads its orders as a line of JSON, then one command per line: ``open`` logs
+the held sessions in, ``work`` does the work to measure. It answers each command
+with a line of JSON. When its input ends, its sessions end too.
 """
 
 import gc
@@ -21,11 +21,11 @@ from typing import Literal
 from tests.benchmarks.loop import Loop, Stream
 from tests.benchmarks.words import SPEAKERS, USERS, Step, append, fetch
 
-#: Loopback addresses that clients come from, so that ports do not run out.
+#: Loopback addresses of the clients: several, so that ports do not run out.
 _SOURCES = [f"127.0.0.{number}" for number in range(2, 34)]
-#: linux/in.h; the module has it from Python 3.12 on.
+#: From linux/in.h; the module socket has it from Python 3.12 on.
 _IP_BIND_ADDRESS_NO_PORT = 24
-#: TLS sessions that use one ticket: to take a session out of ``ssl`` costs a client as much as a handshake.
+#: TLS sessions per ticket: reading a session from ``ssl`` costs a client as much as a handshake.
 _SAME_TICKET = 100
 
 Work = Literal["nothing", "sessions", "round trips", "down", "up"]
@@ -33,12 +33,12 @@ Work = Literal["nothing", "sessions", "round trips", "down", "up"]
 
 @dataclass(frozen=True)
 class Orders:
-    """What to do to which port.
+    """The work to do, and the port to do it at.
 
-    ``held`` sessions are logged in before the work. ``amount`` counts the
-    sessions that come and go, ``at_a_time`` of them, or the round trips or
-    bytes of each held session. Of ``held`` ones and those that come, the oldest
-    goes, or where not ``oldest_goes`` the one that came.
+    ``held`` sessions are logged in before the work. ``amount`` is the number of
+    new sessions, ``at_a_time`` of them at once, or the round trips or bytes of each
+    held session. With held sessions, each new session ends the oldest one, or
+    without ``oldest_goes`` the new one.
     """
 
     protocol: str
@@ -56,7 +56,7 @@ class Orders:
 
 @dataclass
 class Done:
-    """What became of a command: how long it took, and how many TLS handshakes it had."""
+    """The result of a command: its duration, and its number of TLS handshakes."""
 
     seconds: float = 0.0
     handshakes: int = 0
@@ -64,11 +64,11 @@ class Done:
 
 
 class Unexpected(Exception):
-    """A client heard something else than it should, or lost its connection: nothing was measured."""
+    """A client got an unexpected answer, or lost its connection: there is no measurement."""
 
 
 class Tls:
-    """TLS as the clients do it: certificates are not their concern, tickets are."""
+    """The clients' TLS: they do not check certificates, but use tickets."""
 
     def __init__(self, resume: bool) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -80,11 +80,11 @@ class Tls:
         self.resumed = 0
 
     def wrap(self, sock: socket.socket) -> ssl.SSLSocket:
-        """TLS on a connected socket, yet to be shaken hands on."""
+        """Return TLS on a connected socket, before the handshake."""
         return self.context.wrap_socket(sock, do_handshake_on_connect=False, session=self.ticket)
 
     def note(self, sock: ssl.SSLSocket) -> None:
-        """Count a session that has heard its greeting; with that, its ticket is there."""
+        """Count a session that has received its greeting, and so its ticket."""
         self.handshakes += 1
         self.resumed += bool(sock.session_reused)
         if self.resume and (self.ticket is None or self.handshakes % _SAME_TICKET == 0):
@@ -94,7 +94,7 @@ class Tls:
 
 
 class Client(Stream):
-    """One session; it takes steps, and each answer must be as expected."""
+    """One session: a list of steps; each answer must be the expected one."""
 
     __slots__ = ("_awaited", "_heard", "_steps", "_then", "_tls")
 
@@ -112,7 +112,7 @@ class Client(Stream):
         self._then: Callable[[], None]
 
     def start(self, greeting: bytes, steps: Iterable[Step], then: Callable[[], None]) -> None:
-        """Connect, await the greeting, take the steps, then call ``then``."""
+        """Connect, wait for the greeting, take the steps, then call ``then``."""
         self._awaited, self._steps, self._then = greeting, iter(steps), then
         if self._tls is None:
             self.listen()
@@ -124,7 +124,7 @@ class Client(Stream):
         self._steps, self._then = iter(steps), then
         self._next()
 
-    def heard(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         if self._heard:
             data = self._heard + data
         if data[-1:] != b"\n":
@@ -137,7 +137,7 @@ class Client(Stream):
         elif not last.startswith((b"* ", b"250-")):
             raise Unexpected(f"{last!r} instead of {self._awaited!r}")
 
-    def ended(self) -> None:
+    def closed(self) -> None:
         raise Unexpected(f"closed instead of {self._awaited!r}")
 
     def _next(self) -> None:
@@ -184,7 +184,7 @@ class Fleet:
         self._logged_in: Callable[[Client], None] = self._stay
 
     def open(self) -> None:
-        """Warm the proxy up, and log in the sessions that are held."""
+        """Warm the proxy up, and log the held sessions in."""
         orders = self._orders
         if self._tls is not None and orders.resume:
             self._come_and_go(1)
@@ -192,7 +192,7 @@ class Fleet:
         self._begin(orders.held, orders.at_a_time, self._stay)
 
     def work(self) -> None:
-        """Do what is measured."""
+        """Do the work to measure."""
         amount = self._orders.amount
         match self._orders.work:
             case "sessions":
@@ -205,7 +205,7 @@ class Fleet:
                 self._all_held(lambda client, then: upload(client, amount, then))
 
     def handshakes(self) -> Done:
-        """How many TLS handshakes there have been."""
+        """Count the TLS handshakes so far."""
         return Done(0.0, self._tls.handshakes, self._tls.resumed) if self._tls else Done()
 
     # -- sessions ---------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ class Fleet:
         self._begin(sessions, self._orders.at_a_time, self._make_room)
 
     def _begin(self, sessions: int, at_a_time: int, logged_in: Callable[[Client], None]) -> None:
-        """Start sessions, one whenever one is done with, and wait for all."""
+        """Start sessions, a new one after each that ends, and wait for all."""
         self._started, self._finished, self._last = 0, 0, sessions
         self._logged_in = logged_in
         while self._started < min(at_a_time, sessions):
@@ -278,9 +278,9 @@ def upload(client: Client, amount: int, then: Callable[[], None]) -> None:
 
 
 def main() -> None:
-    """Serve whoever gives the orders, until that one is done with us."""
+    """Follow the orders of the parent process until its end of the pipe closes."""
     fleet = Fleet(Orders(**json.loads(sys.stdin.readline())))
-    gc.disable()  # what is in circles here does not add up to much before the end
+    gc.disable()  # the few cycles of references need little memory
     commands = {"open": fleet.open, "work": fleet.work}
     for line in sys.stdin:
         before, started = fleet.handshakes(), time.monotonic()

@@ -1,4 +1,4 @@
-"""Whether a session costs the same, however many others there are."""
+"""The cost of a session among many others: it should not depend on their number."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,10 +9,10 @@ from tests.benchmarks.results import Amounts, Chapter, Goal, Line, Step
 from tests.benchmarks.side_by_side import session_cost
 from tests.benchmarks.stand import Stand
 
-#: Sessions that are logged in all the time, while others come and go.
+#: Sessions that stay logged in while others begin and end.
 LEVELS = (100, 1000, 9000)
 _SESSIONS = 3000
-#: Growth that is still called flat: what two runs of the same may differ by.
+#: The growth that still counts as none: two runs of the same may differ by this factor.
 _FLAT = 1.15
 
 
@@ -24,11 +24,11 @@ class _Row:
 
 
 class Concurrency:
-    """IMAP sessions that come and go among ever more that stay.
+    """IMAP sessions that begin and end among more and more that stay.
 
-    Where who comes is who goes, the others stay silent all the time; where
-    the oldest goes, it has been silent for long, and its proxy may have put it
-    aside.
+    If the new session ends itself, the others stay silent all the time. If the
+    oldest session ends, it has been silent for long, and the proxy may have
+    parked it.
     """
 
     def __init__(self, stand: Stand, amounts: Amounts) -> None:
@@ -41,11 +41,11 @@ class Concurrency:
             for oldest_goes in (False, True)
             for proxy in stand.proxies
         ]
-        title = "A session among many: CPU of one that comes, and one that goes"
+        title = "A session among many: CPU for one that begins and one that ends"
         self.chapter = Chapter("concurrency", title, columns, [row.line for row in self._rows])
 
     def steps(self) -> list[Step]:
-        """Every level of every proxy."""
+        """Return a step for every level and proxy."""
         return [
             Step(turn, f"{column}: {row.line.label}", partial(self._measure, row, level, column))
             for turn in range(self._amounts.turns)

@@ -1,4 +1,4 @@
-"""The processes of mail clients, as whoever measures sees them."""
+"""The processes of mail clients, as the measuring process uses them."""
 
 import json
 import os
@@ -14,18 +14,18 @@ from typing import IO, Self
 from tests.benchmarks.clients import Done, Orders
 from tests.benchmarks.usage import on_processors
 
-#: What processes of this package need to be found by Python.
+#: The environment in which Python finds the modules of this package.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
-#: Seconds that clients get beyond those of their orders to say that they gave up.
+#: Seconds after the time limit of their orders in which clients can report that they gave up.
 _GRACE = 15.0
 
 
 class Failed(Exception):
-    """Something was not as it should be: there is no figure, and the text says why."""
+    """There is no figure, because something failed; the text says why."""
 
 
 class Drivers:
-    """Client processes that share one order among them, for the time of a ``with`` block."""
+    """Client processes that share one order, for the time of a ``with`` block."""
 
     def __init__(self, orders: Orders, number: int, processors: set[int]) -> None:
         self._patience = orders.seconds + _GRACE
@@ -52,11 +52,11 @@ class Drivers:
                     pipe.close()
 
     def open(self) -> Done:
-        """Log in the sessions that are held."""
+        """Log the held sessions in."""
         return self._command("open")
 
     def work(self) -> Done:
-        """Do what is measured."""
+        """Do the work to measure."""
         return self._command("work")
 
     def _command(self, command: str) -> Done:
@@ -77,7 +77,7 @@ class Drivers:
 
 
 def shares(orders: Orders, number: int) -> list[Orders]:
-    """Equal parts of an order; one that is too small for all goes to fewer."""
+    """Divide an order into equal parts, into fewer ones if it is too small."""
     counted = orders.amount if orders.work == "sessions" else orders.held
     number = max(1, min(number, counted))
     return [

@@ -1,6 +1,6 @@
-"""Connections that wait together: what both ends of a measurement are made of, apart from what they say.
+"""An event loop and its connections, for the clients and the mail servers of a measurement.
 
-Standard library only and no gevent: whoever measures a proxy must not be its bottleneck.
+Only the standard library, without gevent: the other end of a proxy must not be its bottleneck.
 """
 
 import select
@@ -9,20 +9,20 @@ import ssl
 import time
 from collections.abc import Callable
 
-#: What bulk consists of, written over and over; it holds no line end.
+#: The bulk data, sent again and again; it contains no line end.
 PAYLOAD = memoryview(b"q" * (256 * 1024))
 _SCRATCH = memoryview(bytearray(1 << 20))
 
 
 class Loop:
-    """One epoll, and what to call for each of its sockets."""
+    """One epoll, and a function to call for each of its sockets."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._calls: dict[int, Callable[[], None]] = {}
 
     def watch(self, number: int, events: int, call: Callable[[], None]) -> None:
-        """Call when the descriptor is ready for ``events``, instead of what was called for it before."""
+        """Call a function when the descriptor is ready for ``events``, in place of the function before."""
         if number in self._calls:
             self._epoll.modify(number, events)
         else:
@@ -30,12 +30,12 @@ class Loop:
         self._calls[number] = call
 
     def forget(self, number: int) -> None:
-        """Watch the descriptor no longer; it must still be open."""
+        """Stop watching the descriptor; it must still be open."""
         if self._calls.pop(number, None) is not None:
             self._epoll.unregister(number)
 
     def run(self, until: Callable[[], bool], seconds: float) -> None:
-        """Make the calls until ``until`` is true. Raises TimeoutError after ``seconds``."""
+        """Call the functions until ``until`` is true. Raises TimeoutError after ``seconds``."""
         deadline = time.monotonic() + seconds
         calls = self._calls
         while not until():
@@ -47,7 +47,7 @@ class Loop:
 
 
 class Stream:
-    """A connection that never blocks. Lines it says are short enough to leave at once; bulk is poured."""
+    """A connection that never blocks. Its lines are short enough to be sent at once; bulk data is poured."""
 
     __slots__ = ("_after", "_count", "_loop", "_number", "_sock")
 
@@ -58,34 +58,34 @@ class Stream:
         self._count = 0
         self._after: Callable[[], None] = _nothing
 
-    def heard(self, data: bytes) -> None:
-        """What arrived, outside of :meth:`drink`."""
+    def received(self, data: bytes) -> None:
+        """Handle received data, outside of :meth:`drink`."""
         raise NotImplementedError
 
-    def ended(self) -> None:
-        """The other side has closed, or is gone."""
+    def closed(self) -> None:
+        """Handle the end of the connection."""
         raise NotImplementedError
 
     def listen(self) -> None:
-        """Give :meth:`heard` what arrives, from now on."""
+        """Give :meth:`received` what arrives, from now on."""
         self._loop.watch(self._number, select.EPOLLIN, self._readable)
 
     def say(self, data: bytes) -> None:
-        """Send something short."""
+        """Send a short piece."""
         try:
             sent = self._sock.send(data)
         except (BrokenPipeError, ConnectionResetError):
-            return  # the end is heard, too
+            return  # the loop reports the end, too
         if sent != len(data):
             raise RuntimeError("the other side does not read what is said")
 
     def pour(self, amount: int, after: Callable[[], None]) -> None:
-        """Send ``amount`` bytes of bulk, hear nothing meanwhile, then listen again and call ``after``."""
+        """Send ``amount`` bytes of bulk data without reading, then listen again and call ``after``."""
         self._count, self._after = amount, after
         self._loop.watch(self._number, select.EPOLLOUT, self._writable)
 
     def drink(self, amount: int, after: Callable[[], None]) -> None:
-        """Swallow exactly ``amount`` bytes, then listen again and call ``after``."""
+        """Read and drop exactly ``amount`` bytes, then listen again and call ``after``."""
         self._count, self._after = amount, after
         self._loop.watch(self._number, select.EPOLLIN, self._swallow)
 
@@ -102,9 +102,9 @@ class Stream:
         except OSError:
             data = b""
         if data:
-            self.heard(data)
+            self.received(data)
         else:
-            self.ended()
+            self.closed()
 
     def _writable(self) -> None:
         try:
@@ -112,7 +112,7 @@ class Stream:
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             return
         except OSError:
-            self.ended()
+            self.closed()
             return
         self._go_on()
 
@@ -124,7 +124,7 @@ class Stream:
         except OSError:
             amount = 0
         if amount == 0:
-            self.ended()
+            self.closed()
             return
         self._count -= amount
         self._go_on()

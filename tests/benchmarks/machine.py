@@ -1,4 +1,4 @@
-"""What a figure is worth nothing without: when, where, and of which versions."""
+"""The date, the machine and the versions of a measurement."""
 
 import os
 import platform
@@ -12,8 +12,8 @@ from pathlib import Path
 from tests.benchmarks.proxies import GeomailProgram, NginxProgram
 
 
-def described(geomail: GeomailProgram, nginx: NginxProgram | None) -> dict[str, str]:
-    """Date, machine and versions, by what they are called."""
+def describe(geomail: GeomailProgram, nginx: NginxProgram | None) -> dict[str, str]:
+    """Return date, machine and versions by their names."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "geomail": " ".join([geomail.version, *_commit(), *_kind(geomail.build)]),
@@ -33,12 +33,12 @@ def _model() -> str:
 
 
 def _kind(build: str) -> list[str]:
-    """Return what geomail says of its build: compiled or pure Python."""
+    """Return the build that geomail reports: compiled or pure Python."""
     return re.findall(r"\(([^,)]+)", build)
 
 
 def _commit() -> list[str]:
-    """The commit that the tree is at, with a + if something in it is newer."""
+    """Return the commit of the tree, with a + if the tree has changes."""
     tree = Path(__file__).parents[2]
     command = ["git", "-C", str(tree), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:

@@ -1,4 +1,4 @@
-"""What it costs that operators can see what happens: the log, the control socket, metrics, a viewer."""
+"""The cost of the log, the control socket, the metrics and a viewer."""
 
 import json
 import socket
@@ -13,19 +13,21 @@ from tests.benchmarks.drivers import Failed
 from tests.benchmarks.proxies import Geomail, Tables
 from tests.benchmarks.results import Amounts, Chapter, Goal, Line, Step
 from tests.benchmarks.side_by_side import idle_memory, idle_sessions, session_cost
-from tests.benchmarks.stand import Stand, logged, measured, unseen
+from tests.benchmarks.stand import Stand, errors_only, with_log, with_metrics
 
 _SESSIONS, _IDLE = 4000, 4000
 _WITHOUT, _WITH = "without", "with"
 
 
 class Observability:
-    """IMAP sessions and idle memory, with what operators look at switched off and on."""
+    """IMAP sessions and idle memory, with log, control socket and metrics off and on."""
 
     def __init__(self, stand: Stand, amounts: Amounts) -> None:
         self._stand = stand
         self._amounts = amounts
-        self._off, self._log, self._all = (self._geomail(each) for each in (unseen, logged, measured))
+        self._off, self._log, self._all = (
+            self._geomail(each) for each in (errors_only, with_log, with_metrics)
+        )
         self._lines = [
             _line("log", "a log line for each session, CPU", "µs"),
             _line("all", "log, control socket, metrics, CPU", "µs", Goal(1.15)),
@@ -36,7 +38,7 @@ class Observability:
         self.chapter = Chapter("observability", title, [_WITHOUT, _WITH], self._lines)
 
     def steps(self) -> list[Step]:
-        """Nothing to see, then ever more; the other way round in every other turn."""
+        """Return a step for each setting, from none to all, and in reverse order in every other turn."""
         measures: list[tuple[str, Callable[[], None]]] = [
             ("nothing to see", self._measure_off),
             ("log", self._measure_log),
@@ -76,7 +78,7 @@ class Observability:
 
     def _measure_viewer(self) -> None:
         self._all.start()
-        with watching(self._all.setting.folder / "control.sock"):
+        with watch(self._all.setting.folder / "control.sock"):
             self._lines[2].add(_WITH, self._cost(self._all))
 
     def _measure_idle(self, proxy: Geomail, column: str) -> None:
@@ -89,8 +91,8 @@ def _line(name: str, label: str, unit: str, goal: Goal | None = None) -> Line:
 
 
 @contextmanager
-def watching(path: Path) -> Iterator[None]:
-    """Somebody who reads every event from a control socket, as ``geomail tail`` does."""
+def watch(path: Path) -> Iterator[None]:
+    """Read every event from a control socket until the block ends, as ``geomail tail`` does."""
     with socket.socket(socket.AF_UNIX) as viewer:
         viewer.settimeout(10)
         viewer.connect(str(path))
@@ -108,7 +110,7 @@ def watching(path: Path) -> Iterator[None]:
             viewer.shutdown(socket.SHUT_RDWR)
             reader.join()
     if not amounts:
-        raise Failed("the viewer of all events has seen none")
+        raise Failed("the viewer of all events received none")
 
 
 def _read_all(viewer: socket.socket, amounts: list[int]) -> None:

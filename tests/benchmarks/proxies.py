@@ -1,4 +1,4 @@
-"""The proxies that are measured: nginx and geomail, on one configuration."""
+"""The proxies to measure: nginx and geomail, on one configuration."""
 
 import os
 import resource
@@ -17,7 +17,7 @@ from tests.servers.certificates import Certificate
 from tests.servers.nginx import MODULE, available, version
 from tests.servers.support import LOOPBACK, Daemon, free_port
 
-#: Clients' ports, by protocol; those with an "s" are of TLS from the first byte.
+#: Clients' ports by protocol; a name with an "s" is for TLS from the first byte.
 PROTOCOLS = ("imap", "smtp", "pop3", "imaps")
 
 _CONF = """{load}
@@ -49,7 +49,7 @@ class NotThere(Exception):
 
 @dataclass(frozen=True)
 class Setting:
-    """How a proxy is run. ``tables`` are geomail's own, beside what nginx.conf says."""
+    """The way to run a proxy. ``tables`` are tables of geomail.toml that nginx.conf does not have."""
 
     folder: Path
     certificate: Certificate
@@ -78,11 +78,11 @@ class Proxy:
         return self._daemon.process.pid
 
     def configure(self) -> list[str]:
-        """Write its configuration; returns the command that runs it in the foreground."""
+        """Write its configuration; return the command that runs it in the foreground."""
         raise NotImplementedError
 
     def start(self) -> None:
-        """Start it where it does not run, and wait until it accepts."""
+        """Start it unless it runs, and wait until it accepts connections."""
         if self._daemon is not None:
             return
         with on_processors(set(self.setting.processors)):
@@ -90,13 +90,13 @@ class Proxy:
         self._daemon.wait_until_accepting((LOOPBACK, port) for port in self.ports.values())
 
     def stop(self) -> None:
-        """End it where it runs."""
+        """Stop it if it runs."""
         daemon, self._daemon = self._daemon, None
         if daemon is not None:
             daemon.stop()
 
     def write_conf(self, load: str = "") -> Path:
-        """The nginx.conf of this setting."""
+        """Write the nginx.conf of this setting."""
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         conf = self.setting.folder / "nginx.conf"
         conf.write_text(
@@ -128,7 +128,7 @@ class NginxProgram:
         self.version = ".".join(map(str, version()))
 
     def proxy(self, setting: Setting) -> Proxy:
-        """It, in a setting."""
+        """Return this proxy in a setting."""
         return Nginx(self, setting)
 
 
@@ -158,7 +158,7 @@ class GeomailProgram:
         self.version = self.build.split()[1]
 
     def proxy(self, setting: Setting) -> "Geomail":
-        """It, in a setting."""
+        """Return this proxy in a setting."""
         return Geomail(self, setting)
 
 
@@ -173,7 +173,7 @@ class Geomail(Proxy):
         super().__init__(setting)
 
     def configure(self) -> list[str]:
-        """What import-nginx makes of the nginx.conf, and the tables of the setting."""
+        """Convert the nginx.conf with import-nginx, and add the tables of the setting."""
         said = subprocess.run(
             [*self.program.run, "import-nginx", str(self.write_conf())],
             capture_output=True, text=True, check=True, timeout=30,

@@ -1,4 +1,4 @@
-"""What was measured, and how it stands beside what it should be."""
+"""The results of the measurements, and their goals."""
 
 import statistics
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Kind = Literal["ratio", "value", "difference"]
 
 @dataclass(frozen=True)
 class Goal:
-    """A limit for a line: for the ratio of two of its columns, their difference, or the value itself."""
+    """A limit for a line: for the ratio of two of its columns, for their difference, or for the value."""
 
     limit: float
     kind: Kind = "ratio"
@@ -25,7 +25,7 @@ class Goal:
 
 @dataclass
 class Line:
-    """One row: ``measured`` and ``base`` name the columns that are compared, runs are by column."""
+    """One row: ``measured`` and ``base`` name the columns to compare, ``runs`` are by column."""
 
     name: str
     label: str
@@ -36,22 +36,22 @@ class Line:
     runs: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, column: str, value: float) -> None:
-        """Note one run."""
+        """Add one run."""
         self.runs.setdefault(column, []).append(value)
 
     def median(self, column: str) -> float | None:
-        """The median of a column's runs; None where there are none."""
+        """Return the median of a column's runs; None without runs."""
         return statistics.median(self.runs[column]) if self.runs.get(column) else None
 
     @property
     def ratio(self) -> float | None:
-        """Median by median, measured to base."""
+        """The median of ``measured`` divided by the median of ``base``."""
         measured, base = self.median(self.measured), self.median(self.base)
         return measured / base if measured is not None and base else None
 
     @property
     def score(self) -> float | None:
-        """What the goal is about."""
+        """The figure that the goal limits."""
         measured, base = self.median(self.measured), self.median(self.base)
         match self.goal.kind if self.goal else "ratio":
             case "value":
@@ -63,13 +63,13 @@ class Line:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the goal is reached; None where there is none, or no figure."""
+        """True if the goal is reached; None without a goal or a figure."""
         if self.goal is None or self.score is None:
             return None
         return self.score >= self.goal.limit if self.goal.at_least else self.score <= self.goal.limit
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, with every run."""
+        """Return everything, with every run."""
         return {
             "name": self.name,
             "label": self.label,
@@ -94,7 +94,7 @@ class Chapter:
     lines: list[Line]
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, with every run."""
+        """Return everything, with every run."""
         return {
             "name": self.name,
             "title": self.title,
@@ -105,24 +105,24 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much is measured: ``scale`` 1 is a full run. ``only`` names tables and workloads; empty: all."""
+    """The amount to measure: ``scale`` 1 is a full run. ``only`` names tables and workloads; empty: all."""
 
     turns: int = 3
     scale: float = 1.0
     only: frozenset[str] = frozenset()
 
     def of(self, full: int, least: int) -> int:
-        """A part of what a full run has, at least ``least``."""
+        """Return this scale's part of a full run's amount, at least ``least``."""
         return max(least, round(full * self.scale))
 
     def wants(self, *names: str) -> bool:
-        """Whether any of these is to be measured."""
+        """Tell whether one of these names is chosen."""
         return not self.only or not self.only.isdisjoint(names)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One measurement, which notes its result itself; steps of a lower ``turn`` are made first."""
+    """One measurement, which adds its own result; steps of a lower ``turn`` come first."""
 
     turn: int
     label: str
@@ -130,20 +130,20 @@ class Step:
 
 
 class Subject(Protocol):
-    """Something to measure: the steps fill the chapter."""
+    """A thing to measure: its steps fill the chapter."""
 
     chapter: Chapter
 
     def __init__(self, stand: Stand, amounts: Amounts) -> None: ...
 
     def steps(self) -> list[Step]:
-        """What is to be done, in order."""
+        """Return the steps in their order."""
         ...
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was found; ``failures`` are measurements that could not be made."""
+    """All results; ``failures`` are the measurements that failed."""
 
     machine: dict[str, str]
     amounts: Amounts
@@ -152,7 +152,7 @@ class Report:
     failures: list[str]
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, with every run."""
+        """Return everything, with every run."""
         return {
             "machine": self.machine,
             "turns": self.amounts.turns,

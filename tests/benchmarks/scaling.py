@@ -1,4 +1,4 @@
-"""What a second worker brings, where work is bound by the processor: TLS handshakes with a long RSA key."""
+"""The gain by a second worker for work that needs the processor: TLS handshakes with a long RSA key."""
 
 import subprocess
 from functools import partial
@@ -12,14 +12,14 @@ from tests.benchmarks.stand import Stand
 from tests.servers.certificates import Certificate
 from tests.servers.support import program
 
-#: So long that the proxy's part of a handshake dwarfs that of the clients, which share its processors.
+#: Bits of the key: so many that a handshake costs the proxy far more than the clients.
 _BITS = 4096
 _SESSIONS = 800
 _COLUMNS = ["1 worker", "2 workers"]
 
 
 class Scaling:
-    """Sessions in a second, and in a second of CPU of the busier worker, with one worker and with two."""
+    """Sessions per second, and per CPU second of the busier worker, with one worker and with two."""
 
     def __init__(self, stand: Stand, amounts: Amounts) -> None:
         self._stand = stand
@@ -39,7 +39,7 @@ class Scaling:
             )
 
     def steps(self) -> list[Step]:
-        """One worker and two of every proxy."""
+        """Return steps for one and for two workers of every proxy."""
         return [
             Step(turn, f"{_COLUMNS[workers - 1]}: {each.name}", partial(self._measure, each, lines, workers))
             for turn in range(self._amounts.turns)
@@ -61,7 +61,7 @@ class Scaling:
 
 
 def rates(stand: Stand, proxy: Proxy, orders: Orders) -> tuple[float, float]:
-    """Sessions in a second that passes, and in a second of CPU of the busiest process."""
+    """Measure sessions per second, and per CPU second of the busiest process."""
     apart = set(stand.processors[2:] if len(stand.processors) >= 4 else stand.processors)
     with stand.drivers(orders, apart) as drivers:
         drivers.open()
@@ -75,7 +75,7 @@ def rates(stand: Stand, proxy: Proxy, orders: Orders) -> tuple[float, float]:
 
 
 def rsa_certificate(folder: Path) -> Certificate:
-    """A certificate with a key that is dear to sign with."""
+    """Make a certificate with a key that makes signatures expensive."""
     files = Certificate(folder / "rsa.crt", folder / "rsa.key")
     subprocess.run(
         [program("openssl"), "req", "-x509", "-newkey", f"rsa:{_BITS}", "-nodes", "-subj", "/CN=localhost",

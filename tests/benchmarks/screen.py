@@ -1,4 +1,4 @@
-"""The results as tables, for the eye; and how far the measuring is."""
+"""The results as tables on the screen, and the progress of the measurements."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ _PIPE_WIDTH = 110
 
 
 class Tell(Protocol):
-    """Says which measurement begins."""
+    """Reports the measurement that begins."""
 
     def __call__(self, label: str) -> None: ...
 
 
 @contextmanager
 def progress(console: Console, total: int) -> Iterator[Tell]:
-    """A bar on a terminal, a line for each measurement elsewhere."""
+    """Show a bar on a terminal, and otherwise a line for each measurement."""
     if not console.is_terminal:
         numbers = iter(range(1, total + 1))
         yield lambda label: console.print(f"{next(numbers)}/{total} {label}", highlight=False, soft_wrap=True)
@@ -33,7 +33,7 @@ def progress(console: Console, total: int) -> Iterator[Tell]:
 
 
 def show(console: Console, found: Report) -> None:
-    """Print everything that was found."""
+    """Print all results."""
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     for chapter in found.chapters:
@@ -57,7 +57,7 @@ def _table(chapter: Chapter) -> Table:
 
 
 def number(value: float | None) -> str:
-    """A figure with three digits that count, or a hyphen."""
+    """Write a figure with three significant digits, or a hyphen."""
     if value is None:
         return "-"
     if abs(value) >= 100:

@@ -1,4 +1,4 @@
-"""geomail beside nginx: what a unit of work costs each, in alternation."""
+"""geomail compared with nginx: the cost of a unit of work, measured in turns."""
 
 import time
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from tests.benchmarks.stand import Stand, cost
 
 NAME = "side-by-side"
 MIB = 1 << 20
-#: Seconds that sessions are idle before their memory is read; a handful needs less.
+#: Seconds that sessions are idle before their memory is read; a few sessions need less.
 _HOLD, _HANDFUL = 2.0, 100
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One row of the table. ``amount`` is that of :class:`Orders`, but for bulk: MiB in all."""
+    """One row of the table. ``amount`` is as in :class:`Orders`; for bulk data, MiB in total."""
 
     name: str
     label: str
@@ -34,7 +34,7 @@ class Workload:
 
     @property
     def unit(self) -> str:
-        """What the figure counts."""
+        """The unit of the figure."""
         match self.work:
             case "nothing":
                 return "KiB"
@@ -44,7 +44,7 @@ class Workload:
                 return "µs"
 
     def line(self, base: str) -> Line:
-        """Its row, where ``base`` is what geomail is compared with."""
+        """Return its row; ``base`` is the proxy that geomail is compared with."""
         return Line(self.name, self.label, self.unit, "geomail", base, Goal(self.goal))
 
 
@@ -68,7 +68,7 @@ WORKLOADS = (
 
 
 class SideBySide:
-    """The table of workloads, for each proxy that is there."""
+    """The table of workloads, for each proxy on this machine."""
 
     def __init__(self, stand: Stand, amounts: Amounts) -> None:
         self._stand = stand
@@ -80,7 +80,7 @@ class SideBySide:
         self.chapter = Chapter(NAME, "CPU and memory of the proxy", columns, lines)
 
     def steps(self) -> list[Step]:
-        """Every workload on every proxy; who is first changes from turn to turn."""
+        """Return a step for every workload and proxy; the first proxy changes from turn to turn."""
         return [
             Step(turn, f"{workload.label}: {proxy.name}", partial(self._measure, workload, proxy, line))
             for turn in range(self._amounts.turns)
@@ -94,7 +94,7 @@ class SideBySide:
 
 
 def orders_for(workload: Workload, proxy: Proxy, amounts: Amounts, stand: Stand) -> Orders:
-    """What the clients are told: some sessions, then what is measured."""
+    """Return the clients' orders: some sessions first, then the work to measure."""
     held, amount = workload.held, workload.amount
     match workload.work:
         case "sessions":
@@ -118,30 +118,30 @@ def orders_for(workload: Workload, proxy: Proxy, amounts: Amounts, stand: Stand)
 
 
 def idle_sessions(full: int, amounts: Amounts, stand: Stand) -> int:
-    """How many to hold: of these a small scale leaves out less, since the first ones cost more."""
+    """Return the number of idle sessions; a small scale reduces it less, because the first ones cost more."""
     return stand.possible(min(full, amounts.of(3 * full, 20)))
 
 
 def session_cost(stand: Stand, proxy: Proxy, orders: Orders) -> float:
-    """Microseconds of CPU for one session."""
+    """Measure microseconds of CPU for one session."""
     spent, done = cost(stand, proxy, orders)
     _check_resumption(orders, done)
-    stand.was_busy(proxy, spent / done.seconds)
+    stand.note_busy(proxy, spent / done.seconds)
     return spent * 1e6 / orders.amount
 
 
 def round_trip_cost(stand: Stand, proxy: Proxy, orders: Orders) -> float:
-    """Microseconds of CPU for one round trip."""
+    """Measure microseconds of CPU for one round trip."""
     return cost(stand, proxy, orders)[0] * 1e6 / (orders.amount * orders.held)
 
 
 def bulk_cost(stand: Stand, proxy: Proxy, orders: Orders) -> float:
-    """Milliseconds of CPU for one MiB."""
+    """Measure milliseconds of CPU for one MiB."""
     return cost(stand, proxy, orders)[0] * 1e3 / (orders.amount * orders.held / MIB)
 
 
 def idle_memory(stand: Stand, proxy: Proxy, orders: Orders) -> float:
-    """KiB that a fresh proxy grows by for one session that is logged in and silent."""
+    """Measure the KiB by which a new proxy grows for one silent session after its login."""
     proxy.stop()
     proxy.start()
     with stand.drivers(orders) as drivers:

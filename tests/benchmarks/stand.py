@@ -1,4 +1,4 @@
-"""Where measurements are made: a folder, certificates, the far side, and the proxies that run."""
+"""All that measurements share: a folder, certificates, mail servers, and the running proxies."""
 
 import os
 import resource
@@ -19,15 +19,15 @@ from tests.benchmarks.proxies import GeomailProgram, NginxProgram, Proxy, Settin
 from tests.servers.certificates import Certificate, Certificates
 from tests.servers.support import LOOPBACK, Daemon, free_port
 
-#: Descriptors of a proxy that are no session's.
+#: Descriptors of a proxy that do not belong to a session.
 _SPARE_FILES = 400
 _MOST_DRIVERS = 4
-#: Share of the time that a proxy should be at work while sessions come and go.
+#: The share of the time that a proxy should be busy while sessions begin and end.
 _BUSY = 0.9
 
 
 class Stand:
-    """Everything that measurements share, for the time of a ``with`` block."""
+    """All that measurements share, for the time of a ``with`` block."""
 
     def __init__(self, folder: Path, geomail: GeomailProgram, nginx: NginxProgram | None) -> None:
         self.folder = folder
@@ -58,21 +58,21 @@ class Stand:
         self.notes += idleness(self._busy)
         try:
             self._running.close()
-        except pytest.fail.Exception as failure:  # it did not end; what was measured is not lost for that
+        except pytest.fail.Exception as failure:  # it did not end; the results must not be lost for that
             self.notes.append(str(failure))
 
     @property
     def programs(self) -> list[NginxProgram | GeomailProgram]:
-        """What is measured, nginx first where it is there."""
+        """The programs to measure, nginx first if it is installed."""
         return [self.geomail] if self.nginx is None else [self.nginx, self.geomail]
 
     @property
     def others(self) -> set[int]:
-        """The processors of clients and backend, beside that of a proxy."""
+        """The processors of clients and backend, without the proxy's."""
         return set(self.processors[1:] or self.processors)
 
     def possible(self, sessions: int) -> int:
-        """So many sessions at a time, or as many as the limit of open files allows: each takes two."""
+        """Return this number of sessions, or what the limit of open files allows: each needs two files."""
         most = (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FILES) // 2
         note = f"no more than {most} sessions at a time: the limit of open files is low (ulimit -n)"
         if sessions > most and note not in self.notes:
@@ -86,7 +86,7 @@ class Stand:
         certificate: Certificate | None = None,
         tables: Callable[[Path], Tables] | None = None,
     ) -> Setting:
-        """A setting in a folder of its own; one worker runs on the first processor alone."""
+        """Make a setting in its own folder; a single worker runs only on the first processor."""
         self._number += 1
         folder = self.folder / f"setting-{self._number}"
         return Setting(
@@ -95,51 +95,51 @@ class Stand:
             auth=self.auth,
             processors=frozenset(self.processors[:workers]),
             workers=workers,
-            tables=(tables or seen)(folder),
+            tables=(tables or with_control)(folder),
         )
 
     @cached_property
     def proxies(self) -> list[Proxy]:
-        """One of each program, as they are measured side by side."""
+        """One proxy of each program, for the comparison."""
         return [self.keep(each.proxy(self.setting())) for each in self.programs]
 
     def keep(self, proxy: Proxy) -> Proxy:
-        """The proxy, which ends with this stand at the latest."""
+        """Return the proxy, and stop it at the end of this stand at the latest."""
         self._running.callback(proxy.stop)
         return proxy
 
-    def was_busy(self, proxy: Proxy, share: float) -> None:
-        """Note for which share of the time a proxy was at work while sessions came and went."""
+    def note_busy(self, proxy: Proxy, share: float) -> None:
+        """Note the share of the time that a proxy was busy while sessions began and ended."""
         self._busy.setdefault(proxy.name, []).append(share)
 
     def drivers(self, orders: Orders, processors: set[int] | None = None) -> Drivers:
-        """Clients with these orders."""
+        """Make clients with these orders."""
         processors = processors or self.others
         return Drivers(orders, max(1, min(_MOST_DRIVERS, len(processors) - 1)), processors)
 
 
-def unseen(folder: Path) -> Tables:
-    """geomail with nothing for operators to look at but its errors."""
+def errors_only(folder: Path) -> Tables:
+    """Return the tables for geomail with only errors in its log."""
     return {"log": {"target": str(folder / "geomail.log"), "level": "error"}, "control": {"socket": "off"}}
 
 
-def logged(folder: Path) -> Tables:
-    """geomail with a line in its log for each session."""
-    return {**unseen(folder), "log": {"target": str(folder / "geomail.log"), "level": "info"}}
+def with_log(folder: Path) -> Tables:
+    """Return the tables for geomail with a log line for each session."""
+    return {**errors_only(folder), "log": {"target": str(folder / "geomail.log"), "level": "info"}}
 
 
-def seen(folder: Path) -> Tables:
-    """geomail as it is measured beside nginx: with its log and its control socket."""
-    return {**logged(folder), "control": {"socket": str(folder / "control.sock")}}
+def with_control(folder: Path) -> Tables:
+    """Return the tables for geomail in the comparison with nginx: with its log and control socket."""
+    return {**with_log(folder), "control": {"socket": str(folder / "control.sock")}}
 
 
-def measured(folder: Path) -> Tables:
-    """geomail with everything that operators may want."""
-    return {**seen(folder), "metrics": {"listen": f"{LOOPBACK}:{free_port()}"}}
+def with_metrics(folder: Path) -> Tables:
+    """Return the tables for geomail with log, control socket and metrics."""
+    return {**with_control(folder), "metrics": {"listen": f"{LOOPBACK}:{free_port()}"}}
 
 
 def cost(stand: Stand, proxy: Proxy, orders: Orders) -> tuple[float, Done]:
-    """Seconds of CPU that an order cost the proxy, and what was done."""
+    """Measure the CPU seconds that an order costs the proxy; return these and the order's result."""
     proxy.start()
     with stand.drivers(orders) as drivers:
         drivers.open()
@@ -153,15 +153,15 @@ def cost(stand: Stand, proxy: Proxy, orders: Orders) -> tuple[float, Done]:
 
 
 def idleness(busy: Mapping[str, Sequence[float]]) -> list[str]:
-    """What there is to say of the shares of the time, by proxy, in which each was at work."""
+    """Return a note if a proxy was not busy enough; ``busy`` holds its shares of the time."""
     if all(share >= _BUSY for shares in busy.values() for share in shares):
         return []
-    told = ", ".join(
+    shares_by_proxy = ", ".join(
         f"{name} for {min(shares):.0%} to {max(shares):.0%} of the time" for name, shares in busy.items()
     )
     return [
-        f"the clients are not fast enough here: while sessions came and went, {told} was at work; "
-        "a proxy that sleeps between two events pays more for each"
+        f"the clients are too slow here to keep the proxies busy ({shares_by_proxy}); "
+        "a proxy that sleeps between two events needs more CPU for each"
     ]
 
 

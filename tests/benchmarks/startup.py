@@ -1,4 +1,4 @@
-"""How long an operator waits: for the verdict on a configuration, and for a server that greets."""
+"""The time that an operator waits: for the check of a configuration, and for a server's first greeting."""
 
 import socket
 import subprocess
@@ -14,7 +14,7 @@ _EACH_TURN = 2
 
 
 class Startup:
-    """Seconds from the start of a command to what it is for."""
+    """Seconds from the start of a command to its result."""
 
     def __init__(self, stand: Stand, amounts: Amounts) -> None:
         self._turns = amounts.turns
@@ -26,7 +26,7 @@ class Startup:
         self.chapter = Chapter("startup", "From the command to its result", ["geomail"], lines)
 
     def steps(self) -> list[Step]:
-        """Both, a few times."""
+        """Return steps for both commands, a few times."""
         return [
             Step(turn, line.label, partial(measure, self._proxy, line))
             for turn in range(self._turns)

@@ -1,4 +1,4 @@
-"""What processes cost: CPU time and memory of a process and all its descendants, from /proc."""
+"""The CPU time and memory of a process and all its descendants, from /proc."""
 
 import os
 import time
@@ -9,12 +9,12 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _TICK = os.sysconf("SC_CLK_TCK")
-#: A tree that uses less CPU than this in _PAUSE seconds has nothing left to do.
+#: A tree that uses less CPU than this in _PAUSE seconds is idle.
 _QUIET, _PAUSE = 0.002, 0.05
 
 
 def tree(root: int) -> list[int]:
-    """A process and all its descendants."""
+    """Return a process and all its descendants."""
     children = defaultdict(list)
     for folder in _PROC.glob("[0-9]*"):
         try:
@@ -29,22 +29,22 @@ def tree(root: int) -> list[int]:
 
 
 def cpu_by_process(root: int) -> dict[int, float]:
-    """Seconds of CPU, user and system, that each live process of a tree has used."""
+    """Return the CPU seconds, user and system, of each live process of a tree."""
     return {pid: _cpu(pid) for pid in tree(root)}
 
 
 def cpu(root: int) -> float:
-    """Seconds of CPU that the live processes of a tree have used."""
+    """Return the CPU seconds of all live processes of a tree."""
     return sum(cpu_by_process(root).values())
 
 
 def memory(root: int) -> float:
-    """Bytes of a tree in memory: PSS, where a page that several processes share counts once."""
+    """Return the memory of a tree in bytes: PSS, which counts a page of several processes once."""
     return sum(_pss(pid) for pid in tree(root))
 
 
 def settle(root: int, seconds: float = 10.0) -> None:
-    """Wait until a tree has nothing left to do, for ``seconds`` at most."""
+    """Wait until a tree is idle, ``seconds`` at most."""
     deadline, before = time.monotonic() + seconds, cpu(root)
     while time.monotonic() < deadline:
         time.sleep(_PAUSE)
@@ -56,7 +56,7 @@ def settle(root: int, seconds: float = 10.0) -> None:
 
 @contextmanager
 def on_processors(numbers: set[int]) -> Iterator[None]:
-    """What is started in this block runs on these processors alone."""
+    """Run the processes that start in this block only on these processors."""
     own = os.sched_getaffinity(0)
     os.sched_setaffinity(0, numbers)
     try:
@@ -66,7 +66,7 @@ def on_processors(numbers: set[int]) -> Iterator[None]:
 
 
 def _cpu(pid: int) -> float:
-    """In nanoseconds where the kernel counts them (CONFIG_SCHED_INFO), else in ticks."""
+    """Return CPU seconds, from nanoseconds if the kernel counts them (CONFIG_SCHED_INFO), else from ticks."""
     try:
         threads = [_first_number(thread / "schedstat") for thread in (_PROC / str(pid) / "task").iterdir()]
     except OSError:
@@ -85,7 +85,7 @@ def _first_number(file: Path) -> int:
 
 
 def _after_name(file: Path) -> list[str]:
-    """The fields of /proc/PID/stat behind the name, which may hold anything: the state is the first."""
+    """Return the fields of /proc/PID/stat after the name, from the state on; the name may hold any text."""
     return file.read_text().rpartition(")")[2].split()
 
 

@@ -1,4 +1,4 @@
-"""geomail's worker in this process, on real sockets, among clients, an auth service and backends that lie."""
+"""geomail's worker in this process, on real sockets, with hostile clients, auth service and backends."""
 
 import random
 import socket
@@ -22,12 +22,12 @@ from tests.servers.certificates import Certificates
 
 LOOPBACK = "127.0.0.1"
 PROTOCOLS = ("smtp", "imap", "pop3")
-#: Seconds that a client waits for the end, and a backend for the next line, before it goes on all the same.
+#: Seconds that a client waits for the end, and a backend for the next line, before it goes on anyway.
 PATIENCE, HASTE = 20.0, 0.005
 
 
 class Ledger(Log):
-    """Writes nothing, and keeps how sessions have ended."""
+    """A log that writes nothing, and keeps how sessions ended."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,12 +41,12 @@ class Ledger(Log):
         events.subscribe(self.ends.append, SessionClosed)
 
     def say(self, level: str, text: str) -> None:
-        """Nothing of interest."""
+        """Ignore a message."""
 
 
 @dataclass
 class House:
-    """geomail, and those around it; ``auth`` and ``liar`` say what they answer in the next session."""
+    """geomail and the hostile servers; ``auth`` and ``liar`` hold the answers of the next session."""
 
     ports: dict[str, int]
     ledger: Ledger
@@ -57,7 +57,7 @@ class House:
     endings: Counter[str] = field(default_factory=Counter)
 
     def run(self, cases: range, play: Callable[["House", int], None]) -> None:
-        """Play these cases, one after the other: so each can be played again by itself."""
+        """Play these cases, one after the other, so that a single case can be played again."""
         for number in cases:
             play(self, number)
             assert len(self.ledger.ends) == 1, f"case {number}: one session was to end"
@@ -67,7 +67,7 @@ class House:
                 self.bugs.append(f"case {number}: {end.reason}")
 
     def talk(self, server: str, pieces: list[bytes]) -> None:
-        """Let a client say this, and no more, and wait until the session has ended."""
+        """Let a client send only this, and wait until the session has ended."""
         with socket.create_connection((LOOPBACK, self.ports[server]), PATIENCE) as sock:
             hearing = gevent.spawn(_hear, sock)
             try:
@@ -76,7 +76,7 @@ class House:
                     gevent.sleep(0)
                 sock.shutdown(socket.SHUT_WR)
             except OSError:
-                pass  # it has been sent away
+                pass  # geomail has closed the connection
             hearing.get(timeout=PATIENCE)
 
 
@@ -85,7 +85,7 @@ def _hear(sock: socket.socket) -> None:
         while sock.recv(65536):
             pass
     except OSError:
-        pass  # a reset is an end, too
+        pass  # a reset is an end too
 
 
 CONFIG = """\
@@ -121,7 +121,7 @@ tls_verify = false
 {small}
 """
 _PASSING = 'auth = "passthrough"\nsmtp_auth = "plain login none"\nimap_auth = "plain"\npop3_auth = "plain"\n'
-#: By name: the words behind the address, and further options.
+#: Servers by name: the words after the address in ``listen``, and further options.
 SERVERS = {
     "{0}": ("", 'starttls = "on"\npass_session_id = true'),
     "{0} strict": ("", 'starttls = "only"'),
@@ -182,7 +182,7 @@ def _serving(ending: ExitStack, serve: Callable[[Any, Any], None]) -> int:
 
 
 def _answer(house: House, sock: Any, _address: object) -> None:
-    """Answer the questions of one connection, and end it."""
+    """Answer the questions of one connection, and close it."""
     with sock:
         try:
             request = b""
@@ -192,11 +192,11 @@ def _answer(house: House, sock: Any, _address: object) -> None:
                 request += data
             sock.sendall(house.auth())
         except OSError:
-            pass  # geomail has had enough
+            pass  # geomail has closed the connection
 
 
 def _lie(house: House, protocol: str, sock: Any, _address: object) -> None:
-    """Say what the liar of this session says to each line, and end when it does."""
+    """Send the liar's answer to each line, until it has no more."""
     rng, liar = random.Random(protocol), house.liar(protocol)
     said: bytes | None = liar.greeting + b"\r\n"
     with sock:
@@ -207,12 +207,12 @@ def _lie(house: House, protocol: str, sock: Any, _address: object) -> None:
                     sock.sendall(piece)
                     gevent.sleep(0)
                 try:
-                    heard = sock.recv(65536)
+                    received = sock.recv(65536)
                 except TimeoutError:
-                    heard = b""  # it waits for more
+                    received = b""  # geomail waits for more
                 else:
-                    if not heard:
+                    if not received:
                         return
-                said = liar(heard)
+                said = liar(received)
         except OSError:
-            pass  # geomail has had enough
+            pass  # geomail has closed the connection

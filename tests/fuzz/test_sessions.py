@@ -1,4 +1,4 @@
-"""Whatever peers say, a session ends as one of geomail's own errors wants it to end, and never as a bug."""
+"""Every session ends with one of geomail's own outcomes, and never as a bug, whatever its peers send."""
 
 import random
 import socket
@@ -13,7 +13,7 @@ from tests.fuzz import words
 from tests.fuzz.house import PROTOCOLS, House, housing
 from tests.servers.certificates import Certificates
 
-#: Cases of each kind: a few each time, all in the long run. Each is made from its own number.
+#: Cases of each kind: a few each time, all in the long tests. A number determines each case.
 FEW, ALL = range(300), range(10_000)
 amount = pytest.mark.parametrize(
     "cases", [pytest.param(FEW, id="a few"), pytest.param(ALL, id="all", marks=[pytest.mark.long])]
@@ -22,7 +22,7 @@ patient = pytest.mark.timeout(900)
 
 
 def no_such_host(host: str, *_: object, **__: object) -> list[tuple[Any, ...]]:
-    """Stands for the system's resolver: nothing leaves this machine."""
+    """Fail in place of the system's resolver: no query leaves this machine."""
     if host == "localhost":
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
     raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -30,14 +30,14 @@ def no_such_host(host: str, *_: object, **__: object) -> list[tuple[Any, ...]]:
 
 @pytest.fixture
 def house(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    """geomail among liars; what leaves any greenlet unhandled is a bug, too."""
+    """Run geomail with hostile servers; an unhandled exception in a greenlet is a bug too."""
     monkeypatch.setattr(resolver, "getaddrinfo", no_such_host)
     with housing(certificates) as house:
 
-        def told(_context: object, kind: type[BaseException], value: object, _trace: object) -> None:
+        def note_error(_context: object, kind: type[BaseException], value: object, _trace: object) -> None:
             house.bugs.append(f"{kind.__name__}: {value}")
 
-        monkeypatch.setattr(gevent.get_hub(), "handle_error", told)
+        monkeypatch.setattr(gevent.get_hub(), "handle_error", note_error)
         yield house
 
 
@@ -68,7 +68,7 @@ def backends(house: House, number: int) -> None:
     house.talk(rng.choice((f"{protocol} through", f"{protocol} on")), [login])
 
 
-#: Servers of each protocol; those where most of a dialogue is heard come more often.
+#: Servers of each protocol; the ones that lead to the longest dialogues come more often.
 KINDS = (
     "",
     "",

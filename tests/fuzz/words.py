@@ -1,4 +1,4 @@
-"""The words of hostile peers: mostly well formed, and then not; each case is made from its own seed."""
+"""The words of hostile peers, mostly but not always well formed; a seed determines each case."""
 
 import base64
 import random
@@ -11,7 +11,7 @@ from geomail.preview.backend import imagine
 from geomail.protocols.proxy_header import SIGNATURE, crc32c
 
 Rng = random.Random
-#: Pieces that parsers stumble over.
+#: Pieces that often break parsers.
 ODD = [
     *(b"\0", b"\r", b"\n", b"\r\n", b"\r\r\n", b" ", b"  ", b"\t", b'"', b"\\", b"{", b"}", b"%", b"=", b"+"),
     *(b"*", b":", b"-", b".", b"<", b">", b"[", b"]", b"\x7f", b"\x80", b"\xff", b"\xc3\xa9", b"\xc2\xb2"),
@@ -20,8 +20,8 @@ ODD = [
 ]
 
 
-def mutated(rng: Rng, data: bytes) -> bytes:
-    """The same with a few faults in it."""
+def mutate(rng: Rng, data: bytes) -> bytes:
+    """Return the bytes with a few faults."""
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         at, size = rng.randint(0, len(data)), rng.choice((0, 0, 1, 2, 5, 40))
         piece = data[at : at + size]
@@ -40,12 +40,12 @@ def mutated(rng: Rng, data: bytes) -> bytes:
 
 
 def maybe(rng: Rng, data: bytes, likely: float = 0.25) -> bytes:
-    """The same, mutated in some cases."""
-    return mutated(rng, data) if rng.random() < likely else data
+    """Return the bytes, mutated in some cases."""
+    return mutate(rng, data) if rng.random() < likely else data
 
 
 def split(rng: Rng, data: bytes) -> list[bytes]:
-    """The same in the pieces in which it is sent: one, mostly."""
+    """Split the bytes into the pieces to send, in most cases only one."""
     if len(data) < 2 or rng.random() < 0.6:
         return [data]
     places = sorted(rng.sample(range(1, len(data)), min(len(data) - 1, rng.choice((1, 2, 5)))))
@@ -53,7 +53,7 @@ def split(rng: Rng, data: bytes) -> list[bytes]:
 
 
 def some(rng: Rng, makers: Sequence[Callable[[Rng], bytes]], most: int) -> bytes:
-    """A number of lines by these makers."""
+    """Return some lines by these makers."""
     return b"".join(rng.choice(makers)(rng) for _ in range(rng.randint(0, most)))
 
 
@@ -74,7 +74,7 @@ STATUSES = [b"OK"] * 8 + [
     ),
     *(b"x" * 479 + b"\xc3\xa9", b"x" * 700, b"535 5.7.8 no", b"p", b"p%70", b"&amp;", b"\\x70\x1b[31m"),
 ]
-#: No others, and never mutated: geomail connects to what it finds there.
+#: Only these, and never mutated: geomail connects to them.
 HOSTS = [b"127.0.0.1"] * 8 + [
     *(b"", b"localhost", b"LocalHost.", b"[127.0.0.1]", b"::ffff:127.0.0.1", b"127.0.0.256", b"127.0.0.1 x"),
     *(
@@ -91,13 +91,13 @@ HOSTS = [b"127.0.0.1"] * 8 + [
         b"a b",
     ),
 ]
-#: Nor these: nobody waits here.
+#: Never mutated either: the tests must not wait.
 WAITS = [b"0", b"00", b"", b"x", b"-1", b"1e9", b"\xb2", b"9" * 10, b"0x1", b"1.5"]
 PORTS = [b"", b"0", b"65536", b"9" * 40, b"+1", b"-1", b"1.5", b"\xb2", b"\xd9\xa1", b"0x19", b"port", b" "]
 
 
 def auth_answer(rng: Rng, ports: Sequence[int]) -> bytes:
-    """Return what the service says to a question; ``ports`` are of backends."""
+    """Return the service's answer to a question; ``ports`` are the backends'."""
     good = [b"%d" % port for port in ports]
     port = rng.choice(good) if rng.random() < 0.8 else rng.choice(PORTS)
     fixed = [b"Auth-Server: " + rng.choice(HOSTS), b"Auth-Port: " + port]
@@ -128,7 +128,7 @@ def auth_answer(rng: Rng, ports: Sequence[int]) -> bytes:
     return answer[: rng.randint(0, len(answer))] if rng.random() < 0.1 else answer
 
 
-# -- what backends say ------------------------------------------------------------------------------
+# -- answers of backends ----------------------------------------------------------------------------
 
 EHLO_LINES = [
     *(
@@ -230,7 +230,7 @@ REPLIES = {"smtp": SMTP_REPLIES, "imap": IMAP_REPLIES, "pop3": POP3_REPLIES}
 
 
 class Liar:
-    """A backend that answers ``honest`` times as a willing one does, and then says ``lies``."""
+    """A backend that answers correctly ``honest`` times, and then sends ``lies``."""
 
     def __init__(self, rng: Rng, protocol: str, honest: int, lies: int) -> None:
         offers = [
@@ -244,7 +244,7 @@ class Liar:
         self.greeting = rng.choice(GREETINGS[protocol]) if lies else GREETINGS[protocol][0]
 
     def __call__(self, heard: bytes) -> bytes | None:
-        """The answer to what was heard, None at the end; nothing was heard where geomail waits for more."""
+        """Return the answer to received bytes, None at the end; without bytes geomail waits for more."""
         heard = _PROXY_LINE.sub(b"", heard)
         if tagged := _TAGGED.match(heard):
             self._tag = tagged[1]
@@ -266,16 +266,16 @@ _TAGGED = re.compile(rb"(\w{1,9}) [A-Z]")
 ENDS = (b"\r\n",) * 40 + (b"\n", b"", b"\r\n\r\n", b"\r", b"\r\n220 and more\r\n")
 
 
-# -- what clients say -------------------------------------------------------------------------------
+# -- lines of clients -------------------------------------------------------------------------------
 
 
 def coded(rng: Rng, *parts: bytes) -> bytes:
-    """Base64 of parts with NUL between them, or nearly."""
+    """Return base64 of parts with NUL between them, with faults in some cases."""
     return maybe(rng, base64.b64encode(b"\0".join(maybe(rng, part, 0.15) for part in parts)), 0.3)
 
 
 def sasl(rng: Rng, verb: bytes) -> bytes:
-    """An exchange by any mechanism, with as many responses as it may want."""
+    """Return an exchange by any mechanism, with as many responses as it may need."""
     secrets = coded(rng, b"", b"u", b"p"), coded(rng, b"u"), coded(rng, b"u " + b"0" * 32), b"*", b"=", b""
     name = rng.choice((b"PLAIN", b"LOGIN", b"CRAM-MD5", b"EXTERNAL", b"plain", b"NTLM", b"", b"\xff"))
     first = rng.choice((b"", b" " + rng.choice(secrets)))
@@ -284,7 +284,7 @@ def sasl(rng: Rng, verb: bytes) -> bytes:
 
 
 def literal(rng: Rng) -> bytes:
-    """An IMAP string, in any of its forms."""
+    """Return an IMAP string in any of its forms."""
     text = maybe(rng, rng.choice((b"u", b"", b"p q", b'"', b"\\", b"x" * 300)), 0.2)
     size = len(text) + rng.choice((0,) * 8 + (1, -1, 10**9, 10**12))
     forms = (
@@ -363,10 +363,10 @@ _SASL = {"smtp": b"AUTH", "imap": b"a AUTHENTICATE", "pop3": b"AUTH"}
 
 
 def opening(rng: Rng, protocol: str) -> bytes:
-    """All that a client says before it is logged in, and behind it."""
+    """Return all that a client sends before its login, and after it."""
     line = LINES[protocol]
     said = some(
-        rng, (line, line, lambda rng: sasl(rng, _SASL[protocol]), lambda rng: mutated(rng, line(rng))), 8
+        rng, (line, line, lambda rng: sasl(rng, _SASL[protocol]), lambda rng: mutate(rng, line(rng))), 8
     )
     if rng.random() < 0.4:
         said += LOGIN[protocol] + rng.choice((b"", b"NOOP\r\n", rng.randbytes(50)))
@@ -374,7 +374,7 @@ def opening(rng: Rng, protocol: str) -> bytes:
 
 
 def proxy_header(rng: Rng) -> bytes:
-    """A PROXY header of either version, or nearly."""
+    """Return a PROXY header of either version, with faults in some cases."""
     if rng.random() < 0.4:
         words = (
             b"PROXY",
@@ -408,7 +408,7 @@ def _tlv(rng: Rng) -> bytes:
 
 
 def client_hello(rng: Rng) -> bytes:
-    """The first words of a TLS client, or nearly."""
+    """Return the first bytes of a TLS client, with faults in some cases."""
     outgoing = ssl.MemoryBIO()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     name = rng.choice(("localhost", "xn--e1afmkfd.test", "a" * 60 + ".test"))

@@ -1,18 +1,18 @@
-"""The people who have a mailbox on the tests' mail servers."""
+"""The users with a mailbox on the tests' mail servers."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Account:
-    """Somebody's address, which is the user name, and password."""
+    """The address of a user, which is the user name too, and the password."""
 
     address: str
     password: str
 
     @property
     def domain(self) -> str:
-        """What stands behind the ``@``."""
+        """The part after the ``@``."""
         return self.address.partition("@")[2]
 
 

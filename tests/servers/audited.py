@@ -1,7 +1,7 @@
-"""``geomail`` under a hook that writes down what its processes import and open once they have been started.
+"""``geomail`` under an audit hook that reports what its processes import and open after their start.
 
-python audited.py REPORT ARGUMENTS: a line for each thing, of the master and of the children that it forks;
-whatever the master opens is not told, as it reads its files at every reload.
+python audited.py REPORT ARGUMENTS: the report has a line for each import and each file, of the master and of
+its children. It leaves out files that the master opens, because the master reads its files at every reload.
 """
 
 import os
@@ -24,13 +24,13 @@ has_forked = False
 
 
 def note_fork() -> None:
-    """The master has started its first child."""
+    """Note that the master has started its first child."""
     global has_forked
     has_forked = True
 
 
 def tell(event: str, arguments: tuple[object, ...]) -> None:
-    """Write down what is too late; what is open already has a number, and no name."""
+    """Report an import or a file that comes too late; only a file that is not open yet has a name here."""
     if not arguments or not isinstance(arguments[0], (str, bytes, os.PathLike)):
         return
     child = os.getpid() != MASTER

@@ -1,4 +1,4 @@
-"""An auth_http service: answers as a test tells it to, and keeps what it was asked."""
+"""An auth service: it answers as a test says, and keeps the questions."""
 
 import hashlib
 import hmac
@@ -16,21 +16,21 @@ from gevent.server import StreamServer
 from tests.servers.accounts import Account
 from tests.servers.support import LOOPBACK
 
-#: How an answer ends: the connection stays, or is closed, or the service knows HTTP/1.0 only.
+#: The end of an answer: the connection stays, or is closed, or the service knows only HTTP/1.0.
 Ending = Literal["kept", "close", "1.0"]
 Answer = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came: its first line, and the headers in their order."""
+    """One request as received: its first line, and the headers in their order."""
 
     line: str
     headers: tuple[tuple[str, str], ...]
     connection: int
 
     def __getitem__(self, name: str) -> str:
-        """The value of a header that occurs once, without percent escapes; "" if it is not there."""
+        """Return the only value of a header, without percent escapes; "" if it is missing."""
         values = [value for key, value in self.headers if key.lower() == name.lower()]
         assert len(values) <= 1, f"{name} was sent {len(values)} times"
         return unquote_to_bytes(values[0].encode("latin-1")).decode() if values else ""
@@ -38,9 +38,9 @@ class Request:
 
 @dataclass
 class AuthService:
-    """``answers`` by user name: headers, or a function of the request. Whoever is not named is refused.
+    """An auth service. ``answers`` are by user name: headers, or a function of the request.
 
-    ``requests`` is all that was asked, ``connections`` how many came.
+    It refuses users without an answer. ``requests`` are all requests, ``connections`` counts the connections.
     """
 
     ending: Ending = "kept"
@@ -52,7 +52,7 @@ class AuthService:
     body: bytes = b""
 
     def admit(self, account: Account, ports: Mapping[Any, int], host: str = LOOPBACK) -> None:
-        """Let somebody in with the right password, to the port of each protocol."""
+        """Accept a user with the right password, at the port of each protocol."""
 
         def answer(request: Request) -> Answer:
             if not _is_right(request, account.password):
@@ -120,7 +120,7 @@ def _secured(serve: Callable[[Any, object], None], tls: ssl.SSLContext) -> Calla
             try:
                 secured = tls.wrap_socket(connection, server_side=True)
             except OSError:
-                return  # the client did not like the certificate
+                return  # the client did not accept the certificate
             serve(secured, address)
 
     return handle
@@ -130,7 +130,7 @@ def _secured(serve: Callable[[Any, object], None], tls: ssl.SSLContext) -> Calla
 def listening(
     service: AuthService, path: Path | None = None, tls: ssl.SSLContext | None = None
 ) -> Iterator[None]:
-    """Let a service listen: on a loopback port of its own, or on a Unix socket."""
+    """Let a service listen on its own loopback port, or on a Unix socket."""
     if path is None:
         listener: Any = (LOOPBACK, 0)
     else:

@@ -1,4 +1,4 @@
-"""A certificate authority for the tests, and certificates good and bad."""
+"""A certificate authority for the tests, with good and bad certificates."""
 
 import ssl
 import subprocess
@@ -18,14 +18,14 @@ class Certificate:
     key: Path
 
     def server_context(self) -> ssl.SSLContext:
-        """What a TLS server of the tests needs to show it."""
+        """Make the context of a TLS server that shows this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
         return context
 
 
 class Certificates:
-    """The authority ``ca``, and what it signed (all but ``untrusted``)."""
+    """The authority ``ca``, and the certificates that it signed (all but ``untrusted``)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Certificates:
         self.untrusted = self._self_signed("untrusted", NAMES)
 
     def client_context(self) -> ssl.SSLContext:
-        """What a client needs to trust the authority and to check names."""
+        """Make the context of a client that trusts the authority and checks names."""
         return ssl.create_default_context(cafile=str(self.ca.certificate))
 
     def _files(self, name: str) -> Certificate:

@@ -1,4 +1,4 @@
-"""A real Dovecot: IMAP and POP3 on loopback ports, and the verifier of Postfix's logins."""
+"""A real Dovecot: IMAP and POP3 on loopback ports; it also verifies Postfix's logins."""
 
 import base64
 import os
@@ -11,7 +11,7 @@ from tests.servers.accounts import ACCOUNTS, Account
 from tests.servers.certificates import Certificates
 from tests.servers.support import LOOPBACK, Daemon, Log, free_port, program, unavailable
 
-#: Owns the mailboxes: Dovecot and Postfix refuse to work on them as root.
+#: The owner of the mailboxes: Dovecot and Postfix refuse to work on them as root.
 MAIL_USER = "nobody"
 
 CONFIGURATION = """
@@ -97,15 +97,15 @@ class Dovecot:
         self._start()
 
     def maildir(self, account: Account) -> Path:
-        """The folder of somebody's mailbox."""
+        """Return the folder of a user's mailbox."""
         return self.mail / account.address
 
     def empty(self, account: Account) -> None:
-        """Remove all of somebody's mail."""
+        """Remove all mail of a user."""
         shutil.rmtree(self.maildir(account), ignore_errors=True)
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the server."""
         self._daemon.stop()
 
     def _start(self) -> None:

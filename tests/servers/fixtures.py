@@ -1,4 +1,4 @@
-"""The servers, as fixtures: started by the first test that asks, stopped after the last."""
+"""The servers as fixtures: the first test that uses one starts it; it stops after the last test."""
 
 import os
 import shutil
@@ -19,13 +19,13 @@ from tests.servers.support import hold_ports
 
 
 def pytest_sessionstart() -> None:
-    """Hold this process's ports before any test counts what it opens."""
+    """Reserve this process's ports before a test counts the files that it opens."""
     hold_ports()
 
 
 @pytest.fixture(scope="session")
 def servers_folder() -> Iterator[Path]:
-    """A temporary folder that servers can enter under users of their own (pytest's are closed to them)."""
+    """Make a temporary folder that servers with their own users can enter (they cannot enter pytest's)."""
     folder = Path(tempfile.mkdtemp(prefix="geomail-tests-"))
     folder.chmod(0o755)
     mask = os.umask(0o022)
@@ -36,7 +36,7 @@ def servers_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def certificates(servers_folder: Path) -> Certificates:
-    """A certificate authority of our own, and certificates good and bad."""
+    """Make a certificate authority, with good and bad certificates."""
     folder = servers_folder / "certificates"
     folder.mkdir()
     return Certificates(folder)
@@ -44,7 +44,7 @@ def certificates(servers_folder: Path) -> Certificates:
 
 @pytest.fixture(scope="session")
 def dovecot_server(servers_folder: Path, certificates: Certificates) -> Iterator[Dovecot]:
-    """The running Dovecot, whatever is in its mailboxes."""
+    """Run a Dovecot; its mailboxes may hold mail."""
     folder = servers_folder / "dovecot"
     folder.mkdir()
     server = Dovecot(folder, certificates)
@@ -54,7 +54,7 @@ def dovecot_server(servers_folder: Path, certificates: Certificates) -> Iterator
 
 @pytest.fixture(scope="session")
 def postfix(servers_folder: Path, certificates: Certificates, dovecot_server: Dovecot) -> Iterator[Postfix]:
-    """A Postfix that verifies logins at Dovecot, and delivers to its mailboxes."""
+    """Run a Postfix that verifies logins at Dovecot, and delivers to its mailboxes."""
     folder = servers_folder / "postfix"
     folder.mkdir()
     server = Postfix(folder, certificates, dovecot_server)
@@ -64,7 +64,7 @@ def postfix(servers_folder: Path, certificates: Certificates, dovecot_server: Do
 
 @pytest.fixture
 def dovecot(dovecot_server: Dovecot) -> Dovecot:
-    """A Dovecot whose mailboxes are empty."""
+    """Empty the mailboxes of the running Dovecot."""
     for account in ACCOUNTS:
         dovecot_server.empty(account)
     return dovecot_server
@@ -72,7 +72,7 @@ def dovecot(dovecot_server: Dovecot) -> Dovecot:
 
 @pytest.fixture
 def auth_http() -> Iterator[AuthService]:
-    """An auth_http service on a loopback port."""
+    """Run an auth service on a loopback port."""
     service = AuthService()
     with listening(service):
         yield service
@@ -80,7 +80,7 @@ def auth_http() -> Iterator[AuthService]:
 
 @pytest.fixture
 def geomail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Geomail]]:
-    """Runs ``geomail serve`` with the configuration it is called with, until the test ends."""
+    """Return a function that runs ``geomail serve`` with a configuration until the test ends."""
     with ExitStack() as running:
         yield lambda configuration: running.enter_context(
             serving(configuration, tmp_path_factory.mktemp("geomail"))

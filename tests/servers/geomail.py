@@ -1,4 +1,4 @@
-"""geomail itself, as an operator runs it: the command, in a process of its own."""
+"""geomail as an operator runs it: the command, in a separate process."""
 
 import os
 import re
@@ -11,14 +11,14 @@ from typing import Any
 
 from tests.servers.support import LOOPBACK, Daemon, Log
 
-#: This environment's, unless another one is to be tested.
+#: The command of this environment, unless the variable names another one.
 COMMAND = Path(os.environ.get("GEOMAIL_COMMAND") or Path(sysconfig.get_path("scripts"), "geomail"))
 
 
 def as_ourselves(configuration: str) -> str:
-    """The configuration, whose workers stay who we are where it does not say otherwise.
+    """Return the configuration with this process's user for workers, unless it sets ``user``.
 
-    The files of tests are in folders that nobody else may enter.
+    Only this user may enter the folders of the tests' files.
     """
     if os.geteuid() != 0 or "user" in tomllib.loads(configuration):
         return configuration
@@ -26,7 +26,7 @@ def as_ourselves(configuration: str) -> str:
 
 
 class Geomail(Daemon):
-    """A running ``geomail serve``; ``log`` is all that it says."""
+    """A running ``geomail serve``; ``log`` is all of its output."""
 
     def __init__(self, configuration: str, folder: Path) -> None:
         file = folder / "geomail.toml"
@@ -36,12 +36,12 @@ class Geomail(Daemon):
 
     @property
     def log(self) -> Log:
-        """What it says."""
+        """Its output so far."""
         return self.output
 
     @property
     def descriptors(self) -> int:
-        """The number of descriptors that its workers and its console have open."""
+        """The number of files that its workers and its console have open."""
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return sum(len(list(Path(f"/proc/{child}/fd").iterdir())) for child in children)
@@ -49,7 +49,7 @@ class Geomail(Daemon):
 
 @contextmanager
 def serving(configuration: str, folder: Path) -> Iterator[Geomail]:
-    """Run geomail, listening where the configuration says. Afterwards it must end well, and without a bug."""
+    """Run geomail until it listens; after the block it must end well, and its log must show no bug."""
     server = Geomail(configuration, folder)
     try:
         server.wait_until_accepting(_addresses(configuration))

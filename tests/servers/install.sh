@@ -1,38 +1,38 @@
 #!/bin/sh
-# Installs what the tests run beside geomail, where it is missing, from the distribution's packages:
-# removes nothing, configures nothing, lets no service start. What cannot be had is said; its tests then skip.
+# Installs the programs that the tests need and that are missing, from the distribution's packages. It removes
+# nothing, configures nothing, and starts no service. It names what it cannot install; those tests then skip.
 set -eu
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=""
-wanted() { [ -x "$1" ] || command -v "$1" >/dev/null || missing="$missing $2"; }
-wanted postfix postfix
-wanted /usr/lib/dovecot/imap dovecot-imapd
-wanted /usr/lib/dovecot/pop3 dovecot-pop3d
-wanted nginx nginx-light
+require() { [ -x "$1" ] || command -v "$1" >/dev/null || missing="$missing $2"; }
+require postfix postfix
+require /usr/lib/dovecot/imap dovecot-imapd
+require /usr/lib/dovecot/pop3 dovecot-pop3d
+require nginx nginx-light
 [ -e /usr/lib/nginx/modules/ngx_mail_module.so ] || missing="$missing libnginx-mod-mail"
-wanted swaks swaks
+require swaks swaks
 perl -MNet::SSLeay -e 1 2>/dev/null || missing="$missing libnet-ssleay-perl"
-wanted curl curl
-wanted fetchmail fetchmail
-wanted mbsync isync
-wanted tmux tmux
-wanted openssl openssl
-wanted mandoc mandoc
-wanted fail2ban-regex fail2ban
-wanted logrotate logrotate
-wanted cc "gcc libc6-dev"
+require curl curl
+require fetchmail fetchmail
+require mbsync isync
+require tmux tmux
+require openssl openssl
+require mandoc mandoc
+require fail2ban-regex fail2ban
+require logrotate logrotate
+require cc "gcc libc6-dev"
 headers='import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")'
 python3 -c "$headers" 2>/dev/null || missing="$missing python3-dev"
 [ -n "$missing" ] || exit 0
 
 command="apt-get install --yes --no-remove --no-install-recommends$missing"
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
-    echo "servers: some tests will skip; as root, this brings what they need: $command" >&2
+    echo "servers: some tests will skip; as root, this installs what they need: $command" >&2
     exit 0
 fi
 
-# A package's scripts ask this file before they start a service.
+# The packages' scripts ask this file before they start a service.
 policy=/usr/sbin/policy-rc.d
 kept=$policy.kept-by-geomail-tests
 forbids() {

@@ -1,4 +1,4 @@
-"""Messages for the tests, and the way they go into Postfix and come out of Dovecot."""
+"""Messages for the tests: how to send them to Postfix, and to read them from Dovecot."""
 
 import imaplib
 import poplib
@@ -12,7 +12,7 @@ LINE = bytes(byte for byte in range(32, 256) if byte != 127)
 
 
 def message(recipient: Account, size: int = 0, seed: int = 1) -> bytes:
-    """A message with everything that a careless relay would spoil, of at least ``size`` bytes."""
+    """Make a message of at least ``size`` bytes, with all that a careless relay would damage."""
     head = (
         f"From: The sender <sender@example.test>\r\nTo: {recipient.address}\r\nSubject: test {seed}\r\n"
         f"Message-ID: <{seed}.{size}@example.test>\r\nDate: Tue, 24 Nov 2026 12:00:00 +0000\r\n"
@@ -36,12 +36,12 @@ def _noise(size: int, seed: int) -> bytes:
 
 
 def delivered(stored: bytes) -> bytes:
-    """A message from a mailbox, without the headers that its way put before it."""
+    """Return a message from a mailbox without the headers that the mail servers added."""
     return stored[stored.index(b"From: The sender") :]
 
 
 def queued(client: smtplib.SMTP, recipient: str, text: bytes, sender: str = "sender@example.test") -> str:
-    """Send a message and give the name under which Postfix queued it."""
+    """Send a message; return Postfix's queue id."""
     assert client.mail(sender)[0] == 250
     assert client.rcpt(recipient)[0] == 250
     code, words = client.data(text)
@@ -52,7 +52,7 @@ def queued(client: smtplib.SMTP, recipient: str, text: bytes, sender: str = "sen
 
 
 def fetched(client: imaplib.IMAP4, number: int = 1) -> bytes:
-    """A message of the selected mailbox."""
+    """Fetch a message of the selected mailbox."""
     status, parts = client.fetch(str(number), "(RFC822)")
     assert status == "OK"
     assert isinstance(parts[0], tuple), parts
@@ -60,5 +60,5 @@ def fetched(client: imaplib.IMAP4, number: int = 1) -> bytes:
 
 
 def retrieved(client: poplib.POP3, number: int = 1) -> bytes:
-    """A message of the mailbox that the client is logged in to."""
+    """Retrieve a message of the client's mailbox."""
     return b"".join(line + b"\r\n" for line in client.retr(number)[1])

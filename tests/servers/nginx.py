@@ -1,4 +1,4 @@
-"""A real nginx with its mail proxy, which geomail is held against."""
+"""A real nginx with its mail proxy; the tests compare geomail with it."""
 
 import re
 import subprocess
@@ -19,13 +19,13 @@ error_log {folder}/error.log {level};
 
 
 def main_context(folder: Path, level: str = "error", more: str = "") -> str:
-    """What an nginx.conf of the tests has before its ``mail {}``, with ``more`` directives."""
+    """Return the start of the tests' nginx.conf, before ``mail {}``, with ``more`` directives."""
     load = f"load_module {MODULE};\n" if MODULE.exists() else ""
     return MAIN.format(load=load, folder=folder, level=level, more=more)
 
 
 class Nginx(Daemon):
-    """A running nginx with an nginx.conf, in a folder of its own."""
+    """A running nginx with an nginx.conf, in its own folder."""
 
     def __init__(self, configuration: Path, folder: Path) -> None:
         command = available()
@@ -33,7 +33,7 @@ class Nginx(Daemon):
 
 
 def available() -> str:
-    """The path of an nginx that has a mail proxy, or the end of the test."""
+    """Return the path of an nginx with a mail proxy; skip the test if it is missing."""
     command = program("nginx")
     built = subprocess.run([command, "-V"], capture_output=True, text=True, check=True).stderr
     if not MODULE.exists() and not re.search(r"--with-mail(?!=dynamic)", built):
@@ -42,15 +42,15 @@ def available() -> str:
 
 
 def version() -> tuple[int, ...]:
-    """The version of nginx: ``(1, 22, 1)``."""
-    told = subprocess.run([available(), "-v"], capture_output=True, text=True, check=True).stderr
-    found = re.search(r"nginx/([\d.]+)", told)
-    assert found is not None, told
+    """Return the version of nginx: ``(1, 22, 1)``."""
+    output = subprocess.run([available(), "-v"], capture_output=True, text=True, check=True).stderr
+    found = re.search(r"nginx/([\d.]+)", output)
+    assert found is not None, output
     return tuple(map(int, found[1].split(".")))
 
 
 def complaints(configuration: Path, folder: Path) -> str:
-    """What ``nginx -t`` has against an nginx.conf; empty if nothing."""
+    """Return the complaints of ``nginx -t`` about an nginx.conf; empty without complaints."""
     command = [available(), "-t", "-p", str(folder), "-c", str(configuration)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     return result.stderr if result.returncode else ""

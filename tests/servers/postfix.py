@@ -1,4 +1,4 @@
-"""A real Postfix on loopback ports, with a queue of its own; its mail ends in Dovecot's mailboxes."""
+"""A real Postfix on loopback ports, with its own queue; it delivers to Dovecot's mailboxes."""
 
 import os
 import pwd
@@ -91,7 +91,7 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
 
-# Postfix's master changes its user for a moment, and the kernel then forgets what it owes to its parent.
+# Postfix's master changes its user for a moment; the kernel then no longer ends it with its parent.
 GUARDED = ["/bin/sh", "-c", '"$@" & trap "kill $!" TERM; wait $!; wait $!', "postfix"]
 
 QUEUES = (
@@ -103,12 +103,11 @@ QUEUES = (
 class Postfix:
     """Ports and log of a running Postfix.
 
-    ``smtp`` takes mail for the tests' domains from anybody, ``submission``
-    only from who has logged in (XCLIENT's LOGIN counts), ``smtps`` is
-    implicit TLS, ``haproxy`` demands a PROXY header, and ``strict`` is the one
-    that does not let its clients use XCLIENT. All others do, but for ``lenient``,
-    which relays for 127.0.0.1; so do ``lenient_xclient``, and ``lenient_haproxy``
-    behind a PROXY header.
+    ``smtp`` takes mail for the tests' domains from every client, ``submission``
+    only after a login (or XCLIENT with LOGIN). ``smtps`` is implicit TLS,
+    ``haproxy`` requires a PROXY header. ``lenient``, ``lenient_xclient`` and
+    (with a PROXY header) ``lenient_haproxy`` relay for 127.0.0.1. All but
+    ``strict`` and ``lenient`` let clients use XCLIENT.
     """
 
     def __init__(self, folder: Path, certificates: Certificates, dovecot: Dovecot) -> None:
@@ -122,11 +121,11 @@ class Postfix:
         self._start()
 
     def wait_until_delivered(self, queue_id: str) -> None:
-        """Return when the mail that was queued under this name is in its mailbox."""
+        """Wait until the mail with this queue id is in its mailbox."""
         self.log.wait_for(rf"{queue_id}: to=<.*status=sent", seconds=30)
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the server."""
         self._daemon.stop()
 
     def _start(self) -> None:
@@ -146,7 +145,7 @@ class Postfix:
 
     @property
     def _ports(self) -> dict[str, int]:
-        """The ports by the names that ``MASTER`` has for them."""
+        """The ports by their names in ``MASTER``."""
         return {name: value for name, value in vars(self).items() if isinstance(value, int)}
 
     def _make_folders(self) -> None:

@@ -1,4 +1,4 @@
-"""Mail servers of a few lines, in this process: every login is good but those of ``bad`` users."""
+"""Mail servers of a few lines, in this process. They accept every login, except of ``bad`` users."""
 
 import base64
 import socket
@@ -13,7 +13,7 @@ Serve = Callable[[socket.socket], None]
 
 
 def _imap(sock: socket.socket) -> None:
-    """``SAY base64`` makes it send just these bytes, ``MUCH n`` so many empty lines, ``HEAR`` nothing."""
+    """Speak IMAP; ``SAY base64`` sends just these bytes, ``MUCH n`` so many empty lines, ``HEAR`` nothing."""
     sock.sendall(b"* OK ready\r\n")
     lines = sock.makefile("rb")
     for line in lines:
@@ -34,7 +34,7 @@ def _imap(sock: socket.socket) -> None:
 
 
 def _literal(sock: socket.socket, lines: Iterator[bytes], argument: bytes) -> bytes:
-    """An argument, whichever way it is given; the last one of the line if it is a literal."""
+    """Return an argument in any of its forms; a literal is the last argument of its line."""
     if not argument.startswith(b"{"):
         return argument
     sock.sendall(b"+ go on\r\n")
@@ -68,7 +68,7 @@ SERVERS: dict[str, Serve] = {"imap": _imap, "pop3": _pop3, "smtp": _smtp}
 
 @contextmanager
 def small_servers() -> Iterator[dict[str, int]]:
-    """Run one of each; gives their ports by protocol."""
+    """Run one server of each protocol; return their ports by protocol."""
     with ExitStack() as running:
         ports = {}
         for protocol, serve in SERVERS.items():

@@ -1,4 +1,4 @@
-"""What all servers that tests start have in common: ports, processes, logs, and when they cannot be had."""
+"""Ports, processes and logs for all servers that tests start, and skipping a test without its server."""
 
 import os
 import re
@@ -26,14 +26,14 @@ _holders: list[socket.socket] = []
 
 
 def unavailable(reason: str) -> NoReturn:
-    """Skip the test because this machine lacks a server; where CI runs, that is a failure."""
+    """Skip the test because this machine lacks a server; with CI=true, fail."""
     if os.environ.get("CI", "").lower() in ("true", "1"):
         pytest.fail(f"CI must have what the tests need: {reason}", pytrace=False)
     pytest.skip(reason)
 
 
 def program(name: str) -> str:
-    """The path of a program, or the end of the test."""
+    """Return the path of a program; skip the test if it is missing."""
     path = shutil.which(name, path=SYSTEM_PATH)
     if path is None:
         unavailable(f"{name} is not installed (make servers)")
@@ -42,10 +42,10 @@ def program(name: str) -> str:
 
 @cache
 def hold_ports() -> Iterator[int]:
-    """The ports that are this process's until it ends, one after the other, over and over.
+    """Yield the ports that belong to this process until it ends, one after the other, in a cycle.
 
-    Others may run tests at the same time, and a port that is free for one is so for all: each holds a slice,
-    by an abstract socket, whose name is one process's and gone with it.
+    Several processes may run tests at the same time. Each reserves a slice of the ports by an abstract
+    socket: only one process can have its name, and the name ends with the process.
     """
     for start in PORTS[::SLICE]:
         holder = socket.socket(socket.AF_UNIX)
@@ -60,7 +60,7 @@ def hold_ports() -> Iterator[int]:
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nobody uses, below those that clients are given."""
+    """Return an unused TCP port of this machine, below the ports that the kernel gives to clients."""
     for port in islice(hold_ports(), SLICE):
         with socket.socket() as probe:
             if probe.connect_ex((LOOPBACK, port)) == 0:
@@ -76,7 +76,7 @@ def free_port() -> int:
 
 
 def open_files(pid: int) -> set[str]:
-    """The files that a process has open, by their names in /proc, without those it closes meanwhile."""
+    """Return the names in /proc of the files that a process has open, and does not close meanwhile."""
     names = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):
@@ -92,16 +92,16 @@ class Log:
 
     @property
     def text(self) -> str:
-        """All that was written so far."""
+        """The text written so far."""
         return self.path.read_text(errors="replace") if self.path.exists() else ""
 
     @property
     def end(self) -> int:
-        """How much there is now: what :meth:`wait_for` takes as ``after``."""
+        """The current length, for ``after`` of :meth:`wait_for`."""
         return len(self.text)
 
     def wait_for(self, pattern: str, after: int = 0, seconds: float = 30) -> re.Match[str]:
-        """The first match of ``pattern``, which may be yet to come."""
+        """Wait for a match of ``pattern``; return the first one."""
         deadline = time.monotonic() + seconds
         while (found := re.compile(pattern).search(self.text, after)) is None:
             if time.monotonic() > deadline:
@@ -111,7 +111,7 @@ class Log:
 
 
 class Daemon:
-    """A server in the foreground of a process of its own, which ends when this one does."""
+    """A server in its own process, in the foreground; it ends with this process."""
 
     def __init__(self, command: Sequence[str], output: Path, env: Mapping[str, str] | None = None) -> None:
         self.name = Path(command[0]).name
@@ -126,7 +126,7 @@ class Daemon:
             )
 
     def wait_until_accepting(self, addresses: Iterable[tuple[str, int] | str], seconds: float = 30) -> None:
-        """Return when all these addresses (a Unix socket's is its path) accept connections."""
+        """Wait until all these addresses (a Unix socket's is its path) accept connections."""
         deadline = time.monotonic() + seconds
         for address in addresses:
             while not _accepts(address):
@@ -137,7 +137,7 @@ class Daemon:
                 time.sleep(0.02)
 
     def stop(self, seconds: float = 30) -> int:
-        """End it by TERM, as an operator would, and give its exit status."""
+        """Stop it by TERM, as an operator would; return its exit status."""
         if self.process.poll() is None:
             self.process.terminate()
         try:

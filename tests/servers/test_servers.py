@@ -1,4 +1,4 @@
-"""The servers that the other tests rely on do what those believe, without geomail."""
+"""The servers of the other tests work as these tests expect, without geomail."""
 
 import http.client
 import imaplib
@@ -51,7 +51,7 @@ def test_postfix_asks_dovecot_and_delivers_to_its_mailboxes(
     pop.quit()
 
 
-def test_postfix_refuses_a_wrong_password_and_who_has_not_logged_in(postfix: Postfix) -> None:
+def test_postfix_refuses_a_wrong_password_and_clients_without_a_login(postfix: Postfix) -> None:
     with smtp(postfix.submission) as client:
         with pytest.raises(smtplib.SMTPAuthenticationError, match="535"):
             client.login(ALICE.address, "wrong")
@@ -59,7 +59,7 @@ def test_postfix_refuses_a_wrong_password_and_who_has_not_logged_in(postfix: Pos
         assert client.rcpt(ALICE.address)[0] == 554
 
 
-def test_xclient_changes_whom_postfix_logs(postfix: Postfix, dovecot: Dovecot) -> None:
+def test_xclient_changes_the_client_in_postfixs_log(postfix: Postfix, dovecot: Dovecot) -> None:
     del dovecot
     with smtp(postfix.submission) as client:
         assert client.docmd("XCLIENT", f"ADDR=192.0.2.7 NAME=far.test LOGIN={CAROL.address}")[0] == 220
@@ -175,7 +175,7 @@ def ask(connection: http.client.HTTPConnection, account: Account, password: str)
 
 
 @pytest.mark.parametrize(("ending", "connections"), [("kept", 1), ("close", 2), ("1.0", 2)])
-def test_auth_http_admits_by_password_and_ends_as_told(
+def test_auth_http_checks_passwords_and_ends_connections_as_set(
     auth_http: service.AuthService, ending: service.Ending, connections: int
 ) -> None:
     auth_http.ending = ending

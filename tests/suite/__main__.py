@@ -1,9 +1,9 @@
-"""Runs checks and tests, as ``make test`` does: ``python -m tests.suite --python PYTHON PART...``.
+"""Run checks and tests, as ``make test`` does: ``python -m tests.suite --python PYTHON PART...``.
 
-A part is ``lint``, ``pure`` (all tests, on the sources), ``compiled`` (those of the modules that are
-compiled, and the end-to-end ones, on the compiled build) or ``long`` (what takes minutes by nature). What
-needs one core, style and types and the compiler, goes on beside the tests on the sources, which wait more
-than they compute.
+A part is ``lint``, ``pure`` (all tests, on the sources), ``compiled`` (on the compiled build: the tests of
+the compiled modules, and the end-to-end tests) or ``long`` (tests that take minutes by nature). Style, types
+and the compiler need one core. They run at the same time as the tests on the sources, which wait more than
+they compute.
 """
 
 import argparse
@@ -20,25 +20,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.suite.passes import Outcome, Pass, told
+from tests.suite.passes import Outcome, Pass, summary
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("lint", "pure", "compiled", "long")
 PROCESSES = 3
 SLOWEST = 10
-#: Tests of compiled modules that are not found by the module's name.
+#: Tests of compiled modules that the module's name does not lead to.
 FURTHER = ("tests/e2e", "tests/test_compiled.py", "tests/test_smoke.py")
-#: What tests read beside the sources.
+#: Files that tests read, other than the sources.
 NEEDED = ("tests", "man", "samples", "Makefile", "LICENSE", "pyproject.toml", "requirements.lock")
 NO_COMPILER = 3
 
 
 def main() -> int:
-    """Run the parts that are named; the exit status says whether all went well."""
+    """Run the parts of the command line; return the exit status, 0 if all of them passed."""
     began = time.monotonic()
     options = arguments()
-    with ThreadPoolExecutor(1) as beside:
-        outcomes = list(run(options, beside))
+    with ThreadPoolExecutor(1) as other_core:
+        outcomes = list(run(options, other_core))
     report(outcomes, time.monotonic() - began)
     return int(any(outcome.failed for outcome in outcomes))
 
@@ -52,11 +52,11 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(options: argparse.Namespace, beside: ThreadPoolExecutor) -> Iterator[Outcome]:
-    """Run the parts, one core's work beside the tests."""
+def run(options: argparse.Namespace, other_core: ThreadPoolExecutor) -> Iterator[Outcome]:
+    """Run the parts; style, types and the compiler run on the other core during the tests."""
     ours, parts = Path(sys.executable), options.parts
-    lint = beside.submit(linted) if "lint" in parts else None
-    compiler = beside.submit(compiled, options.python) if "compiled" in parts else None
+    lint = other_core.submit(check_style) if "lint" in parts else None
+    compiler = other_core.submit(compile_modules, options.python) if "compiled" in parts else None
     if "pure" in parts:
         yield Pass("pure", ours, ROOT, ["-m", "not long"]).run(options.processes)
     if "long" in parts:
@@ -67,25 +67,25 @@ def run(options: argparse.Namespace, beside: ThreadPoolExecutor) -> Iterator[Out
         yield from compiled_pass(compiler, options.processes)
 
 
-def linted() -> Outcome:
-    """Style and types."""
+def check_style() -> Outcome:
+    """Check style and types."""
     scripts = Path(sys.executable).parent
     return command("lint", [str(scripts / "ruff"), "check"], [str(scripts / "mypy")])
 
 
 def environment() -> Path:
-    """The environment of the compiled build, beside that of the sources."""
+    """Return the path of the compiled build's environment."""
     name = Path(sys.prefix).name
     return ROOT / name.replace(".venv", ".venv-compiled", 1)
 
 
-def compiled(python: str) -> Outcome:
-    """The compiled build, made unless it is there."""
+def compile_modules(python: str) -> Outcome:
+    """Make the compiled build, unless it exists."""
     return command("compile", ["tests/compiled.sh", python, str(environment())])
 
 
 def compiled_pass(compiler: Future[Outcome], processes: int) -> Iterator[Outcome]:
-    """Run the tests of what is compiled, in a folder without the sources (they would be imported instead)."""
+    """Run the tests of the compiled modules, in a folder without the sources: Python would import these."""
     built = compiler.result()
     yield built
     if built.failed or not (environment() / "compiled-of").exists():
@@ -98,7 +98,7 @@ def compiled_pass(compiler: Future[Outcome], processes: int) -> Iterator[Outcome
 
 @contextmanager
 def without_sources() -> Iterator[Path]:
-    """A folder with what tests need, but for geomail's sources."""
+    """Make a folder with all that tests need, except geomail's sources."""
     with tempfile.TemporaryDirectory(prefix="geomail-compiled-") as folder:
         for path in (*(ROOT / name for name in NEEDED), *ROOT.glob("*.md")):
             (shutil.copytree if path.is_dir() else shutil.copy)(path, Path(folder, path.name))
@@ -106,7 +106,7 @@ def without_sources() -> Iterator[Path]:
 
 
 def of_compiled_modules() -> list[str]:
-    """Tests of the modules that pyproject.toml lists, and the end-to-end ones."""
+    """List the tests of the modules in pyproject.toml, and the end-to-end tests."""
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     modules = [Path(module) for module in build["targets"]["wheel"]["hooks"]["custom"]["modules"]]
     tests = {f"tests/{part}" for module in modules for part in (module.parts[1], f"test_{module.name}")}
@@ -114,7 +114,7 @@ def of_compiled_modules() -> list[str]:
 
 
 def command(name: str, *commands: Sequence[str]) -> Outcome:
-    """Run commands, the first of which that fails is the last."""
+    """Run commands one after the other, until one fails."""
     began, outcome = time.monotonic(), Outcome(name)
     for words in commands:
         done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -128,7 +128,7 @@ def command(name: str, *commands: Sequence[str]) -> Outcome:
 
 
 def report(outcomes: Sequence[Outcome], seconds: float) -> None:
-    """Tell what took longest, what went wrong (last), and the whole in pytest's words."""
+    """Print the slowest tests, then the failures, then a summary in pytest's words."""
     phases = sorted((phase for outcome in outcomes for phase in outcome.phases), reverse=True)
     if phases:
         print(f"\nthe {SLOWEST} slowest:")
@@ -142,15 +142,15 @@ def report(outcomes: Sequence[Outcome], seconds: float) -> None:
 
 
 def closing_line(outcomes: Iterable[Outcome], seconds: float) -> str:
-    """The last line, as pytest writes it."""
+    """Return the last line, as pytest writes it."""
     counts: Counter[str] = sum((outcome.counts for outcome in outcomes), Counter())
     broken = [outcome.name for outcome in outcomes if outcome.failed]
     failed = f"failed: {', '.join(broken)}; " if broken else ""
-    return f" {failed}{told(counts)} in {seconds:.2f}s ({minutes(seconds)}) ".center(80, "=")
+    return f" {failed}{summary(counts)} in {seconds:.2f}s ({minutes(seconds)}) ".center(80, "=")
 
 
 def minutes(seconds: float) -> str:
-    """A duration as people say it."""
+    """Write a duration in minutes and seconds."""
     return f"{int(seconds) // 60} min {int(seconds) % 60} s" if seconds >= 60 else f"{seconds:.0f} s"
 
 

@@ -1,4 +1,4 @@
-"""One pass over tests, in several pytest processes beside one another, told as pytest tells of one."""
+"""One pass over tests, in several pytest processes at a time, reported as by one pytest."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.suite.shard import VARIABLE
 
-#: What pytest counts as no failure.
+#: The words that pytest does not count as failures.
 HARMLESS = {"passed", "skipped", "xfailed", "deselected"}
 
 
@@ -33,7 +33,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Pass:
-    """Tests to run: by which interpreter, in which folder, which of them."""
+    """Tests to run: the interpreter, the folder, and pytest's options that choose the tests."""
 
     name: str
     python: Path
@@ -41,7 +41,7 @@ class Pass:
     options: Sequence[str]
 
     def run(self, processes: int) -> Outcome:
-        """Run them in so many processes, with a line for each file that is done."""
+        """Run the tests in so many processes; print a line for each finished file."""
         began = time.monotonic()
         outcome = Outcome(self.name)
         with tempfile.TemporaryDirectory(prefix="geomail-shards-") as folder, ExitStack() as running:
@@ -56,7 +56,7 @@ class Pass:
 
 
 class _Shard:
-    """A pytest process, its output, and its results as they come."""
+    """A pytest process, its output, and its results so far."""
 
     def __init__(self, tests: Pass, results: Path) -> None:
         self.collected, self.ran = 0, 0
@@ -90,7 +90,7 @@ class _Shard:
         self._lines.close()
 
     def goes_on(self, outcome: Outcome) -> bool:
-        """Take in what has come since; false when the process had ended before."""
+        """Read the new results; return False if the process had ended before."""
         ended = self._process.poll() is not None
         for result in self._new():
             if "collected" in result:
@@ -100,8 +100,8 @@ class _Shard:
         return not ended
 
     def conclude(self, outcome: Outcome) -> None:
-        """Add what the process has to say, at its end."""
-        self._tell_of_file("")
+        """Add the output of the process, after its end."""
+        self._print_file("")
         self._output.seek(0)
         said = self._output.read()
         _, heading, report = said.partition("\n==")
@@ -121,7 +121,7 @@ class _Shard:
         node, when, seconds, word = (result[name] for name in ("node", "when", "seconds", "outcome"))
         file = node.partition("::")[0]
         if file != self._file:
-            self._tell_of_file(file)
+            self._print_file(file)
         self._seconds += seconds
         self.ran += when == "setup"
         if word:
@@ -129,21 +129,21 @@ class _Shard:
             outcome.counts[word] += 1
         outcome.phases.append((seconds, f"{when:8} {node}"))
 
-    def _tell_of_file(self, following: str) -> None:
+    def _print_file(self, following: str) -> None:
         if self._file:
-            print(f"{self._name}: {self._file}: {told(self._counts)}, {self._seconds:.1f} s", flush=True)
+            print(f"{self._name}: {self._file}: {summary(self._counts)}, {self._seconds:.1f} s", flush=True)
         self._file, self._seconds = following, 0.0
         self._counts.clear()
 
 
-def told(counts: Counter[str]) -> str:
-    """The counts as pytest writes them, what is bad in front."""
+def summary(counts: Counter[str]) -> str:
+    """Write the counts as pytest does, failures first."""
     words = sorted(counts, key=lambda word: (word in HARMLESS, word == "skipped"))
     return ", ".join(f"{counts[word]} {word}" for word in words) or "no tests ran"
 
 
 def _check_that_all_ran(shards: Sequence[_Shard], outcome: Outcome) -> None:
-    """No test may be lost between the processes: all of them see the same ones, and each one is run once."""
+    """Check that no test is lost: all processes see the same tests, and each test runs once."""
     seen, ran = {shard.collected for shard in shards}, sum(shard.ran for shard in shards)
     if not outcome.failed and seen != {ran}:
         outcome.failed = True

@@ -1,8 +1,8 @@
-"""A pytest plugin: this process runs those test files that none of the processes beside it has taken.
+"""A pytest plugin: this process runs the test files that no other process of the pass has taken.
 
-Each of them collects all tests and then takes one file after the other, so that none is idle while there is
-something left. What a fixture shares among the tests of a session, each process has for itself. Where this is
-loaded, ``GEOMAIL_TESTS_SHARD`` names a folder that they have in common, and the file for this one's results.
+Each process collects all tests, and then takes one file after the other. So no process is idle while there
+are files to run. Each process has its own fixtures of the scope "session". ``GEOMAIL_TESTS_SHARD`` must name
+a file for the results of this process, in a folder that all processes of the pass share.
 """
 
 import json
@@ -18,13 +18,13 @@ LONG_FOLDERS = ("cli", "e2e", "master", "benchmarks", "console", "twin", "net", 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read where the results go, and let no process that a test starts believe that it is a shard."""
+    """Read where the results go; remove the variable, so that processes of tests do not see it."""
     folder, _, name = os.environ.pop(VARIABLE).rpartition("/")
     config.pluginmanager.register(Shard(config, Path(folder), Path(folder, name)), "geomail-shard")
 
 
 class Shard:
-    """The hooks that choose the tests, and write down how each ended."""
+    """The hooks that choose the tests, and write down their results."""
 
     def __init__(self, config: pytest.Config, folder: Path, results: Path) -> None:
         self._config = config
@@ -34,7 +34,7 @@ class Shard:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Run what nobody else has taken: pytest's own loop, but for that."""
+        """Run the tests that no other process has taken, as pytest's own loop does."""
         if session.testsfailed and not session.config.option.continue_on_collection_errors:
             raise session.Interrupted(f"{session.testsfailed} errors during collection")
         self._say(collected=len(session.items))
@@ -51,7 +51,7 @@ class Shard:
         return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write down how a phase of a test ended, in pytest's word, which may be empty."""
+        """Write down the result of a phase of a test in pytest's word, which may be empty."""
         word, *_ = self._config.hook.pytest_report_teststatus(report=report, config=self._config)
         self._say(node=report.nodeid, when=report.when, seconds=report.duration, outcome=word)
 

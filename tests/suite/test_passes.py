@@ -1,4 +1,4 @@
-"""Tests in several processes: each is run once, and whatever goes wrong is seen and told."""
+"""Tests in several processes: each runs once, and every failure is reported."""
 
 import re
 import subprocess
@@ -50,7 +50,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs files of tests, by their names, in two processes."""
+    """Run files of tests, given by name, in two processes."""
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -ra --import-mode=importlib\n")
 
@@ -76,7 +76,7 @@ def test_each_test_is_run_once_and_each_file_by_one_process(run: Run, tmp_path: 
     )
 
 
-def test_what_fails_is_shown_and_what_is_skipped_is_told(run: Run) -> None:
+def test_failures_and_skipped_tests_are_shown(run: Run) -> None:
     outcome = run(bad=BAD, good="def test(): pass\n")
 
     assert outcome.failed
@@ -86,18 +86,18 @@ def test_what_fails_is_shown_and_what_is_skipped_is_told(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "complaint"),
     [
         pytest.param("import os\ndef test(): os._exit(7)\n", "ended with 7", id="a process that ends"),
         pytest.param("import nothing_of_this_name\n", "nothing_of_this_name", id="a file without a meaning"),
         pytest.param("def test_misspelt(here): pass\n", "fixture 'here' not found", id="no such fixture"),
     ],
 )
-def test_what_is_no_test_that_fails(text: str, told: str, run: Run) -> None:
+def test_failures_outside_of_tests(text: str, complaint: str, run: Run) -> None:
     outcome = run(bad=text, good="def test(): pass\n")
 
     assert outcome.failed
-    assert told in outcome.output
+    assert complaint in outcome.output
 
 
 def test_the_report_ends_with_what_failed_and_a_line_as_pytest_writes_it(
@@ -116,13 +116,13 @@ def test_the_report_ends_with_what_failed_and_a_line_as_pytest_writes_it(
     assert re.fullmatch(r"=+ 5 passed, 1 skipped in 61\.00s \(1 min 1 s\) =+", closing_line([good], 61))
 
 
-def test_the_ten_slowest_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_ten_slowest_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = Outcome("pure", phases=[(float(number), f"call     test_{number}") for number in range(20)])
 
     report([outcome], 1)
 
-    told = re.findall(r"^ *(\d+)\.00 s call +test_(\d+)$", capsys.readouterr().out, re.MULTILINE)
-    assert told == [(str(number), str(number)) for number in range(19, 9, -1)]
+    printed = re.findall(r"^ *(\d+)\.00 s call +test_(\d+)$", capsys.readouterr().out, re.MULTILINE)
+    assert printed == [(str(number), str(number)) for number in range(19, 9, -1)]
 
 
 def test_the_compiled_build_is_tested_where_its_modules_are() -> None:

@@ -1,4 +1,4 @@
-"""nginx and geomail, side by side, with a recording auth service and mail server behind each."""
+"""nginx and geomail at the same time, each with its own recording auth service and mail server."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -17,14 +17,14 @@ Recorders = Mapping[Name, tuple[AuthRecorder, BackendRecorder]]
 
 @pytest.fixture(scope="session")
 def recorders() -> Iterator[Recorders]:
-    """The auth service and the mail server behind each: both proxies can be talked to at the same time."""
+    """Run an auth service and a mail server for each proxy, so that tests can use both proxies at once."""
     with ExitStack() as opened:
         yield {name: opened.enter_context(recording()) for name in NAMES}
 
 
 @pytest.fixture(scope="session")
 def proxies(recorders: Recorders, certificates: Certificates, servers_folder: Path) -> Iterator[Proxies]:
-    """Both, on one nginx.conf but for their ports."""
+    """Run both proxies, on one nginx.conf except for their ports."""
     started: dict[Name, Proxy] = {}
     with ExitStack() as ending:
         for name in NAMES:

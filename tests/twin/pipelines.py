@@ -1,6 +1,6 @@
-"""What clients may say before their login, right and wrong: said to both proxies, alone and in any order.
+"""Commands of clients before their login, right and wrong, for both proxies: alone and in any order.
 
-What the two do not answer alike is not here but in ``corpus/differences.txt``.
+Commands that the two answer differently are not here but in ``corpus/differences.txt``.
 """
 
 import random
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from tests.twin.proxies import Way
 
-#: Lines without their ends; backslashes are escapes of Python's.
+#: Lines without their line ends; backslashes are Python's escapes.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "smtp": (
         *("EHLO me", "HELO me", "EHLO", "HELO", "ehlo  me ", " EHLO me", "", "EHLO \xe9"),
@@ -63,7 +63,7 @@ WAYS: dict[str, tuple[Way, ...]] = {
         Way("imap", "starttls on; max_errors 1;"),
     ),
 }
-#: What the two say in other words, by how geomail says it; differences.txt tells why.
+#: nginx's words by geomail's, where they differ; differences.txt says why.
 _REWORDED = {
     "504 5.5.4 Unrecognized authentication type": "500 5.5.1 Invalid command",
     "501 5.7.0 Authentication cancelled": "500 5.5.1 Invalid command",
@@ -73,24 +73,24 @@ _REWORDED = {
 _IMAP_BAD = re.compile(
     r"\S+ (BAD invalid command|NO Unsupported authentication mechanism|BAD Authentication cancelled)"
 )
-#: Said once more for each answer that a command before it may still wait for.
+#: Sent again for each answer that an earlier command may still wait for.
 _GOODBYES = {"smtp": "QUIT", "pop3": "QUIT", "imap": "z LOGOUT"}
 
 
 def said(protocol: str, commands: tuple[str, ...]) -> bytes:
-    """The commands as one piece, with goodbyes at their end."""
+    """Return the commands as one piece, with goodbyes at the end."""
     lines = (*commands, *3 * [_GOODBYES[protocol]], "")
     return "\r\n".join(lines).encode("latin-1")
 
 
 def in_nginx_words(lines: list[str]) -> list[str]:
-    """Return what was heard, without what the two word differently: IMAP's goodbyes, the tags of its BAD."""
-    told = [_REWORDED.get(line, line) for line in lines if not line.startswith("* BYE")]
-    return [_IMAP_BAD.sub("BAD invalid command", line) for line in told]
+    """Return the lines without what the two word differently: IMAP's goodbyes, and the tags of its BAD."""
+    reworded = [_REWORDED.get(line, line) for line in lines if not line.startswith("* BYE")]
+    return [_IMAP_BAD.sub("BAD invalid command", line) for line in reworded]
 
 
 def in_any_order(protocol: str, count: int, seed: int) -> Iterator[tuple[str, ...]]:
-    """Some of the many orders, without those that are known to make a difference."""
+    """Yield some of the many orders, without the orders that are known to make a difference."""
     chance = random.Random(seed)
     while count:
         script = tuple(chance.choices(COMMANDS[protocol], k=chance.randint(2, 4)))
@@ -100,7 +100,7 @@ def in_any_order(protocol: str, count: int, seed: int) -> Iterator[tuple[str, ..
 
 
 def _makes_a_difference(script: str) -> bool:
-    """Whether a SASL response may be a literal, a quote, or APOP, which is base64 for NUL."""
+    """Tell whether a SASL response may be a literal, a quote, or APOP, which is base64 for NUL."""
     return ("AUTHENTICATE" in script and bool(set('{"') & set(script))) or (
         "AUTH LOGIN" in script and "APOP" in script
     )

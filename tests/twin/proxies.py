@@ -1,4 +1,4 @@
-"""nginx and geomail on one nginx.conf: a port in each for every way in that a test asks for."""
+"""nginx and geomail on one nginx.conf, with a port in each for every way that a test uses."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ SERVER_NAME = "mx.test"
 
 @dataclass(frozen=True)
 class Way:
-    """A ``server {}``: its protocol and directives; ``listen`` holds words that follow its port."""
+    """A ``server {}``: its protocol and directives; ``listen`` holds the words after its port."""
 
     protocol: str
     directives: str = ""
@@ -39,7 +39,7 @@ class Proxy:
 
     @property
     def log(self) -> str:
-        """All that it has said."""
+        """Its output so far."""
         return "".join(file.read_text("latin-1") for file in self.logs if file.exists())
 
 
@@ -57,7 +57,7 @@ SERVER = "    server {{ listen {loopback}:{port} {listen}; protocol {protocol}; 
 def written(
     folder: Path, ways: Iterable[Way], auth: int, certificates: Certificates, **main: str
 ) -> dict[Way, int]:
-    """Write ``nginx.conf`` in the folder; the ports that it gives to the ways."""
+    """Write ``nginx.conf`` in the folder; return the ports of the ways in it."""
     ports = {way: free_port() for way in ways}
     servers = "".join(
         SERVER.format(
@@ -109,7 +109,7 @@ _BASE64 = re.compile(r"(?<=^334 )[A-Za-z0-9+/=]{16,}$|(?<=^\+ )[A-Za-z0-9+/=]{16
 
 
 def normal(line: str, names: dict[str, str]) -> str:
-    """The line without what is another one each time: salts, and the texts of ``names`` by their names."""
+    """Return the line without what changes each time: salts, and the texts of ``names``, by their names."""
 
     def salted(match: re.Match[str]) -> str:
         return "{challenge}" if _SALT.fullmatch(b64decode(match[0]).decode("latin-1")) else match[0]

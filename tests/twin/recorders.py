@@ -1,4 +1,4 @@
-"""The auth service and the mail server behind both proxies: they answer as told, and keep what they hear."""
+"""The auth service and the mail server behind both proxies: they follow a script, and record all lines."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -10,24 +10,24 @@ from gevent.server import StreamServer
 
 from tests.servers.support import LOOPBACK
 
-#: Seconds that anybody waits for anything.
+#: The limit in seconds of each wait.
 PATIENCE = 20.0
-#: Bytes that nginx has for an answer of its auth service.
+#: The longest answer of an auth service that nginx reads, in bytes.
 NGINX_BUFFER = 1024
 
 
 class Recorder:
-    """A service on a port of its own; ``heard`` are the lines since it was last told what to say."""
+    """A service on its own port; ``received`` are the lines since its last script."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self._server = StreamServer((LOOPBACK, 0), self._handle)
         self._server.start()
         self.port: int = self._server.server_port or 0
         self._busy = 0
 
     def close(self) -> None:
-        """Serve nobody any more."""
+        """Accept no more connections."""
         self._server.stop(1)
 
     def _handle(self, connection: Any, _address: object) -> None:
@@ -37,41 +37,41 @@ class Recorder:
             try:
                 self.serve(connection, stream)
             except OSError:
-                pass  # the proxy has gone
+                pass  # the proxy has closed the connection
         self._busy -= 1
 
     def serve(self, connection: Any, stream: Any) -> None:
         """Serve one connection."""
         raise NotImplementedError
 
-    def hear(self, stream: Any) -> str:
-        """Keep one line; empty at the end."""
+    def receive(self, stream: Any) -> str:
+        """Read and record one line; empty at the end."""
         line: bytes = stream.readline()
         if line:
-            self.heard.append(line.decode("latin-1").removesuffix("\n").removesuffix("\r"))
+            self.received.append(line.decode("latin-1").removesuffix("\n").removesuffix("\r"))
         return line.decode("latin-1")
 
     def settled(self) -> list[str]:
-        """What was heard, when all who spoke have gone."""
+        """Wait until all connections have ended; return the recorded lines."""
         end = time.monotonic() + PATIENCE
         while self._busy and time.monotonic() < end:
             gevent.sleep(0.005)
-        return self.heard
+        return self.received
 
 
 class AuthRecorder(Recorder):
-    """Answers each request with the next of ``answers``, the last one over and over."""
+    """An auth service that gives the next of ``answers`` to each request, and repeats the last one."""
 
     answers: Sequence[Sequence[str]] = ()
     _asked = 0
 
     def tell(self, answers: Sequence[Sequence[str]]) -> None:
-        """Answer like this from now on."""
-        self.heard, self.answers, self._asked = [], answers, 0
+        """Answer with these from now on."""
+        self.received, self.answers, self._asked = [], answers, 0
 
     def serve(self, connection: Any, stream: Any) -> None:
-        """Answer one request; then the connection ends, as HTTP/1.0 has it."""
-        while self.hear(stream) not in ("\r\n", "\n", ""):
+        """Answer one request, then close the connection, as in HTTP/1.0."""
+        while self.receive(stream) not in ("\r\n", "\n", ""):
             pass
         if not self.answers:
             return
@@ -83,7 +83,7 @@ class AuthRecorder(Recorder):
             self._go_on(connection)
 
     def _go_on(self, connection: Any) -> None:
-        """Say more until the proxy has enough: nginx, its buffer full, looks again when something comes."""
+        """Send more until the proxy closes: nginx with a full buffer acts only when more bytes arrive."""
         connection.settimeout(0.1)
         for _ in range(int(PATIENCE / 0.1)):
             try:
@@ -94,19 +94,19 @@ class AuthRecorder(Recorder):
 
 
 class BackendRecorder(Recorder):
-    """Says what ``script`` tells: ``<`` and a line to say, ``>`` to wait for one, ``~`` and seconds to pause.
+    """A mail server with a ``script``: ``<`` and a line to send, ``>`` to read one, ``~`` and a pause.
 
-    What is heard after the script's end is kept, and answered with nothing.
+    After the end of the script it records lines, and does not answer.
     """
 
     script: Sequence[str] = ()
 
     def tell(self, script: Sequence[str]) -> None:
-        """Say this to the next that connects."""
-        self.heard, self.script = [], script
+        """Use this script for the next connection."""
+        self.received, self.script = [], script
 
     def serve(self, connection: Any, stream: Any) -> None:
-        """Follow the script, then listen until the end."""
+        """Follow the script, then read until the end."""
         said = b""
         for step in self.script:
             if step.startswith("<"):
@@ -116,16 +116,16 @@ class BackendRecorder(Recorder):
             said = b""
             if step.startswith("~"):
                 gevent.sleep(float(step[1:]))
-            elif not self.hear(stream):
+            elif not self.receive(stream):
                 return
         connection.sendall(said)
-        while self.hear(stream):
+        while self.receive(stream):
             pass
 
 
 @contextmanager
 def recording() -> Iterator[tuple[AuthRecorder, BackendRecorder]]:
-    """An auth service and a mail server, until the block ends."""
+    """Run an auth service and a mail server until the block ends."""
     auth, backend = AuthRecorder(), BackendRecorder()
     try:
         yield auth, backend

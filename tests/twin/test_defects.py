@@ -1,4 +1,4 @@
-"""Defects of nginx that show in its log, at its end, or over several attempts; and geomail without them."""
+"""Defects of nginx that appear in its log, at its end, or after several logins, and geomail without them."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ SECONDS = 1
 def talkatives(
     recorders: Recorders, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Name, Proxy]]:
-    """Both, which log all that they have to say, and wait for nobody for long when they end."""
+    """Run both proxies, with verbose logs and a short wait for sessions at the end."""
     more = f"worker_shutdown_timeout {SECONDS}s;\n"
     with ExitStack() as opened:
         yield {
@@ -45,7 +45,7 @@ def talkatives(
 
 @pytest.fixture(params=NAMES)
 def talkative(request: pytest.FixtureRequest, talkatives: dict[Name, Proxy]) -> Proxy:
-    """One of the two."""
+    """Return one of the two proxies."""
     return talkatives[request.param]
 
 
@@ -59,7 +59,7 @@ def talking(port: int) -> Iterator[Any]:
 
 
 def said(proxy: Proxy, what: str, before: str) -> str:
-    """The log, once it holds this more often than before."""
+    """Return the log when it holds this text more often than before."""
     deadline = time.monotonic() + PATIENCE
     while proxy.log.count(what) <= before.count(what):
         assert time.monotonic() < deadline, proxy.log
@@ -68,7 +68,7 @@ def said(proxy: Proxy, what: str, before: str) -> str:
 
 
 def test_commands_behind_one_that_needs_a_login(talkative: Proxy) -> None:
-    """nginx makes them unreadable, for its log, before it has read them."""
+    """Show that nginx damages them for its log before it reads them."""
     with talking(talkative.ports[SMTP]) as client:
         client.write(b"MAIL FROM:<a>\r\nNOOP\r\n")
         assert client.readline().startswith(b"530 5.7.1 ")
@@ -81,7 +81,7 @@ def test_commands_behind_one_that_needs_a_login(talkative: Proxy) -> None:
 
 
 def test_a_password_in_a_line_that_is_refused(talkative: Proxy) -> None:
-    """nginx logs all that is refused."""
+    """Show that nginx logs every refused line."""
     before = talkative.log
     with talking(talkative.ports[POP3]) as client:
         client.write(b"PASS very-secret " + 5000 * b"x")
@@ -124,7 +124,7 @@ def test_the_challenge_of_another_attempt(proxies: Proxies, recorders: Recorders
 
 
 def test_attempts_without_end(proxies: Proxies, recorders: Recorders) -> None:
-    """Alike: what was nginx's has no limit until somebody sets ``max_login_attempts``."""
+    """Show that both are alike: an imported configuration has no limit without ``max_login_attempts``."""
 
     def tries(name: Name) -> None:
         recorders[name][0].tell([["Auth-Status: no", "Auth-Wait: 1"]])
@@ -138,8 +138,8 @@ def test_attempts_without_end(proxies: Proxies, recorders: Recorders) -> None:
     together(tries, NAMES)
 
 
-def test_who_logs_in_after_the_time_for_the_end(talkatives: dict[Name, Proxy], recorders: Recorders) -> None:
-    """nginx lets the client log in, and then says nothing; geomail has said goodbye before."""
+def test_a_login_after_the_time_for_the_end(talkatives: dict[Name, Proxy], recorders: Recorders) -> None:
+    """Show that nginx lets the client log in, and then sends nothing; geomail has said goodbye before."""
 
     def comes_late(name: Name) -> None:
         proxy, (auth, backend) = talkatives[name], recorders[name]
@@ -156,4 +156,4 @@ def test_who_logs_in_after_the_time_for_the_end(talkatives: dict[Name, Proxy], r
 
         assert bool(backend.settled()) is (name == "nginx")
 
-    together(comes_late, NAMES)  # the last of this file: it ends them
+    together(comes_late, NAMES)  # the last test of this file: it ends the proxies

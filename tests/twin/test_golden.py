@@ -1,4 +1,4 @@
-"""Golden transcripts: nginx does what they say, and so does geomail."""
+"""Golden transcripts: both nginx and geomail follow them."""
 
 import socket
 
@@ -21,12 +21,12 @@ ROWS = [
 
 
 @pytest.mark.parametrize("transcript", ROWS)
-def test_it_goes_as_the_transcript_says(
+def test_both_follow_the_transcript(
     transcript: Transcript, proxies: Proxies, recorders: Recorders, certificates: Certificates
 ) -> None:
     def goes(name: Name) -> None:
-        heard, expected = play(transcript, proxies(name), *recorders[name], certificates)
-        assert heard == expected
+        received, expected = play(transcript, proxies(name), *recorders[name], certificates)
+        assert received == expected
 
     is_nginx_asked = not transcript.alone and nginx_version() >= transcript.since
     together(goes, [name for name in NAMES if name == "geomail" or is_nginx_asked])
@@ -38,7 +38,7 @@ def test_it_goes_as_the_transcript_says(
 def test_how_the_auth_service_is_asked(
     name: Name, version: str, proxies: Proxies, recorders: Recorders
 ) -> None:
-    """geomail keeps the connection, if the service does; transcripts say HTTP/1.x for both."""
+    """Show that geomail keeps the connection if the service does; transcripts have HTTP/1.x for both."""
     auth, _ = recorders[name]
     auth.tell([["Auth-Status: no"]])
     with socket.create_connection((LOOPBACK, proxies(name).ports[Way("imap")]), PATIENCE) as sock:

@@ -1,4 +1,4 @@
-"""Whatever clients say before their login, nginx and geomail answer it alike."""
+"""nginx and geomail give the same answers to all commands before a login."""
 
 import socket
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ REFUSED = [["Auth-Status: no", "Auth-Error-Code: 554 5.7.1"]]
 
 
 def outcome(proxy: Proxy, way: Way, data: bytes, auth: AuthRecorder) -> tuple[list[str], list[str]]:
-    """What comes back until the end, and what the auth service was asked."""
+    """Return all answers until the end, and the questions to the auth service."""
     auth.tell(REFUSED)
-    heard = b""
+    received = b""
     with socket.create_connection((LOOPBACK, proxy.ports[way]), PATIENCE) as sock:
         sock.sendall(data)
         try:
             while piece := sock.recv(65536):
-                heard += piece
+                received += piece
         except ConnectionResetError:
-            heard += b"<reset>"
+            received += b"<reset>"
     asked = [line for line in auth.settled() if not line.startswith("GET ")]
-    lines = in_nginx_words(heard.decode("latin-1").split("\r\n"))
+    lines = in_nginx_words(received.decode("latin-1").split("\r\n"))
     return [normal(line, {}) for line in lines], [normal(line, {}) for line in asked]
 
 

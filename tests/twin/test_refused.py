@@ -1,4 +1,4 @@
-"""What geomail refuses in a configuration because nginx does: nginx does refuse it, in these words."""
+"""nginx refuses every configuration that geomail refuses for nginx's sake, in these words."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.config.nginx.test_refused import AUTH, FILES, IN_SERVER, SERVER, WITH
 from tests.servers.certificates import Certificates
 from tests.servers.nginx import MODULE, complaints
 
-#: What nginx says in older versions (1.22, say), by what it says in new ones.
+#: Messages of older versions of nginx (for example 1.22), by the newer message.
 OLDER = {
     'unknown directive "ssl"': 'the "ssl" directive is deprecated',
     '"ipv4" and "ipv6" cannot both be "off"': 'host not found in resolver "ipv4=off"',
@@ -31,7 +31,7 @@ OLDER = {
 
 
 def refusal(text: str, folder: Path, certificates: Certificates) -> str:
-    """nginx's complaint, with short names for our files."""
+    """Return nginx's complaint, with short names for our files."""
     file = folder / "nginx.conf"
     load = f"load_module {MODULE}; " if MODULE.exists() else ""
     events = "" if "events {" in text else "events { } "
@@ -47,7 +47,7 @@ def refusal(text: str, folder: Path, certificates: Certificates) -> str:
 
 
 def agrees(said: str, message: str) -> bool:
-    """Whether nginx said what it is expected to say, with anything where the dots are."""
+    """Tell whether nginx's message is the expected one; dots in that one match any text."""
     position = 0
     for part in message.split("…"):
         position = said.find(part, position)

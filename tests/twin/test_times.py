@@ -1,4 +1,4 @@
-"""How long nginx and geomail wait, and what is said when they no longer do."""
+"""The times that nginx and geomail wait, and their last words afterwards."""
 
 import socket
 import time
@@ -28,7 +28,7 @@ class Talk:
         self._stream.write(line.encode() + b"\r\n")
         self._stream.flush()
 
-    def hear(self) -> bytes:
+    def receive(self) -> bytes:
         try:
             line: bytes = self._stream.readline()
         except ConnectionError:
@@ -49,7 +49,7 @@ def talking(name: Name, way: Way, proxies: Proxies) -> Iterator[Talk]:
         sock = opened.enter_context(socket.create_connection((LOOPBACK, proxies(name).ports[way]), PATIENCE))
         talk = Talk(sock)
         opened.callback(talk.close)
-        talk.hear()
+        talk.receive()
         yield talk
 
 
@@ -66,7 +66,7 @@ def test_commands_buy_no_time(proxies: Proxies) -> None:
                     talk.say("NOOP")
                 except OSError:
                     break
-                if not (answer := talk.hear()):
+                if not (answer := talk.receive()):
                     break
                 answers.append(answer)
                 time.sleep(0.15)
@@ -78,7 +78,7 @@ def test_commands_buy_no_time(proxies: Proxies) -> None:
 
 
 def test_a_silent_auth_service(proxies: Proxies, recorders: Recorders) -> None:
-    """In nginx's words, a client asks its user for a new password."""
+    """Show that nginx's words make a client ask its user for a new password."""
     answers = {
         "nginx": (b"* BAD internal server error\r\n", b""),
         "geomail": (b"a NO [UNAVAILABLE] Temporary authentication failure\r\n", b"* BYE [UNAVAILABLE] "),
@@ -90,9 +90,9 @@ def test_a_silent_auth_service(proxies: Proxies, recorders: Recorders) -> None:
         with talking(name, SILENT_AUTH, proxies) as talk:
             talk.say("a LOGIN u p")
 
-            assert talk.hear() == answer
-            assert talk.hear().startswith(goodbye)
-            assert talk.hear() == b""
+            assert talk.receive() == answer
+            assert talk.receive().startswith(goodbye)
+            assert talk.receive() == b""
 
     together(asks, NAMES)
 
@@ -110,14 +110,14 @@ def test_a_silent_backend(proxies: Proxies, recorders: Recorders) -> None:
         with talking(name, HASTY, proxies) as talk:
             talk.say("AUTH PLAIN AHUAcA==")
 
-            assert [talk.hear(), talk.hear()] == [answers[name], b""]
+            assert [talk.receive(), talk.receive()] == [answers[name], b""]
             assert 0.6 < talk.seconds < PATIENCE
 
     together(waits, NAMES)
 
 
 def test_a_backend_that_goes_on_talking(proxies: Proxies, recorders: Recorders) -> None:
-    """nginx listens to the client alone, and ends a session in which only the backend talks."""
+    """Show that nginx watches only the client, and ends a session in which only the backend sends."""
     lines = 7
     script = ["<* OK", ">", "<+ go on", ">", "<+ go on", ">", "<a OK in"]
 
@@ -127,19 +127,19 @@ def test_a_backend_that_goes_on_talking(proxies: Proxies, recorders: Recorders) 
         backend.tell([*script, *lines * ["~0.3", "<* 1 EXISTS"], "~0.3"])
         with talking(name, BUSY, proxies) as talk:
             talk.say("a LOGIN u p")
-            heard = []
-            while line := talk.hear():
-                heard.append(line)
-                if len(heard) == 1 + lines:
+            received = []
+            while line := talk.receive():
+                received.append(line)
+                if len(received) == 1 + lines:
                     break
-        assert heard[0] == b"a OK in\r\n"
-        assert (len(heard) == 1 + lines) is (name == "geomail")
+        assert received[0] == b"a OK in\r\n"
+        assert (len(received) == 1 + lines) is (name == "geomail")
 
     together(listens, NAMES)
 
 
 def test_a_client_whose_name_is_looked_up_for_longer_than_a_login_may_take(proxies: Proxies) -> None:
-    """In nginx the time that was set for the PROXY header goes on: the greeting comes, and no answer."""
+    """Show that nginx keeps the time limit of the PROXY header: the greeting comes, but no answer."""
     together(partial(_is_looked_up, proxies), [("nginx", False), ("geomail", True)])
 
 
@@ -150,21 +150,21 @@ def _is_looked_up(proxies: Proxies, name: Name, served: bool) -> None:
         talk = Talk(sock)
         opened.callback(talk.close)
         talk.say("PROXY TCP4 192.0.2.7 192.0.2.8 1 2")
-        assert talk.hear() == b"220 mx.test ESMTP ready\r\n"
+        assert talk.receive() == b"220 mx.test ESMTP ready\r\n"
         assert (0.6 < talk.seconds < 1.6) if name == "geomail" else talk.seconds > 1.5
         talk.say("NOOP")
-        assert talk.hear() == (b"250 2.0.0 OK\r\n" if served else b"")
+        assert talk.receive() == (b"250 2.0.0 OK\r\n" if served else b"")
 
 
 def test_a_client_that_says_starttls_and_nothing_more(proxies: Proxies) -> None:
-    """In nginx the time for a login starts again, whatever its documents say."""
+    """Show that nginx restarts the time for a login, against its documentation."""
 
     def says_it(name: Name) -> float:
         with talking(name, OFFERS_TLS, proxies) as talk:
             time.sleep(0.6)
             talk.say("STARTTLS")
-            assert talk.hear() == b"220 2.0.0 Start TLS\r\n"
-            assert talk.hear() == b""
+            assert talk.receive() == b"220 2.0.0 Start TLS\r\n"
+            assert talk.receive() == b""
             return talk.seconds
 
     in_nginx, in_geomail = together(says_it, NAMES)

@@ -1,21 +1,21 @@
-"""Transcripts: what a client, an auth service and a mail server say and hear, as text that can be played.
+"""Transcripts: the lines that a client, an auth service and a mail server send and receive, to be played.
 
 A transcript starts with ``== title`` and consists of lines ``kind text``:
 
 ``way``     protocol, then the directives of its ``server {}``; ``listen`` words in brackets before them
-``why``     why nginx and geomail differ here (only then may lines be of one of them alone)
-``since``   the version from which on nginx does it; older ones are not asked
-``alone``   only geomail is asked: nginx would not survive it
-``C``       the client says a line; ``C;`` says it together with the next one; ``C\\``: bytes, with escapes
-``S``       the client hears a line
-``TLS``     the client does a TLS handshake, with the certificate of that name, if one is named
-``last``    the client says a line, and that it will say no more
+``why``     why nginx and geomail differ here (only then may lines be of only one of them)
+``since``   the first version of nginx that does it; older ones are not tested
+``alone``   only geomail is tested: nginx would not survive it
+``C``       the client sends a line; ``C;`` sends it together with the next one; ``C\\``: bytes, with escapes
+``S``       the client receives a line
+``TLS``     the client does a TLS handshake, with the certificate of that name, if there is a name
+``last``    the client sends a line, and closes its sending side
 ``pause``   the client waits a moment
-``end``     the client hears the end of the connection
-``auth>``   the auth service hears a line; ``auth<`` says one, in its answer to what it heard before
-``be>``     the mail server hears a line; ``be<`` says one
+``end``     the connection to the client ends
+``auth>``   the auth service receives a line; ``auth<`` sends one, in its answer to the lines before
+``be>``     the mail server receives a line; ``be<`` sends one
 
-A kind may be followed by ``[nginx]`` or ``[geomail]``: the line is of that one alone.
+A kind may be followed by ``[nginx]`` or ``[geomail]``: then the line is only of that one.
 """
 
 import hashlib
@@ -65,12 +65,12 @@ class Transcript:
     steps: list[Step] = field(default_factory=list)
 
     def of(self, name: Name, *kinds: str) -> list[Step]:
-        """The steps of these kinds, as they are with one of the proxies."""
+        """Return the steps of these kinds for one of the proxies."""
         return [step for step in self.steps if step.kind in kinds and step.only in (None, name)]
 
 
 def transcripts(file: str) -> list[Transcript]:
-    """All transcripts of a file of the corpus."""
+    """Read all transcripts of a file of the corpus."""
     found: list[Transcript] = []
     for number, line in enumerate((CORPUS / file).read_text().splitlines(), 1):
         if line.startswith("== "):
@@ -108,25 +108,25 @@ def play(
     backend: BackendRecorder,
     certificates: Certificates,
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Let a client say its lines to a proxy: what everybody heard, and what the transcript says of it."""
+    """Let a client send its lines to a proxy; return all received lines, and the transcript's."""
     names = {str(backend.port): "backend", str(proxy.ports[transcript.way]): "port"}
     for certificate in {step.text for step in transcript.of(proxy.name, "TLS") if step.text}:
-        names |= _told_of(certificate, getattr(certificates, certificate))
+        names |= _certificate_names(certificate, getattr(certificates, certificate))
     auth.tell(list(_answers(transcript.of(proxy.name, "auth>", "auth<"), backend.port)))
     backend.tell([step.kind[-1] + step.text for step in transcript.of(proxy.name, "be>", "be<")])
-    heard = {
+    received = {
         "S": _converse(transcript, proxy, certificates),
         "auth>": auth.settled(),
         "be>": backend.settled(),
     }
     return (
-        {kind: [_compared(normal(line, names)) for line in lines] for kind, lines in heard.items()},
-        {kind: [step.text for step in transcript.of(proxy.name, kind)] for kind in heard},
+        {kind: [_compared(normal(line, names)) for line in lines] for kind, lines in received.items()},
+        {kind: [step.text for step in transcript.of(proxy.name, kind)] for kind in received},
     )
 
 
-def _told_of(name: str, certificate: Certificate) -> dict[str, str]:
-    """What an auth service is told of a certificate, by names for it."""
+def _certificate_names(name: str, certificate: Certificate) -> dict[str, str]:
+    """Return the texts that an auth service gets about a certificate, by names for them."""
     pem = certificate.certificate.read_text()
     escaped = "".join(f"%{ord(c):02X}" if c in " \n%" else c for c in pem)
     fingerprint = hashlib.sha1(ssl.PEM_cert_to_DER_cert(pem), usedforsecurity=False).hexdigest()
@@ -144,7 +144,7 @@ def _told_of(name: str, certificate: Certificate) -> dict[str, str]:
 
 
 def _answers(steps: list[Step], port: int) -> Iterator[list[str]]:
-    """What the auth service says, one answer after the other."""
+    """Yield the auth service's answers, one after the other."""
     for kind, group in groupby(steps, lambda step: step.kind):
         if kind == "auth<":
             texts = (step.text.replace("{1000 bytes}", "x" * 1000) for step in group)
@@ -152,8 +152,8 @@ def _answers(steps: list[Step], port: int) -> Iterator[list[str]]:
 
 
 def _converse(transcript: Transcript, proxy: Proxy, certificates: Certificates) -> list[str]:
-    """What the client hears; until its last step, or for as long as anybody says anything."""
-    heard: list[str] = []
+    """Return the lines that the client receives until its last step, or until the connection ends."""
+    received: list[str] = []
     with ExitStack() as opened:
         connection = opened.enter_context(
             socket.create_connection((LOOPBACK, proxy.ports[transcript.way]), PATIENCE)
@@ -181,10 +181,10 @@ def _converse(transcript: Transcript, proxy: Proxy, certificates: Certificates) 
             else:
                 line = _line(stream)
                 if step.kind == "end" or not line:
-                    assert not line, f"the end was to come after {heard}, and not {line!r}"
+                    assert not line, f"the connection must end after {received}, but {line!r} came"
                     break
-                heard.append(line.decode("latin-1").removesuffix("\n").removesuffix("\r"))
-    return heard
+                received.append(line.decode("latin-1").removesuffix("\n").removesuffix("\r"))
+    return received
 
 
 def _line(stream: object) -> bytes:

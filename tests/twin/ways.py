@@ -1,4 +1,4 @@
-"""All ways in that the tests of this folder ask for: both proxies are started with these, once."""
+"""All ways that the tests of this folder use: both proxies start once, with all of them."""
 
 from tests.servers.support import LOOPBACK
 from tests.twin.pipelines import WAYS
@@ -10,7 +10,7 @@ GOLDEN = [(file, transcript) for file in FILES for transcript in transcripts(fil
 HASTY = Way("smtp", "timeout 1s;")
 OFFERS_TLS = Way("smtp", "timeout 1s; starttls on;")
 BUSY = Way("imap", "proxy_timeout 1s;")
-#: The DNS server, where nobody listens, is waited for longer than a login may take.
+#: The DNS server, which does not exist, gets more time than a login.
 NAMELESS = Way("smtp", f"resolver {LOOPBACK}:1; resolver_timeout 2s; timeout 1s;", "proxy_protocol")
 CHALLENGES = Way("imap", "imap_auth cram-md5;")
 SILENT_AUTH = Way("imap", "auth_http_timeout 1s;")
