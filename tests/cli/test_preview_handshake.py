@@ -251,7 +251,7 @@ def test_a_server_is_found_by_name_and_by_address(file: Path, wanted: str) -> No
         (("--protocol", "imap", "--server", "in"), "no imap server is called in"),
         ((), "say which server by --server: in (smtp), out (smtp)"),
         (("--server", "in", "--ehlo", "a", "--helo", "b"), "exclude each other"),
-        (("--server", "in", "--ehlo", "a\tb"), "'a\\tb': a space"),
+        (("--server", "in", "--ehlo", "a\tb"), "'a\\tb' must not hold spaces"),
         (("--server", "in", "--client", "example.org"), "an IP address is wanted"),
         (("--server", "in", "--client", "192.0.2.1:0"), "is no port"),
         (("--server", "in", "--client-name", "a_b"), "a host name of letters"),

@@ -18,7 +18,7 @@ _LOGGED_IN = (b"235 2.0.0 OK",)
 #: The byte after the code of a reply; no byte counts as a space.
 _MARKS = (b" ", b"-", b"")
 _UNKNOWN_CLIENT = (
-    "does not know the client's address: it would trust a client without a login as it trusts geomail; "
+    "does not know the client's address, and would trust the client, which has not logged in, like geomail: "
     "allow geomail XCLIENT there (in Postfix: smtpd_authorized_xclient_hosts)"
 )
 #: Answers to AUTH that are about the dialogue, not about user and password.
