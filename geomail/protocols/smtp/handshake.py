@@ -169,14 +169,14 @@ class _SmtpHandshake:
 
     def read_reply(self, wanted: str) -> Reply:
         """Read one reply: all of its lines."""
-        heard: list[bytes] = []
+        lines: list[bytes] = []
         while True:
-            line = self.dialogue.hear(heard, wanted)
+            line = self.dialogue.hear(lines, wanted)
             mark = line[3:4]
             if len(line) < 3 or not line[:3].isdigit() or mark not in _MARKS:
                 raise self.dialogue.make_garbage(line)
             if mark != b"-":
-                return tuple(heard)
+                return tuple(lines)
 
     def expect(self, wanted: str) -> Reply:
         """Read a reply and return it. Raises BackendRefused if its first line has no ``wanted`` code."""
