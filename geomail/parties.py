@@ -148,7 +148,7 @@ class Client:
         self.client_id = client_id
 
 
-# -- what a client gives to log in ----------------------------------------------------------------
+# -- credentials ----------------------------------------------------------------------------------
 #
 # A mechanism makes credentials of one of these types (protocols/sasl.py). After that only the type counts.
 # Nothing changes them. They hold no CR, LF or NUL. Each __init__ is written by hand, as Client's is.

@@ -163,7 +163,9 @@ class HttpSource(Source):
         """Join the lines of a request. Raises AuthUnavailable if one holds a line break or NUL."""
         text = b"".join(lines)
         if LF in text or CR in text or NUL in text:
-            raise AuthUnavailable(f"{self._name} was not asked: a line break or NUL in what the client gave")
+            raise AuthUnavailable(
+                f"{self._name} was not asked: a value of the client's holds a line break or NUL"
+            )
         return b"\r\n".join(lines)
 
     def ask(self, request: bytes) -> Answer:
@@ -203,8 +205,8 @@ class HttpSource(Source):
             password = login.password
         if password is None and FACTS[protocol].gives_password:
             raise AuthUnavailable(
-                f"{self._name} did not send password: method {login.credentials.method} gives none"
-                " that the backend could be told, so Auth-Pass is needed"
+                f"{self._name} did not send password: method {login.credentials.method} has none"
+                " for the backend, so it must send Auth-Pass"
             )
         route = self._route_named(name, protocol) if name else self._route_to(host or b"", port or b"")
         return Accepted(route, login.user if user is None else user, password)

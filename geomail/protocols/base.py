@@ -69,10 +69,9 @@ class Frontend(metaclass=ABCMeta):
 
     @abstractmethod
     def login(self) -> Login | None:
-        """Answer commands until the client has given its credentials, and return them.
+        """Answer commands until the client gives its credentials, and return the login.
 
-        Return None if the client has said goodbye (QUIT, LOGOUT); it has got
-        its answer then.
+        Return None after the answer to a goodbye (QUIT, LOGOUT).
         """
 
     @abstractmethod

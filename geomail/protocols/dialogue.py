@@ -115,8 +115,8 @@ class ClientDialogue(Frontend):
         self._pending: Login | None = None
 
     @abstractmethod
-    def invalid(self) -> None:
-        """Send the protocol's invalid-command reply, and forget a command half given."""
+    def answer_invalid(self) -> None:
+        """Send the reply to an invalid command, and forget a login that is half given."""
 
     @property
     def may_start_tls(self) -> bool:
@@ -135,7 +135,7 @@ class ClientDialogue(Frontend):
     def demand_tls(self) -> None:
         """Refuse a login that came before TLS; with ``nginx_replies`` in nginx's words."""
         if self._server.nginx_replies:
-            self.invalid()
+            self.answer_invalid()
         else:
             self.answer(self.tls_first)
 
@@ -143,20 +143,20 @@ class ClientDialogue(Frontend):
         """Count a command that was parsed. Raises TooManyErrors beyond ``max_commands``."""
         self._commands += 1
         if self._commands > self._server.max_commands > 0:
-            self.invalid()
+            self.answer_invalid()
             raise TooManyErrors(f"more than {self._server.max_commands} commands", blame="client")
 
     def reject(self, line: bytes) -> None:
         """Answer a line that could not be parsed, and count it. Raises TooManyErrors at ``max_errors``."""
-        self.invalid()
+        self.answer_invalid()
         self._errors += 1
         if self._errors + self._commands == 1 and is_http(line):
             raise TooManyErrors("an HTTP request", blame="client")
         if self._errors >= self._server.max_errors:
             last = f"; the last: {self._describe_line(line)}" if line else ""
-            raise self._with_goodbye(TooManyErrors(f"invalid commands: {self._errors}{last}", blame="client"))
+            raise self._add_goodbye(TooManyErrors(f"invalid commands: {self._errors}{last}", blame="client"))
 
-    def _with_goodbye(self, error: SessionError) -> SessionError:
+    def _add_goodbye(self, error: SessionError) -> SessionError:
         """Return the error with a goodbye as its farewell; with ``nginx_replies`` without one."""
         error.farewell = Farewell.NOTHING if self._server.nginx_replies else Farewell.GOODBYE
         return error
@@ -182,7 +182,7 @@ class ClientDialogue(Frontend):
             if bad.counted:
                 self.reject(b"")
             else:
-                self.invalid()
+                self.answer_invalid()
         return None
 
     def _ask(self, challenge: bytes) -> bytes:

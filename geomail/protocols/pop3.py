@@ -117,7 +117,7 @@ class Pop3Frontend(ClientDialogue):
                 continue
             self.count_command()
             if self._user is not None and verb not in _AFTER_USER:
-                self.invalid()
+                self.answer_invalid()
                 continue
             credentials = command(self, arguments)
             if credentials is not None:
@@ -140,7 +140,7 @@ class Pop3Frontend(ClientDialogue):
         elif error.farewell in FAREWELLS:
             self.conversation.send_line(FAREWELLS[error.farewell])
 
-    def invalid(self) -> None:
+    def answer_invalid(self) -> None:
         self._user = None
         self.conversation.send_line(_INVALID)
 
@@ -151,7 +151,7 @@ class Pop3Frontend(ClientDialogue):
             self.demand_tls()
             return
         if not arguments:
-            self.invalid()
+            self.answer_invalid()
             return
         self._user = arguments[0]
         self.conversation.send_line(_OK)
@@ -161,7 +161,7 @@ class Pop3Frontend(ClientDialogue):
             self.demand_tls()
             return None
         if self._user is None or not arguments:
-            self.invalid()
+            self.answer_invalid()
             return None
         user, self._user = self._user, None
         return Password(user, arguments[0])
@@ -171,7 +171,7 @@ class Pop3Frontend(ClientDialogue):
             self.demand_tls()
             return None
         if not self._replies.takes_apop or len(arguments) != 2:
-            self.invalid()
+            self.answer_invalid()
             return None
         return sasl.take_apop(arguments[0], arguments[1], self._salt)
 
@@ -197,7 +197,7 @@ class Pop3Frontend(ClientDialogue):
 
     def _start_tls(self, arguments: list[bytes]) -> None:
         if not self.may_start_tls:
-            self.invalid()
+            self.answer_invalid()
             return
         self.conversation.send_line(_OK)
         self.conversation.start_tls()
@@ -240,8 +240,8 @@ def handshake(
 
 
 def _expect_ok(dialogue: BackendDialogue) -> bytes:
-    heard: list[bytes] = []
-    line = dialogue.hear(heard, "+OK")
+    lines: list[bytes] = []
+    line = dialogue.hear(lines, "+OK")
     if line.startswith(b"+OK"):
         return line
     if not line.startswith(b"-ERR"):
@@ -249,7 +249,7 @@ def _expect_ok(dialogue: BackendDialogue) -> bytes:
     words = line[len(b"-ERR") :].lstrip(b" ").upper()
     explicit = words.startswith(_CREDENTIALS)
     raise dialogue.make_refused(
-        heard,
+        lines,
         credentials=explicit or (dialogue.step == "PASS" and not words.startswith(_NOT_CREDENTIALS)),
         temporary=words.startswith(_TEMPORARY),
         explicit=explicit,

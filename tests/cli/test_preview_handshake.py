@@ -266,7 +266,7 @@ def test_the_only_server_of_smtp_comes_before_others(file: Path) -> None:
         (("--protocol", "imap", "--server", "in"), "no imap server has the name or address in"),
         ((), "choose one with --server: in (smtp), out (smtp)"),
         (("--server", "in", "--ehlo", "a", "--helo", "b"), "exclude each other"),
-        (("--server", "in", "--ehlo", "a\tb"), "'a\\tb': a space"),
+        (("--server", "in", "--ehlo", "a\tb"), "'a\\tb' must not hold spaces"),
         (("--server", "in", "--client", "example.org"), "--client example.org: must be an IP address"),
         (("--server", "in", "--client", "192.0.2.1:0"), "is no port"),
         (("--server", "in", "--client-name", "a_b"), "a host name of letters"),

@@ -173,7 +173,7 @@ class ImapFrontend(ClientDialogue):
     def answer(self, words: bytes) -> None:
         self.conversation.send_line(b"%b %b" % (self._tag, words))
 
-    def invalid(self) -> None:
+    def answer_invalid(self) -> None:
         mark = self._tag or _UNTAGGED
         # without a command after it, the tag may be a password that came at the wrong moment
         seen = SECRET if self._tag and mask_command(self._line) == SECRET else mark
@@ -182,7 +182,7 @@ class ImapFrontend(ClientDialogue):
     def reject(self, line: bytes) -> None:
         super().reject(line)
         if line.endswith(b"+}"):
-            raise self._with_goodbye(ProtocolViolation("a rejected line announces a literal", blame="client"))
+            raise self._add_goodbye(ProtocolViolation("a rejected line announces a literal", blame="client"))
 
     # -- parsing ----------------------------------------------------------------------------------
 
@@ -251,14 +251,14 @@ class ImapFrontend(ClientDialogue):
 
     def _start_tls(self, arguments: list[bytes]) -> None:
         if not self.may_start_tls:
-            self.invalid()
+            self.answer_invalid()
             return
         self._complete()
         self.conversation.start_tls()
 
     def _log_in(self, arguments: list[bytes]) -> Credentials | None:
         if len(arguments) != 2 or not arguments[0]:
-            self.invalid()
+            self.answer_invalid()
             return None
         if self.must_start_tls:
             self.demand_tls()
@@ -266,12 +266,12 @@ class ImapFrontend(ClientDialogue):
         try:
             return sasl.require_clean(Password(arguments[0], arguments[1]))
         except sasl.BadExchange:
-            self.invalid()
+            self.answer_invalid()
             return None
 
     def _authenticate(self, arguments: list[bytes]) -> Credentials | None:
         if not arguments:
-            self.invalid()
+            self.answer_invalid()
             return None
         if self.must_start_tls:
             self.demand_tls()

@@ -36,7 +36,7 @@ def handshake(
             dialogue.say("STARTTLS", _TAG + b" STARTTLS", "backend tls = starttls")
             _expect(dialogue, _TAG)
             backend.start_tls("backend tls = starttls")
-            known = ()  # RFC 9051 6.2.1: what was said before TLS may be an attacker's
+            known = ()  # RFC 9051 6.2.1: an attacker may have sent the greeting, before TLS
         password = dialogue.require_password(login.credentials, "LOGIN")
         if client.session:
             known = known or _ask_capabilities(dialogue)
@@ -47,14 +47,14 @@ def handshake(
 
 def _expect_greeting(dialogue: BackendDialogue) -> Sequence[bytes]:
     """Read the greeting, and return the capabilities in it, if any."""
-    heard: list[bytes] = []
-    mark, kind, text = _split(dialogue.hear(heard, "* OK"))
+    lines: list[bytes] = []
+    mark, kind, text = _split(dialogue.hear(lines, "* OK"))
     if mark == b"*" and kind == b"OK":
         code = text.partition(b"]")[0].upper()
         return code.split()[1:] if code.startswith(b"[CAPABILITY ") else ()
     if mark == b"*" and kind in (b"BYE", b"PREAUTH"):
-        raise dialogue.make_refused(heard, temporary=text.upper().startswith(_TEMPORARY))
-    raise dialogue.make_garbage(heard[0])
+        raise dialogue.make_refused(lines, temporary=text.upper().startswith(_TEMPORARY))
+    raise dialogue.make_garbage(lines[0])
 
 
 def _ask_capabilities(dialogue: BackendDialogue) -> Sequence[bytes]:
@@ -94,42 +94,42 @@ def _log_in(dialogue: BackendDialogue, tag: bytes, login: Password, *, at_once: 
 def _expect(dialogue: BackendDialogue, tag: bytes, *, go_ahead: bool = False) -> tuple[bytes, ...]:
     """Read up to the tagged OK, or up to the ``+`` that asks to ``go_ahead``; return all lines."""
     wanted = "+" if go_ahead else "tagged OK"
-    heard: list[bytes] = []
+    lines: list[bytes] = []
     try:
-        mark, kind, text = _split(dialogue.hear(heard, wanted))
+        mark, kind, text = _split(dialogue.hear(lines, wanted))
         while mark == b"*" and kind != b"BYE":
-            mark, kind, text = _split(dialogue.hear(heard, wanted))
+            mark, kind, text = _split(dialogue.hear(lines, wanted))
     except PeerGone:
-        _look_for_refusal(dialogue, heard, tag)
+        _look_for_refusal(dialogue, lines, tag)
         raise
     if mark == b"*":
-        _look_for_refusal(dialogue, heard, tag)
+        _look_for_refusal(dialogue, lines, tag)
     if (mark == b"+") if go_ahead else (mark == tag and kind == b"OK"):
-        return tuple(heard)
+        return tuple(lines)
     if (mark == tag and kind in (b"NO", b"BAD")) or mark == b"*":
-        raise _make_error(dialogue, heard, kind, text)
-    raise dialogue.make_garbage(heard[-1])
+        raise _make_error(dialogue, lines, kind, text)
+    raise dialogue.make_garbage(lines[-1])
 
 
 def _make_error(
-    dialogue: BackendDialogue, heard: Sequence[bytes], kind: bytes, text: bytes
+    dialogue: BackendDialogue, lines: Sequence[bytes], kind: bytes, text: bytes
 ) -> BackendRefused:
     text = text.upper()
     about_login = dialogue.step == "LOGIN" and kind == b"NO"
     return dialogue.make_refused(
-        heard,
+        lines,
         credentials=about_login and not text.startswith(_NOT_CREDENTIALS),
         temporary=text.startswith(_TEMPORARY),
         explicit=about_login and text.startswith(_CREDENTIALS),
     )
 
 
-def _look_for_refusal(dialogue: BackendDialogue, heard: Sequence[bytes], tag: bytes) -> None:
+def _look_for_refusal(dialogue: BackendDialogue, lines: Sequence[bytes], tag: bytes) -> None:
     """Raise BackendRefused if an untagged NO is all the answer to a LOGIN.
 
     The client gets it as the tagged answer that it waits for.
     """
-    for line in heard:
+    for line in lines:
         mark, kind, text = _split(line)
         if dialogue.step == "LOGIN" and mark == b"*" and kind == b"NO":
             raise _make_error(dialogue, (b"%b NO %b" % (tag, text),), kind, text)

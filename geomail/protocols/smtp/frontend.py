@@ -133,7 +133,7 @@ class SmtpFrontend(ClientDialogue):
         elif error.farewell in FAREWELLS:
             self.conversation.send_line(FAREWELLS[error.farewell])
 
-    def invalid(self) -> None:
+    def answer_invalid(self) -> None:
         self.conversation.send_line(_INVALID)
 
     def _forget(self) -> None:
@@ -207,14 +207,14 @@ class SmtpFrontend(ClientDialogue):
 
     def _start_tls(self, line: bytes, arguments: list[bytes]) -> None:
         if not self.may_start_tls:
-            self.invalid()
+            self.answer_invalid()
             return
         self.conversation.send_line(b"220 2.0.0 Start TLS")
         self.conversation.start_tls()
         self._forget()
 
     def _decline(self, line: bytes, arguments: list[bytes]) -> None:
-        self.invalid()
+        self.answer_invalid()
 
 
 Command = Callable[[SmtpFrontend, bytes, list[bytes]], Credentials | None]

@@ -18,7 +18,7 @@ _LOGGED_IN = (b"235 2.0.0 OK",)
 #: The byte after the code of a reply; no byte counts as a space.
 _MARKS = (b" ", b"-", b"")
 _UNKNOWN_CLIENT = (
-    "does not know the client's address: it would trust a client without a login as it trusts geomail; "
+    "does not know the client's address, and would trust the client, which has not logged in, like geomail: "
     "allow geomail XCLIENT there (in Postfix: smtpd_authorized_xclient_hosts)"
 )
 #: Answers to AUTH that are about the dialogue, not about user and password.
@@ -169,14 +169,14 @@ class _SmtpHandshake:
 
     def read_reply(self, wanted: str) -> Reply:
         """Read one reply: all of its lines."""
-        heard: list[bytes] = []
+        lines: list[bytes] = []
         while True:
-            line = self.dialogue.hear(heard, wanted)
+            line = self.dialogue.hear(lines, wanted)
             mark = line[3:4]
             if len(line) < 3 or not line[:3].isdigit() or mark not in _MARKS:
                 raise self.dialogue.make_garbage(line)
             if mark != b"-":
-                return tuple(heard)
+                return tuple(lines)
 
     def expect(self, wanted: str) -> Reply:
         """Read a reply and return it. Raises BackendRefused if its first line has no ``wanted`` code."""
