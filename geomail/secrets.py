@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail.conversation import SECRET, Mask
 
 #: Shorter secrets are looked for as words of their own: inside others they would be found by chance.
@@ -34,7 +34,7 @@ Span = tuple[int, int]
 
 def as_text(line: bytes) -> str:
     """A line from the network as text that cannot steer a terminal."""
-    return printable(line.decode("utf-8", "backslashreplace"))
+    return escape_unprintable(line.decode("utf-8", "backslashreplace"))
 
 
 def masking(secrets: Iterable[bytes]) -> Mask:

@@ -79,12 +79,12 @@ class _Check:
         client_name: str | None,
     ) -> None:
         from geomail.auth.http import HttpSource
-        from geomail.config.probe.names import with_name_servers
+        from geomail.config.probe.names import resolve_name_servers
         from geomail.preview.client import Unusable, find_server, make_client
         from geomail.preview.handshake import Stage
 
         chosen, listens = find_server(config, protocol, server)
-        self.server = with_name_servers(chosen)
+        self.server = resolve_name_servers(chosen)
         self._stage = Stage(config, self.server)
         if not isinstance(self._stage.source, HttpSource):
             raise Unusable(f"{self.server.name} asks no auth service: {self._stage.asked}")

@@ -44,12 +44,12 @@ def check_config(
     if dump and as_json:
         raise typer.BadParameter("--dump and --json exclude each other")
     from geomail.config.dump import dump as dumped
-    from geomail.config.load import find_config, in_order, inspect
+    from geomail.config.load import find_config, inspect, sort_problems
     from geomail.config.probe import probe
     from geomail.config.toml_text import NotUtf8
 
     found = inspect(find_config(config))
-    problems = in_order([*found.problems, *probe(found)])
+    problems = sort_problems([*found.problems, *probe(found)])
     failing = [problem for problem in problems if strict or problem.severity == "error"]
     if as_json:
         typer.echo(json.dumps(_result(found, problems, failing), indent=2))

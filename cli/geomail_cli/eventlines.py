@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.style import Style
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail_cli import units
 
 Record = dict[str, Any]
@@ -59,12 +59,12 @@ class EventLines:
 
     def line(self, record: Record) -> str:
         """One event."""
-        word = printable(str(record["outcome"])) if "outcome" in record else _word(record)
+        word = escape_unprintable(str(record["outcome"])) if "outcome" in record else _word(record)
         style = _STYLES.get(word, _TROUBLE)
         parts = [
             self._styled(self._time(record), _DIM),
             self._styled(self._column(record, "session"), _DIM),
-            f"{printable(str(record.get('protocol', '')))[:4]:<4}",
+            f"{escape_unprintable(str(record.get('protocol', '')))[:4]:<4}",
             self._styled(f"{word:<{_WORD_WIDTH}}", style),
             self._column(record, "user"),
             self._column(record, "client"),
@@ -78,7 +78,7 @@ class EventLines:
         return f"{time.strftime(self._clock, time.localtime(when))}.{int(when * 1000) % 1000:03d}"
 
     def _column(self, record: Record, field: str) -> str:
-        text = printable(str(record.get(field) or "-"))
+        text = escape_unprintable(str(record.get(field) or "-"))
         length = cell_len(text)
         if length > self._widths[field]:
             self._widths[field] = min(length, _WIDTHS[field][1])
@@ -89,7 +89,7 @@ class EventLines:
 
 
 def _word(record: Record) -> str:
-    return _WORDS.get(record["event"]) or printable(str(record["event"]))
+    return _WORDS.get(record["event"]) or escape_unprintable(str(record["event"]))
 
 
 def _details(record: Record) -> str:
@@ -99,10 +99,10 @@ def _details(record: Record) -> str:
         parts += [f"in {units.size(record['bytes_in'])}", f"out {units.size(record['bytes_out'])}"]
         parts.append(units.duration(record["duration"]))
     elif record.get("method"):
-        parts.append(printable(str(record["method"])))
+        parts.append(escape_unprintable(str(record["method"])))
     if reason := record.get("reason") or record.get("text"):
         side = record.get("by") or record.get("side")
-        parts.append(printable(f"{side}: {reason}" if side else str(reason)))
+        parts.append(escape_unprintable(f"{side}: {reason}" if side else str(reason)))
     if "generation" in record:
         parts.append(f"generation {record['generation']}")
     if "worker" in record:

@@ -43,10 +43,10 @@ def hash_password(
     """
     if backend is not None and user is None:
         raise typer.BadParameter("--backend goes with --user")
-    from geomail.config.users import entry_line
+    from geomail.config.users import format_entry
 
     try:
-        entry_line("-" if user is None else user, "-", backend)
+        format_entry("-" if user is None else user, "-", backend)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     password = _password()
@@ -55,7 +55,7 @@ def hash_password(
         render.show_verdict(render.stderr(), problem, failed=True)
         raise typer.Exit(1)
     hashed = _hashed(password, scheme)
-    typer.echo(hashed if user is None else entry_line(user, hashed, backend))
+    typer.echo(hashed if user is None else format_entry(user, hashed, backend))
 
 
 def _password() -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail_cli import render, table, units
 from geomail_cli.chosen import Format
 from geomail_cli.table import Column
@@ -37,7 +37,7 @@ _BACKENDS = (Column("name", "BACKEND", flexible=True), *_COUNTS, _FAILED, *_BYTE
 def show(known: dict[str, Any]) -> None:
     """Print the answer to ``status``; what asks for attention goes to standard error."""
     for fact, text in _facts(known):
-        typer.echo(f"{fact:<15}{printable(text)}")
+        typer.echo(f"{fact:<15}{escape_unprintable(text)}")
     for columns, rows in (
         (_WORKERS, [_worker(one, known["now"]) for one in known["workers"]]),
         (_SERVERS, _named(known["servers"])),

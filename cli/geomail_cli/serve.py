@@ -73,12 +73,12 @@ def _checked(log: Log, path: Path) -> Config:
 
     What is legal but unwise is logged.
     """
-    from geomail.config.load import in_order, inspect
+    from geomail.config.load import inspect, sort_problems
     from geomail.config.probe import probe_files
     from geomail.errors import ConfigError
 
     found = inspect(path)
-    problems = in_order([*found.problems, *probe_files(found)])
+    problems = sort_problems([*found.problems, *probe_files(found)])
     if found.config is None or any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
     for unwise in problems:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail_cli import chosen, render
 from geomail_cli.control import ConfigOption, Connection, Failed, NoServer, Place, SocketOption
 from geomail_cli.render import counted
@@ -147,4 +147,4 @@ class _Tail:
     def _say(self, text: str) -> None:
         """Say something about the stream: among the lines on a terminal, else beside them."""
         sys.stdout.flush()
-        render.stderr().print(f"geomail: {printable(text)}", style="bold yellow", markup=False)
+        render.stderr().print(f"geomail: {escape_unprintable(text)}", style="bold yellow", markup=False)

@@ -10,7 +10,7 @@ import gevent
 from gevent.event import Event as Signal
 from rich.style import Style
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail_cli import render, table, units
 from geomail_cli.control import Connection, Failed, Place
 from geomail_cli.render import counted
@@ -155,7 +155,7 @@ class Top:
     def _shown(self, number: int) -> str:
         chosen = " ".join(f"{field}={mask}" for field, masks in self._select.items() for mask in masks)
         turned = ", reversed" if self._turned else ""
-        return printable(
+        return escape_unprintable(
             f"showing {number} of {len(self._picture.sessions)}, by {self._order.name}{turned}"
             f"{'; only ' if chosen else ''}{chosen}"
         )
@@ -163,7 +163,7 @@ class Top:
 
 def _server(picture: Picture) -> str:
     status = picture.status
-    return printable(
+    return escape_unprintable(
         f"geomail {status['version']}  up {units.duration(status['now'] - status['started'])}"
         f"  {counted(len(status['workers']), 'worker')}"
         f"  generation {status['configuration']['generation']}"

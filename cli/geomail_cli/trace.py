@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail_cli import chosen, render
 from geomail_cli.control import ConfigOption, Failed, NoServer, Place, SocketOption
 from geomail_cli.render import counted
@@ -100,8 +100,8 @@ def _line(event: dict[str, Any]) -> str:
     stamp = f"{time.strftime('%H:%M:%S', time.localtime(when))}.{int(when * 1000) % 1000:03d}"
     arrow = _ARROWS.get((event["leg"], event["direction"]), "** ")
     because = f"   # {event['because']}" if event["because"] else ""
-    return printable(f"{stamp} {event['session']} {arrow}{event['line']}{because}")
+    return escape_unprintable(f"{stamp} {event['session']} {arrow}{event['line']}{because}")
 
 
 def _say(text: str) -> None:
-    render.stderr().print(f"geomail: {printable(text)}", style="bold yellow", markup=False)
+    render.stderr().print(f"geomail: {escape_unprintable(text)}", style="bold yellow", markup=False)

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 
 from geomail.auth.base import Accepted, Refused, Source, Verdict
-from geomail.config.routes import domain_of
+from geomail.config.routes import get_domain
 from geomail.parties import Refusal
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ class PassthroughSource(Source):
 
     def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
         if login.method == "none":
-            backend = self._by_domain(domain_of(recipient(login.rcpt)))
+            backend = self._by_domain(get_domain(recipient(login.rcpt)))
             return Accepted(backend, login.user, None) if backend else _UNKNOWN_DOMAIN
         if login.user in self._users:
             backend = self._users[login.user]
         else:
-            backend = self._by_domain(domain_of(login.user))
+            backend = self._by_domain(get_domain(login.user))
         return Accepted(backend, login.user, login.password) if backend else _UNKNOWN_USER
 
     def _by_domain(self, domain: bytes) -> Endpoint | None:

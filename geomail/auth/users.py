@@ -14,7 +14,7 @@ from gevent.lock import BoundedSemaphore
 from geomail.auth.base import Accepted, Refused, Source, Verdict
 from geomail.auth.costs import Costs
 from geomail.auth.verifier import Busy, Turn, Verifier
-from geomail.config.users import UsersFile, key_of, read_users
+from geomail.config.users import UsersFile, make_key, read_users
 from geomail.errors import ConfigError, GeomailError, PeerTimeout
 from geomail.hashes import CannotVerify
 from geomail.net.timing import TimeLimit
@@ -150,7 +150,7 @@ class UsersSource(Source):
             return _refused(_NOT_NOW, str(error))
 
     def _judged(self, users: UsersFile, login: Login, protocol: str, turn: Turn) -> Verdict:
-        entry = users.entries.get(key_of(login.user))
+        entry = users.entries.get(make_key(login.user))
         if entry is None:
             return _refused(_NEUTRAL, "unknown user")
         if not self._verify(entry.hash, login.password, turn):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from geomail.config.units import parse_flag, parse_seconds, shown
+from geomail.config.units import parse_flag, parse_seconds, show
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
 _UNIX_PATH_LENGTH = 107
@@ -34,10 +34,10 @@ class Address:
     label: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "label", self._written())
+        object.__setattr__(self, "label", self._format_label())
 
-    def _written(self) -> str:
-        return f"unix:{self.path}" if self.path else f"{bracketed(self.host)}:{self.port}"
+    def _format_label(self) -> str:
+        return f"unix:{self.path}" if self.path else f"{bracket_host(self.host)}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,10 @@ class AuthHttp:
         """The URL as it is written."""
         if self.path:
             return f"{self.scheme}://unix:{self.path}:{self.target}"
-        return f"{self.scheme}://{bracketed(self.host)}:{self.port}{self.target}"
+        return f"{self.scheme}://{bracket_host(self.host)}:{self.port}{self.target}"
 
 
-def bracketed(host: str) -> str:
+def bracket_host(host: str) -> str:
     """The host as it stands before a port."""
     return f"[{host}]" if ":" in host else host
 
@@ -90,50 +90,50 @@ def parse_address(
 ) -> Address:
     """Read ``host:port``, ``[v6]:port`` or ``unix:path``; a relative path starts in ``folder``."""
     if text.startswith("unix:"):
-        return Address(path=_unix_path(text.removeprefix("unix:"), text, folder))
+        return Address(path=_parse_unix_path(text.removeprefix("unix:"), text, folder))
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or not _is_ip(host, 6) or (rest and not rest.startswith(":")):
-            raise ValueError(f'{shown(text)}: not an IPv6 address with port; write it as "[2001:db8::1]:143"')
+            raise ValueError(f'{show(text)}: not an IPv6 address with port; write it as "[2001:db8::1]:143"')
         port_text = rest[1:] if rest else None
     else:
         host, colon, after = text.partition(":")
         port_text = after if colon else None
         if port_text is not None and ":" in port_text:
-            raise ValueError(f'{shown(text)}: an IPv6 address goes in brackets: "[2001:db8::1]:143"')
+            raise ValueError(f'{show(text)}: an IPv6 address goes in brackets: "[2001:db8::1]:143"')
         _check_host(host, text)
     if port_text is None and default_port is not None:
         return Address(host, default_port)
-    return Address(host, _port(port_text, text, lowest_port))
+    return Address(host, _parse_port(port_text, text, lowest_port))
 
 
-def _port(port: str | None, text: str, lowest: int) -> int:
+def _parse_port(port: str | None, text: str, lowest: int) -> int:
     if port is None:
-        raise ValueError(f'{shown(text)}: the port is missing; write it as "{text}:143"')
+        raise ValueError(f'{show(text)}: the port is missing; write it as "{text}:143"')
     if not (port.isascii() and port.isdecimal() and len(port) <= 5 and lowest <= int(port) <= HIGHEST_PORT):
         raise ValueError(
-            f"{shown(text)}: {shown(port)} is no port; a number from 1 to {HIGHEST_PORT} is wanted"
+            f"{show(text)}: {show(port)} is no port; a number from 1 to {HIGHEST_PORT} is wanted"
         )
     return int(port)
 
 
-def _unix_path(path: str, text: str, folder: str) -> str:
+def _parse_unix_path(path: str, text: str, folder: str) -> str:
     if not path:
-        raise ValueError(f'{shown(text)}: the path is missing; write it as "unix:/run/name"')
+        raise ValueError(f'{show(text)}: the path is missing; write it as "unix:/run/name"')
     path = str(Path(folder, path))
     if len(path.encode()) > _UNIX_PATH_LENGTH or "\0" in path:
-        raise ValueError(f"{shown(text)}: a unix socket's path has at most {_UNIX_PATH_LENGTH} bytes")
+        raise ValueError(f"{show(text)}: a unix socket's path has at most {_UNIX_PATH_LENGTH} bytes")
     return path
 
 
 def _check_host(host: str, text: str) -> None:
     if not host:
-        raise ValueError(f"{shown(text)}: the host is missing")
+        raise ValueError(f"{show(text)}: the host is missing")
     if re.fullmatch(r"[\d.]+", host, re.ASCII):
         if not _is_ip(host, 4):
-            raise ValueError(f"{shown(text)}: {shown(host)} is no IPv4 address")
+            raise ValueError(f"{show(text)}: {show(host)} is no IPv4 address")
     elif not _HOST_NAME.fullmatch(host):
-        raise ValueError(f"{shown(text)}: {shown(host)} is no host name and no IP address")
+        raise ValueError(f"{show(text)}: {show(host)} is no host name and no IP address")
 
 
 def parse_auth_http(value: object, folder: str = "") -> AuthHttp:
@@ -141,15 +141,15 @@ def parse_auth_http(value: object, folder: str = "") -> AuthHttp:
     if isinstance(value, AuthHttp):
         return value
     if not isinstance(value, str) or not value:
-        raise ValueError(f'{shown(value)}: a URL is wanted, such as "http://127.0.0.1:9000/auth"')
+        raise ValueError(f'{show(value)}: a URL is wanted, such as "http://127.0.0.1:9000/auth"')
     if not (value.isascii() and value.isprintable()) or " " in value:
         raise ValueError("a URL has no spaces, control characters or non-ASCII letters; write them as %XX")
     scheme, separator, rest = value.partition("://")
     scheme, rest = (scheme.lower(), rest) if separator else ("http", value)
     if scheme not in _SCHEMES:
-        raise ValueError(f"{shown(scheme)} is no scheme of auth_http; allowed: http://, https://, unix:")
+        raise ValueError(f"{show(scheme)} is no scheme of auth_http; allowed: http://, https://, unix:")
     if rest.startswith("unix:"):
-        return _auth_http_on_unix_socket(scheme, rest, folder)
+        return _parse_auth_http_socket(scheme, rest, folder)
     host = re.split(r"[/?]", rest, maxsplit=1)[0]
     target = rest[len(host) :]
     if "@" in host:
@@ -160,12 +160,12 @@ def parse_auth_http(value: object, folder: str = "") -> AuthHttp:
     )
 
 
-def _auth_http_on_unix_socket(scheme: str, rest: str, folder: str) -> AuthHttp:
+def _parse_auth_http_socket(scheme: str, rest: str, folder: str) -> AuthHttp:
     if scheme == "https":
         raise ValueError('https and a unix socket do not go together; write it as "unix:/socket:/path"')
     path, _, target = rest.removeprefix("unix:").partition(":")
     target = target or "/"
-    return AuthHttp(scheme, "", 0, _unix_path(path, rest, folder), "/" * (target[0] != "/") + target)
+    return AuthHttp(scheme, "", 0, _parse_unix_path(path, rest, folder), "/" * (target[0] != "/") + target)
 
 
 def parse_resolver(value: object) -> NameServers:
@@ -177,31 +177,31 @@ def parse_resolver(value: object) -> NameServers:
     words = value.split() if isinstance(value, str) else value
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise ValueError(
-            f'{shown(value)}: IP addresses or names are wanted, "192.0.2.53" or "[2001:db8::53]:53", or "off"'
+            f'{show(value)}: IP addresses or names are wanted, "192.0.2.53" or "[2001:db8::53]:53", or "off"'
         )
-    servers = tuple(_name_server(word) for word in words if "=" not in word)
+    servers = tuple(_parse_name_server(word) for word in words if "=" not in word)
     if not servers:
-        raise ValueError(f"{shown(value)}: no name servers are defined")
-    settings = dict(_resolver_setting(word) for word in words if "=" in word)
+        raise ValueError(f"{show(value)}: no name servers are defined")
+    settings = dict(_parse_resolver_setting(word) for word in words if "=" in word)
     if not settings.get("ipv4", True) and not settings.get("ipv6", True):
         raise ValueError("ipv4 and ipv6 cannot both be off")
     return replace(NameServers(servers), **settings)
 
 
-def _name_server(word: str) -> Address:
+def _parse_name_server(word: str) -> Address:
     if word.startswith("unix:"):
-        raise ValueError(f"{shown(word)}: a name server has an IP address or a host name, and no unix socket")
+        raise ValueError(f"{show(word)}: a name server has an IP address or a host name, and no unix socket")
     bare_v6 = word.count(":") > 1 and not word.startswith("[")
     return parse_address(f"[{word}]" if bare_v6 else word, default_port=53)
 
 
-def _resolver_setting(word: str) -> tuple[str, Any]:
+def _parse_resolver_setting(word: str) -> tuple[str, Any]:
     key, _, value = word.partition("=")
     if key == "valid":
         return key, parse_seconds(value)
     if key in ("ipv4", "ipv6"):
         return key, parse_flag(value)
-    raise ValueError(f"{shown(word)} is no parameter of resolver; allowed: valid=…, ipv4=on|off, ipv6=on|off")
+    raise ValueError(f"{show(word)} is no parameter of resolver; allowed: valid=…, ipv4=on|off, ipv6=on|off")
 
 
 def parse_sender(value: str) -> str:
@@ -213,13 +213,13 @@ def parse_sender(value: str) -> str:
         except ValueError:
             length = ""
         if not length.isdecimal():
-            raise ValueError(f'{shown(value)} is no network; write it as "192.0.2.0/24" or "2001:db8::/32"')
+            raise ValueError(f'{show(value)} is no network; write it as "192.0.2.0/24" or "2001:db8::/32"')
     elif value != "unix:" and not is_literal(value):
         _check_host(address, value)
     return value
 
 
-def canonical(address: Address) -> str:
+def normalize_address(address: Address) -> str:
     """The same text for all ways of writing one address."""
     if is_literal(address.host):
         return Address(str(ipaddress.ip_address(address.host)), address.port).label
@@ -231,7 +231,7 @@ def is_literal(host: str) -> bool:
     return _is_ip(host, 4) or _is_ip(host, 6)
 
 
-def wildcard_of(host: str) -> str:
+def choose_wildcard(host: str) -> str:
     """The address that stands for all addresses of the family of this one."""
     return "::" if ":" in host else "0.0.0.0"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from geomail.config.address import HIGHEST_PORT, Address, parse_address
-from geomail.config.units import parse_flag, parse_number, parse_seconds, parse_size, shown
+from geomail.config.units import parse_flag, parse_number, parse_seconds, parse_size, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Listen(Address):
     so_keepalive: bool | KeepAlive = True
     last_port: int | None = None
 
-    def _written(self) -> str:
+    def _format_label(self) -> str:
         text = Address(self.host, self.port, self.path).label
         return text if self.last_port is None else f"{text}-{self.last_port}"
 
@@ -52,7 +52,7 @@ class Listen(Address):
     def words(self) -> str:
         """The address and all that is not as usual, as nginx writes it."""
         flags = [key for key in _FLAGS if getattr(self, key)]
-        return " ".join((self.label, *flags, *(f"{key}={_written(self, key)}" for key in self.tuned)))
+        return " ".join((self.label, *flags, *(f"{key}={_format_setting(self, key)}" for key in self.tuned)))
 
     @property
     def tuned(self) -> tuple[str, ...]:
@@ -79,27 +79,27 @@ def parse_listen(value: object, folder: str = "") -> Listen:
     if isinstance(value, Listen):
         return value
     if isinstance(value, dict):
-        return _from_table(value, folder)
+        return _parse_table(value, folder)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.split():
-        raise ValueError(f'{shown(value)}: an address is wanted, such as "0.0.0.0:587" or "[::]:993 ssl"')
+        raise ValueError(f'{show(value)}: an address is wanted, such as "0.0.0.0:587" or "[::]:993 ssl"')
     text, *words = value.split()
-    return replace(_address(text, folder), **dict(map(_parameter, words)))
+    return replace(_parse_listen_address(text, folder), **dict(map(_parse_parameter, words)))
 
 
-def _from_table(table: Mapping[str, object], folder: str) -> Listen:
+def _parse_table(table: Mapping[str, object], folder: str) -> Listen:
     for key in table:
         if key not in ("address", *_FLAGS, *_SETTINGS):
             raise ValueError(
-                f"{shown(key)} is no key of listen; allowed: address, {', '.join((*_FLAGS, *_SETTINGS))}"
+                f"{show(key)} is no key of listen; allowed: address, {', '.join((*_FLAGS, *_SETTINGS))}"
             )
     address = parse_listen(table.get("address", ""), folder)
     given = {key: value for key, value in table.items() if key != "address"}
     return replace(address, **{key: _SETTINGS.get(key, parse_flag)(value) for key, value in given.items()})
 
 
-def _address(text: str, folder: str) -> Listen:
+def _parse_listen_address(text: str, folder: str) -> Listen:
     """The address alone."""
     if text.startswith("unix:"):
         return Listen(path=parse_address(text, folder).path)
@@ -107,28 +107,28 @@ def _address(text: str, folder: str) -> Listen:
         text = text.removeprefix("*:")
     last_port = None
     if match := _RANGE.fullmatch(text):
-        text, last_port = match[1] + match[2], _last_port(match)
+        text, last_port = match[1] + match[2], _parse_last_port(match)
     if text.isdecimal():
         text = f"0.0.0.0:{text}"
     address = parse_address(text, lowest_port=0)
     return Listen(address.host, address.port, last_port=last_port)
 
 
-def _last_port(match: re.Match[str]) -> int:
+def _parse_last_port(match: re.Match[str]) -> int:
     first, last = match[2], match[3]
     if len(last) > len(str(HIGHEST_PORT)) or not int(first[:6]) <= int(last) <= HIGHEST_PORT:
-        raise ValueError(f'{shown(match[0])}: {first}-{last} is no range of ports; write it as "143-145"')
+        raise ValueError(f'{show(match[0])}: {first}-{last} is no range of ports; write it as "143-145"')
     return int(last)
 
 
-def _parameter(word: str) -> tuple[str, Any]:
+def _parse_parameter(word: str) -> tuple[str, Any]:
     key, equals, value = word.partition("=")
     if key in _FLAGS and not equals:
         return key, True
     if key in _SETTINGS and equals:
         return key, _SETTINGS[key](value)
     allowed = ", ".join((*_FLAGS, *(f"{setting}=…" for setting in _SETTINGS)))
-    raise ValueError(f"{shown(word)} is no parameter of listen; allowed: {allowed}")
+    raise ValueError(f"{show(word)} is no parameter of listen; allowed: {allowed}")
 
 
 def _parse_backlog(value: object) -> int:
@@ -143,7 +143,7 @@ def _parse_keepalive(value: object) -> bool | KeepAlive:
         return parse_flag(value)
     parts = value.split(":")
     if len(parts) > 3 or value.isalpha():
-        raise ValueError(f"{shown(value)}: {_KEEPALIVE}")
+        raise ValueError(f"{show(value)}: {_KEEPALIVE}")
     idle, interval, count = (*parts, "", "")[:3]
     probing = KeepAlive(
         int(parse_seconds(idle or 0)) or None,
@@ -151,11 +151,11 @@ def _parse_keepalive(value: object) -> bool | KeepAlive:
         parse_number(count or 0) or None,
     )
     if probing == KeepAlive(None, None, None):
-        raise ValueError(f"{shown(value)}: {_KEEPALIVE}")
+        raise ValueError(f"{show(value)}: {_KEEPALIVE}")
     return probing
 
 
-def _written(listen: Listen, key: str) -> str:
+def _format_setting(listen: Listen, key: str) -> str:
     match getattr(listen, key):
         case bool(flag):
             return "on" if flag else "off"

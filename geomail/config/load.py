@@ -20,10 +20,10 @@ from pydantic_core import ErrorDetails
 
 from geomail.config.checks import check
 from geomail.config.lines import KeyPath, scan
-from geomail.config.messages import describe, describe_syntax, meant_key
+from geomail.config.messages import describe, describe_syntax, guess_key
 from geomail.config.schema import Config, Document, Mail, Options, Process, Server
 from geomail.config.source import Source
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail.errors import ConfigError, Problem
 
 DEFAULT_PATH = Path("/etc/geomail/geomail.toml")
@@ -77,7 +77,7 @@ def inspect(path: Path) -> Inspection:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        return _failed(path, *_unreadable(error))
+        return _fail(path, *_explain_read_error(error))
     return inspect_text(text, path)
 
 
@@ -86,31 +86,33 @@ def inspect_text(text: str, path: Path) -> Inspection:
     try:
         source = Source(str(path), tomllib.loads(text), scan(text))
     except (ValueError, RecursionError) as error:
-        return _failed(path, *_syntax(text, str(error)))
+        return _fail(path, *_explain_syntax_error(text, str(error)))
     document, problems = _validate(source, path.parent)
     draft = _complete(document)
     problems += check(draft, source)
-    return Inspection(draft, in_order(problems), source)
+    return Inspection(draft, sort_problems(problems), source)
 
 
-def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+def sort_problems(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """The problems as they stand in the file (in each, if there are several), each once."""
     told = list(dict.fromkeys(problems))
     files = list(dict.fromkeys(problem.file for problem in told))
     return tuple(sorted(told, key=lambda problem: (files.index(problem.file), problem.line)))
 
 
-def _failed(path: Path, line: int, key: str, text: str) -> Inspection:
-    return Inspection(None, (Problem(str(path), line, key, printable(text)),), Source(str(path), {}, {}))
+def _fail(path: Path, line: int, key: str, text: str) -> Inspection:
+    return Inspection(
+        None, (Problem(str(path), line, key, escape_unprintable(text)),), Source(str(path), {}, {})
+    )
 
 
-def _unreadable(error: OSError | UnicodeDecodeError) -> tuple[int, str, str]:
+def _explain_read_error(error: OSError | UnicodeDecodeError) -> tuple[int, str, str]:
     if isinstance(error, OSError):
         return 0, "", f"cannot be read: {error.strerror}"
     return error.object.count(b"\n", 0, error.start) + 1, "", "this line is not valid UTF-8"
 
 
-def _syntax(text: str, message: str) -> tuple[int, str, str]:
+def _explain_syntax_error(text: str, message: str) -> tuple[int, str, str]:
     """Line, key and meaning of a syntax error; of the line itself no more, as it may hold a secret."""
     lines = text.split("\n")
     place = _TOML_PLACE.search(message)
@@ -128,44 +130,44 @@ def _validate(source: Source, folder: Path) -> tuple[Document, list[Problem]]:
             document = Document.model_validate(content, context={"folder": str(folder.absolute())})
         except ValidationError as failed:
             errors = [error for error in failed.errors(include_url=False) if error["type"] != _FOLLOWS]
-            source.broken.update(_meant(errors))
+            source.broken.update(_guess_keys(errors))
             for error in errors:
                 if error["type"] != "missing" or error["loc"] not in source.broken:
-                    problems.append(source.problem(error["loc"], describe(error)))
-                part = _broken_part(source, error)
+                    problems.append(source.make_problem(error["loc"], describe(error)))
+                part = _find_broken_part(source, error)
                 source.broken.add(part)
-                content = _without(content, part)
+                content = _remove(content, part)
         else:
             return document, problems
 
 
-def _meant(errors: Iterable[ErrorDetails]) -> Iterator[KeyPath]:
+def _guess_keys(errors: Iterable[ErrorDetails]) -> Iterator[KeyPath]:
     """The keys that unknown ones were most likely meant to be: these are not missing, but misspelt."""
     for error in errors:
-        if error["type"] == "extra_forbidden" and (meant := meant_key(error["loc"])):
+        if error["type"] == "extra_forbidden" and (meant := guess_key(error["loc"])):
             yield (*error["loc"][:-1], meant)
 
 
-def _broken_part(source: Source, error: ErrorDetails) -> KeyPath:
+def _find_broken_part(source: Source, error: ErrorDetails) -> KeyPath:
     """What to leave out: the key whose value is wrong, or the table that lacks a key."""
     path = error["loc"]
     if error["type"] == "missing":
         return path[:-1]
-    in_tables = [length for length in range(len(path)) if isinstance(source.value(path[:length]), dict)]
+    in_tables = [length for length in range(len(path)) if isinstance(source.get_value(path[:length]), dict)]
     return path[: in_tables[-1] + 1]
 
 
-def _without(value: Any, path: KeyPath) -> Any:
+def _remove(value: Any, path: KeyPath) -> Any:
     """A copy of nested tables and arrays that lacks what stands at the path."""
     step, rest = path[0], path[1:]
     if isinstance(value, dict) and step in value:
         return {
-            key: _without(kept, rest) if key == step else kept
+            key: _remove(kept, rest) if key == step else kept
             for key, kept in value.items()
             if rest or key != step
         }
     if isinstance(value, list):
-        return [_without(kept, rest) if index == step else kept for index, kept in enumerate(value)]
+        return [_remove(kept, rest) if index == step else kept for index, kept in enumerate(value)]
     return value
 
 
@@ -189,13 +191,13 @@ def _inherit(mail: Mail, server: Server) -> Server:
     """The server with what it does not set itself taken from ``[mail]``; lists are taken whole."""
     inherited = (mail.model_fields_set & set(Options.model_fields)) - server.model_fields_set
     values = {key: getattr(mail, key) for key in inherited}
-    values["auth"] = _auth_of(server) or _auth_of(mail) or server.auth
+    values["auth"] = _choose_auth(server) or _choose_auth(mail) or server.auth
     if values["auth"] != "http":
         values["auth_http"] = None
     return server.model_copy(update=values)
 
 
-def _auth_of(level: Options) -> str | None:
+def _choose_auth(level: Options) -> str | None:
     """The auth source that this level chooses; auth_http alone chooses http."""
     if "auth" in level.model_fields_set:
         return level.auth

@@ -16,10 +16,10 @@ from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from geomail.config.manual_security import SECURITY
-from geomail.config.schema import TABLES, Mail, Options, Server, Table, keys_of
+from geomail.config.schema import TABLES, Mail, Options, Server, Table, list_keys
 from geomail.config.schema.options import PAGE_SIZE
-from geomail.config.toml_text import toml_value
-from geomail.config.units import Written
+from geomail.config.toml_text import write_toml_value
+from geomail.config.units import ValueForm
 
 _WIDTH = 78
 
@@ -246,56 +246,56 @@ tls = "starttls"
 """
 
 
-def manual() -> str:
+def make_manual() -> str:
     """The page, in mdoc."""
     lines = [_HEAD.strip(), ".Sh OPTIONS"]
     for header, table in TABLES.items():
-        lines += _section(header, table)
+        lines += _write_section(header, table)
     lines += [_TAIL.strip(), SECURITY.strip()]
     return "\n".join(lines) + "\n"
 
 
-def _section(header: str, table: type[Table]) -> Iterator[str]:
+def _write_section(header: str, table: type[Table]) -> Iterator[str]:
     """A table's part of the page; nothing if the table holds other tables only."""
-    keys = [key for key in keys_of(table) if not _is_table(_hints(table)[key])]
+    keys = [key for key in list_keys(table) if not _is_table(_get_hints(table)[key])]
     if table is Server:
         keys = [key for key in keys if key not in Options.model_fields]
     if not keys:
         return
     title = "[mail] and [[mail.server]]" if table is Mail else header
     yield rf".Ss {title or 'Processes'}\&"
-    yield from _wrapped(_INTRODUCTIONS.get(header) or _sentence((table.__doc__ or "").partition(": ")[2]))
+    yield from _wrap(_INTRODUCTIONS.get(header) or _make_sentence((table.__doc__ or "").partition(": ")[2]))
     yield ".Bl -tag -width Ds"
     for key in keys:
-        yield from _option(table, key)
+        yield from _write_option(table, key)
     yield ".El"
     if header in _AFTER:
         yield ".Pp"
         yield _AFTER[header].strip()
 
 
-def _option(table: type[Table], key: str) -> Iterator[str]:
+def _write_option(table: type[Table], key: str) -> Iterator[str]:
     option = table.model_fields[key]
-    yield f".It Cm {key} No = Ar {_form(_hints(table)[key])}"
+    yield f".It Cm {key} No = Ar {_get_form(_get_hints(table)[key])}"
     text = option.description or ""
-    yield from _wrapped(_sentence(text + ".", literal=_form(_hints(table)[key])))
+    yield from _wrap(_make_sentence(text + ".", literal=_get_form(_get_hints(table)[key])))
     if "default" not in text:
-        yield from _default(table, key)
+        yield from _write_default(table, key)
 
 
-def _default(table: type[Table], key: str) -> Iterator[str]:
+def _write_default(table: type[Table], key: str) -> Iterator[str]:
     default = table.model_fields[key].default
     if default is PydanticUndefined or default is None or default == ():
         return
     if default == PAGE_SIZE:
         yield "Default: one memory page."
         return
-    value = TypeAdapter(_hints(table)[key]).dump_python(default)
+    value = TypeAdapter(_get_hints(table)[key]).dump_python(default)
     yield "Default:"
-    yield f".Ql {_escaped(toml_value(value))} ."
+    yield f".Ql {_escape(write_toml_value(value))} ."
 
 
-def _hints(table: type[Table]) -> dict[str, Any]:
+def _get_hints(table: type[Table]) -> dict[str, Any]:
     return get_type_hints(table, include_extras=True)
 
 
@@ -303,16 +303,16 @@ def _is_table(hint: Any) -> bool:
     """Whether values of this type are tables with a model of their own."""
     return any(
         isinstance(part, type) and issubclass(part, Table)
-        for part in (hint, *_parts(hint))
+        for part in (hint, *_list_parts(hint))
         if not is_dataclass(part)
     )
 
 
-def _form(hint: Any) -> str:
+def _get_form(hint: Any) -> str:
     """How a value of this type is written."""
-    parts = [hint, *_parts(hint)]
+    parts = [hint, *_list_parts(hint)]
     for part in parts:
-        if isinstance(part, Written):
+        if isinstance(part, ValueForm):
             return part.form
     for part in parts:
         if get_origin(part) is Literal:
@@ -321,34 +321,34 @@ def _form(hint: Any) -> str:
     return "{ name = text ... }" if any(get_origin(part) is dict for part in parts) else "text"
 
 
-def _parts(hint: Any) -> Iterator[Any]:
+def _list_parts(hint: Any) -> Iterator[Any]:
     """What a type is made of, down to its metadata; the outer before the inner."""
     inner: Sequence[Any] = [*get_args(hint), *getattr(hint, "__metadata__", ())]
     if get_origin(hint) is Literal:
         return
     yield from inner
     for part in inner:
-        yield from _parts(part)
+        yield from _list_parts(part)
 
 
-def _sentence(text: str, literal: str = "") -> str:
+def _make_sentence(text: str, literal: str = "") -> str:
     """The text with a capital in front, unless it starts with a name, or with a word of the value itself."""
     first = re.split(r"[\s,:]", text)[0]
     stays = first in ("geomail", "host", "geomail's", *literal.split())
     return text if stays else text[:1].upper() + text[1:]
 
 
-def _wrapped(text: str) -> Iterator[str]:
+def _wrap(text: str) -> Iterator[str]:
     """A text as lines of the page, each sentence on a line of its own."""
     for sentence in re.split(r"(?<=[.!?])\s+", text):
         for line in textwrap.wrap(sentence, _WIDTH, break_on_hyphens=False, break_long_words=False):
-            yield _escaped(line.replace("``", ""))
+            yield _escape(line.replace("``", ""))
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     text = text.replace("\\", r"\e").replace('"', r"\(dq")
     return rf"\&{text}" if text.startswith((".", "'")) else text
 
 
 if __name__ == "__main__":
-    sys.stdout.write(manual())
+    sys.stdout.write(make_manual())

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from geomail.config.lines import KeyPath
-from geomail.config.schema import TABLES, keys_of
-from geomail.config.source import header
-from geomail.config.units import shown
+from geomail.config.schema import TABLES, list_keys
+from geomail.config.source import format_header
+from geomail.config.units import show
 
 _QUOTES = 'no value of TOML; words, times, sizes and addresses go in quotes: "on", "24h", "8k", "[::]:25"'
 _WANTED = {
@@ -45,12 +45,12 @@ def describe(error: ErrorDetails) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind == "extra_forbidden":
-        return _unknown_key(path)
+        return _describe_unknown_key(path)
     if kind == "missing":
         return "is missing"
-    found = "the value" if _is_secret(path) else shown(error["input"])
+    found = "the value" if _is_secret(path) else show(error["input"])
     if kind == "literal_error":
-        return f"{found} is unknown; {_allowed(error['input'], context['expected'])}"
+        return f"{found} is unknown; {_list_allowed(error['input'], context['expected'])}"
     return f"{found}: {_WANTED.get(kind, error['msg'])}"
 
 
@@ -60,52 +60,52 @@ def describe_syntax(message: str) -> str:
     return meaning or message
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def guess_word(word: str, known: Iterable[str]) -> str | None:
     """The known word that the given one is most likely meant to be."""
     return next(iter(difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.7)), None)
 
 
-def no_such_backend(name: str, known: Iterable[str]) -> str:
+def describe_unknown_backend(name: str, known: Iterable[str]) -> str:
     """The message about a name that no backend has."""
     names = list(known)
-    guess = nearest(name, names)
+    guess = guess_word(name, names)
     if guess:
-        return f"{shown(name)} is no backend; did you mean {guess}?"
+        return f"{show(name)} is no backend; did you mean {guess}?"
     defined = f"defined: {', '.join(names)}" if names else f"add [backends.{name}]"
-    return f"{shown(name)} is no backend; {defined}"
+    return f"{show(name)} is no backend; {defined}"
 
 
-def meant_key(path: KeyPath) -> str | None:
+def guess_key(path: KeyPath) -> str | None:
     """The key that an unknown one at this path is most likely meant to be."""
-    return nearest(str(path[-1]), keys_of(TABLES[header(path[:-1])]))
+    return guess_word(str(path[-1]), list_keys(TABLES[format_header(path[:-1])]))
 
 
-def _allowed(found: Any, expected: str) -> str:
+def _list_allowed(found: Any, expected: str) -> str:
     words = expected.replace("'", "").replace(" or ", ", ").split(", ")
-    guess = nearest(found, words) if isinstance(found, str) else None
+    guess = guess_word(found, words) if isinstance(found, str) else None
     return f"allowed: {', '.join(words)}" + (f"; did you mean {guess}?" if guess else "")
 
 
-def _unknown_key(path: KeyPath) -> str:
-    key, table = str(path[-1]), header(path[:-1])
-    homes = [_in(home) for home, model in TABLES.items() if key in keys_of(model)]
+def _describe_unknown_key(path: KeyPath) -> str:
+    key, table = str(path[-1]), format_header(path[:-1])
+    homes = [_name_table(home) for home, model in TABLES.items() if key in list_keys(model)]
     if homes:
-        return f"does not belong {_in(table)}; it belongs {' or '.join(homes)}"
-    guess = meant_key(path)
+        return f"does not belong {_name_table(table)}; it belongs {' or '.join(homes)}"
+    guess = guess_key(path)
     if guess:
         return f"unknown key; did you mean {guess}?"
-    known = sorted(keys_of(TABLES[table]))
+    known = sorted(list_keys(TABLES[table]))
     return "unknown key" + (f"; allowed: {', '.join(known)}" if len(known) <= _FEW else "")
 
 
-def _in(table: str) -> str:
+def _name_table(table: str) -> str:
     return f"in {table}" if table else "at the top of the file"
 
 
 def _is_secret(path: KeyPath) -> bool:
     """Whether the value at this path must not be shown."""
     for length in range(len(path)):
-        model = TABLES.get(header(path[:length]))
+        model = TABLES.get(format_header(path[:length]))
         option = model.model_fields.get(str(path[length])) if model else None
         if option is not None and not option.repr:
             return True

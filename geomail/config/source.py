@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from geomail.config.lines import KeyPath, line_of
-from geomail.config.units import printable, shown
+from geomail.config.lines import KeyPath, find_line
+from geomail.config.units import escape_unprintable, show
 from geomail.errors import Problem
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -27,15 +27,17 @@ class Source:
     lines: dict[KeyPath, int]
     broken: set[KeyPath] = field(default_factory=set)
 
-    def problem(self, path: KeyPath, text: str, severity: Literal["error", "warning"] = "error") -> Problem:
+    def make_problem(
+        self, path: KeyPath, text: str, severity: Literal["error", "warning"] = "error"
+    ) -> Problem:
         """A problem with what stands at ``path``."""
-        return Problem(self.file, self.line(path), dotted(path), printable(text), severity)
+        return Problem(self.file, self.find_line(path), format_path(path), escape_unprintable(text), severity)
 
-    def line(self, path: KeyPath) -> int:
+    def find_line(self, path: KeyPath) -> int:
         """The line of the path, or of what is nearest around it; 0 if nothing is."""
-        return line_of(self.lines, path)
+        return find_line(self.lines, path)
 
-    def value(self, path: KeyPath) -> Any:
+    def get_value(self, path: KeyPath) -> Any:
         """What the file holds at this path; None if it does not."""
         value: Any = self.content
         for step in path:
@@ -49,9 +51,9 @@ class Source:
 
     def has(self, path: KeyPath) -> bool:
         """Whether the file holds this path (TOML has no value that is None)."""
-        return self.value(path) is not None
+        return self.get_value(path) is not None
 
-    def origin(self, server: int, key: str) -> KeyPath | None:
+    def find_origin(self, server: int, key: str) -> KeyPath | None:
         """Where the value of a server's option was given; None: nowhere, it is the default."""
         for path in (("mail", "server", server, key), ("mail", key)):
             if self.has(path):
@@ -63,18 +65,18 @@ class Source:
         return not any(path[:length] in self.broken for length in range(1, len(path) + 1))
 
 
-def dotted(path: KeyPath) -> str:
+def format_path(path: KeyPath) -> str:
     """The path as a message names it: ``mail.server[0].listen``."""
     text = ""
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            text += ("." if text else "") + (step if _BARE_KEY.fullmatch(step) else shown(step))
+            text += ("." if text else "") + (step if _BARE_KEY.fullmatch(step) else show(step))
     return text
 
 
-def header(path: KeyPath) -> str:
+def format_header(path: KeyPath) -> str:
     """The header of the table at this path, as the keys of :data:`schema.TABLES` write it."""
     match path:
         case ():

@@ -24,17 +24,17 @@ class NotUtf8(GeomailError):
     """A text holds bytes that are no UTF-8: a file's name, say."""
 
 
-def toml_value(value: object) -> str:
+def write_toml_value(value: object) -> str:
     """A text, number, flag, or array of these. Raises TypeError for anything else, NotUtf8."""
-    return str(_ENCODER.dump_value(_plain(value)))
+    return str(_ENCODER.dump_value(_simplify(value)))
 
 
-def toml_key(key: str) -> str:
+def write_toml_key(key: str) -> str:
     """One key, quoted if it must be. Raises NotUtf8."""
-    return key if _BARE_KEY.fullmatch(key) else _text(key)
+    return key if _BARE_KEY.fullmatch(key) else _write_text(key)
 
 
-def _plain(value: object) -> Any:
+def _simplify(value: object) -> Any:
     """The value in the types that the package goes by: it looks at no bases."""
     if isinstance(value, bool):
         return value
@@ -42,19 +42,19 @@ def _plain(value: object) -> Any:
         if isinstance(value, kind):
             return kind(value)
     if isinstance(value, (list, tuple)):
-        return list(map(_plain, value))
+        return list(map(_simplify, value))
     raise TypeError(f"{type(value).__name__} has no place in TOML")
 
 
-def _array(items: Iterable[Any]) -> str:
+def _write_array(items: Iterable[Any]) -> str:
     return f"[{', '.join(str(_ENCODER.dump_value(item)) for item in items)}]"
 
 
-def _text(text: str) -> str:
-    return f'"{"".join(map(_character, text))}"'
+def _write_text(text: str) -> str:
+    return f'"{"".join(map(_write_character, text))}"'
 
 
-def _character(character: str) -> str:
+def _write_character(character: str) -> str:
     if character in _SHORT:
         return _SHORT[character]
     if character.isprintable():
@@ -66,5 +66,5 @@ def _character(character: str) -> str:
 
 
 _ENCODER: toml.TomlEncoder[dict[str, Any]] = toml.TomlEncoder()
-_ENCODER.dump_funcs[str] = _text
-_ENCODER.dump_funcs[list] = _array
+_ENCODER.dump_funcs[str] = _write_text
+_ENCODER.dump_funcs[list] = _write_array

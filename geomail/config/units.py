@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ValueForm:
     """How values of a type are written, in the manual's words."""
 
     form: str
@@ -36,24 +36,24 @@ _NO_SIZE = 'is no size; allowed: a number of bytes, or text such as "8k", "1m"'
 _SHOWN_LENGTH = 60
 
 
-def printable(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """The text with everything escaped that a terminal could take for an order."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def shown(value: object) -> str:
+def show(value: object) -> str:
     """A value from the file as a message shows it: safe to print, and short."""
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list | tuple):
         return "an array"
-    text = quoted(value) if isinstance(value, str) else str(value).lower()
+    text = quote(value) if isinstance(value, str) else str(value).lower()
     return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """A text in quotes as a message shows it: safe to print, and whole (the name of a file, say)."""
-    return printable(json.dumps(text, ensure_ascii=False))
+    return escape_unprintable(json.dumps(text, ensure_ascii=False))
 
 
 def parse_flag(value: object) -> bool:
@@ -62,7 +62,7 @@ def parse_flag(value: object) -> bool:
         return value
     if isinstance(value, str) and value.lower() in ("on", "off"):
         return value.lower() == "on"
-    raise ValueError(f'{shown(value)} is unknown; allowed: true, false, "on", "off"')
+    raise ValueError(f'{show(value)} is unknown; allowed: true, false, "on", "off"')
 
 
 def parse_number(value: object) -> int:
@@ -71,7 +71,7 @@ def parse_number(value: object) -> int:
         return value
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return int(value)
-    raise ValueError(f"{shown(value)} is no number; allowed: 0, 1, 2, …")
+    raise ValueError(f"{show(value)} is no number; allowed: 0, 1, 2, …")
 
 
 def parse_size(value: object) -> int:
@@ -80,7 +80,7 @@ def parse_size(value: object) -> int:
         return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{shown(value)} {_NO_SIZE}")
+        raise ValueError(f"{show(value)} {_NO_SIZE}")
     return int(match[1]) * _SIZE_UNITS[match[2].lower()]
 
 
@@ -106,29 +106,29 @@ def parse_seconds(value: object) -> float:
 
 def _parse_time(value: object, units: Mapping[str, float]) -> float:
     if isinstance(value, str):
-        seconds: int | float = _sum_of_terms(value, units)
+        seconds: int | float = _add_terms(value, units)
     elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         seconds = value
     else:
-        raise ValueError(f"{shown(value)} {_NO_TIME}")
+        raise ValueError(f"{show(value)} {_NO_TIME}")
     if seconds > _LONGEST_TIME:
-        raise ValueError(f"{shown(value)}: a time has at most {_LONGEST_TIME:.0f} seconds")
+        raise ValueError(f"{show(value)}: a time has at most {_LONGEST_TIME:.0f} seconds")
     return float(seconds)
 
 
-def _sum_of_terms(text: str, units: Mapping[str, float]) -> float:
+def _add_terms(text: str, units: Mapping[str, float]) -> float:
     total, position, smaller = 0.0, 0, list(units)
     while match := _TIME_TERM.match(text, position):
         unit = match[2] or "s"
         if unit not in smaller:
             raise ValueError(
-                f"{shown(text)}: the units of a time go from large to small, each once: {' '.join(units)}"
+                f"{show(text)}: the units of a time go from large to small, each once: {' '.join(units)}"
             )
         smaller = smaller[smaller.index(unit) + 1 :]
         total += int(match[1]) * units[unit]
         position = match.end()
     if not text or position < len(text):
-        raise ValueError(f"{shown(text)} {_NO_TIME}")
+        raise ValueError(f"{show(text)} {_NO_TIME}")
     return total
 
 
@@ -151,7 +151,7 @@ def format_time(seconds: float) -> str:
     return text or "0"
 
 
-def _above_zero(value: float) -> float:
+def _require_above_zero(value: float) -> float:
     if value == 0:
         raise ValueError("0: it must be more than zero")
     return value
@@ -163,15 +163,15 @@ def parse_words(value: object) -> tuple[object, ...]:
         value = value.split()
     if not isinstance(value, list | tuple):
         raise ValueError(
-            f'{shown(value)}: an array of words is wanted, or one text with spaces: "plain login"'
+            f'{show(value)}: an array of words is wanted, or one text with spaces: "plain login"'
         )
     words = tuple(word.lower() if isinstance(word, str) else word for word in value)
     if not words:
         raise ValueError("empty: at least one word is wanted")
-    return without_repeats(words)
+    return drop_repeats(words)
 
 
-def without_repeats(items: tuple[object, ...]) -> tuple[object, ...]:
+def drop_repeats(items: tuple[object, ...]) -> tuple[object, ...]:
     """The items, each at its first place only."""
     kept: list[object] = []
     for item in items:
@@ -187,28 +187,28 @@ def parse_choice(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-Flag = Annotated[bool, BeforeValidator(parse_flag), Written("on | off")]
-Number = Annotated[int, BeforeValidator(parse_number), Written("number")]
-Workers = Annotated[int, BeforeValidator(parse_workers), Written("number | auto")]
+Flag = Annotated[bool, BeforeValidator(parse_flag), ValueForm("on | off")]
+Number = Annotated[int, BeforeValidator(parse_number), ValueForm("number")]
+Workers = Annotated[int, BeforeValidator(parse_workers), ValueForm("number | auto")]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    AfterValidator(_above_zero),
+    AfterValidator(_require_above_zero),
     PlainSerializer(format_size),
-    Written("size"),
+    ValueForm("size"),
 ]
-Time = Annotated[float, BeforeValidator(parse_time), PlainSerializer(format_time), Written("time")]
+Time = Annotated[float, BeforeValidator(parse_time), PlainSerializer(format_time), ValueForm("time")]
 Timeout = Annotated[
     float,
     BeforeValidator(parse_time),
-    AfterValidator(_above_zero),
+    AfterValidator(_require_above_zero),
     PlainSerializer(format_time),
-    Written("time"),
+    ValueForm("time"),
 ]
 Seconds = Annotated[
     float,
     BeforeValidator(parse_seconds),
-    AfterValidator(_above_zero),
+    AfterValidator(_require_above_zero),
     PlainSerializer(format_time),
-    Written("time"),
+    ValueForm("time"),
 ]

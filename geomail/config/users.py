@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-from geomail.config.messages import nearest, no_such_backend
-from geomail.config.routes import domain_of
+from geomail.config.messages import describe_unknown_backend, guess_word
+from geomail.config.routes import get_domain
 from geomail.config.schema import Users
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail.config.values import ProtocolName
 from geomail.errors import ConfigError, Problem
 from geomail.hashes import Hash, UnknownHash, recognise, weight
@@ -59,7 +59,7 @@ class UsersFile:
     costliest: tuple[Hash, ...]
 
 
-def key_of(user: bytes) -> bytes:
+def make_key(user: bytes) -> bytes:
     """What a user is found by: the case of ASCII letters does not count."""
     return user.lower()
 
@@ -76,21 +76,21 @@ def read_users(options: Users, backends: Collection[str]) -> UsersFile:
         reader.read(number, line)
     if reader.problems:
         raise ConfigError(reader.problems)
-    return UsersFile(reader.entries, _costliest(reader.entries.values()))
+    return UsersFile(reader.entries, _find_costliest(reader.entries.values()))
 
 
-def entry_line(name: str, hashed: str, backend: str | None = None) -> str:
+def format_entry(name: str, hashed: str, backend: str | None = None) -> str:
     """The line of a user. Raises ValueError where name or backend cannot stand in it."""
     if ":" in name or name.startswith("#"):
         raise ValueError("a user's name has no colon in it, and no # in front")
     if backend is not None and not _WORD.fullmatch(backend):
         raise ValueError("a backend's name has no spaces and no % in it")
     line = f"{name}:{hashed}" + (f":backend={backend}" if backend is not None else "")
-    _fields(line)
+    _split_line(line)
     return line
 
 
-def _costliest(entries: Collection[Entry]) -> tuple[Hash, ...]:
+def _find_costliest(entries: Collection[Entry]) -> tuple[Hash, ...]:
     found: dict[str, Hash] = {}
     for entry in entries:
         known = found.get(entry.hash.scheme)
@@ -115,37 +115,39 @@ class _Reader:
         try:
             text = line.decode("utf-8").strip()
             if text and not text.startswith("#"):
-                name, hashed, words = _fields(text)
-                self._add(number, name.encode(), recognise(hashed), _words(words))
+                name, hashed, words = _split_line(text)
+                self._add(number, name.encode(), recognise(hashed), _parse_words(words))
         except UnicodeDecodeError:
-            self._problem(number, name, "this line is not valid UTF-8")
+            self._add_problem(number, name, "this line is not valid UTF-8")
         except (ValueError, UnknownHash) as error:
-            self._problem(number, name, str(error))
+            self._add_problem(number, name, str(error))
 
     def _add(self, number: int, name: bytes, hashed: Hash, words: dict[str, Any]) -> None:
-        key = key_of(name)
+        key = make_key(name)
         if key in self._lines:
             raise ValueError(f"is given twice; the first is in line {self._lines[key]}")
         self._lines[key] = number
-        backend = words.pop("backend", None) or self._by_domain(name)
+        backend = words.pop("backend", None) or self._choose_backend(name)
         if backend not in self._backends:
-            raise ValueError(no_such_backend(backend, self._backends))
+            raise ValueError(describe_unknown_backend(backend, self._backends))
         self.entries[key] = Entry(hashed, backend, **words)
 
-    def _by_domain(self, name: bytes) -> str:
-        backend = self._options.domains.get(domain_of(name).decode(), self._options.default)
+    def _choose_backend(self, name: bytes) -> str:
+        backend = self._options.domains.get(get_domain(name).decode(), self._options.default)
         if backend is None:
             raise ValueError("has no backend: add backend=NAME here, or a default to [auth.users]")
         return backend
 
-    def _problem(self, number: int, name: str, text: str) -> None:
+    def _add_problem(self, number: int, name: str, text: str) -> None:
         if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(Problem(self._file, number, printable(name), printable(text)))
+            self.problems.append(
+                Problem(self._file, number, escape_unprintable(name), escape_unprintable(text))
+            )
         elif len(self.problems) == MOST_PROBLEMS:
             self.problems.append(Problem(self._file, number, "", "and so on; later lines are not told"))
 
 
-def _fields(line: str) -> tuple[str, str, str]:
+def _split_line(line: str) -> tuple[str, str, str]:
     """Name, hash and words of a line. Nothing of it but the name is ever shown."""
     name, colon, rest = line.partition(":")
     if not colon:
@@ -156,7 +158,7 @@ def _fields(line: str) -> tuple[str, str, str]:
     return name, hashed, words
 
 
-def _words(text: str) -> dict[str, Any]:
+def _parse_words(text: str) -> dict[str, Any]:
     """What the words behind the hash say, by the fields of :class:`Entry`, and ``backend``."""
     found: dict[str, Any] = {}
     if _OTHER_FIELDS.match(text):
@@ -164,7 +166,7 @@ def _words(text: str) -> dict[str, Any]:
     for number, word in enumerate(text.split(), 1):
         key, equals, value = word.partition("=")
         if key not in _READERS or bool(equals) != (key != "disabled"):
-            raise ValueError(_unknown(number, key))
+            raise ValueError(_describe_unknown_word(number, key))
         if key in found:
             raise ValueError(f"{key} is given twice")
         try:
@@ -174,16 +176,16 @@ def _words(text: str) -> dict[str, Any]:
     return found
 
 
-def _unknown(number: int, key: str) -> str:
+def _describe_unknown_word(number: int, key: str) -> str:
     # The word may be a part of a password: only what it was most likely meant to be is shown.
-    guess = nearest(key, _READERS)
+    guess = guess_word(key, _READERS)
     hint = f"did you mean {guess}?" if guess else f"allowed: {_FORMS}; a space in a value is %20"
     return f"word {number} behind the hash is not understood; {hint}"
 
 
-def _value(text: str) -> bytes:
+def _parse_value(text: str) -> bytes:
     """A value with its escapes resolved: ``%`` and two digits stand for a byte."""
-    value = _ESCAPE.sub(_unescaped, text.encode())
+    value = _ESCAPE.sub(_unescape, text.encode())
     if not value:
         raise ValueError("a value is wanted")
     if any(byte in value for byte in b"\r\n\0"):
@@ -191,14 +193,14 @@ def _value(text: str) -> bytes:
     return value
 
 
-def _unescaped(match: re.Match[bytes]) -> bytes:
+def _unescape(match: re.Match[bytes]) -> bytes:
     if match[1] is None:
         raise ValueError("% and two hexadecimal digits are wanted; % itself is %25")
     return bytes.fromhex(match[1].decode())
 
 
 @cache
-def _protocols(text: str) -> frozenset[str]:
+def _parse_protocols(text: str) -> frozenset[str]:
     names = frozenset(text.split(","))
     if not names <= _PROTOCOLS:
         raise ValueError(f"only {', '.join(sorted(_PROTOCOLS))} are wanted, with commas between them")
@@ -206,10 +208,10 @@ def _protocols(text: str) -> frozenset[str]:
 
 
 _READERS: dict[str, Callable[[str], Any]] = {
-    "backend": lambda text: sys.intern(_value(text).decode("utf-8", "replace")),
-    "user": _value,
-    "password": _value,
-    "protocols": _protocols,
+    "backend": lambda text: sys.intern(_parse_value(text).decode("utf-8", "replace")),
+    "user": _parse_value,
+    "password": _parse_value,
+    "protocols": _parse_protocols,
     "disabled": lambda _: True,
 }
 _FORMS = "backend=NAME, user=NAME, password=TEXT, protocols=imap,pop3, disabled"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from geomail.config.address import canonical, is_literal, parse_address
+from geomail.config.address import is_literal, normalize_address, parse_address
 from geomail.config.listen import Listen, parse_listen
 from geomail.errors import GeomailError
 from geomail.net.resolver import canonical_host
@@ -96,10 +96,10 @@ def _matching(server: Server, wanted: str) -> Sequence[Listen]:
     if wanted.isdecimal():
         return [single for single in singles if not single.path and single.port == int(wanted)]
     try:
-        address = canonical(parse_listen(wanted))
+        address = normalize_address(parse_listen(wanted))
     except ValueError:
         return ()
-    return [single for single in singles if canonical(single) == address]
+    return [single for single in singles if normalize_address(single) == address]
 
 
 # -- where the client comes from ------------------------------------------------------------------

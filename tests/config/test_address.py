@@ -3,8 +3,8 @@ import pytest
 from geomail.config.address import (
     Address,
     AuthHttp,
-    canonical,
     is_public,
+    normalize_address,
     parse_address,
     parse_auth_http,
 )
@@ -108,6 +108,6 @@ def test_public_hosts(host: str, public: bool) -> None:
 
 
 def test_one_address_is_one_however_it_is_written() -> None:
-    assert canonical(Address("0:0:0:0:0:0:0:1", 25)) == canonical(Address("::1", 25))
-    assert canonical(Address("Localhost", 25)) == canonical(Address("localhost", 25))
-    assert canonical(Address(path="/A")) != canonical(Address(path="/a"))
+    assert normalize_address(Address("0:0:0:0:0:0:0:1", 25)) == normalize_address(Address("::1", 25))
+    assert normalize_address(Address("Localhost", 25)) == normalize_address(Address("localhost", 25))
+    assert normalize_address(Address(path="/A")) != normalize_address(Address(path="/a"))

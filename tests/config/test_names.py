@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from geomail.config.address import Address
-from geomail.config.probe.names import AddressTaken, UnknownName, without_names
+from geomail.config.probe.names import DuplicateAddress, UnknownName, resolve_names
 from geomail.config.schema import Config, Server
 
 LOCAL = "localhost:143"
@@ -15,7 +15,7 @@ LOCAL = "localhost:143"
 
 def resolved(**options: Any) -> Server:
     server = Server.model_validate({"protocol": "imap", "listen": "127.0.0.1:143", **options})
-    return without_names(Config(servers=(server,))).servers[0]
+    return resolve_names(Config(servers=(server,))).servers[0]
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,11 @@ def test_addresses_of_one_name_are_not_taken_twice() -> None:
 def test_a_name_may_stand_for_an_address_that_is_taken(second: str) -> None:
     servers = [Server.model_validate({"protocol": "imap", "listen": listen}) for listen in (LOCAL, second)]
 
-    with pytest.raises(AddressTaken, match=r"127\.0\.0\.1:143 is listened on twice: localhost:143 and 127"):
-        without_names(Config(servers=tuple(servers)))
-    with pytest.raises(AddressTaken):
+    with pytest.raises(
+        DuplicateAddress, match=r"127\.0\.0\.1:143 is listened on twice: localhost:143 and 127"
+    ):
+        resolve_names(Config(servers=tuple(servers)))
+    with pytest.raises(DuplicateAddress):
         resolved(listen=[second, LOCAL])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from geomail.config.load import Inspection, in_order, inspect
+from geomail.config.load import Inspection, inspect, sort_problems
 from geomail.config.probe import probe, probe_files
 from tests.servers.certificates import Certificates
 from tests.servers.support import program
@@ -558,7 +558,7 @@ def test_problems_of_two_files_do_not_mix(inspect_text: Inspect, tmp_path: Path)
     file = users_file(tmp_path, f"bob:x\n{ANN}", 0o644)
     found = inspect_text(USERS.replace("[mail]", "[mail]\nmax_errors = 0"))
 
-    problems = in_order([*found.problems, *probe(found)])
+    problems = sort_problems([*found.problems, *probe(found)])
     assert [(problem.file, problem.line) for problem in problems] == [
         (found.source.file, 2),
         (found.source.file, 9),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geomail.config.toml_text import NotUtf8, toml_key, toml_value
+from geomail.config.toml_text import NotUtf8, write_toml_key, write_toml_value
 
 #: What makes a writer stumble: quotes, escapes that are none, controls, what looks like other TOML.
 PIECES = st.sampled_from(
@@ -37,7 +37,7 @@ def equal(one: Any, other: Any) -> bool:
 
 @given(key=TEXTS, value=VALUES)
 def test_tomllib_reads_back_what_was_written(key: str, value: object) -> None:
-    line = f"{toml_key(key)} = {toml_value(value)}"
+    line = f"{write_toml_key(key)} = {write_toml_value(value)}"
     found = tomllib.loads(f"first = 1\n{line}  # a comment\n[table]\n{line}\nlast = 1\n")
 
     assert found["table"].keys() == {key, "last"} or key == "last"
@@ -46,12 +46,12 @@ def test_tomllib_reads_back_what_was_written(key: str, value: object) -> None:
 
 @given(key=TEXTS, value=VALUES)
 def test_it_is_one_line_that_steers_no_terminal(key: str, value: object) -> None:
-    assert (toml_key(key) + toml_value(value)).isprintable()
+    assert (write_toml_key(key) + write_toml_value(value)).isprintable()
 
 
 @given(keys=st.lists(TEXTS, min_size=1, max_size=4))
 def test_keys_with_dots_are_one_key_each(keys: list[str]) -> None:
-    found: Any = tomllib.loads(f"[{'.'.join(map(toml_key, keys))}]\nx = 1\n")
+    found: Any = tomllib.loads(f"[{'.'.join(map(write_toml_key, keys))}]\nx = 1\n")
     for key in keys:
         found = found[key]
 
@@ -59,7 +59,7 @@ def test_keys_with_dots_are_one_key_each(keys: list[str]) -> None:
 
 
 def test_a_tuple_is_an_array() -> None:
-    assert toml_value(("a", (1, True))) == '["a", [1, true]]'
+    assert write_toml_value(("a", (1, True))) == '["a", [1, true]]'
 
 
 def test_a_text_or_number_of_a_class_of_its_own_is_one() -> None:
@@ -69,7 +69,7 @@ def test_a_text_or_number_of_a_class_of_its_own_is_one() -> None:
     class Number(IntEnum):
         TWO = 2
 
-    assert (toml_value(Word.ON), toml_value(Number.TWO)) == ('"on"', "2")
+    assert (write_toml_value(Word.ON), write_toml_value(Number.TWO)) == ('"on"', "2")
 
 
 @pytest.mark.parametrize(
@@ -77,12 +77,12 @@ def test_a_text_or_number_of_a_class_of_its_own_is_one() -> None:
 )
 def test_what_toml_has_no_word_for_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="has no place in TOML"):
-        toml_value(value)
+        write_toml_value(value)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udcff"])
 def test_what_is_no_utf8_is_refused(text: str) -> None:
     with pytest.raises(NotUtf8, match="not valid UTF-8"):
-        toml_value([text])
+        write_toml_value([text])
     with pytest.raises(NotUtf8, match="not valid UTF-8"):
-        toml_key(text)
+        write_toml_key(text)

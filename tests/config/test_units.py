@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geomail.config.units import (
+    escape_unprintable,
     format_size,
     format_time,
     parse_flag,
@@ -10,8 +11,7 @@ from geomail.config.units import (
     parse_size,
     parse_time,
     parse_words,
-    printable,
-    shown,
+    show,
 )
 
 
@@ -124,9 +124,9 @@ def test_no_words(value: object) -> None:
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "a\nb", "\x7f", "\x9b31m", "\u202egnp.exe", "\ud800"])
 def test_what_is_shown_cannot_steer_a_terminal(text: str) -> None:
-    assert printable(text).isprintable()
-    assert shown(text).isprintable()
+    assert escape_unprintable(text).isprintable()
+    assert show(text).isprintable()
 
 
 def test_what_is_shown_is_short() -> None:
-    assert len(shown("x" * 10_000)) < 100
+    assert len(show("x" * 10_000)) < 100

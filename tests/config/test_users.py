@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from geomail.config.schema import Users
-from geomail.config.users import MOST_PROBLEMS, Entry, UsersFile, key_of, read_users
+from geomail.config.users import MOST_PROBLEMS, Entry, UsersFile, make_key, read_users
 from geomail.errors import ConfigError
 from geomail.hashes import recognise
 
@@ -106,7 +106,7 @@ def test_of_each_scheme_the_most_expensive_hash_is_known(
     [(b"Ann@Example.org", b"ann@example.org"), ("MÜLLER".encode(), "mÜller".encode()), (b"\xff", b"\xff")],
 )
 def test_the_case_of_letters(user: bytes, key: bytes) -> None:
-    assert key_of(user) == key
+    assert make_key(user) == key
 
 
 WRONG: dict[str, tuple[str | bytes, str]] = {

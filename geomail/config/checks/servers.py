@@ -19,100 +19,104 @@ _WITHOUT_PASSWORD = ("cram-md5", "apop", "external")
 CHECKS = Checks()
 
 
-@CHECKS.reads("listen")
-def _has_listen(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("listen")
+def _check_listen(subject: Subject) -> Iterator[Problem]:
     if not subject.server.listen:
-        yield subject.error("listen", 'no listen is defined for this server; add one: listen = "0.0.0.0:587"')
+        yield subject.make_error(
+            "listen", 'no listen is defined for this server; add one: listen = "0.0.0.0:587"'
+        )
 
 
-@CHECKS.reads("listen", "protocol")
-def _has_protocol(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("listen", "protocol")
+def _check_protocol(subject: Subject) -> Iterator[Problem]:
     if subject.server.listen and subject.server.protocol not in get_args(ProtocolName):
-        yield subject.error(
+        yield subject.make_error(
             "protocol",
             'the protocol is unknown: no listen port tells it; add protocol = "smtp", "imap" or "pop3"',
         )
 
 
-@CHECKS.reads("ssl_certificate_compression", "proxy")
-def _has_no_idle_options(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("ssl_certificate_compression", "proxy")
+def _check_idle_options(subject: Subject) -> Iterator[Problem]:
     """Options that nginx has, and that do nothing: there neither, or only with another OpenSSL."""
     for key in ("ssl_certificate_compression", "proxy"):
         if getattr(subject.server, key):
-            yield subject.warning(key, "has no effect")
+            yield subject.make_warning(key, "has no effect")
 
 
-@CHECKS.reads("set_real_ip_from")
-def _trusts_whole_networks(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("set_real_ip_from")
+def _check_trusted_networks(subject: Subject) -> Iterator[Problem]:
     for sender in subject.server.set_real_ip_from:
         if "/" in sender and ipaddress.ip_network(sender, strict=False).with_prefixlen != sender.lower():
             network = ipaddress.ip_network(sender, strict=False)
-            yield subject.warning(
+            yield subject.make_warning(
                 "set_real_ip_from", f"low address bits of {sender} are meaningless; it is {network}"
             )
 
 
-@CHECKS.reads("auth", "auth_http")
-def _names_who_is_asked(subject: Subject) -> Iterator[Problem]:
-    source = subject.source.origin(subject.index, "auth")
-    url = subject.source.origin(subject.index, "auth_http")
+@CHECKS.register("auth", "auth_http")
+def _check_auth_source(subject: Subject) -> Iterator[Problem]:
+    source = subject.source.find_origin(subject.index, "auth")
+    url = subject.source.find_origin(subject.index, "auth_http")
     asked = subject.server.auth
     if asked != "http":
         if source and url and source[:-1] == url[:-1]:
-            yield subject.error(
+            yield subject.make_error(
                 "auth", f'auth = "{asked}" and auth_http contradict each other: only one can be asked'
             )
     elif url is None and source is not None:
-        yield subject.error("auth", 'auth = "http" needs the URL of the auth service: auth_http = "http://…"')
+        yield subject.make_error(
+            "auth", 'auth = "http" needs the URL of the auth service: auth_http = "http://…"'
+        )
     elif url is None:
         text = 'nobody is asked about logins: add auth_http = "http://…", or auth = "passthrough" or "users"'
-        yield subject.error("auth", text)
+        yield subject.make_error("auth", text)
 
 
-@CHECKS.reads("auth", "auth_http", "smtp_auth", "imap_auth", "pop3_auth", "protocol", "listen")
-def _methods_can_be_judged(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("auth", "auth_http", "smtp_auth", "imap_auth", "pop3_auth", "protocol", "listen")
+def _check_methods(subject: Subject) -> Iterator[Problem]:
     asked, key = subject.server.auth, f"{subject.server.protocol}_auth"
     stuck = ", ".join(method for method in subject.methods if method in _WITHOUT_PASSWORD)
     if asked != "http" and stuck:
         use = "a backend could be shown" if asked == "passthrough" else "a hash could verify"
-        yield subject.error(
+        yield subject.make_error(
             key,
             f"{stuck}: needs an auth service, as it gives no password that {use}; "
             f'it cannot go with auth = "{asked}"',
         )
     if asked == "users" and "none" in subject.methods:
         text = 'who does not log in is no user; it cannot go with auth = "users", but with "passthrough"'
-        yield subject.error(key, f"none: {text}")
+        yield subject.make_error(key, f"none: {text}")
 
 
-@CHECKS.reads("auth", "auth_http", "smtp_auth", "protocol", "listen")
-def _has_routes(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("auth", "auth_http", "smtp_auth", "protocol", "listen")
+def _check_routes(subject: Subject) -> Iterator[Problem]:
     if subject.server.auth != "passthrough" or not subject.source.is_sound(("auth", "passthrough")):
         return
     if any(path[:2] == ("auth", "passthrough") for path in subject.source.broken):
         return
     routes = subject.config.passthrough
     if not (routes.default or routes.domains or routes.users):
-        yield subject.error(
+        yield subject.make_error(
             "auth", 'auth = "passthrough" needs a route: default, domains or users in [auth.passthrough]'
         )
     elif "none" in subject.methods and not (routes.default or routes.domains):
-        yield subject.warning(
+        yield subject.make_warning(
             "smtp_auth", "none is routed by the recipient's domain, but there are only routes by user"
         )
 
 
-@CHECKS.reads("auth", "auth_http")
-def _has_users(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("auth", "auth_http")
+def _check_users(subject: Subject) -> Iterator[Problem]:
     base: KeyPath = ("auth", "users")
     if subject.server.auth != "users" or any(path[:2] == base for path in subject.source.broken):
         return
     if subject.config.users.file is None and subject.source.is_sound(base):
-        yield subject.error("auth", 'auth = "users" needs a file of users: file = "…" in [auth.users]')
+        yield subject.make_error("auth", 'auth = "users" needs a file of users: file = "…" in [auth.users]')
 
 
-@CHECKS.reads("listen", "starttls", "smtp_auth", "protocol")
-def _protects_passwords(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("listen", "starttls", "smtp_auth", "protocol")
+def _check_plain_logins(subject: Subject) -> Iterator[Problem]:
     server = subject.server
     if server.starttls == "only" or ("none" in subject.methods and server.starttls == "on"):
         return
@@ -125,69 +129,69 @@ def _protects_passwords(subject: Subject) -> Iterator[Problem]:
         if _is_public_listen(listen) and not listen.ssl and listen.port not in IMPLICIT_TLS_PORTS
     ]
     if open_to_all:
-        yield subject.warning(
-            "starttls" if subject.source.origin(subject.index, "starttls") else "listen",
+        yield subject.make_warning(
+            "starttls" if subject.source.find_origin(subject.index, "starttls") else "listen",
             f"clients may log in without TLS on {', '.join(open_to_all)}, passwords in clear; "
             'starttls = "only" forbids it',
         )
 
 
-@CHECKS.reads("listen")
-def _has_sensible_ports(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("listen")
+def _check_ports(subject: Subject) -> Iterator[Problem]:
     for listen in (single for given in subject.server.listen for single in given.each()):
         if listen.port in IMPLICIT_TLS_PORTS and not listen.ssl:
-            yield subject.warning(
+            yield subject.make_warning(
                 "listen",
                 f"{listen.label} has no TLS, though clients expect it there: the port does not switch it on; "
                 f'write "{listen.label} ssl"',
             )
         if not listen.path and listen.port == 0:
-            yield subject.warning(
+            yield subject.make_warning(
                 "listen", f"{listen.label}: the system picks a different port at each start"
             )
 
 
-@CHECKS.reads("smtp_auth", "protocol", "listen", "xclient", "proxy_protocol")
-def _tells_who_relays(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("smtp_auth", "protocol", "listen", "xclient", "proxy_protocol")
+def _check_relaying(subject: Subject) -> Iterator[Problem]:
     server = subject.server
     if "none" in subject.methods and server.xclient == "off" and server.proxy_protocol == "off":
-        yield subject.warning(
+        yield subject.make_warning(
             "smtp_auth",
             "none without xclient or proxy_protocol: the backend takes every sender for geomail itself; "
             "if it relays for that address, anyone can send through it",
         )
 
 
-@CHECKS.reads("listen", "protocol", "xclient", "proxy_protocol")
-def _may_use_xclient(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("listen", "protocol", "xclient", "proxy_protocol")
+def _check_xclient(subject: Subject) -> Iterator[Problem]:
     """Postfix's smtpd_authorized_xclient_hosts is held against the address from the PROXY header."""
     server = subject.server
     if server.protocol == "smtp" and server.xclient == "on" and server.proxy_protocol != "off":
-        yield subject.warning(
-            "xclient" if subject.source.origin(subject.index, "xclient") else "proxy_protocol",
+        yield subject.make_warning(
+            "xclient" if subject.source.find_origin(subject.index, "xclient") else "proxy_protocol",
             f'xclient = "on" with proxy_protocol = "{server.proxy_protocol}": a backend that takes the PROXY '
             "header for the client may refuse it XCLIENT, and so each session (Postfix does, unless "
             'smtpd_authorized_xclient_hosts holds all clients); xclient = "auto" sends what is offered',
         )
 
 
-@CHECKS.reads("max_errors")
-def _allows_errors(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("max_errors")
+def _check_max_errors(subject: Subject) -> Iterator[Problem]:
     if subject.server.max_errors == 0:
-        yield subject.warning(
+        yield subject.make_warning(
             "max_errors", "0 is no absence of a limit: the first error closes the session, as with 1"
         )
 
 
-@CHECKS.reads("auth", "auth_http", "auth_http_ca")
-def _asks_in_private(subject: Subject) -> Iterator[Problem]:
+@CHECKS.register("auth", "auth_http", "auth_http_ca")
+def _check_auth_service(subject: Subject) -> Iterator[Problem]:
     service = subject.server.auth_http
     if service is None or service.scheme == "https":
         return
     if subject.server.auth_http_ca is not None:
-        yield subject.warning("auth_http_ca", "has no effect: auth_http is no https URL")
+        yield subject.make_warning("auth_http_ca", "has no effect: auth_http is no https URL")
     if is_literal(service.host) and is_public(service.host):
-        yield subject.warning(
+        yield subject.make_warning(
             "auth_http", f"passwords go to {service.host} in clear; use https, or a private address"
         )
 

@@ -23,13 +23,13 @@ class Subject:
     source: Source
     config: Config
 
-    def error(self, key: str, text: str) -> Problem:
+    def make_error(self, key: str, text: str) -> Problem:
         """An error in an option, or in the server as such if the option stands nowhere."""
-        return self.source.problem(self._place(key), text)
+        return self.source.make_problem(self._find_place(key), text)
 
-    def warning(self, key: str, text: str) -> Problem:
+    def make_warning(self, key: str, text: str) -> Problem:
         """A warning; the place is found as for an error."""
-        return self.source.problem(self._place(key), text, "warning")
+        return self.source.make_problem(self._find_place(key), text, "warning")
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -42,8 +42,8 @@ class Subject:
         own: KeyPath = ("mail", "server", self.index, key)
         return self.source.is_sound(own) and (self.source.has(own) or self.source.is_sound(("mail", key)))
 
-    def _place(self, key: str) -> KeyPath:
-        return self.source.origin(self.index, key) or ("mail", "server", self.index)
+    def _find_place(self, key: str) -> KeyPath:
+        return self.source.find_origin(self.index, key) or ("mail", "server", self.index)
 
 
 Check = Callable[[Subject], Iterator[Problem]]
@@ -52,7 +52,7 @@ Check = Callable[[Subject], Iterator[Problem]]
 class Checks(list[tuple[Check, tuple[str, ...]]]):
     """Checks of single servers, each with the options that it reads."""
 
-    def reads(self, *keys: str) -> Callable[[Check], Check]:
+    def register(self, *keys: str) -> Callable[[Check], Check]:
         """Add a check that reads these options: one that is broken silences it."""
 
         def add(function: Check) -> Check:
@@ -61,7 +61,7 @@ class Checks(list[tuple[Check, tuple[str, ...]]]):
 
         return add
 
-    def problems(self, subject: Subject) -> Iterator[Problem]:
+    def find_problems(self, subject: Subject) -> Iterator[Problem]:
         """What the checks find."""
         for function, keys in self:
             if all(subject.is_sound(key) for key in keys):

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from geomail.config.load import in_order, inspect_text
-from geomail.config.nginx.defaults import server_with_other_ciphers, write_defaults
+from geomail.config.load import inspect_text, sort_problems
+from geomail.config.nginx.defaults import find_server_with_other_ciphers, write_defaults
 from geomail.config.nginx.directives import (
     BEHIND_LISTEN,
     GONE,
@@ -17,13 +17,13 @@ from geomail.config.nginx.directives import (
     PROTECTING,
     SWITCH,
     Directive,
-    number_or_text,
+    read_number_or_text,
 )
-from geomail.config.nginx.logs import log_entries, log_values
+from geomail.config.nginx.logs import read_log_entries, read_log_values
 from geomail.config.nginx.statements import NginxError, Statement, read
 from geomail.config.nginx.write import Entry, Item, Table, write
 from geomail.config.toml_text import NotUtf8
-from geomail.config.units import printable, shown
+from geomail.config.units import escape_unprintable, show
 from geomail.errors import Problem
 
 _CIPHERS = (
@@ -103,11 +103,13 @@ class _Converter:
     def convert(self, statements: Sequence[Statement]) -> Conversion:
         top, mail = Table(""), Table("[mail]")
         tables = [mail]
-        self._main(statements, top, tables)
+        self._read_main(statements, top, tables)
         for table in tables:
             self._check_switches(table)
             self._switch_listens(table, mail)
-        log = Table("[log]", entries=log_entries(self.logs, self.prefix, self._error, self._note))
+        log = Table(
+            "[log]", entries=read_log_entries(self.logs, self.prefix, self._report_error, self._add_note)
+        )
         write_defaults(top, mail, tables[1:])
         self._compare_ciphers(mail, tables[1:])
         try:
@@ -120,31 +122,33 @@ class _Converter:
         failed = any(problem.severity == "error" for problem in self.problems)
         files = dict.fromkeys(origin.file for origin in origins.values())
         return Conversion(
-            None if failed else text, in_order(self.problems), in_order(self.notes), tuple(files)
+            None if failed else text, sort_problems(self.problems), sort_problems(self.notes), tuple(files)
         )
 
     # -- levels -----------------------------------------------------------------------------------
 
-    def _main(self, statements: Iterable[Statement], top: Table, tables: list[Table]) -> None:
+    def _read_main(self, statements: Iterable[Statement], top: Table, tables: list[Table]) -> None:
         seen: set[str] = set()
         for statement in statements:
             name = statement.name
             if name in _ONLY_ONCE and name in seen:
-                self._error(statement, f'"{name}" directive is duplicate')
+                self._report_error(statement, f'"{name}" directive is duplicate')
             seen.add(name)
             if name in ("mail", "events"):
-                if self._is_block(statement):
-                    self._mail(statement, tables) if name == "mail" else self._events(statement, top)
+                if self._check_block(statement):
+                    self._read_mail(statement, tables) if name == "mail" else self._read_events(
+                        statement, top
+                    )
             elif name in MAIL or name in BEHIND_LISTEN or name == "server":
-                self._error(statement, f'"{name}" directive is not allowed here, outside of mail {{}}')
+                self._report_error(statement, f'"{name}" directive is not allowed here, outside of mail {{}}')
             elif name == "imap":
-                self._error(statement, f"{_UNKNOWN} {shown(name)}: {GONE[name]}")
+                self._report_error(statement, f"{_UNKNOWN} {show(name)}: {GONE[name]}")
             else:
-                self._process(statement, top)
+                self._read_process_directive(statement, top)
         if "mail" not in seen:
             self.problems.append(Problem(str(self.path), 0, "", "there is no mail {} in this file"))
 
-    def _process(self, statement: Statement, top: Table) -> None:
+    def _read_process_directive(self, statement: Statement, top: Table) -> None:
         """A directive of the main context that is about processes and their log."""
         name, args = statement.name, statement.args
         if name == "error_log":
@@ -152,52 +156,52 @@ class _Converter:
         elif name in _PROCESS:
             key, arguments, read = _PROCESS[name]
             if len(args) not in arguments:
-                self._error(statement, f'invalid number of arguments in "{name}" directive')
+                self._report_error(statement, f'invalid number of arguments in "{name}" directive')
             elif (value := read(args)) is not None:
                 top.entries[key] = Entry([Item(value, statement)])
         elif name == "pid" and len(args) == 1:
-            self._note(statement, f"is not taken over: geomail writes no {self.prefix / args[0]}")
+            self._add_note(statement, f"is not taken over: geomail writes no {self.prefix / args[0]}")
         elif name in _ONE_ARGUMENT and len(args) != 1:
-            self._error(statement, f'invalid number of arguments in "{name}" directive')
+            self._report_error(statement, f'invalid number of arguments in "{name}" directive')
         elif name == "daemon" and args[0].lower() not in ("on", "off"):
-            self._error(statement, f'{shown(args[0])} is unknown; allowed: "on", "off"')
+            self._report_error(statement, f'{show(args[0])} is unknown; allowed: "on", "off"')
         else:
-            self._note(statement, _LEFT_OUT.get(name, _NO_COUNTERPART))
+            self._add_note(statement, _LEFT_OUT.get(name, _NO_COUNTERPART))
 
-    def _events(self, events: Statement, top: Table) -> None:
+    def _read_events(self, events: Statement, top: Table) -> None:
         for statement in events.block or ():
             if statement.name == "worker_connections":
                 self._take(statement, _CONNECTIONS, top)
             else:
-                self._note(statement, _NO_COUNTERPART)
+                self._add_note(statement, _NO_COUNTERPART)
 
-    def _mail(self, mail: Statement, tables: list[Table]) -> None:
+    def _read_mail(self, mail: Statement, tables: list[Table]) -> None:
         tables[0].origin = mail
         for statement in mail.block or ():
-            if statement.name == "server" and self._is_block(statement):
+            if statement.name == "server" and self._check_block(statement):
                 table = Table("[[mail.server]]", statement)
                 tables.append(table)
                 for inner in statement.block or ():
-                    self._option(inner, "server", table)
+                    self._read_option(inner, "server", table)
             elif statement.name != "server":
-                self._option(statement, "mail", tables[0])
+                self._read_option(statement, "mail", tables[0])
 
-    def _option(self, statement: Statement, context: str, table: Table) -> None:
+    def _read_option(self, statement: Statement, context: str, table: Table) -> None:
         name = statement.name
         directive = MAIL.get(name)
         if name == "error_log":
             if context == "mail":
                 self.logs.insert(0, statement)
-            elif log_values(statement, self.prefix, self._error) is not None:
-                self._note(statement, "is left out: geomail has one log for all servers")
+            elif read_log_values(statement, self.prefix, self._report_error) is not None:
+                self._add_note(statement, "is left out: geomail has one log for all servers")
         elif name in BEHIND_LISTEN:
-            self._switch(statement, table)
+            self._take_switch(statement, table)
         elif directive is None:
-            self._unknown(statement, table)
+            self._report_unknown(statement, table)
         elif context not in directive.contexts:
-            self._error(statement, f'"{name}" directive is not allowed here')
+            self._report_error(statement, f'"{name}" directive is not allowed here')
         elif statement.block is not None:
-            self._error(statement, f'directive "{name}" is not terminated by ";"')
+            self._report_error(statement, f'directive "{name}" is not terminated by ";"')
         else:
             self._take(statement, directive, table)
 
@@ -205,32 +209,32 @@ class _Converter:
         """Give the table the values of a directive."""
         name = statement.name
         if len(statement.args) not in directive.arguments:
-            self._error(statement, f'invalid number of arguments in "{name}" directive')
+            self._report_error(statement, f'invalid number of arguments in "{name}" directive')
             return
         if directive.repeat == "once" and name in table.entries:
-            self._error(statement, f'"{name}" directive is duplicate')
+            self._report_error(statement, f'"{name}" directive is duplicate')
             return
         if not all(map(_is_utf8, statement.args)):
-            self._error(statement, _NO_UTF8)
+            self._report_error(statement, _NO_UTF8)
             return
         try:
             items = [Item(value, statement) for value in directive.read(statement.args, self.path.parent)]
         except ValueError as error:
-            self._error(statement, str(error))
+            self._report_error(statement, str(error))
             return
         before = table.entries[name].items if directive.repeat == "all" and name in table.entries else []
         table.entries[name] = Entry([*before, *items], directive.listed)
 
-    def _switch(self, statement: Statement, table: Table) -> None:
+    def _take_switch(self, statement: Statement, table: Table) -> None:
         """Take a flag that nginx had once for all addresses of a level."""
         name, own = statement.name, Table("")
         if name in table.switches:
-            self._error(statement, f'"{name}" directive is duplicate')
+            self._report_error(statement, f'"{name}" directive is duplicate')
             return
         self._take(statement, SWITCH, own)
         if name in own.entries:
             table.switches[name] = item = own.entries[name].items[0]
-            self._note(
+            self._add_note(
                 statement,
                 "is written behind each listen" if item.value else "off is dropped: it is the default",
             )
@@ -240,7 +244,7 @@ class _Converter:
         for name, word in BEHIND_LISTEN.items():
             switch = table.switches.get(name) or mail.switches.get(name)
             if switch is not None and switch.value and "listen" in table.entries:
-                items = [_with_word(item, word) for item in table.entries["listen"].items]
+                items = [_add_word(item, word) for item in table.entries["listen"].items]
                 table.entries["listen"] = Entry(items)
 
     def _check_switches(self, level: Table) -> None:
@@ -248,51 +252,53 @@ class _Converter:
         ssl, starttls = level.switches.get("ssl"), level.entries.get("starttls")
         if ssl and ssl.value and starttls and str(starttls.items[0].value).lower() != "off":
             assert isinstance(ssl.origin, Statement)
-            self._error(ssl.origin, '"ssl on" conflicts with "starttls": leave one of them out')
+            self._report_error(ssl.origin, '"ssl on" conflicts with "starttls": leave one of them out')
 
-    def _unknown(self, statement: Statement, table: Table) -> None:
-        text = f"{_UNKNOWN} {shown(statement.name)}"
+    def _report_unknown(self, statement: Statement, table: Table) -> None:
+        text = f"{_UNKNOWN} {show(statement.name)}"
         if statement.name in GONE:
             text += f": {GONE[statement.name]}"
         if PROTECTING.search(statement.name):
-            self._error(statement, f"{text}; {_MAY_PROTECT}")
+            self._report_error(statement, f"{text}; {_MAY_PROTECT}")
         elif self.lenient:
             table.left_out.append(statement)
-            self._problem(statement, f"{text}; left out", "warning")
+            self._add_problem(statement, f"{text}; left out", "warning")
         else:
-            self._error(statement, text)
+            self._report_error(statement, text)
 
     # -- the whole --------------------------------------------------------------------------------
 
     def _compare_ciphers(self, mail: Table, servers: Sequence[Table]) -> None:
-        server = server_with_other_ciphers(mail, servers)
+        server = find_server_with_other_ciphers(mail, servers)
         if server is not None and server.origin is not None:
-            self._note(server.origin, _CIPHERS)
+            self._add_note(server.origin, _CIPHERS)
 
     def _check(self, text: str, origins: dict[int, Statement]) -> None:
         """Find what the options themselves have to say of their values."""
         for problem in inspect_text(text, self.path).problems:
             origin = origins.get(problem.line)
             if origin is not None:
-                self._problem(origin, problem.text, problem.severity)
+                self._add_problem(origin, problem.text, problem.severity)
             elif not any(found.severity == "error" for found in self.problems):
                 self.problems.append(Problem(str(self.path), 0, problem.key, problem.text, problem.severity))
 
-    def _is_block(self, statement: Statement) -> bool:
+    def _check_block(self, statement: Statement) -> bool:
         if statement.block is None:
-            self._error(statement, f'directive "{statement.name}" has no opening "{{"')
+            self._report_error(statement, f'directive "{statement.name}" has no opening "{{"')
         elif statement.args:
-            self._error(statement, f'invalid number of arguments in "{statement.name}" directive')
+            self._report_error(statement, f'invalid number of arguments in "{statement.name}" directive')
         return statement.block is not None
 
-    def _error(self, statement: Statement, text: str) -> None:
-        self._problem(statement, text, "error")
+    def _report_error(self, statement: Statement, text: str) -> None:
+        self._add_problem(statement, text, "error")
 
-    def _note(self, statement: Statement, text: str) -> None:
-        self.notes.append(Problem(statement.file, statement.line, printable(statement.name), text, "warning"))
+    def _add_note(self, statement: Statement, text: str) -> None:
+        self.notes.append(
+            Problem(statement.file, statement.line, escape_unprintable(statement.name), text, "warning")
+        )
 
-    def _problem(self, statement: Statement, text: str, severity: Literal["error", "warning"]) -> None:
-        name = printable(statement.name)
+    def _add_problem(self, statement: Statement, text: str, severity: Literal["error", "warning"]) -> None:
+        name = escape_unprintable(statement.name)
         self.problems.append(Problem(statement.file, statement.line, name, text, severity))
 
 
@@ -301,7 +307,7 @@ def _is_utf8(text: str) -> bool:
     return not any("\udc80" <= character <= "\udcff" for character in text)
 
 
-def _with_word(item: Item, word: str) -> Item:
+def _add_word(item: Item, word: str) -> Item:
     """The value of a ``listen`` with a word behind it, unless it has it, or says otherwise."""
     name = word.partition("=")[0]
     if any(given.partition("=")[0] == name for given in item.value.split()[1:]):
@@ -309,21 +315,21 @@ def _with_word(item: Item, word: str) -> Item:
     return Item(f"{item.value} {word}", item.origin)
 
 
-def _user(args: tuple[str, ...]) -> str:
+def _convert_user(args: tuple[str, ...]) -> str:
     """In nginx the group's default is the one that has the user's name."""
     return f"{args[0]}:{args[-1]}"
 
 
-def _limit(args: tuple[str, ...]) -> str | None:
+def _convert_limit(args: tuple[str, ...]) -> str | None:
     """In nginx 0 is no limit, as is no directive."""
     return None if re.fullmatch(r"0+(ms|s)?", args[0]) else args[0]
 
 
 #: What directives of the main context become: key, number of arguments, value (None: there is none).
 _PROCESS: dict[str, tuple[str, range, Callable[[tuple[str, ...]], int | str | None]]] = {
-    "user": ("user", range(1, 3), _user),
-    "worker_processes": ("workers", range(1, 2), number_or_text),
-    "worker_shutdown_timeout": ("worker_shutdown_timeout", range(1, 2), _limit),
+    "user": ("user", range(1, 3), _convert_user),
+    "worker_processes": ("workers", range(1, 2), read_number_or_text),
+    "worker_shutdown_timeout": ("worker_shutdown_timeout", range(1, 2), _convert_limit),
 }
 _ONE_ARGUMENT = frozenset({"pid", "daemon", "worker_rlimit_nofile", "load_module"})
 _ONLY_ONCE = frozenset({"mail", "events", "pid", "daemon", "worker_rlimit_nofile", *_PROCESS})

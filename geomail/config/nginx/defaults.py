@@ -22,11 +22,11 @@ def write_defaults(top: Table, mail: Table, servers: Sequence[Table]) -> None:
         top.entries.setdefault(key, Entry([Item(value, "nginx's default")]))
     alike = {key: Entry([Item(value, reason)]) for key, (value, reason) in _AS_NGINX.items()}
     mail.entries = {**alike, **mail.entries}
-    if any(_resolves(table) for table in (mail, *servers)):
+    if any(_uses_resolver(table) for table in (mail, *servers)):
         mail.entries.setdefault("resolver_timeout", Entry([Item("30s", "nginx's default")]))
 
 
-def server_with_other_ciphers(mail: Table, servers: Sequence[Table]) -> Table | None:
+def find_server_with_other_ciphers(mail: Table, servers: Sequence[Table]) -> Table | None:
     """The first server with TLS where nginx would take ciphers by its own default, which is not written."""
     if "ssl_ciphers" in mail.entries:
         return None
@@ -35,7 +35,7 @@ def server_with_other_ciphers(mail: Table, servers: Sequence[Table]) -> Table | 
     )
 
 
-def _resolves(table: Table) -> bool:
+def _uses_resolver(table: Table) -> bool:
     """Tell whether name servers are asked where this table holds."""
     return "resolver" in table.entries and table.entries["resolver"].items[0].value != "off"
 

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from geomail.config.units import shown
+from geomail.config.units import show
 
 #: Includes within includes: more is a file that includes itself.
 _DEEPEST = 16
@@ -66,7 +66,7 @@ def read(path: Path, unread: Container[str] = ()) -> tuple[Statement, ...]:
     Blocks whose names are ``unread`` are passed over: they are empty, and what
     they include is not looked at.
     """
-    return _Reader(path.parent, unread).file(path, str(path), 0)
+    return _Reader(path.parent, unread).read_file(path, str(path), 0)
 
 
 @dataclass
@@ -78,37 +78,37 @@ class _Reader:
     depth: int = field(default=0)
     passing: bool = field(default=False)
 
-    def file(self, path: Path, asked_by: str, line: int) -> tuple[Statement, ...]:
+    def read_file(self, path: Path, asked_by: str, line: int) -> tuple[Statement, ...]:
         """All statements of a file, which another one may have asked for."""
         if self.depth == _DEEPEST:
             raise NginxError(asked_by, line, f"more than {_DEEPEST} includes within each other")
         try:
             text = path.read_bytes().decode("utf-8", "surrogateescape")
         except OSError as error:
-            raise NginxError(asked_by, line, f"{shown(str(path))} cannot be read: {error.strerror}") from None
+            raise NginxError(asked_by, line, f"{show(str(path))} cannot be read: {error.strerror}") from None
         self.depth += 1
-        tokens = _tokens(text, str(path))
-        statements = tuple(self._block(tokens, str(path), None))
+        tokens = _tokenize(text, str(path))
+        statements = tuple(self._read_block(tokens, str(path), None))
         self.depth -= 1
         return statements
 
-    def _block(self, tokens: Iterator[_Token], file: str, opened: _Token | None) -> Iterator[Statement]:
+    def _read_block(self, tokens: Iterator[_Token], file: str, opened: _Token | None) -> Iterator[Statement]:
         """The statements up to the end of a block, or of the file where none is open."""
         for token in tokens:
             if token.text == "}" and not token.word:
                 if opened is None:
                     raise NginxError(file, token.line, 'unexpected "}"')
                 return
-            statement = self._statement(token, tokens, file)
+            statement = self._read_statement(token, tokens, file)
             if statement.name == "include":
-                yield from self._included(statement)
+                yield from self._read_include(statement)
             else:
                 yield statement
         if opened is not None:
             text = f'unexpected end of file, expecting "}}" to the "{{" in line {opened.line}'
             raise NginxError(file, opened.line, text)
 
-    def _statement(self, first: _Token, tokens: Iterator[_Token], file: str) -> Statement:
+    def _read_statement(self, first: _Token, tokens: Iterator[_Token], file: str) -> Statement:
         if not first.word:
             raise NginxError(file, first.line, f'unexpected "{first.text}"')
         args: list[str] = []
@@ -120,14 +120,14 @@ class _Reader:
             elif token.text == "{":
                 outer = self.passing
                 self.passing = outer or first.text in self.unread
-                block = tuple(self._block(tokens, file, token))
+                block = tuple(self._read_block(tokens, file, token))
                 passed, self.passing = self.passing, outer
                 return Statement(first.text, tuple(args), file, first.line, () if passed else block)
             else:
                 break
-        raise NginxError(file, first.line, f'directive {shown(first.text)} is not terminated by ";"')
+        raise NginxError(file, first.line, f'directive {show(first.text)} is not terminated by ";"')
 
-    def _included(self, statement: Statement) -> Iterator[Statement]:
+    def _read_include(self, statement: Statement) -> Iterator[Statement]:
         if len(statement.args) != 1 or statement.block is not None:
             raise NginxError(
                 statement.file, statement.line, 'invalid number of arguments in "include" directive'
@@ -138,10 +138,10 @@ class _Reader:
         # Path.glob takes no absolute pattern
         names = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
         for name in names:
-            yield from self.file(Path(name), statement.file, statement.line)
+            yield from self.read_file(Path(name), statement.file, statement.line)
 
 
-def _tokens(text: str, file: str) -> Iterator[_Token]:
+def _tokenize(text: str, file: str) -> Iterator[_Token]:
     position, line, name = 0, 1, ""
     while position < len(text):
         start, end = text[position], position + 1
@@ -151,11 +151,11 @@ def _tokens(text: str, file: str) -> Iterator[_Token]:
         elif start in "{};":
             yield _Token(start, line, word=False)
             if start == "{" and name.endswith(_LUA_BLOCK):
-                end = _end_of_lua(text, end)
+                end = _find_end_of_lua(text, end)
             name = ""
         elif start not in _SPACE:
             try:
-                word, end = _word(text, position)
+                word, end = _read_word(text, position)
             except ValueError as error:
                 raise NginxError(file, line, str(error)) from None
             name = name or word
@@ -164,20 +164,20 @@ def _tokens(text: str, file: str) -> Iterator[_Token]:
         position = end
 
 
-def _word(text: str, start: int) -> tuple[str, int]:
+def _read_word(text: str, start: int) -> tuple[str, int]:
     """The word that starts here, and where it ends."""
     if text[start] not in "\"'":
-        end = _end_of_word(text, start)
-        return _unescaped(text[start:end]), end
-    end = _end_of_quoted(text, start)
+        end = _find_end_of_word(text, start)
+        return _unescape(text[start:end]), end
+    end = _find_end_of_quoted(text, start)
     if end < 0:
         raise ValueError("unexpected end of file: a quote is missing")
     if end < len(text) and text[end] not in _FOLLOWS_QUOTED:
-        raise ValueError(f"unexpected {shown(text[end])}")
-    return _unescaped(text[start + 1 : end - 1]), end
+        raise ValueError(f"unexpected {show(text[end])}")
+    return _unescape(text[start + 1 : end - 1]), end
 
 
-def _end_of_word(text: str, start: int) -> int:
+def _find_end_of_word(text: str, start: int) -> int:
     """Where a word without quotes ends: ``${``, ``}``, ``#`` and quotes inside it are part of it."""
     position, variable = start, False
     while position < len(text) and (text[position] not in _ENDS_WORD or (text[position] == "{" and variable)):
@@ -186,7 +186,7 @@ def _end_of_word(text: str, start: int) -> int:
     return min(position, len(text))
 
 
-def _end_of_lua(text: str, start: int) -> int:
+def _find_end_of_lua(text: str, start: int) -> int:
     """Where a block of Lua ends, before its ``}``; the end of the text if it does not."""
     depth = 1
     for found in _LUA.finditer(text, start):
@@ -196,7 +196,7 @@ def _end_of_lua(text: str, start: int) -> int:
     return len(text)
 
 
-def _end_of_quoted(text: str, start: int) -> int:
+def _find_end_of_quoted(text: str, start: int) -> int:
     """Where a word in quotes ends, behind its last quote; -1 if it does not."""
     position = start + 1
     while position < len(text) and text[position] != text[start]:
@@ -204,5 +204,5 @@ def _end_of_quoted(text: str, start: int) -> int:
     return position + 1 if position < len(text) else -1
 
 
-def _unescaped(raw: str) -> str:
+def _unescape(raw: str) -> str:
     return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[0]), raw)

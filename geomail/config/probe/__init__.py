@@ -10,11 +10,11 @@
 from __future__ import annotations
 
 from geomail.config.load import Inspection
-from geomail.config.probe.account import account_problems
-from geomail.config.probe.addresses import address_problems
-from geomail.config.probe.files import backend_problems, server_problems
-from geomail.config.probe.process import process_problems
-from geomail.config.probe.users import users_problems
+from geomail.config.probe.account import probe_account
+from geomail.config.probe.addresses import probe_addresses
+from geomail.config.probe.files import probe_backend, probe_server
+from geomail.config.probe.process import probe_process
+from geomail.config.probe.users import probe_users_file
 from geomail.errors import Problem
 
 
@@ -30,14 +30,14 @@ def probe_files(found: Inspection) -> list[Problem]:
     """What is wrong with users, groups and files of all kinds; starts no thread."""
     if (config := found.draft) is None:
         return []
-    problems = list(process_problems(config, found.source))
-    problems += account_problems(config, found.source)
+    problems = list(probe_process(config, found.source))
+    problems += probe_account(config, found.source)
     for index, server in enumerate(config.servers):
-        problems += server_problems(server, index, found.source)
+        problems += probe_server(server, index, found.source)
     for name, backend in config.backends.items():
-        problems += backend_problems(backend, ("backends", name), found.source)
+        problems += probe_backend(backend, ("backends", name), found.source)
     if any(server.auth == "users" for server in config.servers):
-        problems += users_problems(config, found.source)
+        problems += probe_users_file(config, found.source)
     return list(dict.fromkeys(problems))
 
 
@@ -46,4 +46,4 @@ def probe_names(found: Inspection) -> list[Problem]:
 
     An error where nginx would not start; for backends a warning.
     """
-    return [] if found.draft is None else list(address_problems(found.draft, found.source))
+    return [] if found.draft is None else list(probe_addresses(found.draft, found.source))

@@ -15,7 +15,7 @@ from typing import Literal
 from geomail.config.lines import KeyPath
 from geomail.config.schema import Config
 from geomail.config.source import Source
-from geomail.config.units import quoted
+from geomail.config.units import quote
 from geomail.errors import Problem
 from geomail.privileges import CannotStart, account_for, files_as
 
@@ -34,7 +34,7 @@ class _Trial:
     severity: Literal["error", "warning"] = "error"
 
 
-def account_problems(config: Config, source: Source) -> Iterator[Problem]:
+def probe_account(config: Config, source: Source) -> Iterator[Problem]:
     """Find what the workers' user needs and is denied: the users file, the log at its reopening, names."""
     try:
         account = account_for(config.user)
@@ -42,31 +42,31 @@ def account_problems(config: Config, source: Source) -> Iterator[Problem]:
         return  # that is told of the user itself
     if account is None or account.is_root:
         return
-    for trial in _trials(config):
+    for trial in _list_trials(config):
         with files_as(account):
-            reason = _outcome(trial)
+            reason = _run(trial)
         if reason:
             text = f"{trial.denied} by {account.name}, the user of the workers: {reason}"
-            yield source.problem(trial.path, text, trial.severity)
+            yield source.make_problem(trial.path, text, trial.severity)
 
 
-def _trials(config: Config) -> Iterator[_Trial]:
+def _list_trials(config: Config) -> Iterator[_Trial]:
     file = config.users.file
     if file is not None and any(server.auth == "users" for server in config.servers):
-        yield _Trial(("auth", "users", "file"), partial(_read, file), f"{quoted(file)} cannot be read")
+        yield _Trial(("auth", "users", "file"), partial(_try_to_read, file), f"{quote(file)} cannot be read")
     kind, _, path = config.log.target.partition(":")
     if kind == "syslog":
         socket = path or "/dev/log"
-        text = f"syslog at {quoted(socket)} cannot be reached again"
-        yield _Trial(("log", "target"), partial(_reach, socket), text)
+        text = f"syslog at {quote(socket)} cannot be reached again"
+        yield _Trial(("log", "target"), partial(_try_to_connect, socket), text)
     elif kind != "stderr":
-        text = f"{quoted(config.log.target)} cannot be opened again"
-        yield _Trial(("log", "target"), partial(_enter, Path(config.log.target).parent), text)
+        text = f"{quote(config.log.target)} cannot be opened again"
+        yield _Trial(("log", "target"), partial(_try_to_enter, Path(config.log.target).parent), text)
     for name in _RESOLVER_FILES:
-        yield _Trial(("user",), partial(_read, name), f"{name} cannot be read", "warning")
+        yield _Trial(("user",), partial(_try_to_read, name), f"{name} cannot be read", "warning")
 
 
-def _outcome(trial: _Trial) -> str:
+def _run(trial: _Trial) -> str:
     """Return why it is denied; empty if it is not, whatever else is wrong with it."""
     try:
         trial.attempt()
@@ -75,16 +75,16 @@ def _outcome(trial: _Trial) -> str:
     return ""
 
 
-def _read(file: str) -> None:
+def _try_to_read(file: str) -> None:
     os.close(os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
 
 
-def _enter(folder: Path) -> None:
+def _try_to_enter(folder: Path) -> None:
     """The log's file itself is given to the user; what is needed is a way to it."""
     os.stat(f"{folder}/.")  # noqa: PTH116  # a Path forgets the dot, which asks for what is in the folder
 
 
-def _reach(path: str) -> None:
+def _try_to_connect(path: str) -> None:
     sock = RawSocket(AF_UNIX, SOCK_DGRAM)
     try:
         sock.connect(path)

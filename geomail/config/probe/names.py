@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from geomail.config.address import canonical, is_literal
+from geomail.config.address import is_literal, normalize_address
 from geomail.errors import GeomailError
 
 if TYPE_CHECKING:
@@ -22,55 +22,57 @@ class UnknownName(GeomailError):
     """A host name has no address; the text says which, and in which option."""
 
 
-class AddressTaken(GeomailError):
+class DuplicateAddress(GeomailError):
     """Two ``listen`` are one address, now that names are resolved; the text says which."""
 
 
-def without_names(config: Config) -> Config:
+def resolve_names(config: Config) -> Config:
     """The configuration with addresses for names, and one port in each ``listen``.
 
-    Raises UnknownName, AddressTaken.
+    Raises UnknownName, DuplicateAddress.
     """
     taken: dict[str, Listen] = {}
-    return config.model_copy(update={"servers": tuple(_server(server, taken) for server in config.servers)})
+    return config.model_copy(
+        update={"servers": tuple(_resolve_server(server, taken) for server in config.servers)}
+    )
 
 
-def with_name_servers(server: Server) -> Server:
+def resolve_name_servers(server: Server) -> Server:
     """The server with addresses for the names in its ``resolver`` alone. Raises UnknownName."""
     servers = tuple(
         replace(address, host=host)
         for address in server.resolver.servers
-        for host in _addresses(address.host, "resolver")
+        for host in _resolve(address.host, "resolver")
     )
     return server.model_copy(update={"resolver": replace(server.resolver, servers=servers)})
 
 
-def _server(server: Server, taken: dict[str, Listen]) -> Server:
-    listens = tuple(single for listen in server.listen for single in _listens(listen, taken))
-    update = {"listen": listens, "set_real_ip_from": tuple(_senders(server))}
-    return with_name_servers(server).model_copy(update=update)
+def _resolve_server(server: Server, taken: dict[str, Listen]) -> Server:
+    listens = tuple(single for listen in server.listen for single in _resolve_listen(listen, taken))
+    update = {"listen": listens, "set_real_ip_from": tuple(_resolve_senders(server))}
+    return resolve_name_servers(server).model_copy(update=update)
 
 
-def _listens(listen: Listen, taken: dict[str, Listen]) -> Iterator[Listen]:
+def _resolve_listen(listen: Listen, taken: dict[str, Listen]) -> Iterator[Listen]:
     """Each address and port, once; one that is ``taken`` by another ``listen`` is refused."""
-    hosts = [""] if listen.path else _addresses(listen.host, "listen")
+    hosts = [""] if listen.path else _resolve(listen.host, "listen")
     for single in (replace(each, host=host) for host in hosts for each in listen.each()):
         # the system gives each port 0 another port
-        other = taken.setdefault(canonical(single), listen) if single.port or single.path else listen
+        other = taken.setdefault(normalize_address(single), listen) if single.port or single.path else listen
         if other is not listen:
-            raise AddressTaken(f"{single.label} is listened on twice: {other.label} and {listen.label}")
+            raise DuplicateAddress(f"{single.label} is listened on twice: {other.label} and {listen.label}")
         yield single
 
 
-def _senders(server: Server) -> Iterator[str]:
+def _resolve_senders(server: Server) -> Iterator[str]:
     for sender in server.set_real_ip_from:
         if sender == "unix:" or "/" in sender:
             yield sender
         else:
-            yield from _addresses(sender, "set_real_ip_from")
+            yield from _resolve(sender, "set_real_ip_from")
 
 
-def _addresses(host: str, option: str) -> list[str]:
+def _resolve(host: str, option: str) -> list[str]:
     if is_literal(host):
         return [host]
     try:

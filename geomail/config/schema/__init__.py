@@ -81,7 +81,7 @@ class Config(Process):
     users: Users = Users()
 
 
-def keys_of(table: type[Table]) -> list[str]:
+def list_keys(table: type[Table]) -> list[str]:
     """The keys that the file may hold in this table."""
     return [key for key, option in table.model_fields.items() if not option.exclude]
 

@@ -34,11 +34,11 @@ _PORTS: dict[int, ProtocolName] = {
 }  # fmt: skip
 
 
-def _protocol_by_port(valid: dict[str, Any]) -> Any:
+def _guess_protocol(valid: dict[str, Any]) -> Any:
     return next((_PORTS[listen.port] for listen in valid.get("listen", ()) if listen.port in _PORTS), None)
 
 
-def _name_by_listen(valid: dict[str, Any]) -> str:
+def _choose_name(valid: dict[str, Any]) -> str:
     return valid["listen"][0].label if valid.get("listen") else f"{valid.get('protocol')} server"
 
 
@@ -59,11 +59,11 @@ class Server(Options):
         description="where clients connect: address:port, [v6]:port or unix:path, then ssl, proxy_protocol",
     )
     protocol: ProtocolName = Field(
-        default_factory=_protocol_by_port,
+        default_factory=_guess_protocol,
         description="smtp, imap or pop3; default: by the first listen port that is known",
     )
     name: Name = Field(
-        default_factory=_name_by_listen, description="name in logs; default: the first listen address"
+        default_factory=_choose_name, description="name in logs; default: the first listen address"
     )
 
     @property
