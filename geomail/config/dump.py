@@ -1,4 +1,4 @@
-"""A configuration back to TOML: every server complete, secrets masked, origins beside the values."""
+"""A configuration written back as TOML: complete servers, masked secrets, the origin of each value."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _OWN_KEYS = tuple(key for key in Server.model_fields if key not in Options.model
 
 
 def dump(config: Config, source: Source) -> str:
-    """The effective configuration, as a file that means the same but for its secrets.
+    """Write the effective configuration as a file with the same meaning, except for its secrets.
 
-    The comment behind a value tells the line that it comes from; a value
-    without one is the default. An option that is not set stands in a comment.
+    The comment after a value tells the line that it comes from; a value
+    without one is the default. A comment names each option that is not set.
     """
     return "\n".join(_write_lines(config, source)) + "\n"
 
 
 def _write_lines(config: Config, source: Source) -> Iterator[str]:
     yield f"# effective configuration of {json.dumps(source.file)}"
-    yield "# behind a value: the line it comes from, in that file; nothing: it is the default"
+    yield "# the comment after a value is its line in that file; a value without one is the default"
     yield ""
     yield from _write_table(config, list_keys(Process), source, _make_finder(source, ()))
     for name, table in (("log", config.log), ("control", config.control), ("metrics", config.metrics)):
@@ -46,7 +46,7 @@ def _write_lines(config: Config, source: Source) -> Iterator[str]:
 
 
 def _write_auth(name: str, table: Table, inner: Collection[str], source: Source) -> Iterator[str]:
-    """The table of an auth source; ``inner`` are its keys that are tables themselves."""
+    """Write the table of an auth source; ``inner`` are its keys that are tables themselves."""
     base: KeyPath = ("auth", name)
     if not source.has(base):
         return

@@ -1,11 +1,11 @@
-"""Where in a TOML file each key stands: the standard library's reader does not tell."""
+"""The line of each key in a TOML file, which the standard library's reader does not tell."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 
-#: The way to a value: ``("mail", "server", 0, "listen", 1)``.
+#: The path to a value: ``("mail", "server", 0, "listen", 1)``.
 KeyPath = tuple[str | int, ...]
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
@@ -22,12 +22,12 @@ _STRING = re.compile(
 
 
 def scan(text: str) -> dict[KeyPath, int]:
-    """The line, from 1, of every table, key and array element of a valid TOML document."""
+    """Find the line, from 1, of every table, key and array element of a valid TOML document."""
     return _Scanner(text).scan()
 
 
 def find_line(lines: dict[KeyPath, int], path: KeyPath) -> int:
-    """The line of the path, or of what is nearest around it; 0 if nothing is."""
+    """Return the line of the path, else that of the nearest table around it, else 0."""
     for length in range(len(path), 0, -1):
         if path[:length] in lines:
             return lines[path[:length]]
@@ -35,7 +35,7 @@ def find_line(lines: dict[KeyPath, int], path: KeyPath) -> int:
 
 
 class _Scanner:
-    """Walks through a document once. It trusts the syntax: tomllib has read it before."""
+    """A single pass over a document. It trusts the syntax, as tomllib has read the text before."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -71,7 +71,7 @@ class _Scanner:
         return path
 
     def _resolve_header(self, keys: list[str]) -> KeyPath:
-        """The path that keys of a header mean: in an array of tables, its last element."""
+        """Return the path that the keys of a header name; an array of tables means its last element."""
         path: KeyPath = ()
         for key in keys:
             path = (*path, key)
@@ -115,7 +115,7 @@ class _Scanner:
             self._skip(_BLANK)
 
     def _scan_key(self) -> list[str]:
-        """Read a dotted key; the position is then at what follows it."""
+        """Read a dotted key, up to the character after it."""
         keys: list[str] = []
         while not keys or self._skip_character("."):
             self._skip(_SPACE)
@@ -138,7 +138,7 @@ class _Scanner:
         return match[0]
 
     def _note(self, path: KeyPath, line: int) -> None:
-        """Remember the line of a path, and of tables on the way that have no header of their own."""
+        """Remember the line of a path, and of each table around it that has no header of its own."""
         for length in range(1, len(path)):
             self.lines.setdefault(path[:length], line)
         self.lines[path] = line
@@ -150,5 +150,5 @@ class _Scanner:
 
 
 def _unquote(key: str) -> str:
-    """The key that a quoted one stands for."""
+    """Return a quoted key without its quotes and escapes."""
     return next(iter(tomllib.loads(f"{key} = 0"))) if key.startswith('"') else key[1:-1]

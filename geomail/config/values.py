@@ -1,7 +1,7 @@
-"""The types of the options: how a value is read, and how it is written back.
+"""The types of the options: how geomail reads a value, and how it writes it back.
 
-A reader raises ValueError with the whole message. Relative paths start in the
-``folder`` of the validation's context, where there is one.
+A function that reads a value raises ValueError with the complete message.
+Relative paths start in the ``folder`` of the validation's context, if it has one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from geomail.config.units import (
 )
 
 MASK = "********"
-#: Where metrics are served if they are simply switched on.
+#: The address of the metrics for ``listen = true``.
 METRICS_ADDRESS = ("127.0.0.1", 9197)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _BACKEND_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
@@ -58,16 +58,16 @@ _CONF_FILES = frozenset(
     )
 )
 _ID_STRING = r'"((?:[ !#-\[\]-~]|\\["\\])*)"'
-#: A name and its value, in what RFC 2971 has of an IMAP server.
+#: A name and its value in the list of RFC 2971.
 _ID_FIELD = re.compile(rf"{_ID_STRING} (?:{_ID_STRING}|NIL)", re.IGNORECASE)
 _MOST_ID_FIELDS, _LONGEST_ID_NAME, _LONGEST_ID_VALUE = 30, 30, 1024
 _MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
-#: What fits into a Unix socket's address on Linux.
+#: The longest path in the address of a Unix socket on Linux.
 LONGEST_SOCKET_PATH = 107
 
 
 def _get_folder(info: ValidationInfo) -> str:
-    """The folder that relative paths start in: the configuration file's."""
+    """Return the folder that relative paths start in: that of the configuration file."""
     return info.context["folder"] if info.context else ""
 
 
@@ -82,14 +82,16 @@ def _make_tuple(value: object) -> object:
 def _parse_capabilities(value: object) -> object:
     if not isinstance(value, list | tuple):
         raise ValueError(
-            f'{show(value)}: an array is wanted, one text for each capability: ["UIDPLUS", "IDLE"]'
+            f'must be an array with one text for each capability: ["UIDPLUS", "IDLE"], not {show(value)}'
         )
     return drop_repeats(tuple(value))
 
 
 def _check_capability(value: str) -> str:
     if not value or any(character in value for character in "\r\n\0"):
-        raise ValueError(f"{show(value)}: a capability is not empty and holds no CR, LF or NUL")
+        raise ValueError(
+            f"a capability must not be empty, and must not hold CR, LF or NUL; found {show(value)}"
+        )
     return value
 
 
@@ -99,11 +101,11 @@ def _parse_imap_id(value: str) -> str:
     fields = [(field[1].lower(), field[2] or "") for field in _ID_FIELD.finditer(value)]
     if not fields or value != "({})".format(" ".join(field[0] for field in _ID_FIELD.finditer(value))):
         raise ValueError(
-            f"{show(value)} is not NIL, nor a list of quoted names and values with a space between them; "
-            """write it as '("name" "geomail" "support-url" NIL)'"""
+            "must be NIL, or a list of quoted names and values with a space between them, "
+            f"""such as '("name" "geomail" "support-url" NIL)', not {show(value)}"""
         )
     if len(fields) > _MOST_ID_FIELDS or len(dict(fields)) < len(fields):
-        raise ValueError(f"a list of more than {_MOST_ID_FIELDS} names, or with a name twice; leave some out")
+        raise ValueError(f"the list has more than {_MOST_ID_FIELDS} names, or a name twice; remove some")
     if any(len(name) > _LONGEST_ID_NAME or len(text) > _LONGEST_ID_VALUE for name, text in fields):
         raise ValueError(
             f"a name has more than {_LONGEST_ID_NAME} bytes, or a value more than {_LONGEST_ID_VALUE}; "
@@ -118,21 +120,21 @@ def _parse_own_name(value: str) -> str:
 
 def _check_server_name(value: str) -> str:
     if not value or not value.isprintable() or any(character.isspace() for character in value):
-        raise ValueError(f"{show(value)}: a host name without spaces is wanted")
+        raise ValueError(f"must be a host name without spaces, not {show(value)}")
     return value
 
 
 def _check_name(value: str) -> str:
     if not value or not value.isprintable():
-        raise ValueError(f"{show(value)}: text without control characters is wanted, and not none")
+        raise ValueError(f"must be text without control characters, and not empty; found {show(value)}")
     return value
 
 
 def _parse_file(value: str, info: ValidationInfo) -> str:
     if value.startswith(("data:", "engine:", "store:")):
-        raise ValueError(f"a file name is wanted; {value.partition(':')[0]}: is not supported here")
+        raise ValueError(f"must be the name of a file; {value.partition(':')[0]}: is not supported here")
     if not value or "\0" in value:
-        raise ValueError(f"{show(value)}: a file name is wanted")
+        raise ValueError(f"must be the name of a file, not {show(value)}")
     return str(Path(_get_folder(info), value))
 
 
@@ -155,7 +157,9 @@ def _parse_socket_path(value: str, info: ValidationInfo) -> str:
         return value
     path = _parse_file(value, info)
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
-        raise ValueError(f"{show(path)} is too long: a socket's path has at most {LONGEST_SOCKET_PATH} bytes")
+        raise ValueError(
+            f"{show(path)} is too long; the path of a socket must have at most {LONGEST_SOCKET_PATH} bytes"
+        )
     return path
 
 
@@ -166,10 +170,10 @@ def _parse_metrics_listen(value: object, info: ValidationInfo) -> Address | None
     if choice in ("off", "on"):
         return Address(*METRICS_ADDRESS) if choice == "on" else None
     if not isinstance(value, str):
-        raise ValueError(f'{show(value)}: on, off, or an address is wanted, such as "127.0.0.1:9197"')
+        raise ValueError(f'must be on, off, or an address such as "127.0.0.1:9197", not {show(value)}')
     address = parse_address(value, _get_folder(info))
     if not address.path and not is_literal(address.host):
-        raise ValueError(f"{show(value)}: an IP address is wanted, with a port")
+        raise ValueError(f'must be an IP address with a port, such as "127.0.0.1:9197", not {show(value)}')
     return address
 
 
@@ -179,7 +183,7 @@ def _format_metrics_listen(address: Address | None) -> str:
 
 def _parse_file_mode(value: object) -> object:
     if not isinstance(value, str) or not _MODE.fullmatch(value):
-        raise ValueError(f'{show(value)} is no mode; allowed: text of octal digits, such as "0660"')
+        raise ValueError(f'must be text of octal digits, such as "0660", not {show(value)}')
     return int(value, 8)
 
 
@@ -199,16 +203,16 @@ def _parse_ssl_protocols(value: object) -> tuple[object, ...]:
 
 
 def _parse_pairs(value: object, thing: str, example: str) -> tuple[tuple[str, str], ...]:
-    """Read a table of names and values, or an array of pairs, in which a name may stand twice."""
+    """Read a table of names and values, or an array of pairs, which may hold a name twice."""
     pairs = list(value.items()) if isinstance(value, dict) else value
     if not isinstance(pairs, list | tuple):
-        raise ValueError(f'a table of names and values is wanted: {{ {example} = "…" }}')
+        raise ValueError(f'must be a table of names and values, such as {{ {example} = "…" }}')
     for pair in pairs:
         if not (
             isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
         ):
             raise ValueError(
-                f"each {thing} is a name and a value, both text: "
+                f"each {thing} must be a name and a value, both text: "
                 f'{{ {example} = "…" }} or [["{example}", "…"]]'
             )
     return tuple((name, text) for name, text in pairs)
@@ -232,10 +236,14 @@ def _parse_conf_commands(value: object, info: ValidationInfo) -> tuple[tuple[str
 def _parse_session_cache(value: object) -> object:
     text = " ".join(value) if isinstance(value, list | tuple) and all(map(_is_text, value)) else value
     if not isinstance(text, str) or not _SESSION_CACHE.fullmatch(text):
-        raise ValueError(f'{show(value)}: allowed: off, none, builtin, "builtin:1000", "shared:NAME:10m"')
+        raise ValueError(
+            f'must be off, none, builtin, "builtin:1000" or "shared:NAME:10m", not {show(value)}'
+        )
     size = re.search(r"shared:[^:\s]+:(\d+\w?)", text)
     if size and parse_size(size[1]) < _SMALLEST_CACHE:
-        raise ValueError(f"{show(text)}: the cache is too small; {_SMALLEST_CACHE // 1024}k is the least")
+        raise ValueError(
+            f"{show(text)}: the cache is too small; it must have at least {_SMALLEST_CACHE // 1024}k"
+        )
     return text
 
 
@@ -244,11 +252,11 @@ def _is_text(value: object) -> bool:
 
 
 def _check_header(number: int, name: str, value: str) -> None:
-    # A name that is none may be the secret itself: it is not shown.
+    # An invalid name may be the secret itself, so it is not shown.
     if not _TOKEN.fullmatch(name):
-        raise ValueError(f"header {number} has an illegal name; letters, digits and - are allowed")
+        raise ValueError(f"the name of header {number} is not valid; use letters, digits and -")
     if any(not character.isprintable() for character in value):
-        raise ValueError(f"the value of {name} holds a line break or another control character")
+        raise ValueError(f"the value of {name} must not hold a line break or another control character")
 
 
 def _mask_values(pairs: tuple[tuple[str, str], ...]) -> list[list[str]]:
@@ -271,26 +279,28 @@ def _parse_backend_address(value: object, info: ValidationInfo) -> Address:
     if isinstance(value, Address):
         return value
     if not isinstance(value, str):
-        raise ValueError(f'{show(value)}: an address is wanted, such as "192.0.2.1:143" or "unix:/run/name"')
+        raise ValueError(f'must be an address such as "192.0.2.1:143" or "unix:/run/name", not {show(value)}')
     return parse_address(value, _get_folder(info))
 
 
 def _parse_domains(routes: dict[str, str]) -> dict[str, str]:
     for domain in routes:
         if not domain or "@" in domain or any(character.isspace() for character in domain):
-            raise ValueError(f'{show(domain)} is no domain; write it as "example.org"')
+            raise ValueError(f'{show(domain)} is not a domain; write it as "example.org"')
     return {domain.lower(): backend for domain, backend in routes.items()}
 
 
 def name_backends(backends: object) -> object:
-    """Give each backend's table the name it stands under."""
+    """Add its own name to each backend's table."""
     if not isinstance(backends, dict):
         return backends
     for name, table in backends.items():
         if not _BACKEND_NAME.fullmatch(name):
-            raise ValueError(f"{show(name)} is no name of a backend; letters, digits, . _ and - are allowed")
+            raise ValueError(
+                f"{show(name)} is not a valid name of a backend; use letters, digits, dots, _ and -"
+            )
         if isinstance(table, dict) and "name" in table:
-            raise ValueError(f"a backend's name is that of its table: [backends.{name}]; it has no key name")
+            raise ValueError(f"a backend has its name from its table, [backends.{name}]; remove the key name")
     return {
         name: {**table, "name": name} if isinstance(table, dict) else table
         for name, table in backends.items()
@@ -298,9 +308,9 @@ def name_backends(backends: object) -> object:
 
 
 def check_double_brackets(value: object) -> object:
-    """Refuse ``[mail.server]``, which TOML takes for a single table."""
+    """Refuse ``[mail.server]``, which TOML reads as a single table."""
     if isinstance(value, dict):
-        raise ValueError("a server is written [[mail.server]], in double brackets")
+        raise ValueError("write each server as [[mail.server]], in double brackets")
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -309,7 +319,7 @@ _WORDS = BeforeValidator(parse_words)
 _LABEL = PlainSerializer(_get_label)
 
 File = Annotated[str, AfterValidator(_parse_file), ValueForm("file")]
-#: A file, or nothing, for which nginx has the empty text: so a server does without what ``[mail]`` gives.
+#: A file, or nginx's empty text for none: so a server can go without the file that ``[mail]`` gives.
 OptionalFile = Annotated[File | None, BeforeValidator(_parse_optional_file)]
 SocketPath = Annotated[str, AfterValidator(_parse_socket_path), ValueForm("file | off")]
 FileMode = Annotated[int, BeforeValidator(_parse_file_mode), PlainSerializer(_format_mode), ValueForm("mode")]

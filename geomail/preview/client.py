@@ -92,7 +92,7 @@ def _matching(server: Server, wanted: str) -> Sequence[Listen]:
     """The addresses of a server that go by this name, address or port."""
     if server.name == wanted:
         return server.listen
-    singles = [single for listen in server.listen for single in listen.each()]
+    singles = [single for listen in server.listen for single in listen.split_ports()]
     if wanted.isdecimal():
         return [single for single in singles if not single.path and single.port == int(wanted)]
     try:

@@ -112,7 +112,7 @@ def test_a_listen_is_written_as_it_is_read(words: str) -> None:
 
 
 def test_a_range_is_as_many_addresses_as_it_has_ports() -> None:
-    assert list(parse_listen("[::1]:143-145 ssl").each()) == [
+    assert list(parse_listen("[::1]:143-145 ssl").split_ports()) == [
         Listen("::1", port, ssl=True) for port in (143, 144, 145)
     ]
-    assert list(parse_listen("unix:/x").each()) == [Listen(path="/x")]
+    assert list(parse_listen("unix:/x").split_ports()) == [Listen(path="/x")]

@@ -48,17 +48,17 @@ def check_addresses(config: Config, source: Source) -> Iterator[Problem]:
         there, _ = first.get(
             normalize_address(Address(choose_wildcard(listen.host), listen.port)), (path, listen)
         )
-        if there != path and listen.tuned:
+        if there != path and listen.changed_settings:
             text = f"its clients come in by {choose_wildcard(listen.host)}, in line {source.find_line(there)}"
             yield source.make_problem(
-                path, f"{', '.join(listen.tuned)} of {listen.label}: no effect, {text}", "warning"
+                path, f"{', '.join(listen.changed_settings)} of {listen.label}: no effect, {text}", "warning"
             )
 
 
 def _list_single_listens(config: Config) -> Iterator[tuple[KeyPath, Listen]]:
     for index, server in enumerate(config.servers):
         for position, listen in enumerate(server.listen):
-            for single in listen.each():
+            for single in listen.split_ports():
                 if single.path or single.port:
                     yield ("mail", "server", index, "listen", position), single
 

@@ -125,7 +125,7 @@ def _check_plain_logins(subject: Subject) -> Iterator[Problem]:
     open_to_all = [
         listen.label
         for given in server.listen
-        for listen in given.each()
+        for listen in given.split_ports()
         if _is_public_listen(listen) and not listen.ssl and listen.port not in IMPLICIT_TLS_PORTS
     ]
     if open_to_all:
@@ -138,7 +138,7 @@ def _check_plain_logins(subject: Subject) -> Iterator[Problem]:
 
 @CHECKS.register("listen")
 def _check_ports(subject: Subject) -> Iterator[Problem]:
-    for listen in (single for given in subject.server.listen for single in given.each()):
+    for listen in (single for given in subject.server.listen for single in given.split_ports()):
         if listen.port in IMPLICIT_TLS_PORTS and not listen.ssl:
             yield subject.make_warning(
                 "listen",

@@ -28,7 +28,7 @@ Report = Callable[[Statement, str], None]
 
 
 def read_log_entries(
-    statements: Sequence[Statement], prefix: Path, error: Report, note: Tell
+    statements: Sequence[Statement], prefix: Path, error: Report, note: Report
 ) -> dict[str, Entry]:
     """The entries of ``[log]``: the first ``error_log`` that has a counterpart; the others are noted."""
     entries: dict[str, Entry] = {}

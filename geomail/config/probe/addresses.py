@@ -84,7 +84,7 @@ def _find_duplicates(listens: list[tuple[KeyPath, Listen, str]], source: Source)
     """Addresses that are the same once the names are resolved; others are told without asking anybody."""
     first: dict[str, tuple[KeyPath, Listen]] = {}
     for path, listen, host in listens:
-        for single in listen.each():
+        for single in listen.split_ports():
             there, other = first.setdefault(normalize_address(replace(single, host=host)), (path, listen))
             if there != path and single.port and listen.host.lower() != other.host.lower():
                 text = f"{single.label} is {other.label} too, which is in line {source.find_line(there)}"

@@ -56,7 +56,7 @@ def _resolve_server(server: Server, taken: dict[str, Listen]) -> Server:
 def _resolve_listen(listen: Listen, taken: dict[str, Listen]) -> Iterator[Listen]:
     """Each address and port, once; one that is ``taken`` by another ``listen`` is refused."""
     hosts = [""] if listen.path else _resolve(listen.host, "listen")
-    for single in (replace(each, host=host) for host in hosts for each in listen.each()):
+    for single in (replace(each, host=host) for host in hosts for each in listen.split_ports()):
         # the system gives each port 0 another port
         other = taken.setdefault(normalize_address(single), listen) if single.port or single.path else listen
         if other is not listen:
