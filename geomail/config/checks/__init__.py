@@ -1,10 +1,10 @@
-"""What no single option can tell: contradictions, and what is legal but unwise.
+"""Checks of several options together: contradictions, and what is legal but unwise.
 
-``subject``    a server under examination
-``servers``    contradictions in one server
-``tls``        the same of its TLS
-``addresses``  what servers take from each other
-``routes``     backends, and the ways to them
+``subject``    the server that a check examines
+``servers``    the options of one server
+``tls``        the TLS options of one server
+``addresses``  conflicts between servers
+``routes``     backends, and the routes to them
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from geomail.errors import Problem
 
 
 def check(config: Config, source: Source) -> Iterator[Problem]:
-    """Everything that is wrong or unwise beyond single values."""
+    """Report everything that is wrong or unwise in several values together."""
     if not config.servers and source.is_sound(("mail", "server")):
-        yield source.make_problem((), "no [[mail.server]] is defined: there is nothing to serve")
+        yield source.make_problem(
+            (), "no [[mail.server]] is defined, so geomail has nothing to serve; add one"
+        )
     for index, server in enumerate(config.servers):
         subject = Subject(server, index, source, config)
         yield from servers.CHECKS.find_problems(subject)

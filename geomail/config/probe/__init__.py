@@ -1,10 +1,11 @@
-"""What only this machine can tell of a configuration.
+"""Checks of a configuration against this machine.
 
-``files``      certificates, keys and whatever else TLS needs
+``files``      certificates, keys and the other files of TLS
 ``users``      the users file
-``process``    the user that workers run as, the log, the control socket
-``account``    what workers open later on, tried as the user that they run as
-``addresses``  names that resolve, addresses that can be listened on
+``process``    the workers' user, the log, the control socket
+``account``    files that workers open later, tried as the workers' user
+``addresses``  host names, and the addresses to listen on
+``names``      replaces host names by their addresses, before geomail serves
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from geomail.errors import Problem
 
 
 def probe(found: Inspection) -> list[Problem]:
-    """What is wrong with the files, names and addresses that a configuration points at.
+    """Report problems with the files, names and addresses that a configuration names.
 
-    A configuration with errors is looked at as far as it was understood.
+    If the configuration has errors, its valid parts are probed.
     """
     return [*probe_files(found), *probe_names(found)]
 
 
 def probe_files(found: Inspection) -> list[Problem]:
-    """What is wrong with users, groups and files of all kinds; starts no thread."""
+    """Report problems with users, groups and files. This starts no thread."""
     if (config := found.draft) is None:
         return []
     problems = list(probe_process(config, found.source))
@@ -42,8 +43,8 @@ def probe_files(found: Inspection) -> list[Problem]:
 
 
 def probe_names(found: Inspection) -> list[Problem]:
-    """Which host names do not resolve now, and which addresses cannot be listened on.
+    """Report host names that do not resolve now, and addresses that geomail cannot listen on.
 
-    An error where nginx would not start; for backends a warning.
+    These are errors if nginx would not start either; for backends they are warnings.
     """
     return [] if found.draft is None else list(probe_addresses(found.draft, found.source))

@@ -1,4 +1,4 @@
-"""Files that workers open themselves, later on: tried as the user that they run as."""
+"""Files that workers open later themselves: geomail tries them as the workers' user."""
 
 from __future__ import annotations
 
@@ -19,55 +19,56 @@ from geomail.config.units import quote
 from geomail.errors import Problem
 from geomail.privileges import CannotStart, account_for, files_as
 
-#: What the C library reads to find a host, each time that a name is looked up.
+#: The files that the C library reads for each look-up of a host name.
 _RESOLVER_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf")
 _DENIED = (errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """Something to be tried, since the key at ``path`` needs it; ``denied`` is said where it fails."""
+    """An access that the key at ``path`` needs; ``action`` names it in the message if it is denied."""
 
     path: KeyPath
     attempt: Callable[[], None]
-    denied: str
+    action: str
     severity: Literal["error", "warning"] = "error"
 
 
 def probe_account(config: Config, source: Source) -> Iterator[Problem]:
-    """Find what the workers' user needs and is denied: the users file, the log at its reopening, names."""
+    """Report what the workers' user needs but may not use: the users file, the log, look-ups of names."""
     try:
         account = account_for(config.user)
     except CannotStart:
-        return  # that is told of the user itself
+        return  # the check of the user itself reports this
     if account is None or account.is_root:
         return
     for trial in _list_trials(config):
         with files_as(account):
             reason = _run(trial)
         if reason:
-            text = f"{trial.denied} by {account.name}, the user of the workers: {reason}"
-            yield source.make_problem(trial.path, text, trial.severity)
+            text = f"{account.name}, the user of the workers, cannot {trial.action}: {reason}"
+            fix = "change its mode or owner"
+            yield source.make_problem(trial.path, f"{text}; {fix}", trial.severity)
 
 
 def _list_trials(config: Config) -> Iterator[_Trial]:
     file = config.users.file
     if file is not None and any(server.auth == "users" for server in config.servers):
-        yield _Trial(("auth", "users", "file"), partial(_try_to_read, file), f"{quote(file)} cannot be read")
+        yield _Trial(("auth", "users", "file"), partial(_try_to_read, file), f"read {quote(file)}")
     kind, _, path = config.log.target.partition(":")
     if kind == "syslog":
         socket = path or "/dev/log"
-        text = f"syslog at {quote(socket)} cannot be reached again"
+        text = f"connect again to syslog at {quote(socket)}"
         yield _Trial(("log", "target"), partial(_try_to_connect, socket), text)
     elif kind != "stderr":
-        text = f"{quote(config.log.target)} cannot be opened again"
+        text = f"open {quote(config.log.target)} again"
         yield _Trial(("log", "target"), partial(_try_to_enter, Path(config.log.target).parent), text)
     for name in _RESOLVER_FILES:
-        yield _Trial(("user",), partial(_try_to_read, name), f"{name} cannot be read", "warning")
+        yield _Trial(("user",), partial(_try_to_read, name), f"read {name}", "warning")
 
 
 def _run(trial: _Trial) -> str:
-    """Return why it is denied; empty if it is not, whatever else is wrong with it."""
+    """Return the reason for which it is denied; empty if it is not denied, even if it fails otherwise."""
     try:
         trial.attempt()
     except OSError as error:
@@ -80,8 +81,8 @@ def _try_to_read(file: str) -> None:
 
 
 def _try_to_enter(folder: Path) -> None:
-    """The log's file itself is given to the user; what is needed is a way to it."""
-    os.stat(f"{folder}/.")  # noqa: PTH116  # a Path forgets the dot, which asks for what is in the folder
+    """Try the way to the log: geomail gives the user the file itself."""
+    os.stat(f"{folder}/.")  # noqa: PTH116  # a Path drops the dot, which makes this a test of the folder's content
 
 
 def _try_to_connect(path: str) -> None:

@@ -1,4 +1,4 @@
-"""Addresses and the names that stand for them: whether they resolve, are taken, and are this machine's."""
+"""Host names that must resolve, and addresses that must be free and belong to this machine."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from geomail.config.units import quote, show
 from geomail.errors import Problem
 
 Severity = Literal["error", "warning"]
-#: The addresses of a name, or why there are none.
+#: The addresses of a name, or the reason for which it has none.
 Answer = tuple[str, ...] | str
-#: Seconds for all names together.
+#: The seconds for all names together.
 RESOLVE_TIME = 3.0
 
 
 def probe_addresses(config: Config, source: Source) -> Iterator[Problem]:
-    """Names that do not resolve now, and what cannot be listened on."""
+    """Report names that do not resolve now, and addresses that geomail cannot listen on."""
     names: dict[str, tuple[KeyPath, Severity]] = {}
     for index, server in enumerate(config.servers):
         for name, path in _list_needed_names(server, index, source):
@@ -39,7 +39,9 @@ def probe_addresses(config: Config, source: Source) -> Iterator[Problem]:
     for name, answer in answers.items():
         if isinstance(answer, str):
             path, severity = names[name]
-            yield source.make_problem(path, f"{show(name)} cannot be resolved now: {answer}", severity)
+            yield source.make_problem(
+                path, f"{show(name)} cannot be resolved now: {answer}; check the name and the DNS", severity
+            )
     yield from _probe_sockets(config, source)
     listens = list(_list_listens(config, answers))
     yield from _find_duplicates(listens, source)
@@ -61,7 +63,7 @@ def _list_needed_names(server: Server, index: int, source: Source) -> Iterator[t
 
 
 def _list_listens(config: Config, answers: Mapping[str, Answer]) -> Iterator[tuple[KeyPath, Listen, str]]:
-    """Every address that is listened on, as it is written and as it is; the names have been resolved."""
+    """List every address to listen on, in its written form and resolved."""
     for index, server in enumerate(config.servers):
         for position, listen in enumerate(server.listen):
             answer = answers.get(listen.host, (listen.host,))
@@ -70,25 +72,27 @@ def _list_listens(config: Config, answers: Mapping[str, Answer]) -> Iterator[tup
 
 
 def _probe_sockets(config: Config, source: Source) -> Iterator[Problem]:
-    """Unix sockets that cannot be made."""
+    """Report Unix sockets that geomail cannot create."""
     for index, server in enumerate(config.servers):
         for position, listen in enumerate(server.listen):
             path, file = ("mail", "server", index, "listen", position), Path(listen.path)
             if listen.path and not file.parent.is_dir():
-                yield source.make_problem(path, f"there is no folder {quote(str(file.parent))}")
+                yield source.make_problem(path, f"there is no folder {quote(str(file.parent))}; create it")
             elif listen.path and file.exists() and not file.is_socket():
-                yield source.make_problem(path, f"{quote(str(file))} is there, and is no socket")
+                yield source.make_problem(
+                    path, f"{quote(str(file))} exists and is not a socket; remove it, or use another path"
+                )
 
 
 def _find_duplicates(listens: list[tuple[KeyPath, Listen, str]], source: Source) -> Iterator[Problem]:
-    """Addresses that are the same once the names are resolved; others are told without asking anybody."""
+    """Report addresses that are the same after names are resolved; checks report the others."""
     first: dict[str, tuple[KeyPath, Listen]] = {}
     for path, listen, host in listens:
         for single in listen.split_ports():
             there, other = first.setdefault(normalize_address(replace(single, host=host)), (path, listen))
             if there != path and single.port and listen.host.lower() != other.host.lower():
-                text = f"{single.label} is {other.label} too, which is in line {source.find_line(there)}"
-                yield source.make_problem(path, text)
+                text = f"{single.label} is the same as {other.label} in line {source.find_line(there)}"
+                yield source.make_problem(path, f"{text}; remove one")
 
 
 def _probe_listens(listens: list[tuple[KeyPath, Listen, str]], source: Source) -> Iterator[Problem]:
@@ -99,7 +103,7 @@ def _probe_listens(listens: list[tuple[KeyPath, Listen, str]], source: Source) -
 
 
 def _explain_refused_bind(host: str, ipv6only: bool = True) -> str:
-    """Why an IP address cannot be listened on; empty if it can, tried at a port that the system chooses."""
+    """Explain why geomail cannot listen on an IP address; empty if it can. The system chooses the port."""
     if not host:
         return ""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -110,13 +114,13 @@ def _explain_refused_bind(host: str, ipv6only: bool = True) -> str:
             sock.bind((host, 0))
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-            return "is no address of this machine"
-        return f"cannot be listened on: {error.strerror}"
+            return "is not an address of this machine; use one that is"
+        return f"cannot be listened on: {error.strerror}; use another address"
     return ""
 
 
 def _resolve_all(names: Iterable[str]) -> dict[str, Answer]:
-    """What the system says of these names, all asked at once."""
+    """Return the system's answers about these names, which it gets all at once."""
     answers: dict[str, Answer] = {}
     asking = {name: threading.Thread(target=_resolve, args=(name, answers), daemon=True) for name in names}
     for thread in asking.values():

@@ -1,4 +1,4 @@
-"""Files of TLS: those of servers and those of backends, each tried as ``serve`` will use it."""
+"""The TLS files of servers and backends: geomail tries each as ``serve`` will use it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from geomail.errors import Problem, TlsSettingError
 from geomail.net.openssl.binding import available
 from geomail.net.tls import server_context
 
-#: What an OpenSSL that only ``ssl`` can reach does not do, and does not refuse either, by the option.
+#: What geomail cannot do, and does not refuse, if it reaches OpenSSL only by ``ssl``; by the option.
 _WITHOUT_LIBSSL = {
-    "ssl_certificate": "a client whose ALPN names other protocols only is served",
-    "ssl_session_timeout": "it has no effect, OpenSSL's own is used",
-    "proxy_protocol": "a header of version 2 names neither the host that the client asked for nor our key",
+    "ssl_certificate": "geomail also serves a client whose ALPN names only other protocols",
+    "ssl_session_timeout": "this has no effect: OpenSSL uses its own timeout",
+    "proxy_protocol": (
+        "a header of version 2 names neither the host that the client asked for nor the type of our key"
+    ),
 }
-#: Settings that mean nothing one by one.
+#: Settings that have a meaning only together.
 _FOR_VERIFYING = ("verify_client", "verify_depth", *VERIFYING_FILES)
 
 
 def probe_server(server: Server, index: int, source: Source) -> Iterator[Problem]:
-    """What is wrong with the certificates, keys, ciphers and other TLS settings of a server."""
+    """Report problems with the certificates, keys, ciphers and other TLS settings of a server."""
 
     def at(key: str) -> KeyPath:
         return source.find_origin(index, key) or ("mail", "server", index)
@@ -49,16 +51,16 @@ def probe_server(server: Server, index: int, source: Source) -> Iterator[Problem
 
 
 def _warn_without_libssl(server: Server, index: int, source: Source) -> Iterator[Problem]:
-    """What is not as it was asked for where libssl is out of reach; what cannot be at all is refused."""
+    """Warn of settings that do less if libssl is out of reach; impossible ones are errors elsewhere."""
     for key, text in _WITHOUT_LIBSSL.items():
         path = source.find_origin(index, key)
         if path and (key != "proxy_protocol" or server.proxy_protocol == "v2"):
-            why = "with a Python whose ssl module is not linked to OpenSSL 3 as a shared library"
-            yield source.make_problem(path, f"{why}, {text}", "warning")
+            why = "the ssl module of this Python is not linked to OpenSSL 3 as a shared library"
+            yield source.make_problem(path, f"{text}, as {why}; use another Python", "warning")
 
 
 def _probe_certificates(server: Server, at: Callable[[str], KeyPath], source: Source) -> Iterator[Problem]:
-    """Which certificates and keys are none, each as a file."""
+    """Report files that are not certificates or keys."""
     keys = server.ssl_certificate_key
     for certificate, key in zip_longest(server.ssl_certificate, keys[: len(server.ssl_certificate)]):
         if not certificate.startswith("data:"):
@@ -68,7 +70,7 @@ def _probe_certificates(server: Server, at: Callable[[str], KeyPath], source: So
 
 
 def _explain_idle_versions(server: Server) -> str:
-    """Say why the old versions of TLS that are switched on do nothing; empty if they work, or none is on."""
+    """Explain why old versions of TLS that are switched on do nothing; empty if they work."""
     old = [name for name in server.ssl_protocols if name in ("TLSv1", "TLSv1.1")]
     if not old or ssl.OPENSSL_VERSION_INFO < (3,):
         return ""
@@ -77,17 +79,20 @@ def _explain_idle_versions(server: Server) -> str:
     try:
         level = server_context(certificates=(), alpn=server.protocol, **settings).security_level
     except TlsSettingError:
-        return ""  # that is a problem of its own
+        return ""  # geomail reports that problem by itself
     if level == 0:
         return ""
     return (
-        f"{' and '.join(old)}: no client can use it, as OpenSSL 3 has it at security level 0 alone, not at "
-        f'{level}; add @SECLEVEL=0 to ssl_ciphers ("{server.ssl_ciphers}:@SECLEVEL=0"), or leave it out'
+        f"{' and '.join(old)}: no client can use it, as OpenSSL 3 allows it only at security level 0, not at "
+        f'{level}; add @SECLEVEL=0 to ssl_ciphers ("{server.ssl_ciphers}:@SECLEVEL=0"), or remove it'
     )
 
 
 def _try_tls_settings(server: Server, certificates: bool) -> Iterator[tuple[str, str]]:
-    """Directives that OpenSSL refuses, each tried alone, and why; ``certificates``: these are tried too."""
+    """Return each directive that OpenSSL refuses when tried alone, with the reason.
+
+    Certificates and their keys are tried only with ``certificates``.
+    """
     alone: dict[str, Any] = {
         "certificates": (), "protocols": ("TLSv1.2", "TLSv1.3"), "ciphers": "HIGH", "alpn": server.protocol,
     }  # fmt: skip
@@ -107,7 +112,7 @@ def _try_tls_settings(server: Server, certificates: bool) -> Iterator[tuple[str,
 
 
 def probe_backend(backend: Backend, base: KeyPath, source: Source) -> Iterator[Problem]:
-    """What is wrong with the files that a backend's TLS needs."""
+    """Report problems with the files that a backend's TLS needs."""
     if backend.tls_ca is not None:
         yield from _probe_certificate_file(backend.tls_ca, (*base, "tls_ca"), source)
     if backend.tls_certificate is not None:
@@ -119,7 +124,7 @@ def probe_backend(backend: Backend, base: KeyPath, source: Source) -> Iterator[P
 def _probe_pair(
     certificate: str, key: str | None, certificate_path: KeyPath, key_path: KeyPath, source: Source
 ) -> Iterator[Problem]:
-    """A certificate and its key: each can be read, and they belong together."""
+    """Check that a certificate and its key can be read, and belong together."""
     problems = list(_probe_certificate_file(certificate, certificate_path, source))
     if key is not None and (text := explain_unreadable(key)):
         problems.append(source.make_problem(key_path, text))
@@ -131,15 +136,15 @@ def _probe_pair(
 
 
 def _explain_mismatch(certificate: str, key: str) -> str:
-    """Why OpenSSL does not take the key with the certificate; empty if it does."""
+    """Explain why OpenSSL refuses the key with the certificate; empty if it accepts it."""
     try:
-        # The password is given so that OpenSSL never asks for one on the terminal.
+        # With this password, OpenSSL never asks for one on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             return f"the key {quote(key)} does not belong to the certificate {quote(certificate)}"
         if b"ENCRYPTED" in Path(key).read_bytes():
-            return f"{quote(key)} is protected by a password, which nobody can type in when geomail starts"
+            return f"{quote(key)} has a password, but geomail cannot ask for it; use a key without one"
         return f"{quote(key)} is not a private key in PEM, or OpenSSL refuses it{_format_reason(error)}"
     except OSError as error:
         return f"{quote(key)} cannot be read: {error.strerror}"
@@ -147,7 +152,7 @@ def _explain_mismatch(certificate: str, key: str) -> str:
 
 
 def _probe_certificate_file(file: str, path: KeyPath, source: Source) -> Iterator[Problem]:
-    """A file that must hold certificates in PEM."""
+    """Check that a file holds certificates in PEM."""
     text = explain_unreadable(file)
     if not text:
         try:
@@ -159,7 +164,7 @@ def _probe_certificate_file(file: str, path: KeyPath, source: Source) -> Iterato
 
 
 def explain_unreadable(file: str) -> str:
-    """Why a file cannot be read; empty if it can."""
+    """Explain why a file cannot be read; empty if it can."""
     try:
         with Path(file).open("rb") as opened:
             opened.read(1)

@@ -1,7 +1,7 @@
-"""Host names that nginx, too, resolves once, when it reads its configuration.
+"""Host names in ``listen``, ``resolver`` and ``set_real_ip_from``, which geomail resolves only once.
 
-They stand in ``listen``, ``resolver`` and ``set_real_ip_from``. The master
-resolves them before it forks, so this asks the system directly, without gevent.
+nginx does the same when it reads its configuration. The master resolves the
+names before it forks, so this module asks the system directly, without gevent.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 class UnknownName(GeomailError):
-    """A host name has no address; the text says which, and in which option."""
+    """A host name has no address. The text names it, and its option."""
 
 
 class DuplicateAddress(GeomailError):
-    """Two ``listen`` are one address, now that names are resolved; the text says which."""
+    """Two ``listen`` are the same address after names are resolved. The text names both."""
 
 
 def resolve_names(config: Config) -> Config:
-    """The configuration with addresses for names, and one port in each ``listen``.
+    """Replace names by addresses, and each ``listen`` by one for each port.
 
     Raises UnknownName, DuplicateAddress.
     """
@@ -38,7 +38,7 @@ def resolve_names(config: Config) -> Config:
 
 
 def resolve_name_servers(server: Server) -> Server:
-    """The server with addresses for the names in its ``resolver`` alone. Raises UnknownName."""
+    """Replace names by addresses in the server's ``resolver`` alone. Raises UnknownName."""
     servers = tuple(
         replace(address, host=host)
         for address in server.resolver.servers
@@ -54,13 +54,18 @@ def _resolve_server(server: Server, taken: dict[str, Listen]) -> Server:
 
 
 def _resolve_listen(listen: Listen, taken: dict[str, Listen]) -> Iterator[Listen]:
-    """Each address and port, once; one that is ``taken`` by another ``listen`` is refused."""
+    """Return each address and port once.
+
+    Raises DuplicateAddress if another ``listen`` has one of them in ``taken``.
+    """
     hosts = [""] if listen.path else _resolve(listen.host, "listen")
     for single in (replace(each, host=host) for host in hosts for each in listen.split_ports()):
-        # the system gives each port 0 another port
+        # The system gives each port 0 another port.
         other = taken.setdefault(normalize_address(single), listen) if single.port or single.path else listen
         if other is not listen:
-            raise DuplicateAddress(f"{single.label} is listened on twice: {other.label} and {listen.label}")
+            raise DuplicateAddress(
+                f"{single.label} is listened on twice: {other.label} and {listen.label}; remove one"
+            )
         yield single
 
 
@@ -76,7 +81,7 @@ def _resolve(host: str, option: str) -> list[str]:
     if is_literal(host):
         return [host]
     try:
-        # as in nginx, without IPv6 on this machine no ::1 for localhost, which could not be bound
+        # As in nginx: on a machine without IPv6, localhost is not ::1, which could not be bound.
         infos = getaddrinfo(host, None, type=SOCK_STREAM, flags=AI_ADDRCONFIG)
     except (gaierror, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -1,4 +1,4 @@
-"""What the processes need of this machine: a user, a log, a control socket."""
+"""The workers' user, the log and the control socket, which processes need on this machine."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from geomail.privileges import is_makeshift
 
 
 def probe_process(config: Config, source: Source) -> Iterator[Problem]:
-    """Users and groups that do not exist, and places where nothing can be written."""
-    if config.user is not None and os.geteuid() == 0:  # who is not root stays who they are
+    """Report users and groups that do not exist, and places that geomail cannot write to."""
+    if config.user is not None and os.geteuid() == 0:  # only root changes the user
         yield from (source.make_problem(("user",), text) for text in _find_unknown_accounts(config.user))
     if is_makeshift(config.user):
-        text = "is not set, and there is no account geomail: as root, workers run as nobody"
-        yield source.make_problem(
-            ("user",), f"{text}; make one (useradd --system geomail), or set it", "warning"
-        )
+        text = "is not set, and there is no account geomail, so workers run as nobody"
+        fix = "create it (useradd --system geomail), or set user"
+        yield source.make_problem(("user",), f"{text}; {fix}", "warning")
     if text := _explain_unwritable(config.log.target):
         yield source.make_problem(("log", "target"), text)
     if config.control.socket != "off":
         group = config.control.group
         if group is not None and not _group_exists(group):
-            yield source.make_problem(("control", "group"), f"there is no group {show(group)}")
+            yield source.make_problem(
+                ("control", "group"), f"there is no group {show(group)}; create it, or use another"
+            )
         folder = Path(config.control.socket).parent
-        # The default's folder, and what is beside it, is made by a service manager when it starts geomail.
+        # A service manager creates the default's folder when it starts geomail.
         if source.has(("control", "socket")) and not folder.is_dir():
-            text = f"the folder {quote(str(folder))} is not there now, and geomail makes none"
+            text = f"the folder {quote(str(folder))} does not exist now, and geomail does not create it"
             yield source.make_problem(("control", "socket"), text, "warning")
 
 
@@ -42,9 +43,9 @@ def _find_unknown_accounts(user: str) -> Iterator[str]:
     try:
         pwd.getpwnam(name)
     except (KeyError, ValueError):
-        yield f"there is no user {show(name)}"
+        yield f"there is no user {show(name)}; create it, or use another"
     if group and not _group_exists(group):
-        yield f"there is no group {show(group)}"
+        yield f"there is no group {show(group)}; create it, or use another"
 
 
 def _group_exists(name: str) -> bool:
@@ -56,16 +57,16 @@ def _group_exists(name: str) -> bool:
 
 
 def _explain_unwritable(target: str) -> str:
-    """Why nothing can be logged there; empty if it can. The file is not made."""
+    """Explain why geomail cannot log there; empty if it can. This does not create the file."""
     if target in ("stderr", "syslog") or target.startswith("syslog:"):
         return ""
     file = Path(target)
     if file.is_dir():
-        reason = "it is a directory"
+        reason = "it is a folder; use the path of a file"
     elif not file.parent.is_dir():
-        reason = f"there is no folder {quote(str(file.parent))}"
+        reason = f"there is no folder {quote(str(file.parent))}; create it"
     elif not os.access(file if file.exists() else file.parent, os.W_OK):
-        reason = "permission denied"
+        reason = "permission denied; change its mode or owner"
     else:
         return ""
     return f"{quote(target)} cannot be written: {reason}"
