@@ -51,9 +51,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class UsersFile:
-    """All users, by their :func:`key_of`.
+    """All users, by their :func:`make_key`.
 
-    ``costliest`` has of each scheme a hash that takes as long as any of it.
+    ``costliest`` has one hash of each scheme: one that takes the longest to verify.
     """
 
     entries: dict[bytes, Entry]

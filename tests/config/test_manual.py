@@ -42,9 +42,9 @@ def test_every_key_is_told_with_its_type_and_meaning() -> None:
         ("max_errors", "number", "Default:\n.Ql 5 ."),
         ("ssl_session_tickets", "on | off", "Default:\n.Ql true ."),
         ("imap_client_buffer", "size", "Default: one memory page."),
-        ("protocol", "smtp | imap | pop3", "default: by the first listen port that is known."),
-        ("listen", "address ...", "Where clients connect"),
-        ("ssl_crl", "file", "Revocation lists"),
+        ("protocol", "smtp | imap | pop3", "Default: the protocol of the first well-known port in listen."),
+        ("listen", "address ...", "The addresses that clients connect to"),
+        ("ssl_crl", "file", "A file with revocation lists"),
     ],
 )
 def test_what_is_told_of_a_key(key: str, form: str, told: str) -> None:

@@ -181,7 +181,7 @@ def test_files_for_clients_certificates_count_where_clients_are_verified(
     ("more", "told"),
     [
         ("", []),
-        ("ssl_session_timeout = 300", ["7 warning ssl_session_timeout: it has no effect"]),
+        ("ssl_session_timeout = 300", ["7 warning ssl_session_timeout: this has no effect"]),
         ('proxy_protocol = "v2"', ["7 warning proxy_protocol: a header of version 2 names neither"]),
         ('proxy_protocol = "on"', []),
         ("ssl_session_tickets = false", ["7 error ssl_session_tickets: needs a Python whose ssl module is"]),
@@ -201,13 +201,14 @@ def test_where_libssl_is_out_of_reach(
     monkeypatch.setattr("geomail.net.openssl.binding._load", lambda: None)
     server = certificates.server
     lines = [
-        line.replace("mail.server[0].", "").replace(
-            "with a Python whose ssl module is not linked to OpenSSL 3 as a shared library, ", ""
-        )
+        line.replace("mail.server[0].", "")
         for line in said(inspect_text(tls(server.certificate, server.key, more)))
     ]
 
-    alpn = "5 warning ssl_certificate: a client whose ALPN names other protocols only is served"
+    alpn = (
+        "5 warning ssl_certificate: geomail also serves a client whose ALPN names only other protocols, as "
+        "the ssl module of this Python is not linked to OpenSSL 3 as a shared library; use another Python"
+    )
     assert [line for line in lines if not any(line.startswith(start) for start in told)] == [alpn]
     assert len(lines) == len(told) + 1
 
@@ -341,7 +342,7 @@ listen = ["127.0.0.1:140-150", "LOCALHOST:1144"]
 
 def test_addresses_that_names_make_the_same(inspect_text: Inspect) -> None:
     assert said(inspect_text(TAKEN)) == [
-        "7 error mail.server[1].listen[0]: 127.0.0.1:143 is localhost:143 too, which is in line 4"
+        "7 error mail.server[1].listen[0]: 127.0.0.1:143 is the same as localhost:143 in line 4; remove one"
     ]
 
 
@@ -360,10 +361,11 @@ def test_addresses_of_other_machines(inspect_text: Inspect) -> None:
     found = inspect_text(FOREIGN)
 
     assert [f"{problem.severity} {problem.key}: {problem.text}" for problem in probe(found)] == [
-        "error mail.server[0].listen[0]: 192.0.2.1 is no address of this machine",
-        "error mail.server[0].listen[3]: 2001:db8::1 is no address of this machine",
-        "error mail.server[0].listen[6]: ::ffff:127.0.0.1 cannot be listened on: Invalid argument",
-        "error metrics.listen: 192.0.2.1 is no address of this machine",
+        "error mail.server[0].listen[0]: 192.0.2.1 is not an address of this machine; use one that is",
+        "error mail.server[0].listen[3]: 2001:db8::1 is not an address of this machine; use one that is",
+        "error mail.server[0].listen[6]: ::ffff:127.0.0.1 cannot be listened on: Invalid argument; "
+        "use another address",
+        "error metrics.listen: 192.0.2.1 is not an address of this machine; use one that is",
     ]
     assert probe_files(found) == []
 
@@ -375,8 +377,9 @@ def test_sockets_that_cannot_be_made(inspect_text: Inspect, tmp_path: Path) -> N
     lines = 'protocol = "imap"\nlisten = ["unix:new", "unix:old", "unix:file", "unix:gone/new"]'
 
     assert said(inspect_text(NAMELESS.replace('listen = "127.0.0.1:143"', lines))) == [
-        f'5 error mail.server[0].listen[2]: "{tmp_path}/file" is there, and is no socket',
-        f'5 error mail.server[0].listen[3]: there is no folder "{tmp_path}/gone"',
+        f'5 error mail.server[0].listen[2]: "{tmp_path}/file" exists and is not a socket; '
+        "remove it, or use another path",
+        f'5 error mail.server[0].listen[3]: there is no folder "{tmp_path}/gone"; create it',
     ]
 
 
@@ -395,7 +398,7 @@ def test_sockets_that_cannot_be_made(inspect_text: Inspect, tmp_path: Path) -> N
 )
 def test_users_who_are_none(inspect_text: Inspect, user: str, reasons: list[str]) -> None:
     assert said(inspect_text(f'user = "{user}"\n{NAMELESS}')) == [
-        f"1 error user: there is no {reason}" for reason in reasons
+        f"1 error user: there is no {reason}; create it, or use another" for reason in reasons
     ]
 
 
@@ -423,19 +426,28 @@ listen = "127.0.0.1:143"
         ('[log]\ntarget = "new.log"', ""),
         (
             '[log]\ntarget = "gone/log"',
-            'error log.target: "FOLDER/gone/log" cannot be written: there is no folder "FOLDER/gone"',
+            'error log.target: "FOLDER/gone/log" cannot be written: '
+            'there is no folder "FOLDER/gone"; create it',
         ),
-        ('[log]\ntarget = "."', 'error log.target: "FOLDER" cannot be written: it is a directory'),
+        (
+            '[log]\ntarget = "."',
+            'error log.target: "FOLDER" cannot be written: it is a folder; use the path of a file',
+        ),
         (
             '[log]\ntarget = "closed"',
-            'error log.target: "FOLDER/closed" cannot be written: permission denied',
+            'error log.target: "FOLDER/closed" cannot be written: '
+            "permission denied; change its mode or owner",
         ),
-        ('[control]\ngroup = "nosuchgroup"', 'error control.group: there is no group "nosuchgroup"'),
+        (
+            '[control]\ngroup = "nosuchgroup"',
+            'error control.group: there is no group "nosuchgroup"; create it, or use another',
+        ),
         ('[control]\nsocket = "off"\ngroup = "nosuchgroup"', ""),
         ('[control]\nsocket = "new.sock"', ""),
         (
             '[control]\nsocket = "gone/sock"',
-            'warning control.socket: the folder "FOLDER/gone" is not there now, and geomail makes none',
+            'warning control.socket: the folder "FOLDER/gone" does not exist now, '
+            "and geomail does not create it",
         ),
     ],
 )
@@ -495,7 +507,9 @@ def test_a_silent_resolver_does_not_hold_it_up(inspect_text: Inspect) -> None:
     lines = said(inspect_text(NAMES))
 
     assert time.monotonic() - started < 10
-    assert [line.rpartition(": ")[2] for line in lines] == ["no answer within 0.2 seconds"] * 3
+    assert [line.rpartition(": ")[2] for line in lines] == [
+        "no answer within 0.2 seconds; check the name and the DNS"
+    ] * 3
 
 
 def test_a_name_that_no_resolver_can_ask_for(inspect_text: Inspect) -> None:
@@ -517,6 +531,10 @@ address = "127.0.0.1:1143"
 file = "users"
 """
 ANN = "ann:$2y$05$uZG.IlXfHUgW2xp5isOtr.40.2HsMNPQkMV9MUNwXOiADoIXkvp7K:backend=b\n"
+
+
+#: The end of a message about what the workers' user may not do.
+DENIED = "Permission denied; change its mode or owner"
 
 
 def users_file(folder: Path, text: str, mode: int) -> Path:
@@ -550,7 +568,7 @@ def test_users_are_told_by_their_lines_in_their_file(inspect_text: Inspect, tmp_
     problems = [*inspect_text(USERS).problems, *probe(inspect_text(USERS))]
     assert [str(problem) for problem in problems] == [
         f"{file}:2: error: bob: this is no password hash that geomail can verify, or not a whole one",
-        f"{file}:3: error: ann: is given twice; the first is in line 1",
+        f"{file}:3: error: ann: is given twice; the first is in line 1; remove one",
     ]
 
 
@@ -616,8 +634,8 @@ def test_hashes_that_everybody_can_read(inspect_text: Inspect, tmp_path: Path) -
     file = users_file(tmp_path, ANN, 0o644)
 
     assert said(inspect_text(USERS)) == [
-        f'8 warning auth.users.file: "{file}" can be read by everybody on this machine; '
-        "its hashes are half a secret"
+        f'8 warning auth.users.file: every account on this machine can read "{file}", '
+        "and hashes are half a secret; use mode 0640"
     ]
 
 
@@ -643,7 +661,7 @@ def test_whom_workers_run_as_must_be_able_to_read(
     shutil.chown(file, owner, group)
 
     told = said(inspect_open(f'user = "{user}"\n{USERS}'))
-    text = f'"{file}" cannot be read by nobody, the user of the workers: Permission denied'
+    text = f'nobody, the user of the workers, cannot read "{file}": {DENIED}'
     assert told == ([f"9 error auth.users.file: {text}"] if closed else [])
 
 
@@ -676,7 +694,7 @@ def test_a_folder_on_the_way_to_the_users_file_counts(inspect_open: Inspect, ope
     [told] = said(
         inspect_open('user = "nobody"\n' + USERS.replace('file = "users"', 'file = "closed/users"'))
     )
-    assert "cannot be read by nobody, the user of the workers: Permission denied" in told
+    assert f'nobody, the user of the workers, cannot read "{closed}/users": {DENIED}' in told
 
 
 @only_root
@@ -688,7 +706,7 @@ def test_the_log_must_be_within_reach_when_it_is_opened_again(
     folder.mkdir()
     folder.chmod(mode)
     told = said(inspect_open(f'user = "nobody"\nlog.target = "{folder}/log"\n{NAMELESS}'))
-    text = f'"{folder}/log" cannot be opened again by nobody, the user of the workers: Permission denied'
+    text = f'nobody, the user of the workers, cannot open "{folder}/log" again: {DENIED}'
     assert told == ([f"2 error log.target: {text}"] if closed else [])
 
 
@@ -702,15 +720,15 @@ def test_syslog_must_let_in_whom_workers_run_as(
         daemon.bind(str(path))
         path.chmod(mode)
         told = said(inspect_open(f'user = "nobody"\nlog.target = "syslog:{path}"\n{NAMELESS}'))
-    text = f'syslog at "{path}" cannot be reached again by nobody, the user of the workers: '
-    assert told == ([f"2 error log.target: {text}Permission denied"] if closed else [])
+    text = f'nobody, the user of the workers, cannot connect again to syslog at "{path}": {DENIED}'
+    assert told == ([f"2 error log.target: {text}"] if closed else [])
 
 
 @only_root
 def test_root_without_an_account_for_workers(inspect_text: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("geomail.privileges._USUAL", ("geomail-no-such", "nobody"))
     assert said(inspect_text(NAMELESS)) == [
-        "0 warning user: is not set, and there is no account geomail: as root, workers run as nobody; "
-        "make one (useradd --system geomail), or set it"
+        "0 warning user: is not set, and there is no account geomail, so workers run as nobody; "
+        "create it (useradd --system geomail), or set user"
     ]
     assert said(inspect_text(f'user = "root"\n{NAMELESS}')) == []

@@ -58,7 +58,7 @@ def test_times(value: object, seconds: float) -> None:
     ],
 )
 def test_no_times(value: object) -> None:
-    with pytest.raises(ValueError, match="time"):
+    with pytest.raises(ValueError, match=r"seconds|units of a time"):
         parse_time(value)
 
 
@@ -77,7 +77,7 @@ def test_sizes(value: object, size: int) -> None:
 
 @pytest.mark.parametrize("value", ["", "8kb", "1g", "k", "8 k", "-8k", -1, 1.5, True, None, "9" * 5000])
 def test_no_sizes(value: object) -> None:
-    with pytest.raises(ValueError, match="is no size; allowed"):
+    with pytest.raises(ValueError, match="must be a number of bytes, or text such as"):
         parse_size(value)
 
 
@@ -96,7 +96,7 @@ def test_flags(value: object, flag: bool) -> None:
 
 @pytest.mark.parametrize("value", ["yes", "true", "", 1, 0, None])
 def test_no_flags(value: object) -> None:
-    with pytest.raises(ValueError, match="allowed: true, false"):
+    with pytest.raises(ValueError, match='must be true, false, "on" or "off", not '):
         parse_flag(value)
 
 
@@ -107,7 +107,7 @@ def test_numbers(value: object, number: int) -> None:
 
 @pytest.mark.parametrize("value", ["", "5x", "-5", -5, 1.0, True, "٣"])
 def test_no_numbers(value: object) -> None:
-    with pytest.raises(ValueError, match="is no number"):
+    with pytest.raises(ValueError, match="must be a whole number, 0 or more, not"):
         parse_number(value)
 
 
@@ -118,7 +118,7 @@ def test_words_are_lowered_and_stand_once(value: object) -> None:
 
 @pytest.mark.parametrize("value", ["", [], 5, {"plain": True}])
 def test_no_words(value: object) -> None:
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match=r"must be an array of words|must have at least one word"):
         parse_words(value)
 
 

@@ -34,10 +34,8 @@ def check_addresses(config: Config, source: Source) -> Iterator[Problem]:
     for path, listen in listens:
         there, _ = first[normalize_address(listen)]
         if there != path:
-            text = (
-                f"{listen.label} is given twice; the first is in line {source.find_line(there)}; remove one"
-            )
-            yield source.make_problem(path, text)
+            text = f"{listen.label} is given twice; the first is in line {source.find_line(there)}"
+            yield source.make_problem(path, f"{text}; remove one")
         else:
             yield from _check_double_stack(path, listen, first, source)
             yield from _check_settings(path, listen, first, source)
@@ -60,10 +58,8 @@ def _check_settings(path: KeyPath, listen: Listen, first: _First, source: Source
     there, _ = first.get(normalize_address(Address(wildcard, listen.port)), (path, listen))
     if there != path and listen.changed_settings:
         settings = f"{', '.join(listen.changed_settings)} of {listen.label}"
-        text = (
-            f"no effect, as its clients come in by {wildcard} in line {source.find_line(there)}; set it there"
-        )
-        yield source.make_problem(path, f"{settings}: {text}", "warning")
+        text = f"no effect, as its clients come in by {wildcard} in line {source.find_line(there)}"
+        yield source.make_problem(path, f"{settings}: {text}; set it there", "warning")
 
 
 def _list_single_listens(config: Config) -> Iterator[tuple[KeyPath, Listen]]:

@@ -150,7 +150,7 @@ def _check_ports(subject: Subject) -> Iterator[Problem]:
         if not listen.path and listen.port == 0:
             yield subject.make_warning(
                 "listen",
-                f"{listen.label}: the system chooses a different port at each start; write a port",
+                f"{listen.label}: the system chooses another port at each start; write a port",
             )
 
 

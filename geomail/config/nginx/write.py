@@ -1,4 +1,4 @@
-"""The text of a geomail.toml whose every line says where it comes from."""
+"""The text of a geomail.toml in which each line names its origin."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Entry:
-    """The values of one key; ``listed`` writes an array even for a single one."""
+    """The values of one key; with ``listed``, a single value is an array too."""
 
     items: Sequence[Item]
     listed: bool = False
@@ -33,7 +33,7 @@ class Entry:
 
 @dataclass
 class Table:
-    """A table of the file: its entries by key, what was left out, and what is said of each ``listen``."""
+    """A table of the file: entries by key, statements left out, and flags for each ``listen``."""
 
     header: str
     origin: Statement | None = None
@@ -43,7 +43,7 @@ class Table:
 
 
 def write(source: Path, tables: Sequence[Table]) -> tuple[str, dict[int, Statement]]:
-    """The text, and for each of its lines the statement behind it."""
+    """Return the text, and for each of its lines the statement that gave it."""
     lines: list[str] = []
     origins: dict[int, Statement] = {}
     for text, origin in _write_lines(source, tables):
@@ -56,7 +56,7 @@ def write(source: Path, tables: Sequence[Table]) -> tuple[str, dict[int, Stateme
 
 def _write_lines(source: Path, tables: Sequence[Table]) -> Iterator[tuple[str, Statement | str | None]]:
     yield f"# Made by geomail import-nginx from {json.dumps(str(source))[1:-1]}", None
-    yield "# Behind each value stands where it comes from.", None
+    yield "# The comment after a value tells where it comes from.", None
     for table in tables:
         if not (table.entries or table.origin or table.left_out):
             continue

@@ -134,7 +134,7 @@ class Options(Table):
     )
     ssl_verify_client: VerifyClient = Field(
         "off",
-        description="Certificates of clients: off, on (a client must have one), optional, or "
+        description="Certificates of clients: off, on (a client must send one), optional, or "
         "optional_no_ca (optional, from any CA). With off, geomail does not read the files of "
         "CAs and revocation lists.",
     )
@@ -193,8 +193,9 @@ class Options(Table):
     )
     nginx_replies: Flag = Field(
         False,
-        description="on: clients get nginx's replies where other ones are correct: to a login before the "
-        "required STARTTLS, and in IMAP no BYE after max_errors and after a refused literal.",
+        description="on: clients get nginx's replies where RFCs ask for others. These are the reply to a "
+        "login before the required STARTTLS and, in IMAP, no BYE after max_errors and after a "
+        "refused literal.",
     )
     imap_client_buffer: Size = Field(
         PAGE_SIZE, description="The longest command that an IMAP client may send before login."
@@ -263,8 +264,8 @@ class Options(Table):
     proxy: Flag = Field(False, description="This has no effect, as in nginx.")
     proxy_buffer: Size | None = Field(
         None,
-        description="The buffer of a relay in each direction. Default: one memory page, up to 256k under "
-        "load.",
+        description="The buffer of a relay in each direction. Default: one memory page, which grows to "
+        "256k while the relay is busy.",
     )
     proxy_timeout: Timeout = Field(
         86400.0, description="geomail closes a session if neither side sends anything for this time."

@@ -180,7 +180,7 @@ class Process(Table):
     user: str | None = Field(
         None,
         description="The user (or user:group) that workers and console run as, if root starts geomail. "
-        "Default: geomail if there is such an account, else nobody. With root they stay root "
+        "Default: geomail if there is such an account, else nobody. With root, they stay root "
         "and keep all privileges.",
     )
 
@@ -205,7 +205,8 @@ class Control(Table):
         "/run/geomail/control.sock", description="The path of the control socket, or off."
     )
     mode: FileMode = Field(
-        0o660, description="The mode of the socket's file, in octal: the users who may use it."
+        0o660,
+        description="The mode of the socket's file, in octal. It decides which users may use the socket.",
     )
     group: str | None = Field(
         None, description="The group of the socket's file. Default: that of the process."
