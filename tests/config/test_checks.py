@@ -1,4 +1,4 @@
-"""Contradictions, and what is legal but unwise: each row names all that must be said, and where."""
+"""Contradictions, and what is legal but unwise: each row has the only problem that must be reported."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from geomail.config.load import Inspection
 
 Inspect = Callable[[str], Inspection]
 
-# A configuration that nothing is to be said about. Rows add to one of its tables, or replace a line.
+# A configuration without problems. Rows add to one of its tables, or replace a line.
 SOUND = """\
 [mail]
 auth_http = "http://127.0.0.1:9000"
@@ -24,8 +24,8 @@ ROUTED = PASSTHROUGH + '[auth.passthrough]\ndefault = "b"\n'
 USERS = PASSTHROUGH.replace("passthrough", "users") + '[auth.users]\nfile = "users"\ndefault = "b"\n'
 
 
-def said(found: Inspection) -> list[str]:
-    """``severity key: text`` of each problem."""
+def list_problems(found: Inspection) -> list[str]:
+    """Return ``severity key: text`` of each problem."""
     return [f"{problem.severity} {problem.key}: {problem.text}" for problem in found.problems]
 
 
@@ -33,12 +33,12 @@ def said(found: Inspection) -> list[str]:
 def test_what_is_sound_is_left_alone(inspect_text: Inspect, text: str) -> None:
     found = inspect_text(text)
 
-    assert said(found) == []
+    assert list_problems(found) == []
     assert found.config is not None
 
 
-def listening(*words: str) -> str:
-    """SOUND with other lines in place of the server's."""
+def replace_server(*words: str) -> str:
+    """Return SOUND with these lines in place of the server's."""
     return SOUND.replace('listen = "127.0.0.1:143"', "\n".join(words))
 
 
@@ -49,20 +49,20 @@ CONTRADICTIONS = {
     ),
     "no server": ("[mail]", ": no [[mail.server]] is defined, so geomail has nothing to serve; add one"),
     "no listen": (
-        listening('protocol = "imap"'),
+        replace_server('protocol = "imap"'),
         'mail.server[0]: this server has no listen; add one, such as listen = "0.0.0.0:587"',
     ),
     "empty listen": (
-        listening('protocol = "imap"', "listen = []"),
+        replace_server('protocol = "imap"', "listen = []"),
         'mail.server[0].listen: this server has no listen; add one, such as listen = "0.0.0.0:587"',
     ),
     "no protocol": (
-        listening('listen = "127.0.0.1:1430"'),
+        replace_server('listen = "127.0.0.1:1430"'),
         "mail.server[0]: the protocol is unknown, as no listen port tells it; "
         'add protocol = "smtp", "imap" or "pop3"',
     ),
     "no certificate for ssl": (
-        listening('listen = "127.0.0.1:993 ssl"', "ssl_certificate = []", "ssl_certificate_key = []"),
+        replace_server('listen = "127.0.0.1:993 ssl"', "ssl_certificate = []", "ssl_certificate_key = []"),
         "mail.server[0].ssl_certificate: no ssl_certificate is defined, "
         'but listen = "127.0.0.1:993 ssl" needs one; add it',
     ),
@@ -75,25 +75,25 @@ CONTRADICTIONS = {
         "mail.server[0]: no ssl_certificate_key is defined for the certificate",
     ),
     "fewer keys than certificates": (
-        listening('listen = "127.0.0.1:143"', "starttls = true", 'ssl_certificate = ["/a", "/b"]'),
+        replace_server('listen = "127.0.0.1:143"', "starttls = true", 'ssl_certificate = ["/a", "/b"]'),
         'mail.ssl_certificate_key: no ssl_certificate_key is defined for the certificate "/b"; add it',
     ),
     "more keys than certificates": (
-        listening('listen = "127.0.0.1:143"', "starttls = true", 'ssl_certificate_key = ["/a", "/b"]'),
+        replace_server('listen = "127.0.0.1:143"', "starttls = true", 'ssl_certificate_key = ["/a", "/b"]'),
         "mail.server[0].ssl_certificate_key: there are more keys than certificates; "
         "each key must belong to one certificate, "
         "in order",
     ),
     "a range over an address": (
-        listening('protocol = "imap"', 'listen = ["127.0.0.1:142-144", "127.0.0.1:143"]'),
+        replace_server('protocol = "imap"', 'listen = ["127.0.0.1:142-144", "127.0.0.1:143"]'),
         "mail.server[0].listen[1]: 127.0.0.1:143 is given twice; the first is in line",
     ),
     "an IPv6 wildcard for IPv4 too": (
-        listening('listen = ["0.0.0.0:143", "[::]:143 ipv6only=off"]', 'starttls = "only"'),
+        replace_server('listen = ["0.0.0.0:143", "[::]:143 ipv6only=off"]', 'starttls = "only"'),
         "mail.server[0].listen[0]: 0.0.0.0:143 is taken: [::]:143 in line",
     ),
     "certificates of clients and no CA": (
-        listening('listen = "127.0.0.1:143"', "starttls = true", 'ssl_verify_client = "optional"'),
+        replace_server('listen = "127.0.0.1:143"', "starttls = true", 'ssl_verify_client = "optional"'),
         'mail.server[0].ssl_verify_client: ssl_verify_client = "optional" needs ssl_client_certificate or',
     ),
     "only SSLv3": (
@@ -113,7 +113,7 @@ CONTRADICTIONS = {
         'mail.auth: auth = "passthrough" and auth_http contradict each other; remove one of them',
     ),
     "two sources in a server": (
-        listening('listen = "127.0.0.1:143"', 'auth = "passthrough"', 'auth_http = "127.0.0.1:9000"')
+        replace_server('listen = "127.0.0.1:143"', 'auth = "passthrough"', 'auth_http = "127.0.0.1:9000"')
         + '[auth.passthrough]\ndefault = "b"\n',
         'mail.server[0].auth: auth = "passthrough" and auth_http contradict each other',
     ),
@@ -171,7 +171,7 @@ CONTRADICTIONS = {
 def test_contradictions(inspect_text: Inspect, text: str, expected: str) -> None:
     found = inspect_text(text)
 
-    (only,) = said(found)
+    (only,) = list_problems(found)
     assert only.startswith(f"error {expected}")
     assert found.config is None
 
@@ -192,7 +192,7 @@ def test_methods_without_a_password(
         text.replace("listen", f'protocol = "{protocol}"\n{protocol}_auth = "{methods}"\nlisten')
     )
 
-    (only,) = said(found)
+    (only,) = list_problems(found)
     needs = f"{stuck}: needs an auth service, as it gives no password that geomail could {use}; remove it"
     assert only.startswith(f"error mail.server[0].{protocol}_auth: {needs}")
 
@@ -200,7 +200,7 @@ def test_methods_without_a_password(
 def test_methods_of_another_protocol_do_not_matter(inspect_text: Inspect) -> None:
     found = inspect_text(ROUTED.replace("[mail]", '[mail]\npop3_auth = "apop"\nsmtp_auth = "cram-md5"'))
 
-    assert said(found) == []
+    assert list_problems(found) == []
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ listen = [
 
 @pytest.mark.parametrize("second", ["127.0.0.2:143", "127.0.0.1:144", "[::1]:143", "[::]:143 ssl"])
 def test_addresses_that_differ(inspect_text: Inspect, second: str) -> None:
-    assert said(inspect_text(listening(f'listen = ["127.0.0.1:143", "{second}"]'))) == []
+    assert list_problems(inspect_text(replace_server(f'listen = ["127.0.0.1:143", "{second}"]'))) == []
 
 
 @pytest.mark.parametrize(
@@ -252,9 +252,9 @@ def test_a_wildcard_and_an_address_may_share_a_port(
     inspect_text: Inspect, wildcard: str, address: str, order: int
 ) -> None:
     pair = ", ".join([f'"{wildcard}"', f'"{address}"'][::order])
-    found = inspect_text(listening('protocol = "imap"', f"listen = [{pair}]", 'starttls = "only"'))
+    found = inspect_text(replace_server('protocol = "imap"', f"listen = [{pair}]", 'starttls = "only"'))
 
-    assert said(found) == []
+    assert list_problems(found) == []
 
 
 BOTH = "[::]:143 ipv6only=off"
@@ -272,9 +272,9 @@ BOTH = "[::]:143 ipv6only=off"
 def test_a_wildcard_may_be_on_all_ipv4_addresses_too(
     inspect_text: Inspect, listens: list[str], taken: list[str]
 ) -> None:
-    found = inspect_text(listening('protocol = "imap"', f"listen = {listens}", 'starttls = "only"'))
+    found = inspect_text(replace_server('protocol = "imap"', f"listen = {listens}", 'starttls = "only"'))
 
-    assert [line.partition(": ")[2] for line in said(found)] == [
+    assert [line.partition(": ")[2] for line in list_problems(found)] == [
         f"{label} is taken: [::]:143 in line 7 also listens on all IPv4 addresses; "
         "remove one, or write ipv6only=on there"
         for label in taken
@@ -282,38 +282,40 @@ def test_a_wildcard_may_be_on_all_ipv4_addresses_too(
 
 
 def test_where_nobody_logs_in_there_are_no_passwords_to_protect(inspect_text: Inspect) -> None:
-    assert said(inspect_text(listening('listen = "0.0.0.0:25"', 'smtp_auth = "none"'))) == []
+    assert list_problems(inspect_text(replace_server('listen = "0.0.0.0:25"', 'smtp_auth = "none"'))) == []
 
 
 UNWISE = {
     "passwords in clear": (
-        listening('listen = ["0.0.0.0:143", "127.0.0.1:1143", "[::]:143"]'),
+        replace_server('listen = ["0.0.0.0:143", "127.0.0.1:1143", "[::]:143"]'),
         "mail.server[0].listen: clients may log in without TLS on 0.0.0.0:143, [::]:143, "
         "with passwords in clear text",
     ),
     "TLS that nobody has to use": (
-        listening('listen = "0.0.0.0:143"', "starttls = true"),
+        replace_server('listen = "0.0.0.0:143"', "starttls = true"),
         "mail.server[0].starttls: clients may log in without TLS on 0.0.0.0:143, with passwords in "
         "clear text",
     ),
     "implicit TLS forgotten": (
-        listening('listen = "0.0.0.0:993"'),
+        replace_server('listen = "0.0.0.0:993"'),
         "mail.server[0].listen: 0.0.0.0:993 has no TLS, but clients expect it there",
     ),
     "implicit TLS forgotten in private": (
-        listening('listen = "127.0.0.1:465"'),
+        replace_server('listen = "127.0.0.1:465"'),
         "mail.server[0].listen: 127.0.0.1:465 has no TLS",
     ),
     "a port that changes": (
-        listening('listen = "127.0.0.1:0"', 'protocol = "imap"'),
+        replace_server('listen = "127.0.0.1:0"', 'protocol = "imap"'),
         "mail.server[0].listen: 127.0.0.1:0: the system chooses another port at each start; write a port",
     ),
     "senders look like geomail": (
-        listening('listen = "0.0.0.0:25"', 'smtp_auth = "none"', "starttls = true", "xclient = false"),
+        replace_server('listen = "0.0.0.0:25"', 'smtp_auth = "none"', "starttls = true", "xclient = false"),
         "mail.server[0].smtp_auth: none without xclient or proxy_protocol",
     ),
     "senders that come by a proxy on this machine look like geomail": (
-        listening('listen = "127.0.0.1:25 proxy_protocol"', 'smtp_auth = "plain none"', "xclient = false"),
+        replace_server(
+            'listen = "127.0.0.1:25 proxy_protocol"', 'smtp_auth = "plain none"', "xclient = false"
+        ),
         "mail.server[0].smtp_auth: none without xclient or proxy_protocol",
     ),
     "old TLS": (
@@ -333,7 +335,7 @@ UNWISE = {
         "mail.auth_http_ca: has no effect, as auth_http is not an https URL; remove it",
     ),
     "settings of an address that a wildcard takes": (
-        listening('listen = ["*:143", "127.0.0.1:143 backlog=8 bind rcvbuf=8k"]', 'starttls = "only"'),
+        replace_server('listen = ["*:143", "127.0.0.1:143 backlog=8 bind rcvbuf=8k"]', 'starttls = "only"'),
         "mail.server[0].listen[1]: backlog, rcvbuf of 127.0.0.1:143: no effect, as its clients come in by",
     ),
     "SSLv3 too": (
@@ -354,7 +356,7 @@ UNWISE = {
         'mail.imap_auth: "plain" is given twice; remove one',
     ),
     "capability given twice": (
-        listening('listen = "127.0.0.1:143"', 'imap_capabilities = ["IDLE", "UIDPLUS", "idle"]'),
+        replace_server('listen = "127.0.0.1:143"', 'imap_capabilities = ["IDLE", "UIDPLUS", "idle"]'),
         'mail.server[0].imap_capabilities: "idle" is given twice; remove one',
     ),
     "users who are not asked for": (
@@ -371,18 +373,18 @@ UNWISE = {
         "mail.server[0].smtp_auth: none needs a route by the recipient's domain",
     ),
     "XCLIENT for the client of a PROXY header": (
-        listening('listen = "10.0.0.1:25"', "xclient = true", 'proxy_protocol = "v2"'),
+        replace_server('listen = "10.0.0.1:25"', "xclient = true", 'proxy_protocol = "v2"'),
         'mail.server[0].xclient: xclient = "on" with proxy_protocol = "v2": a backend that takes the '
         "client from the PROXY header may refuse its XCLIENT, and so each session (Postfix does, unless "
         'smtpd_authorized_xclient_hosts holds all clients); write xclient = "auto"',
     ),
     "XCLIENT by default, and a PROXY header": (
-        listening('listen = "10.0.0.1:25"', "proxy_protocol = true"),
+        replace_server('listen = "10.0.0.1:25"', "proxy_protocol = true"),
         'mail.server[0].proxy_protocol: xclient = "on" with proxy_protocol = "on": a backend',
     ),
     **{
         f"{directive} of nobody": (
-            listening('listen = "10.0.0.1:143"', "starttls = true", f'{directive} = "file"'),
+            replace_server('listen = "10.0.0.1:143"', "starttls = true", f'{directive} = "file"'),
             f"mail.server[0].{directive}: has no effect, as ssl_verify_client is off",
         )
         for directive in ("ssl_client_certificate", "ssl_trusted_certificate", "ssl_crl")
@@ -407,7 +409,7 @@ UNWISE = {
 def test_what_is_unwise(inspect_text: Inspect, text: str, expected: str) -> None:
     found = inspect_text(text)
 
-    (only,) = said(found)
+    (only,) = list_problems(found)
     assert only.startswith(f"warning {expected}")
     assert found.config is not None
 
@@ -435,14 +437,14 @@ def test_what_is_unwise(inspect_text: Inspect, text: str, expected: str) -> None
     ],
 )
 def test_what_is_wise_enough(inspect_text: Inspect, lines: tuple[str, ...]) -> None:
-    assert said(inspect_text(listening(*lines))) == []
+    assert list_problems(inspect_text(replace_server(*lines))) == []
 
 
 @pytest.mark.parametrize(
     ("text", "only"),
     [
         (SOUND.replace("[mail]", '[mail]\nstarttls = "yes"'), "mail.starttls"),
-        (listening('listen = "0.0.0.0:x"'), "mail.server[0].listen[0]"),
+        (replace_server('listen = "0.0.0.0:x"'), "mail.server[0].listen[0]"),
         (SOUND.replace("ssl_certificate =", "starttls = true\nssl_certificat ="), "mail.ssl_certificat"),
         (SOUND.replace("auth_http =", "auth_htp ="), "mail.auth_htp"),
         (SOUND.replace("9000", "x"), "mail.auth_http"),
@@ -476,7 +478,9 @@ def test_authorities_that_one_of_two_servers_uses(
     text = SOUND.replace("[mail]", '[mail]\nssl_client_certificate = "ca"\nstarttls = "on"')
     found = inspect_text(f'{text}[[mail.server]]\nlisten = "127.0.0.1:110"\nssl_verify_client = "{verify}"\n')
 
-    assert [line.partition(":")[0] for line in said(found)] == [line.partition(":")[0] for line in said_of]
+    assert [line.partition(":")[0] for line in list_problems(found)] == [
+        line.partition(":")[0] for line in said_of
+    ]
 
 
 def test_a_cache_that_two_servers_share(inspect_text: Inspect) -> None:
@@ -484,13 +488,13 @@ def test_a_cache_that_two_servers_share(inspect_text: Inspect) -> None:
     for size, told in (("1024k", 0), ("1025k", 1)):
         found = inspect_text(text.replace("listen", f'ssl_session_cache = ["shared:a:{size}"]\nlisten'))
 
-        assert len(found.problems) == told, said(found)
+        assert len(found.problems) == told, list_problems(found)
 
 
 def test_users_who_are_led_where_their_protocol_is_not_spoken(inspect_text: Inspect) -> None:
     found = inspect_text(ROUTED.replace("address =", "smtp ="))
 
-    assert said(found) == [
+    assert list_problems(found) == [
         "warning auth.passthrough.default: [backends.b] has no address for imap, so such logins are refused; "
         "add one"
     ]

@@ -88,7 +88,7 @@ def test_what_has_no_line_has_that_of_what_is_around_it() -> None:
 
 
 def paths(value: Any, base: KeyPath = ()) -> set[KeyPath]:
-    """The paths of all that a document holds."""
+    """Return the paths of all values in a document."""
     steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return {base} - {()} | {path for step, inner in steps for path in paths(inner, (*base, step))}
 

@@ -14,13 +14,13 @@ Inspect = Callable[[str], Inspection]
 AUTH = 'auth_http = "http://127.0.0.1:9000/auth"\n'
 
 
-def servers(found: Inspection) -> tuple[Server, ...]:
+def get_servers(found: Inspection) -> tuple[Server, ...]:
     assert found.config is not None, "\n".join(map(str, found.problems))
     return found.config.servers
 
 
-def found_in(found: Inspection) -> list[tuple[int, str, str]]:
-    """Line, key and text of each problem."""
+def list_problems(found: Inspection) -> list[tuple[int, str, str]]:
+    """Return line, key and text of each problem."""
     return [(problem.line, problem.key, problem.text) for problem in found.problems]
 
 
@@ -45,7 +45,7 @@ def test_a_server_takes_from_mail_what_it_does_not_set(inspect_text: Inspect) ->
         """
     )
 
-    first, second = servers(found)
+    first, second = get_servers(found)
     assert (first.timeout, second.timeout) == (10, 120)
     assert (first.max_errors, second.max_errors) == (7, 7)
     assert (first.max_commands, second.max_commands) == (1000, 1000)
@@ -75,12 +75,12 @@ def test_the_first_known_port_tells_the_protocol(inspect_text: Inspect, listen: 
         f'[mail]\n{AUTH}ssl_certificate = "c"\nssl_certificate_key = "k"\n[[mail.server]]\nlisten = {listen}'
     )
 
-    assert [server.protocol for server in servers(inspect_text(text))] == [protocol]
+    assert [server.protocol for server in get_servers(inspect_text(text))] == [protocol]
 
 
 @pytest.mark.parametrize("port", [993, 995, 465])
 def test_no_port_switches_tls_on(inspect_text: Inspect, port: int) -> None:
-    (server,) = servers(inspect_text(f'[mail]\n{AUTH}[[mail.server]]\nlisten = "127.0.0.1:{port}"'))
+    (server,) = get_servers(inspect_text(f'[mail]\n{AUTH}[[mail.server]]\nlisten = "127.0.0.1:{port}"'))
 
     assert server.listen == (Listen("127.0.0.1", port, ssl=False),)
 
@@ -106,13 +106,13 @@ def test_the_nearest_level_says_who_is_asked(
         '[auth.passthrough]\ndefault = "b"\n[backends.b]\naddress = "127.0.0.1:1143"'
     )
 
-    (only,) = servers(found)
+    (only,) = get_servers(found)
     assert only.auth == source
     assert (only.auth_http is None) == (source == "passthrough")
 
 
 def test_names_default_to_what_is_there(inspect_text: Inspect) -> None:
-    (server,) = servers(
+    (server,) = get_servers(
         inspect_text(f'[mail]\n{AUTH}[[mail.server]]\nlisten = ["[::1]:143", "127.0.0.1:143"]')
     )
 
@@ -139,7 +139,7 @@ def test_paths_start_in_the_folder_of_the_file(inspect_text: Inspect, tmp_path: 
         """
     )
 
-    (server,) = servers(found)
+    (server,) = get_servers(found)
     assert server.ssl_certificate == (f"{tmp_path}/mail.crt", "/etc/mail.crt")
     assert server.ssl_certificate_key == (f"{tmp_path}/keys/mail.key", "/etc/mail.key")
     assert server.auth_http_ca == f"{tmp_path}/ca.pem"
@@ -191,7 +191,7 @@ tls = "startls"
     )
 
     assert found.config is None
-    assert found_in(found) == [
+    assert list_problems(found) == [
         (1, "wrokers", "unknown key; did you mean workers?"),
         (4, "mail.timeuot", "unknown key; did you mean timeout?"),
         (5, "mail.xclient", 'must be on, off or auto, not "maybe"'),
@@ -256,7 +256,7 @@ def test_broken_toml(inspect_text: Inspect, text: str, line: int, key: str, said
     found = inspect_text(text)
 
     assert found.config is None
-    ((found_line, found_key, found_text),) = found_in(found)
+    ((found_line, found_key, found_text),) = list_problems(found)
     assert (found_line, found_key) == (line, key)
     assert said in found_text
     assert "(at " not in found_text
@@ -462,7 +462,7 @@ def test_values_that_are_refused(inspect_text: Inspect, text: str, said: str) ->
     ],
 )
 def test_values_that_are_taken(inspect_text: Inspect, text: str, key: str, value: object) -> None:
-    (server,) = servers(inspect_text(f'[mail]\n{AUTH}{text}\n[[mail.server]]\nlisten = "127.0.0.1:143"'))
+    (server,) = get_servers(inspect_text(f'[mail]\n{AUTH}{text}\n[[mail.server]]\nlisten = "127.0.0.1:143"'))
 
     assert getattr(server, key) == value
 
@@ -531,7 +531,7 @@ listen = "127.0.0.1:143"
 def test_no_secret_in_a_repr(inspect_text: Inspect) -> None:
     found = inspect_text(SECRETS)
 
-    assert servers(found)[0].auth_http_header == (("X-Key", "s3cret"),)
+    assert get_servers(found)[0].auth_http_header == (("X-Key", "s3cret"),)
     assert "s3cret" not in repr(found.config)
 
 
@@ -574,7 +574,7 @@ def test_nothing_in_a_message_steers_a_terminal(inspect_text: Inspect) -> None:
 
 
 def test_a_configuration_does_not_change(inspect_text: Inspect) -> None:
-    (server,) = servers(inspect_text(SECRETS))
+    (server,) = get_servers(inspect_text(SECRETS))
 
     with pytest.raises(ValidationError):
         server.timeout = 1  # type: ignore[misc]

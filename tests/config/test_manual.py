@@ -1,4 +1,4 @@
-"""The manual page of the configuration tells of all options, and of what they are."""
+"""The manual page of the configuration describes all options, with their forms and defaults."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ def test_the_page_is_what_the_models_make_it() -> None:
 
 
 def items() -> dict[str, str]:
-    """What stands behind each key."""
+    """Return the text after each key."""
     parts = re.split(r"^\.It Cm (\w+) No = Ar ", make_manual(), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 

@@ -62,7 +62,7 @@ DEFAULTS_OF_NGINX = {
 }
 
 
-#: Where nginx's default waits too long, or lets clients choose ciphers that are too weak.
+#: Options for which nginx's default waits too long, or lets clients choose ciphers that are too weak.
 OWN_DEFAULTS = {"resolver_timeout": 5, "ssl_ciphers": INTERMEDIATE_CIPHERS}
 
 

@@ -1,4 +1,4 @@
-"""Text that is written as TOML is read back by tomllib as it was, whatever it holds."""
+"""tomllib reads back every text that geomail writes as TOML, whatever the text holds."""
 
 import math
 import tomllib
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from geomail.config.toml_text import NotUtf8, write_toml_key, write_toml_value
 
-#: What makes a writer stumble: quotes, escapes that are none, controls, what looks like other TOML.
+#: Difficult texts: quotes, invalid escapes, control characters, and texts that look like other TOML.
 PIECES = st.sampled_from(
     [
         *('"', "'", '"""', "'''", "\\", "\\x41", "\\u0041", "\\U0001F4E7", "\\\\x", "\\", "\n", "\r\n", "\t"),
@@ -28,7 +28,7 @@ VALUES = st.recursive(
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Tell whether they are of the same type and value; a list's items, too, and NaN is NaN."""
+    """Tell whether two values, and all items in them, have the same type and value; NaN equals NaN."""
     if isinstance(one, list):
         return isinstance(other, list) and len(one) == len(other) and all(map(equal, one, other))
     both_nan = isinstance(one, float) and math.isnan(one) and math.isnan(other)

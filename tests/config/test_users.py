@@ -1,4 +1,4 @@
-"""The users file: what a line says, and what is told of one that is wrong."""
+"""The users file: the meaning of a line, and the message about a wrong line."""
 
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ BACKENDS = ("one", "two", "b.c")
 
 
 def read(folder: Path, text: str | bytes, **options: Any) -> UsersFile:
-    """What is in a users file of this text."""
+    """Read a users file of this text."""
     file = folder / "users"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_users(Users(file=str(file), **options), BACKENDS)
 
 
-def told(folder: Path, text: str | bytes, **options: Any) -> list[str]:
-    """``line name: text`` of each problem with it."""
+def list_problems(folder: Path, text: str | bytes, **options: Any) -> list[str]:
+    """Return ``line name: text`` of each problem in a users file of this text."""
     with pytest.raises(ConfigError) as raised:
         read(folder, text, **options)
     assert {problem.file for problem in raised.value.problems} == {str(folder / "users")}
@@ -178,7 +178,7 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
 
 @pytest.mark.parametrize(("line", "problem"), WRONG.values(), ids=WRONG.keys())
 def test_a_line_that_is_wrong(tmp_path: Path, line: str | bytes, problem: str) -> None:
-    (only,) = told(tmp_path, line)
+    (only,) = list_problems(tmp_path, line)
 
     assert only.startswith(problem)
     assert "s3cret" not in only
@@ -187,16 +187,16 @@ def test_a_line_that_is_wrong(tmp_path: Path, line: str | bytes, problem: str) -
 def test_every_problem_is_told_with_its_line(tmp_path: Path) -> None:
     text = f"ann:{BCRYPT}\n\nbob:x\nANN:{BCRYPT}:backend=two\ncarl:{BCRYPT}:x\n"
 
-    assert [line.partition(";")[0] for line in told(tmp_path, text, default="one")] == [
+    assert [line.partition(";")[0] for line in list_problems(tmp_path, text, default="one")] == [
         "3 bob: this is no password hash that geomail can verify, or not a whole one",
         "4 ANN: is given twice",
         "5 carl: word 1 after the hash is unknown",
     ]
-    assert "the first is in line 1" in told(tmp_path, text, default="one")[1]
+    assert "the first is in line 1" in list_problems(tmp_path, text, default="one")[1]
 
 
 def test_a_file_of_another_kind_is_not_told_line_by_line(tmp_path: Path) -> None:
-    problems = told(tmp_path, "x\n" * 5000)
+    problems = list_problems(tmp_path, "x\n" * 5000)
 
     assert len(problems) == MOST_PROBLEMS + 1
     assert (
@@ -206,7 +206,7 @@ def test_a_file_of_another_kind_is_not_told_line_by_line(tmp_path: Path) -> None
 
 
 def test_a_default_to_a_backend_that_is_gone(tmp_path: Path) -> None:
-    assert told(tmp_path, f"ann:{BCRYPT}", default="nowhere") == [
+    assert list_problems(tmp_path, f"ann:{BCRYPT}", default="nowhere") == [
         '1 ann: there is no backend "nowhere"; add [backends.nowhere], or use one of these: one, two, b.c'
     ]
 

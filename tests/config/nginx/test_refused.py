@@ -1,4 +1,4 @@
-"""Everything that nginx refuses when it reads its configuration, one row for each of its messages."""
+"""Everything that nginx refuses in its configuration: one row for each of its messages."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.servers.certificates import Certificates
 AUTH = "auth_http 127.0.0.1:9000;"
 SERVER = "listen 127.0.0.1:143;"
 
-#: What stands in ``server {}``, nginx's message, and what geomail says in its place.
+#: The content of ``server {}``, nginx's message, and a part of geomail's message.
 IN_SERVER = [
     # values
     (
@@ -301,7 +301,7 @@ IN_SERVER = [
     ),
 ]
 
-#: The same, where ``{crt}`` and ``{key}`` are a certificate and its key, ``{other}`` another key.
+#: The same; ``{crt}`` and ``{key}`` mean a certificate and its key, ``{other}`` another key.
 WITH_TLS = [
     (
         "ssl_certificate {crt};",
@@ -477,8 +477,8 @@ FILES = [
 ]
 
 
-def errors(text: str, folder: Path) -> list[str]:
-    """What ``import-nginx`` finds wrong, else what ``check-config`` does with its result."""
+def list_errors(text: str, folder: Path) -> list[str]:
+    """Return the errors of ``import-nginx``, else those of ``check-config`` in its result."""
     source, target = folder / "nginx.conf", folder / "geomail.toml"
     source.write_text(text)
     result = convert(source)
@@ -497,7 +497,7 @@ def names(rows: list[tuple[str, str, str]]) -> list[str]:
 @pytest.mark.parametrize(("directives", "nginx", "said"), IN_SERVER, ids=names(IN_SERVER))
 def test_in_a_server(directives: str, nginx: str, said: str, tmp_path: Path) -> None:
     del nginx
-    found = errors(f"mail {{\n {AUTH}\n server {{\n {SERVER}\n {directives}\n }}\n}}\n", tmp_path)
+    found = list_errors(f"mail {{\n {AUTH}\n server {{\n {SERVER}\n {directives}\n }}\n}}\n", tmp_path)
 
     assert any(said in text for text in found), found
     assert any(":5: error" in text or "geomail.toml:" in text for text in found), found
@@ -511,7 +511,7 @@ def test_with_tls(directives: str, nginx: str, said: str, tmp_path: Path, certif
     files = {"crt": server.certificate, "key": server.key, "other": other.key, "long": "long"}
     files["both"] = f"ssl_certificate {server.certificate}; ssl_certificate_key {server.key};"
     text = f"mail {{ {AUTH} server {{ {SERVER} starttls on; {directives.format(**files)} }} }}"
-    found = errors(text, tmp_path)
+    found = list_errors(text, tmp_path)
 
     assert any(said in text for text in found), found
 
@@ -519,6 +519,6 @@ def test_with_tls(directives: str, nginx: str, said: str, tmp_path: Path, certif
 @pytest.mark.parametrize(("text", "nginx", "said"), FILES, ids=names(FILES))
 def test_a_file(text: str, nginx: str, said: str, tmp_path: Path) -> None:
     del nginx
-    found = errors(text, tmp_path)
+    found = list_errors(text, tmp_path)
 
     assert any(said in line for line in found), found

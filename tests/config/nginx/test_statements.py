@@ -1,4 +1,4 @@
-"""An nginx.conf is read as nginx reads it."""
+"""geomail reads an nginx.conf as nginx does."""
 
 import contextlib
 from pathlib import Path
