@@ -253,7 +253,7 @@ def test_a_server_is_found_by_name_and_by_address(file: Path, wanted: str) -> No
         (("--server", "in", "--ehlo", "a", "--helo", "b"), "exclude each other"),
         (("--server", "in", "--ehlo", "a\tb"), "'a\\tb': a space"),
         (("--server", "in", "--client", "example.org"), "an IP address is wanted"),
-        (("--server", "in", "--client", "192.0.2.1:0"), "is no port"),
+        (("--server", "in", "--client", "192.0.2.1:0"), "the port must be a number from 1"),
         (("--server", "in", "--client-name", "a_b"), "a host name of letters"),
         (("--server", "in", "--from", "a"), "--from and --to go together"),
         (("--server", "in", "--user", "u", "--from", "a", "--to", "b"), "for mail without a login"),
