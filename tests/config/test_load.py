@@ -557,6 +557,12 @@ def test_no_secret_in_a_message(inspect_text: Inspect, text: str) -> None:
     assert "s3cret" not in "\n".join(map(str, found.problems))
 
 
+def test_a_secret_of_another_type_is_not_shown(inspect_text: Inspect) -> None:
+    found = inspect_text("[mail]\nssl_certificate_key = [31337]")
+
+    assert (2, "mail.ssl_certificate_key[0]", "must be text in quotes") in list_problems(found)
+
+
 def test_nothing_in_a_message_steers_a_terminal(inspect_text: Inspect) -> None:
     found = inspect_text(
         r"""

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from geomail.config.units import (
     parse_size,
     parse_time,
     parse_words,
+    parse_workers,
     show,
 )
 
@@ -109,6 +112,17 @@ def test_numbers(value: object, number: int) -> None:
 def test_no_numbers(value: object) -> None:
     with pytest.raises(ValueError, match="must be a whole number, 0 or more, not"):
         parse_number(value)
+
+
+@pytest.mark.parametrize(("value", "count"), [(1, 1), ("3", 3), ("AUTO", len(os.sched_getaffinity(0)))])
+def test_workers(value: object, count: int) -> None:
+    assert parse_workers(value) == count
+
+
+@pytest.mark.parametrize(("value", "found"), [(0, "0"), (-2, "-2"), ("none", '"none"'), (1.5, "1.5")])
+def test_no_workers(value: object, found: str) -> None:
+    with pytest.raises(ValueError, match=f'^must be at least 1, or "auto", not {found}$'):
+        parse_workers(value)
 
 
 @pytest.mark.parametrize("value", ["plain LOGIN  plain", ["plain", "Login", "plain"]])
