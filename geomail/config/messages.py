@@ -87,7 +87,7 @@ def guess_key(path: KeyPath) -> str | None:
 
 
 def _describe_choice(found: Any, expected: str) -> str:
-    """Return the message about a word that is not one of pydantic's ``'a', 'b' or 'c'``."""
+    """Return the message about a value that is not one of the words in ``'a', 'b' or 'c'``."""
     allowed = expected.replace("'", "")
     guess = guess_word(found, allowed.replace(" or ", ", ").split(", ")) if isinstance(found, str) else None
     return f"must be {allowed}, not {show(found)}" + (f"; did you mean {guess}?" if guess else "")

@@ -46,7 +46,7 @@ def test_a_warning_does_no_harm(file: Path) -> None:
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
         f"{file}:2: warning: mail.max_errors: 0 does not mean no limit: "
-        "the first error closes the session; write 1 or more",
+        "the first error closes the session, as with 1; write a larger number",
         f"geomail: configuration {file} is ok (2 servers, 1 warning)",
     ]
 
@@ -109,7 +109,8 @@ def test_json(file: Path) -> None:
                 "file": str(file),
                 "line": 3,
                 "key": "mail.max_errors",
-                "text": "0 does not mean no limit: the first error closes the session; write 1 or more",
+                "text": "0 does not mean no limit: the first error closes the session, as with 1; "
+                "write a larger number",
                 "severity": "warning",
             },
         ],

@@ -110,7 +110,8 @@ CONTRADICTIONS = {
     ),
     "two sources in mail": (
         ROUTED.replace("[mail]", '[mail]\nauth_http = "127.0.0.1:9000"'),
-        'mail.auth: auth = "passthrough" and auth_http contradict each other; remove one of them',
+        'mail.auth: auth = "passthrough" and auth_http contradict each other, as only one can decide; '
+        "remove one",
     ),
     "two sources in a server": (
         replace_server('listen = "127.0.0.1:143"', 'auth = "passthrough"', 'auth_http = "127.0.0.1:9000"')
@@ -138,7 +139,7 @@ CONTRADICTIONS = {
     ),
     "users and an auth service": (
         USERS.replace("[mail]", '[mail]\nauth_http = "127.0.0.1:9000"'),
-        'mail.auth: auth = "users" and auth_http contradict each other; remove one of them',
+        'mail.auth: auth = "users" and auth_http contradict each other, as only one can decide; remove one',
     ),
     "users without a file": (
         USERS.replace('file = "users"\n', ""),

@@ -62,7 +62,8 @@ def _check_auth_source(subject: Subject) -> Iterator[Problem]:
     if asked != "http":
         if source and url and source[:-1] == url[:-1]:
             yield subject.make_error(
-                "auth", f'auth = "{asked}" and auth_http contradict each other; remove one of them'
+                "auth",
+                f'auth = "{asked}" and auth_http contradict each other, as only one can decide; remove one',
             )
     elif url is None and source is not None:
         yield subject.make_error(
@@ -183,7 +184,8 @@ def _check_xclient(subject: Subject) -> Iterator[Problem]:
 def _check_max_errors(subject: Subject) -> Iterator[Problem]:
     if subject.server.max_errors == 0:
         yield subject.make_warning(
-            "max_errors", "0 does not mean no limit: the first error closes the session; write 1 or more"
+            "max_errors",
+            "0 does not mean no limit: the first error closes the session, as with 1; write a larger number",
         )
 
 

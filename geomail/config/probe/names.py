@@ -85,5 +85,7 @@ def _resolve(host: str, option: str) -> list[str]:
         infos = getaddrinfo(host, None, type=SOCK_STREAM, flags=AI_ADDRCONFIG)
     except (gaierror, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UnknownName(f"host not found in {option}: {host!r} ({reason})") from None
+        raise UnknownName(
+            f"host not found in {option}: {host!r} ({reason}); check the name and the DNS"
+        ) from None
     return list(dict.fromkeys(str(info[4][0]) for info in infos))
