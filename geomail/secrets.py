@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail.conversation import SECRET, Mask
 
 #: Shorter secrets are only found as whole words: inside other words they would be found by chance.
@@ -34,7 +34,7 @@ Span = tuple[int, int]
 
 def as_text(line: bytes) -> str:
     """Decode a line from the network, and escape all that could control a terminal."""
-    return printable(line.decode("utf-8", "backslashreplace"))
+    return escape_unprintable(line.decode("utf-8", "backslashreplace"))
 
 
 def make_mask(secrets: Iterable[bytes]) -> Mask:

@@ -21,7 +21,7 @@ from gevent import socket
 
 from geomail.auth import http
 from geomail.auth.passthrough import recipient
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail.conversation import Rehearsal
 from geomail.errors import ProxyHeaderError, SessionError
 from geomail.net import nameservers
@@ -168,7 +168,7 @@ PARSERS: dict[str, tuple[Callable[[int], bytes | str], Callable[..., object], in
     "headers, long": (filled(b"a: ", b" ", b"x\r\n\r\n"), _parse_head, 400_000),
     "headers, empty names": (filled(b"", b"-", b""), attempted(_parse_head, BadAnswer), 400_000),
     "PTR records": (answer_with_pointers, nameservers._parsed, 6),
-    "terminal": (text("\x1b"), printable, 4_000),
+    "terminal": (text("\x1b"), escape_unprintable, 4_000),
     "bytes for a terminal": (filled(b"", b"\xff", b""), as_text, 4_000),
     "log, escapes": (text("\x1b"), escape, 4_000),
     "log, text": (text("\U000e0001"), uncached(text_lines.quote), 20_000),

@@ -62,12 +62,12 @@ class _AuthCheck:
 
     def __init__(self, config: Config, options: LoginOptions) -> None:
         from geomail.auth.http import HttpSource
-        from geomail.config.probe.names import with_name_servers
+        from geomail.config.probe.names import resolve_name_servers
         from geomail.preview.client import Unusable, find_server, make_client
         from geomail.preview.handshake import Stage
 
         server, listens = find_server(config, options.protocol, options.server)
-        self.server = with_name_servers(server)
+        self.server = resolve_name_servers(server)
         self._stage = Stage(config, self.server)
         if not isinstance(self._stage.source, HttpSource):
             raise Unusable(

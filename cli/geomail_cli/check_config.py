@@ -46,11 +46,11 @@ def check_config(options: CheckOptions, config: ConfigOption = None) -> None:
     """
     if options.dump and options.as_json:
         raise typer.BadParameter("--dump and --json exclude each other: give only one")
-    from geomail.config.load import find_config, in_order, inspect
+    from geomail.config.load import find_config, inspect, sort_problems
     from geomail.config.probe import probe
 
     found = inspect(find_config(config))
-    problems = in_order([*found.problems, *probe(found)])
+    problems = sort_problems([*found.problems, *probe(found)])
     failing = [problem for problem in problems if options.strict or problem.severity == "error"]
     if options.as_json:
         typer.echo(json.dumps(_make_result(found, problems, failing), indent=2))

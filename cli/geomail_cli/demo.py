@@ -186,10 +186,10 @@ def _bind(port: int) -> RawSocket | None:
 def _write_files(
     folder: Path, users: Mapping[str, str], ports: Mapping[str, int], sandbox: Mapping[str, int]
 ) -> None:
-    from geomail.config.users import entry_line
+    from geomail.config.users import format_entry
     from geomail.hashes import make_argon2id
 
-    lines = [entry_line(user, make_argon2id(password.encode())) for user, password in users.items()]
+    lines = [format_entry(user, make_argon2id(password.encode())) for user, password in users.items()]
     _write_private(folder / "users", "\n".join((*lines, "")).encode())
     _write_certificate(folder)
     # The folder for temporary files may be closed to other users than root.

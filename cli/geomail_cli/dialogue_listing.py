@@ -41,7 +41,7 @@ class DialogueListing:
         self._print_held_reason()
 
     def add_row(self, speaker: str, line: str, reason: str = "", style: str = "dim") -> None:
-        """Print one row of printable texts; ``style`` is that of the reason."""
+        """Print one row of escape_unprintable texts; ``style`` is that of the reason."""
         if not self._width:
             self._print(
                 Text(f"{speaker:<{_SPEAKER_WIDTH}}  {line:<{_PLAIN_LINE_WIDTH if reason else 0}}  {reason}")

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.style import Style
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail_cli import units
 
 Record = dict[str, Any]
@@ -59,12 +59,12 @@ class EventLines:
 
     def format(self, record: Record) -> str:
         """Return the line for one event."""
-        word = printable(str(record["outcome"])) if "outcome" in record else _name_event(record)
+        word = escape_unprintable(str(record["outcome"])) if "outcome" in record else _name_event(record)
         style = _STYLES.get(word, _TROUBLE)
         parts = [
             self._paint(self._format_time(record), _DIM),
             self._paint(self._fill_column(record, "session"), _DIM),
-            f"{printable(str(record.get('protocol', '')))[:4]:<4}",
+            f"{escape_unprintable(str(record.get('protocol', '')))[:4]:<4}",
             self._paint(f"{word:<{_WORD_WIDTH}}", style),
             self._fill_column(record, "user"),
             self._fill_column(record, "client"),
@@ -78,7 +78,7 @@ class EventLines:
         return f"{time.strftime(self._clock, time.localtime(when))}.{int(when * 1000) % 1000:03d}"
 
     def _fill_column(self, record: Record, field: str) -> str:
-        text = printable(str(record.get(field) or "-"))
+        text = escape_unprintable(str(record.get(field) or "-"))
         length = cell_len(text)
         if length > self._widths[field]:
             self._widths[field] = min(length, _WIDTHS[field][1])
@@ -89,7 +89,7 @@ class EventLines:
 
 
 def _name_event(record: Record) -> str:
-    return _WORDS.get(record["event"]) or printable(str(record["event"]))
+    return _WORDS.get(record["event"]) or escape_unprintable(str(record["event"]))
 
 
 def _describe_details(record: Record) -> str:
@@ -102,10 +102,10 @@ def _describe_details(record: Record) -> str:
         ]
         parts.append(units.format_duration(record["duration"]))
     elif record.get("method"):
-        parts.append(printable(str(record["method"])))
+        parts.append(escape_unprintable(str(record["method"])))
     if reason := record.get("reason") or record.get("text"):
         side = record.get("side")
-        parts.append(printable(f"{side}: {reason}" if side else str(reason)))
+        parts.append(escape_unprintable(f"{side}: {reason}" if side else str(reason)))
     if "generation" in record:
         parts.append(f"generation {record['generation']}")
     if "worker" in record:

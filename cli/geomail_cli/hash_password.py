@@ -48,9 +48,9 @@ class LineOptions:
 
     def make_line(self, hashed: str) -> str:
         """Return the line with this hash, or the hash alone without a user. Raises ValueError."""
-        from geomail.config.users import entry_line
+        from geomail.config.users import format_entry
 
-        return hashed if self.user is None else entry_line(self.user, hashed, self.backend)
+        return hashed if self.user is None else format_entry(self.user, hashed, self.backend)
 
 
 @spread_groups

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +40,7 @@ def show_problem(console: Console, problem: Problem) -> None:
     """Print one problem on one line: ``file:line: error: key: text``."""
     from rich.text import Text
 
-    line = Text(f"{printable(problem.place)}: ")
+    line = Text(f"{escape_unprintable(problem.place)}: ")
     line.append(f"{problem.severity}: ", _STYLES[problem.severity])
     if problem.key:
         line.append(f"{problem.key}: ", "bold")
@@ -52,21 +52,23 @@ def show_summary(console: Console, text: str, failed: bool) -> None:
     """Print the result of the command, as its last line: ``geomail: …``."""
     from rich.text import Text
 
-    console.print(Text("geomail: ") + Text(printable(text), "bold red" if failed else "bold green"))
+    console.print(Text("geomail: ") + Text(escape_unprintable(text), "bold red" if failed else "bold green"))
 
 
 def show_heading(console: Console, text: str) -> None:
     """Print a heading for the lines that follow."""
     from rich.text import Text
 
-    console.print(Text(printable(text), "bold"))
+    console.print(Text(escape_unprintable(text), "bold"))
 
 
 def show_note(console: Console, text: str, kind: str = "note") -> None:
     """Print something worth knowing: ``note: …``."""
     from rich.text import Text
 
-    console.print(Text(f"{kind}: ", "bold yellow" if kind == "hint" else "bold") + Text(printable(text)))
+    console.print(
+        Text(f"{kind}: ", "bold yellow" if kind == "hint" else "bold") + Text(escape_unprintable(text))
+    )
 
 
 def abandon_stdout() -> None:

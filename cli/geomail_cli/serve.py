@@ -70,12 +70,12 @@ def _run(file: Path, companion: int | None = None) -> None:
 
 def _load_checked(log: Log, path: Path) -> Config:
     """Return the configuration, and log its warnings. Raises ConfigError with every error of both stages."""
-    from geomail.config.load import in_order, inspect
+    from geomail.config.load import inspect, sort_problems
     from geomail.config.probe import probe_files
     from geomail.errors import ConfigError
 
     found = inspect(path)
-    problems = in_order([*found.problems, *probe_files(found)])
+    problems = sort_problems([*found.problems, *probe_files(found)])
     if found.config is None or any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
     for warning in problems:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail_cli import output, table, units
 from geomail_cli.session_options import Format
 from geomail_cli.table import Column
@@ -37,7 +37,7 @@ _BACKENDS = (Column("name", "BACKEND", flexible=True), *_COUNTS, _FAILED, *_BYTE
 def show(state: dict[str, Any]) -> None:
     """Print the answer to ``status``; warnings go to standard error."""
     for fact, text in _list_facts(state):
-        typer.echo(f"{fact:<15}{printable(text)}")
+        typer.echo(f"{fact:<15}{escape_unprintable(text)}")
     for columns, rows in (
         (_WORKERS, [_make_worker_row(one, state["now"]) for one in state["workers"]]),
         (_SERVERS, _make_named_rows(state["servers"])),

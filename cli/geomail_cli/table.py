@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from rich.cells import cell_len, set_cell_size
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail_cli import units
 from geomail_cli.session_options import Format
 
@@ -39,7 +39,7 @@ class Column:
     def format_cell(self, row: Row) -> str:
         """Return the text of a row in this column."""
         value = row[self.name]
-        return "-" if value is None or value == "" else printable(self.format(value))
+        return "-" if value is None or value == "" else escape_unprintable(self.format(value))
 
 
 SESSION_COLUMNS = (
@@ -85,7 +85,7 @@ def print_list(
 
 
 def _format_field(value: object) -> str:
-    return "" if value is None else printable(str(value))
+    return "" if value is None else escape_unprintable(str(value))
 
 
 def _shrink(widths: list[int], columns: Sequence[Column], width: int) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail_cli import output
 from geomail_cli.control import Connection, ControlError, ControlSocket, NoServer, SocketOptions
 from geomail_cli.option_groups import spread_groups
@@ -135,4 +135,6 @@ class _EventPrinter:
     def _report(self, text: str) -> None:
         """Print a message about the stream, on standard error."""
         sys.stdout.flush()
-        output.make_error_console().print(f"geomail: {printable(text)}", style="bold yellow", markup=False)
+        output.make_error_console().print(
+            f"geomail: {escape_unprintable(text)}", style="bold yellow", markup=False
+        )

@@ -10,7 +10,7 @@ import gevent
 from gevent.event import Event
 from rich.style import Style
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail_cli import output, table, units
 from geomail_cli.control import Connection, ControlError, ControlSocket
 from geomail_cli.output import pluralize
@@ -163,7 +163,7 @@ class TopView:
             f"{field}={pattern}" for field, patterns in self._selection.items() for pattern in patterns
         )
         reverse = ", reversed" if self._is_reversed else ""
-        return printable(
+        return escape_unprintable(
             f"showing {number} of {len(self._snapshot.sessions)}, by {self._order.name}{reverse}"
             f"{'; only ' if chosen else ''}{chosen}"
         )
@@ -171,7 +171,7 @@ class TopView:
 
 def _describe_server(snapshot: Snapshot) -> str:
     status = snapshot.status
-    return printable(
+    return escape_unprintable(
         f"geomail {status['version']}  up {units.format_duration(status['now'] - status['started'])}"
         f"  {pluralize(len(status['workers']), 'worker')}"
         f"  generation {status['configuration']['generation']}"

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail_cli import output
 from geomail_cli.control import ControlError, SocketOptions
 from geomail_cli.option_groups import spread_groups
@@ -104,8 +104,10 @@ def _format_line(event: dict[str, Any]) -> str:
     stamp = f"{time.strftime('%H:%M:%S', time.localtime(when))}.{int(when * 1000) % 1000:03d}"
     arrow = _ARROWS.get((event["leg"], event["direction"]), "** ")
     because = f"   # {event['because']}" if event["because"] else ""
-    return printable(f"{stamp} {event['session']} {arrow}{event['line']}{because}")
+    return escape_unprintable(f"{stamp} {event['session']} {arrow}{event['line']}{because}")
 
 
 def _report(text: str) -> None:
-    output.make_error_console().print(f"geomail: {printable(text)}", style="bold yellow", markup=False)
+    output.make_error_console().print(
+        f"geomail: {escape_unprintable(text)}", style="bold yellow", markup=False
+    )

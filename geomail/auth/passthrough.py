@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from geomail.auth.base import Accepted, Refused, Source, Verdict
 from geomail.backends.routes import NamedRoute
-from geomail.config.routes import domain_of
+from geomail.config.routes import get_domain
 from geomail.parties import NoLogin, Refusal
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ class PassthroughSource(Source):
 
     def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
         if isinstance(login.credentials, NoLogin):
-            route = self._by_domain(domain_of(recipient(login.credentials.rcpt)))
+            route = self._by_domain(get_domain(recipient(login.credentials.rcpt)))
             return Accepted(route, login.user, None) if route else _UNKNOWN_DOMAIN
         if login.user in self._users:
             route = self._users[login.user]
         else:
-            route = self._by_domain(domain_of(login.user))
+            route = self._by_domain(get_domain(login.user))
         return Accepted(route, login.user, login.password) if route else _UNKNOWN_USER
 
     def _by_domain(self, domain: bytes) -> Route | None:

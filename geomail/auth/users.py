@@ -15,7 +15,7 @@ from geomail.auth.base import Accepted, Refused, Source, Verdict
 from geomail.auth.costs import Costs
 from geomail.auth.verifier import Busy, Turn, Verifier
 from geomail.backends.routes import NamedRoute
-from geomail.config.users import UsersFile, key_of, read_users
+from geomail.config.users import UsersFile, make_key, read_users
 from geomail.errors import ConfigError, GeomailError, PeerTimeout
 from geomail.hashes import CannotVerify
 from geomail.net.timing import TimeLimit
@@ -155,7 +155,7 @@ class UsersSource(Source):
             return _refused(
                 _NEUTRAL, f"{login.credentials.method} gives no password that a hash could verify"
             )
-        entry = users.entries.get(key_of(login.user))
+        entry = users.entries.get(make_key(login.user))
         if entry is None:
             return _refused(_NEUTRAL, "unknown user")
         if not self._verify(entry.hash, login.password, turn):

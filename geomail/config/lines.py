@@ -1,11 +1,11 @@
-"""Where in a TOML file each key stands: the standard library's reader does not tell."""
+"""The line of each key in a TOML file, which the standard library's reader does not tell."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 
-#: The way to a value: ``("mail", "server", 0, "listen", 1)``.
+#: The path to a value: ``("mail", "server", 0, "listen", 1)``.
 KeyPath = tuple[str | int, ...]
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
@@ -22,12 +22,12 @@ _STRING = re.compile(
 
 
 def scan(text: str) -> dict[KeyPath, int]:
-    """The line, from 1, of every table, key and array element of a valid TOML document."""
+    """Find the line, from 1, of every table, key and array element of a valid TOML document."""
     return _Scanner(text).scan()
 
 
-def line_of(lines: dict[KeyPath, int], path: KeyPath) -> int:
-    """The line of the path, or of what is nearest around it; 0 if nothing is."""
+def find_line(lines: dict[KeyPath, int], path: KeyPath) -> int:
+    """Return the line of the path, else that of the nearest table around it, else 0."""
     for length in range(len(path), 0, -1):
         if path[:length] in lines:
             return lines[path[:length]]
@@ -35,7 +35,7 @@ def line_of(lines: dict[KeyPath, int], path: KeyPath) -> int:
 
 
 class _Scanner:
-    """Walks through a document once. It trusts the syntax: tomllib has read it before."""
+    """A single pass over a document. It trusts the syntax, as tomllib has read the text before."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -49,18 +49,18 @@ class _Scanner:
         table: KeyPath = ()
         self._skip(_BLANK)
         while self.position < len(self.text):
-            if self._next("["):
-                table = self._header()
+            if self._skip_character("["):
+                table = self._scan_header()
             else:
-                self._pair(table)
+                self._scan_pair(table)
             self._skip(_BLANK)
         return self.lines
 
-    def _header(self) -> KeyPath:
-        line, array = self._current_line(), self._next("[")
-        keys = self._key()
+    def _scan_header(self) -> KeyPath:
+        line, array = self._count_lines(), self._skip_character("[")
+        keys = self._scan_key()
         self.position += 2 if array else 1
-        path = self._resolve(keys[:-1])
+        path = self._resolve_header(keys[:-1])
         path = (*path, keys[-1])
         if array:
             index = self._array_lengths.get(path, 0)
@@ -70,8 +70,8 @@ class _Scanner:
         self._note(path, line)
         return path
 
-    def _resolve(self, keys: list[str]) -> KeyPath:
-        """The path that keys of a header mean: in an array of tables, its last element."""
+    def _resolve_header(self, keys: list[str]) -> KeyPath:
+        """Return the path that the keys of a header name; an array of tables means its last element."""
         path: KeyPath = ()
         for key in keys:
             path = (*path, key)
@@ -79,52 +79,52 @@ class _Scanner:
                 path = (*path, self._array_lengths[path] - 1)
         return path
 
-    def _pair(self, table: KeyPath) -> None:
-        line = self._current_line()
-        path = (*table, *self._key())
+    def _scan_pair(self, table: KeyPath) -> None:
+        line = self._count_lines()
+        path = (*table, *self._scan_key())
         self.position += 1
         self._note(path, line)
-        self._value(path)
+        self._scan_value(path)
 
-    def _value(self, path: KeyPath) -> None:
+    def _scan_value(self, path: KeyPath) -> None:
         self._skip(_SPACE)
-        if self._next("["):
-            self._array(path)
-        elif self._next("{"):
-            self._inline_table(path)
+        if self._skip_character("["):
+            self._scan_array(path)
+        elif self._skip_character("{"):
+            self._scan_inline_table(path)
         elif not self._skip(_STRING):
             self._skip(_SCALAR)
 
-    def _array(self, path: KeyPath) -> None:
+    def _scan_array(self, path: KeyPath) -> None:
         index = 0
         self._skip(_BLANK)
-        while not self._next("]"):
-            self._note((*path, index), self._current_line())
-            self._value((*path, index))
+        while not self._skip_character("]"):
+            self._note((*path, index), self._count_lines())
+            self._scan_value((*path, index))
             self._skip(_BLANK)
-            self._next(",")
+            self._skip_character(",")
             self._skip(_BLANK)
             index += 1
 
-    def _inline_table(self, path: KeyPath) -> None:
+    def _scan_inline_table(self, path: KeyPath) -> None:
         self._skip(_BLANK)
-        while not self._next("}"):
-            self._pair(path)
+        while not self._skip_character("}"):
+            self._scan_pair(path)
             self._skip(_BLANK)
-            self._next(",")
+            self._skip_character(",")
             self._skip(_BLANK)
 
-    def _key(self) -> list[str]:
-        """Read a dotted key; the position is then at what follows it."""
+    def _scan_key(self) -> list[str]:
+        """Read a dotted key, up to the character after it."""
         keys: list[str] = []
-        while not keys or self._next("."):
+        while not keys or self._skip_character("."):
             self._skip(_SPACE)
             bare = self._skip(_BARE_KEY)
-            keys.append(bare or _unquoted(self._skip(_STRING)))
+            keys.append(bare or _unquote(self._skip(_STRING)))
             self._skip(_SPACE)
         return keys
 
-    def _next(self, character: str) -> bool:
+    def _skip_character(self, character: str) -> bool:
         if self.text.startswith(character, self.position):
             self.position += 1
             return True
@@ -138,17 +138,17 @@ class _Scanner:
         return match[0]
 
     def _note(self, path: KeyPath, line: int) -> None:
-        """Remember the line of a path, and of tables on the way that have no header of their own."""
+        """Remember the line of a path, and of each table around it that has no header of its own."""
         for length in range(1, len(path)):
             self.lines.setdefault(path[:length], line)
         self.lines[path] = line
 
-    def _current_line(self) -> int:
+    def _count_lines(self) -> int:
         self._line += self.text.count("\n", self._counted, self.position)
         self._counted = self.position
         return self._line
 
 
-def _unquoted(key: str) -> str:
-    """The key that a quoted one stands for."""
+def _unquote(key: str) -> str:
+    """Return a quoted key without its quotes and escapes."""
     return next(iter(tomllib.loads(f"{key} = 0"))) if key.startswith('"') else key[1:-1]

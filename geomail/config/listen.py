@@ -1,6 +1,6 @@
-"""Where geomail listens, in nginx's words: the option ``listen``.
+"""The option ``listen`` in nginx's form: the addresses that servers listen on.
 
-Every reader raises ValueError with the whole message: what was found, what is allowed.
+Every ``parse_`` function raises ValueError with the complete message: what is allowed, and the value.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from geomail.config.address import HIGHEST_PORT, Address, parse_address
-from geomail.config.units import parse_flag, parse_number, parse_seconds, parse_size, shown
+from geomail.config.units import parse_flag, parse_number, parse_seconds, parse_setting, parse_size, show
 
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """When a silent connection is probed: after ``idle`` seconds, every ``interval``, ``count`` times.
+    """TCP keepalive: probes after ``idle`` silent seconds, every ``interval`` seconds, ``count`` times.
 
-    What is None is as the system has it.
+    None keeps the system's own value.
     """
 
     idle: int | None
@@ -28,9 +28,9 @@ class KeepAlive:
 
 @dataclass(frozen=True, slots=True)
 class Listen(Address):
-    """One address that a server listens on; a range of ports where there is a ``last_port``.
+    """One address that a server listens on, or a range of ports if ``last_port`` is given.
 
-    ``label`` is as that of any address, and ``[::]:143-145`` for a range.
+    ``label`` is the written form of the address; of a range, ``[::]:143-145``.
     """
 
     ssl: bool = False
@@ -44,97 +44,102 @@ class Listen(Address):
     so_keepalive: bool | KeepAlive = True
     last_port: int | None = None
 
-    def _written(self) -> str:
+    def _format_label(self) -> str:
         text = Address(self.host, self.port, self.path).label
         return text if self.last_port is None else f"{text}-{self.last_port}"
 
     @property
     def words(self) -> str:
-        """The address and all that is not as usual, as nginx writes it."""
+        """The address and every parameter that is not the default, in nginx's form."""
         flags = [key for key in _FLAGS if getattr(self, key)]
-        return " ".join((self.label, *flags, *(f"{key}={_written(self, key)}" for key in self.tuned)))
+        return " ".join(
+            (self.label, *flags, *(f"{key}={_format_setting(self, key)}" for key in self.changed_settings))
+        )
 
     @property
-    def tuned(self) -> tuple[str, ...]:
-        """The settings of the socket that are not as usual."""
-        return tuple(key for key in _SETTINGS if getattr(self, key) != getattr(_USUAL, key))
+    def changed_settings(self) -> tuple[str, ...]:
+        """The settings of the socket that are not the default."""
+        return tuple(key for key in _SETTINGS if getattr(self, key) != getattr(_DEFAULT, key))
 
     @property
     def ports(self) -> range:
-        """All of its ports."""
+        """All ports of the range, or the only one."""
         return range(self.port, (self.last_port or self.port) + 1)
 
-    def each(self) -> Iterator[Listen]:
-        """The same for every single one of its ports."""
+    def split_ports(self) -> Iterator[Listen]:
+        """Return the same listen for each of its ports."""
         return (replace(self, port=port, last_port=None) for port in self.ports)
 
 
-_USUAL = Listen()
-_KEEPALIVE = 'so_keepalive is on, off, or idle:interval:count, such as "30m::10"'
+_DEFAULT = Listen()
+_KEEPALIVE = 'must be on, off, or idle:interval:count such as "30m::10"'
 _RANGE = re.compile(r"(.*[:\]]|)(\d+)-(\d+)", re.ASCII)
 
 
 def parse_listen(value: object, folder: str = "") -> Listen:
-    """Read nginx's ``address[:port] | port | unix:path`` with its words, or a table of the same."""
+    """Read nginx's ``address[:port] | port | unix:path`` with its parameters, or a table of the same."""
     if isinstance(value, Listen):
         return value
     if isinstance(value, dict):
-        return _from_table(value, folder)
+        return _parse_table(value, folder)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.split():
-        raise ValueError(f'{shown(value)}: an address is wanted, such as "0.0.0.0:587" or "[::]:993 ssl"')
+        raise ValueError(f'must be an address such as "0.0.0.0:587" or "[::]:993 ssl", not {show(value)}')
     text, *words = value.split()
-    return replace(_address(text, folder), **dict(map(_parameter, words)))
+    return replace(_parse_listen_address(text, folder), **dict(map(_parse_parameter, words)))
 
 
-def _from_table(table: Mapping[str, object], folder: str) -> Listen:
+def _parse_table(table: Mapping[str, object], folder: str) -> Listen:
     for key in table:
         if key not in ("address", *_FLAGS, *_SETTINGS):
             raise ValueError(
-                f"{shown(key)} is no key of listen; allowed: address, {', '.join((*_FLAGS, *_SETTINGS))}"
+                f"{show(key)} is not a key of listen; allowed: address, {', '.join((*_FLAGS, *_SETTINGS))}"
             )
     address = parse_listen(table.get("address", ""), folder)
     given = {key: value for key, value in table.items() if key != "address"}
-    return replace(address, **{key: _SETTINGS.get(key, parse_flag)(value) for key, value in given.items()})
+    settings = {
+        key: parse_setting(key, value, _SETTINGS.get(key, parse_flag)) for key, value in given.items()
+    }
+    return replace(address, **settings)
 
 
-def _address(text: str, folder: str) -> Listen:
-    """The address alone."""
+def _parse_listen_address(text: str, folder: str) -> Listen:
+    """Read the address without parameters."""
     if text.startswith("unix:"):
         return Listen(path=parse_address(text, folder).path)
     if text.startswith("*:"):
         text = text.removeprefix("*:")
     last_port = None
     if match := _RANGE.fullmatch(text):
-        text, last_port = match[1] + match[2], _last_port(match)
+        text, last_port = match[1] + match[2], _parse_last_port(match)
     if text.isdecimal():
         text = f"0.0.0.0:{text}"
     address = parse_address(text, lowest_port=0)
     return Listen(address.host, address.port, last_port=last_port)
 
 
-def _last_port(match: re.Match[str]) -> int:
+def _parse_last_port(match: re.Match[str]) -> int:
     first, last = match[2], match[3]
     if len(last) > len(str(HIGHEST_PORT)) or not int(first[:6]) <= int(last) <= HIGHEST_PORT:
-        raise ValueError(f'{shown(match[0])}: {first}-{last} is no range of ports; write it as "143-145"')
+        raise ValueError(f'{show(match[0])}: {first}-{last} is not a range of ports; write it as "143-145"')
     return int(last)
 
 
-def _parameter(word: str) -> tuple[str, Any]:
+def _parse_parameter(word: str) -> tuple[str, Any]:
     key, equals, value = word.partition("=")
     if key in _FLAGS and not equals:
         return key, True
     if key in _SETTINGS and equals:
-        return key, _SETTINGS[key](value)
+        return key, parse_setting(key, value, _SETTINGS[key])
     allowed = ", ".join((*_FLAGS, *(f"{setting}=…" for setting in _SETTINGS)))
-    raise ValueError(f"{shown(word)} is no parameter of listen; allowed: {allowed}")
+    raise ValueError(f"{show(word)} is not a parameter of listen; allowed: {allowed}")
 
 
 def _parse_backlog(value: object) -> int:
     backlog = parse_number(value)
     if backlog == 0:
-        raise ValueError("backlog: 0: more than 0 is wanted")
+        raise ValueError("must be more than 0, not 0")
     return backlog
 
 
@@ -143,7 +148,7 @@ def _parse_keepalive(value: object) -> bool | KeepAlive:
         return parse_flag(value)
     parts = value.split(":")
     if len(parts) > 3 or value.isalpha():
-        raise ValueError(f"{shown(value)}: {_KEEPALIVE}")
+        raise ValueError(f"{_KEEPALIVE}, not {show(value)}")
     idle, interval, count = (*parts, "", "")[:3]
     probing = KeepAlive(
         int(parse_seconds(idle or 0)) or None,
@@ -151,11 +156,11 @@ def _parse_keepalive(value: object) -> bool | KeepAlive:
         parse_number(count or 0) or None,
     )
     if probing == KeepAlive(None, None, None):
-        raise ValueError(f"{shown(value)}: {_KEEPALIVE}")
+        raise ValueError(f"{_KEEPALIVE}, not {show(value)}")
     return probing
 
 
-def _written(listen: Listen, key: str) -> str:
+def _format_setting(listen: Listen, key: str) -> str:
     match getattr(listen, key):
         case bool(flag):
             return "on" if flag else "off"

@@ -1,8 +1,8 @@
-"""Find, read and check a configuration file; all problems at once.
+"""Find, read and check a configuration file, and report all problems at once.
 
-TOML is read, each table is validated by its model, every server gets what it
-inherits, and the checks look at the whole. A value that is wrong is left out
-and the rest goes on, so that one mistake does not hide another.
+geomail reads the TOML, validates each table by its model, lets every server
+inherit from ``[mail]``, and runs the checks. It leaves a wrong value out and
+goes on, so that one mistake does not hide another.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from pydantic_core import ErrorDetails
 
 from geomail.config.checks import check
 from geomail.config.lines import KeyPath, scan
-from geomail.config.messages import describe, describe_syntax, meant_key
+from geomail.config.messages import describe, describe_syntax, guess_key
 from geomail.config.schema import Config, Document, Mail, Options, Process, Server
 from geomail.config.source import Source
-from geomail.config.units import printable
+from geomail.config.units import escape_unprintable
 from geomail.errors import ConfigError, Problem
 
 DEFAULT_PATH = Path("/etc/geomail/geomail.toml")
-#: pydantic's word for an option whose default depends on a value that is itself wrong.
+#: The kind of pydantic's error for a default that depends on a value that is itself wrong.
 _FOLLOWS = "default_factory_not_called"
 _KEY_AT_START = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=", re.ASCII)
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 def find_config(option: Path | None) -> Path:
-    """The file to read: the option ``-c``, else ``GEOMAIL_CONFIG``, else the default path."""
+    """Return the file to read: the option ``-c``, else ``GEOMAIL_CONFIG``, else the default path."""
     if option is not None:
         return option
     return Path(os.environ.get("GEOMAIL_CONFIG") or DEFAULT_PATH)
 
 
 def load(path: Path) -> Config:
-    """The complete configuration in a file. Raises ConfigError with every problem."""
+    """Return the complete configuration in a file. Raises ConfigError with every problem."""
     config, problems = examine(path)
     if config is None:
         raise ConfigError(problems)
@@ -49,17 +49,17 @@ def load(path: Path) -> Config:
 
 
 def examine(path: Path) -> tuple[Config | None, list[Problem]]:
-    """The configuration in a file, None if it has an error, and all errors and warnings."""
+    """Return the configuration in a file, None if it has an error, with all errors and warnings."""
     found = inspect(path)
     return found.config, list(found.problems)
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What came of reading a file.
+    """The result of reading a file.
 
-    ``draft`` is what could be understood, in spite of errors; ``source`` tells
-    where in the file things stand.
+    ``draft`` is the configuration without the values that are wrong, None if
+    the file is not TOML. ``source`` is the file's content with its lines.
     """
 
     draft: Config | None
@@ -73,11 +73,11 @@ class Inspection:
 
 
 def inspect(path: Path) -> Inspection:
-    """Read and check a file, as :func:`examine` does, and keep what it said."""
+    """Read and check a file as :func:`examine` does, and keep its content."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        return _failed(path, *_unreadable(error))
+        return _fail(path, *_explain_read_error(error))
     return inspect_text(text, path)
 
 
@@ -86,32 +86,38 @@ def inspect_text(text: str, path: Path) -> Inspection:
     try:
         source = Source(str(path), tomllib.loads(text), scan(text))
     except (ValueError, RecursionError) as error:
-        return _failed(path, *_syntax(text, str(error)))
+        return _fail(path, *_explain_syntax_error(text, str(error)))
     document, problems = _validate(source, path.parent)
     draft = _complete(document)
     problems += check(draft, source)
-    return Inspection(draft, in_order(problems), source)
+    return Inspection(draft, sort_problems(problems), source)
 
 
-def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """The problems as they stand in the file (in each, if there are several), each once."""
-    told = list(dict.fromkeys(problems))
-    files = list(dict.fromkeys(problem.file for problem in told))
-    return tuple(sorted(told, key=lambda problem: (files.index(problem.file), problem.line)))
+def sort_problems(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return the problems in the order of their file (of each file, if there are several), each once."""
+    unique = list(dict.fromkeys(problems))
+    files = list(dict.fromkeys(problem.file for problem in unique))
+    return tuple(sorted(unique, key=lambda problem: (files.index(problem.file), problem.line)))
 
 
-def _failed(path: Path, line: int, key: str, text: str) -> Inspection:
-    return Inspection(None, (Problem(str(path), line, key, printable(text)),), Source(str(path), {}, {}))
+def _fail(path: Path, line: int, key: str, text: str) -> Inspection:
+    return Inspection(
+        None, (Problem(str(path), line, key, escape_unprintable(text)),), Source(str(path), {}, {})
+    )
 
 
-def _unreadable(error: OSError | UnicodeDecodeError) -> tuple[int, str, str]:
+def _explain_read_error(error: OSError | UnicodeDecodeError) -> tuple[int, str, str]:
     if isinstance(error, OSError):
         return 0, "", f"cannot be read: {error.strerror}"
-    return error.object.count(b"\n", 0, error.start) + 1, "", "this line is not valid UTF-8"
+    return (
+        error.object.count(b"\n", 0, error.start) + 1,
+        "",
+        "this line is not valid UTF-8; save the file as UTF-8",
+    )
 
 
-def _syntax(text: str, message: str) -> tuple[int, str, str]:
-    """Line, key and meaning of a syntax error; of the line itself no more, as it may hold a secret."""
+def _explain_syntax_error(text: str, message: str) -> tuple[int, str, str]:
+    """Return the line, key and meaning of a syntax error, without the line's text: it may hold a secret."""
     lines = text.split("\n")
     place = _TOML_PLACE.search(message)
     line = int(place[1]) if place and place[1] else max(1, len(lines) - 1)
@@ -120,7 +126,7 @@ def _syntax(text: str, message: str) -> tuple[int, str, str]:
 
 
 def _validate(source: Source, folder: Path) -> tuple[Document, list[Problem]]:
-    """The document without the values that are wrong, and what is wrong with those."""
+    """Return the document without the values that are wrong, and the problems with those."""
     problems: list[Problem] = []
     content: Any = source.content
     while True:
@@ -128,49 +134,49 @@ def _validate(source: Source, folder: Path) -> tuple[Document, list[Problem]]:
             document = Document.model_validate(content, context={"folder": str(folder.absolute())})
         except ValidationError as failed:
             errors = [error for error in failed.errors(include_url=False) if error["type"] != _FOLLOWS]
-            source.broken.update(_meant(errors))
+            source.broken.update(_guess_keys(errors))
             for error in errors:
                 if error["type"] != "missing" or error["loc"] not in source.broken:
-                    problems.append(source.problem(error["loc"], describe(error)))
-                part = _broken_part(source, error)
+                    problems.append(source.make_problem(error["loc"], describe(error)))
+                part = _find_broken_part(source, error)
                 source.broken.add(part)
-                content = _without(content, part)
+                content = _remove(content, part)
         else:
             return document, problems
 
 
-def _meant(errors: Iterable[ErrorDetails]) -> Iterator[KeyPath]:
-    """The keys that unknown ones were most likely meant to be: these are not missing, but misspelt."""
+def _guess_keys(errors: Iterable[ErrorDetails]) -> Iterator[KeyPath]:
+    """Return the known keys that unknown ones resemble: those are misspelt, not missing."""
     for error in errors:
-        if error["type"] == "extra_forbidden" and (meant := meant_key(error["loc"])):
+        if error["type"] == "extra_forbidden" and (meant := guess_key(error["loc"])):
             yield (*error["loc"][:-1], meant)
 
 
-def _broken_part(source: Source, error: ErrorDetails) -> KeyPath:
-    """What to leave out: the key whose value is wrong, or the table that lacks a key."""
+def _find_broken_part(source: Source, error: ErrorDetails) -> KeyPath:
+    """Return the path to leave out: the key whose value is wrong, or the table that lacks a key."""
     path = error["loc"]
     if error["type"] == "missing":
         return path[:-1]
-    in_tables = [length for length in range(len(path)) if isinstance(source.value(path[:length]), dict)]
+    in_tables = [length for length in range(len(path)) if isinstance(source.get_value(path[:length]), dict)]
     return path[: in_tables[-1] + 1]
 
 
-def _without(value: Any, path: KeyPath) -> Any:
-    """A copy of nested tables and arrays that lacks what stands at the path."""
+def _remove(value: Any, path: KeyPath) -> Any:
+    """Copy nested tables and arrays without the value at the path."""
     step, rest = path[0], path[1:]
     if isinstance(value, dict) and step in value:
         return {
-            key: _without(kept, rest) if key == step else kept
+            key: _remove(kept, rest) if key == step else kept
             for key, kept in value.items()
             if rest or key != step
         }
     if isinstance(value, list):
-        return [_without(kept, rest) if index == step else kept for index, kept in enumerate(value)]
+        return [_remove(kept, rest) if index == step else kept for index, kept in enumerate(value)]
     return value
 
 
 def _complete(document: Document) -> Config:
-    """The configuration with the inheritance resolved."""
+    """Build the configuration, in which each server has what it inherits."""
     servers = tuple(_inherit(document.mail, server) for server in document.mail.server)
     process = {key: getattr(document, key) for key in Process.model_fields}
     return Config(
@@ -186,17 +192,17 @@ def _complete(document: Document) -> Config:
 
 
 def _inherit(mail: Mail, server: Server) -> Server:
-    """The server with what it does not set itself taken from ``[mail]``; lists are taken whole."""
+    """Return the server with each option that it does not set taken from ``[mail]``; lists are not merged."""
     inherited = (mail.model_fields_set & set(Options.model_fields)) - server.model_fields_set
     values = {key: getattr(mail, key) for key in inherited}
-    values["auth"] = _auth_of(server) or _auth_of(mail) or server.auth
+    values["auth"] = _choose_auth(server) or _choose_auth(mail) or server.auth
     if values["auth"] != "http":
         values["auth_http"] = None
     return server.model_copy(update=values)
 
 
-def _auth_of(level: Options) -> str | None:
-    """The auth source that this level chooses; auth_http alone chooses http."""
+def _choose_auth(level: Options) -> str | None:
+    """Return the auth source that this level chooses; auth_http alone chooses http."""
     if "auth" in level.model_fields_set:
         return level.auth
     return "http" if "auth_http" in level.model_fields_set else None

@@ -1,4 +1,4 @@
-"""What the validation found, in an operator's words: what was found, what is allowed."""
+"""Messages for operators about what the validation found: what is wrong, and what is allowed."""
 
 from __future__ import annotations
 
@@ -9,103 +9,112 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from geomail.config.lines import KeyPath
-from geomail.config.schema import TABLES, keys_of
-from geomail.config.source import header
-from geomail.config.units import shown
+from geomail.config.schema import TABLES, list_keys
+from geomail.config.source import format_header
+from geomail.config.units import show
 
-_QUOTES = 'no value of TOML; words, times, sizes and addresses go in quotes: "on", "24h", "8k", "[::]:25"'
-_WANTED = {
-    "string_type": 'text in quotes is wanted: "…"',
-    "string_too_short": "text that is not empty is wanted",
-    "greater_than": "more than 0 is wanted",
-    "dict_type": "a table is wanted",
-    "model_type": "a table is wanted",
-    "model_attributes_type": "a table is wanted",
-    "tuple_type": "an array is wanted: [ … ]",
+_QUOTES = (
+    'is not a value of TOML; put words, times, sizes and addresses in quotes: "on", "24h", "8k", "[::]:25"'
+)
+#: What a value must be, by the kind of pydantic's error.
+_REQUIRED = {
+    "string_type": "must be text in quotes",
+    "string_too_short": "must have at least one character",
+    "greater_than": "must be more than 0",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "tuple_type": "must be an array [ … ]",
 }
 _FEW = 12
-#: What the TOML reader says, and what that most likely means.
+#: The meaning of the TOML reader's messages, by their first words.
 _SYNTAX = {
     "Invalid value": _QUOTES,
     "Expected newline or end of document": _QUOTES,
-    "Invalid initial character for a key part": "a key is letters, digits, _ and -; any other goes in quotes",
-    "Expected '=' after a key": 'key = value is wanted: timeout = "60s"',
-    "Cannot overwrite a value": "is given twice in this table",
-    "Cannot declare": "this table is declared twice; several servers are written [[mail.server]] each",
-    "Illegal character '\\n'": "a text does not end on its line: a quote is missing",
-    'Expected "\'"': "a text does not end: a quote is missing",
-    "Unterminated string": "a text does not end: the closing quotes are missing",
-    "Unescaped '\\'": "a backslash in a text is written \\\\, or the text goes in single quotes: 'a\\b'",
+    "Invalid initial character for a key part": "a key has letters, digits, _ and -; put others in quotes",
+    "Expected '=' after a key": 'must be key = value, such as timeout = "60s"',
+    "Cannot overwrite a value": "is given twice in this table; remove one of the two",
+    "Cannot declare": (
+        "this table is declared twice; put all its keys under one header, "
+        "and start each server with [[mail.server]]"
+    ),
+    "Illegal character '\\n'": "a text must end on its line; add the missing quote",
+    'Expected "\'"': "a text does not end; add the missing quote",
+    "Unterminated string": "a text does not end; add the closing quotes",
+    "Unescaped '\\'": "write a backslash in a text as \\\\, or put the text in single quotes: 'a\\b'",
 }
 
 
 def describe(error: ErrorDetails) -> str:
-    """The message for one error of pydantic's."""
+    """Return the message for one of pydantic's errors."""
     kind, path, context = error["type"], error["loc"], error.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])
     if kind == "extra_forbidden":
-        return _unknown_key(path)
+        return _describe_unknown_key(path)
     if kind == "missing":
-        return "is missing"
-    found = "the value" if _is_secret(path) else shown(error["input"])
+        return "is missing; add it"
+    found = "" if _is_secret(path) else f", not {show(error['input'])}"
     if kind == "literal_error":
-        return f"{found} is unknown; {_allowed(error['input'], context['expected'])}"
-    return f"{found}: {_WANTED.get(kind, error['msg'])}"
+        return _describe_choice(error["input"], context["expected"])
+    return f"{_REQUIRED.get(kind, error['msg'])}{found}"
 
 
 def describe_syntax(message: str) -> str:
-    """The message for one error of the TOML reader's."""
+    """Return the message for one of the TOML reader's errors."""
     meaning = next((meaning for start, meaning in _SYNTAX.items() if message.startswith(start)), None)
     return meaning or message
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that the given one is most likely meant to be."""
+def guess_word(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most similar to the given one, None if none is similar."""
     return next(iter(difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.7)), None)
 
 
-def no_such_backend(name: str, known: Iterable[str]) -> str:
-    """The message about a name that no backend has."""
+def describe_unknown_backend(name: str, known: Iterable[str]) -> str:
+    """Return the message about a name that no backend has."""
     names = list(known)
-    guess = nearest(name, names)
+    guess = guess_word(name, names)
     if guess:
-        return f"{shown(name)} is no backend; did you mean {guess}?"
-    defined = f"defined: {', '.join(names)}" if names else f"add [backends.{name}]"
-    return f"{shown(name)} is no backend; {defined}"
+        return f"there is no backend {show(name)}; did you mean {guess}?"
+    defined = f", or use one of these: {', '.join(names)}" if names else ""
+    return f"there is no backend {show(name)}; add [backends.{name}]{defined}"
 
 
-def meant_key(path: KeyPath) -> str | None:
-    """The key that an unknown one at this path is most likely meant to be."""
-    return nearest(str(path[-1]), keys_of(TABLES[header(path[:-1])]))
+def guess_key(path: KeyPath) -> str | None:
+    """Return the known key that is most similar to the unknown one at this path."""
+    return guess_word(str(path[-1]), list_keys(TABLES[format_header(path[:-1])]))
 
 
-def _allowed(found: Any, expected: str) -> str:
-    words = expected.replace("'", "").replace(" or ", ", ").split(", ")
-    guess = nearest(found, words) if isinstance(found, str) else None
-    return f"allowed: {', '.join(words)}" + (f"; did you mean {guess}?" if guess else "")
+def _describe_choice(found: Any, expected: str) -> str:
+    """Return the message about a value that is not one of the words in ``'a', 'b' or 'c'``."""
+    allowed = expected.replace("'", "")
+    guess = guess_word(found, allowed.replace(" or ", ", ").split(", ")) if isinstance(found, str) else None
+    return f"must be {allowed}, not {show(found)}" + (f"; did you mean {guess}?" if guess else "")
 
 
-def _unknown_key(path: KeyPath) -> str:
-    key, table = str(path[-1]), header(path[:-1])
-    homes = [_in(home) for home, model in TABLES.items() if key in keys_of(model)]
+def _describe_unknown_key(path: KeyPath) -> str:
+    key, table = str(path[-1]), format_header(path[:-1])
+    homes = [_name_table(home) for home, model in TABLES.items() if key in list_keys(model)]
     if homes:
-        return f"does not belong {_in(table)}; it belongs {' or '.join(homes)}"
-    guess = meant_key(path)
+        return (
+            f"does not belong {'in' if table else 'at'} {_name_table(table)}; move it to {' or '.join(homes)}"
+        )
+    guess = guess_key(path)
     if guess:
         return f"unknown key; did you mean {guess}?"
-    known = sorted(keys_of(TABLES[table]))
+    known = sorted(list_keys(TABLES[table]))
     return "unknown key" + (f"; allowed: {', '.join(known)}" if len(known) <= _FEW else "")
 
 
-def _in(table: str) -> str:
-    return f"in {table}" if table else "at the top of the file"
+def _name_table(table: str) -> str:
+    return table or "the top of the file"
 
 
 def _is_secret(path: KeyPath) -> bool:
-    """Whether the value at this path must not be shown."""
+    """Tell whether messages must not show the value at this path."""
     for length in range(len(path)):
-        model = TABLES.get(header(path[:length]))
+        model = TABLES.get(format_header(path[:length]))
         option = model.model_fields.get(str(path[length])) if model else None
         if option is not None and not option.repr:
             return True

@@ -1,4 +1,4 @@
-"""What the file said and where, for those who find something in it."""
+"""A configuration file as it was written, with the line of each key, for reports of problems."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from geomail.config.lines import KeyPath, line_of
-from geomail.config.units import printable, shown
+from geomail.config.lines import KeyPath, find_line
+from geomail.config.units import escape_unprintable, show
 from geomail.errors import Problem
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -18,8 +18,8 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 class Source:
     """A configuration file as it was written.
 
-    ``broken`` holds the paths whose value is known to be wrong: a check that
-    needs one of them has nothing to say.
+    ``broken`` holds the paths whose value is known to be wrong. A check that
+    needs one of these values reports nothing.
     """
 
     file: str
@@ -27,16 +27,18 @@ class Source:
     lines: dict[KeyPath, int]
     broken: set[KeyPath] = field(default_factory=set)
 
-    def problem(self, path: KeyPath, text: str, severity: Literal["error", "warning"] = "error") -> Problem:
-        """A problem with what stands at ``path``."""
-        return Problem(self.file, self.line(path), dotted(path), printable(text), severity)
+    def make_problem(
+        self, path: KeyPath, text: str, severity: Literal["error", "warning"] = "error"
+    ) -> Problem:
+        """Return a problem with the value at ``path``."""
+        return Problem(self.file, self.find_line(path), format_path(path), escape_unprintable(text), severity)
 
-    def line(self, path: KeyPath) -> int:
-        """The line of the path, or of what is nearest around it; 0 if nothing is."""
-        return line_of(self.lines, path)
+    def find_line(self, path: KeyPath) -> int:
+        """Return the line of the path, else that of the nearest table around it, else 0."""
+        return find_line(self.lines, path)
 
-    def value(self, path: KeyPath) -> Any:
-        """What the file holds at this path; None if it does not."""
+    def get_value(self, path: KeyPath) -> Any:
+        """Return the value that the file holds at this path, None if it holds none."""
         value: Any = self.content
         for step in path:
             if isinstance(value, dict):
@@ -48,34 +50,34 @@ class Source:
         return value
 
     def has(self, path: KeyPath) -> bool:
-        """Whether the file holds this path (TOML has no value that is None)."""
-        return self.value(path) is not None
+        """Tell whether the file holds this path (TOML has no value that is None)."""
+        return self.get_value(path) is not None
 
-    def origin(self, server: int, key: str) -> KeyPath | None:
-        """Where the value of a server's option was given; None: nowhere, it is the default."""
+    def find_origin(self, server: int, key: str) -> KeyPath | None:
+        """Return the path that gives a server's option its value; None means the default."""
         for path in (("mail", "server", server, key), ("mail", key)):
             if self.has(path):
                 return path
         return None
 
     def is_sound(self, path: KeyPath) -> bool:
-        """Whether nothing is known to be wrong with the path, or with what it stands in."""
+        """Tell whether neither the path nor a table around it is known to be wrong."""
         return not any(path[:length] in self.broken for length in range(1, len(path) + 1))
 
 
-def dotted(path: KeyPath) -> str:
-    """The path as a message names it: ``mail.server[0].listen``."""
+def format_path(path: KeyPath) -> str:
+    """Write a path as messages do: ``mail.server[0].listen``."""
     text = ""
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            text += ("." if text else "") + (step if _BARE_KEY.fullmatch(step) else shown(step))
+            text += ("." if text else "") + (step if _BARE_KEY.fullmatch(step) else show(step))
     return text
 
 
-def header(path: KeyPath) -> str:
-    """The header of the table at this path, as the keys of :data:`schema.TABLES` write it."""
+def format_header(path: KeyPath) -> str:
+    """Write the header of the table at this path, as in the keys of :data:`schema.TABLES`."""
     match path:
         case ():
             return ""

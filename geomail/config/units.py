@@ -1,65 +1,67 @@
-"""Values as nginx writes them: read, written, and shown to the operator.
+"""Values in nginx's form: geomail reads them, writes them, and shows them to operators.
 
-Every reader raises ValueError with the whole message: what was found, what is allowed.
+Every ``parse_`` function raises ValueError with the complete message: what is allowed, and the value.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """How values of a type are written, in the manual's words."""
+class ValueForm:
+    """The form of a type's values in the manual."""
 
     form: str
 
 
 _WHOLE_UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _TIME_UNITS = {**_WHOLE_UNITS, "ms": 0.001}
-#: Where a second is the smallest unit, M is a month.
+#: In options whose smallest unit is a second, M is a month.
 _SECONDS_UNITS = {"y": 31536000.0, "M": 2592000.0, **_WHOLE_UNITS}
 _TIME_TERM = re.compile(r"(\d{1,12})(ms|[yMwdhms])? *", re.ASCII)
 _LONGEST_TIME = 1e9
 _SIZE = re.compile(r"(\d{1,12})([kKmM]?)", re.ASCII)
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _SIZE_UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
-_NO_TIME = 'is no time; allowed: a number of seconds, or text such as "24h", "1m30s", "500ms"'
-_NO_SIZE = 'is no size; allowed: a number of bytes, or text such as "8k", "1m"'
+_TIME = 'must be a number of seconds, or text such as "24h", "1m30s" or "500ms"'
 _SHOWN_LENGTH = 60
 
 
-def printable(text: str) -> str:
-    """The text with everything escaped that a terminal could take for an order."""
+def escape_unprintable(text: str) -> str:
+    """Escape every character that a terminal could take for a command."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def either_of(words: Iterable[str]) -> str:
-    """Return the words as a choice: ``smtp, imap or pop3``."""
+    """Write the words as a choice: ``smtp, imap or pop3``."""
     *others, last = words
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def shown(value: object) -> str:
-    """A value from the file as a message shows it: safe to print, and short."""
+def show(value: object) -> str:
+    """Return a value from the file in the form that messages use: safe to print, and short."""
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list | tuple):
         return "an array"
-    text = quoted(value) if isinstance(value, str) else str(value).lower()
+    text = quote(value) if isinstance(value, str) else str(value).lower()
     return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"
 
 
-def quoted(text: str) -> str:
-    """A text in quotes as a message shows it: safe to print, and whole (the name of a file, say)."""
-    return printable(json.dumps(text, ensure_ascii=False))
+def quote(text: str) -> str:
+    """Return a text in quotes for a message: safe to print and complete, as for the name of a file."""
+    return escape_unprintable(json.dumps(text, ensure_ascii=False))
 
 
 def parse_flag(value: object) -> bool:
@@ -68,16 +70,16 @@ def parse_flag(value: object) -> bool:
         return value
     if isinstance(value, str) and value.lower() in ("on", "off"):
         return value.lower() == "on"
-    raise ValueError(f'{shown(value)} is unknown; allowed: true, false, "on", "off"')
+    raise ValueError(f'must be true, false, "on" or "off", not {show(value)}')
 
 
 def parse_number(value: object) -> int:
-    """Read a whole number, zero or more; digits in quotes are one too."""
+    """Read a whole number, 0 or more; digits in quotes are a number too."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return int(value)
-    raise ValueError(f"{shown(value)} is no number; allowed: 0, 1, 2, …")
+    raise ValueError(f"must be a whole number, 0 or more, not {show(value)}")
 
 
 def parse_size(value: object) -> int:
@@ -86,12 +88,12 @@ def parse_size(value: object) -> int:
         return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{shown(value)} {_NO_SIZE}")
+        raise ValueError(f'must be a number of bytes, or text such as "8k" or "1m", not {show(value)}')
     return int(match[1]) * _SIZE_UNITS[match[2].lower()]
 
 
 def format_size(size: int | None) -> int | str | None:
-    """Write a size in the largest unit that fits."""
+    """Write a size in the largest unit that divides it."""
     if size is None:
         return None
     for unit in ("m", "k"):
@@ -112,40 +114,40 @@ def parse_seconds(value: object) -> float:
 
 def _parse_time(value: object, units: Mapping[str, float]) -> float:
     if isinstance(value, str):
-        seconds: int | float = _sum_of_terms(value, units)
+        seconds: int | float = _add_terms(value, units)
     elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         seconds = value
     else:
-        raise ValueError(f"{shown(value)} {_NO_TIME}")
+        raise ValueError(f"{_TIME}, not {show(value)}")
     if seconds > _LONGEST_TIME:
-        raise ValueError(f"{shown(value)}: a time has at most {_LONGEST_TIME:.0f} seconds")
+        raise ValueError(f"must be at most {_LONGEST_TIME:.0f} seconds, not {show(value)}")
     return float(seconds)
 
 
-def _sum_of_terms(text: str, units: Mapping[str, float]) -> float:
+def _add_terms(text: str, units: Mapping[str, float]) -> float:
     total, position, smaller = 0.0, 0, list(units)
     while match := _TIME_TERM.match(text, position):
         unit = match[2] or "s"
         if unit not in smaller:
             raise ValueError(
-                f"{shown(text)}: the units of a time go from large to small, each once: {' '.join(units)}"
+                f"{show(text)}: write the units of a time from large to small, each once: {' '.join(units)}"
             )
         smaller = smaller[smaller.index(unit) + 1 :]
         total += int(match[1]) * units[unit]
         position = match.end()
     if not text or position < len(text):
-        raise ValueError(f"{shown(text)} {_NO_TIME}")
+        raise ValueError(f"{_TIME}, not {show(text)}")
     return total
 
 
 def parse_workers(value: object) -> int:
-    """Read a number of processes; ``auto`` is one for each processor this one may run on."""
+    """Read a number of processes; ``auto`` means one for each processor that geomail may use."""
     if isinstance(value, str) and value.lower() == "auto":
         return len(os.sched_getaffinity(0))
-    count = parse_number(value)
-    if count == 0:
-        raise ValueError("0: at least one worker is wanted, or auto")
-    return count
+    with contextlib.suppress(ValueError):
+        if count := parse_number(value):
+            return count
+    raise ValueError(f'must be at least 1, or "auto", not {show(value)}')
 
 
 def format_time(seconds: float) -> str:
@@ -157,28 +159,26 @@ def format_time(seconds: float) -> str:
     return text or "0"
 
 
-def _above_zero(value: float) -> float:
+def _require_above_zero(value: float) -> float:
     if value == 0:
-        raise ValueError("0: it must be more than zero")
+        raise ValueError("must be more than 0, not 0")
     return value
 
 
 def parse_words(value: object) -> tuple[object, ...]:
-    """Read a list of words, as an array or as one text; a repeated word counts once."""
+    """Read words from an array or from one text; a repeated word counts once."""
     if isinstance(value, str):
         value = value.split()
     if not isinstance(value, list | tuple):
-        raise ValueError(
-            f'{shown(value)}: an array of words is wanted, or one text with spaces: "plain login"'
-        )
+        raise ValueError(f'must be an array of words, or one text such as "plain login", not {show(value)}')
     words = tuple(word.lower() if isinstance(word, str) else word for word in value)
     if not words:
-        raise ValueError("empty: at least one word is wanted")
-    return without_repeats(words)
+        raise ValueError("must have at least one word")
+    return drop_repeats(words)
 
 
-def without_repeats(items: tuple[object, ...]) -> tuple[object, ...]:
-    """The items, each at its first place only."""
+def drop_repeats(items: tuple[object, ...]) -> tuple[object, ...]:
+    """Return the items without repeats: each stays at its first place."""
     kept: list[object] = []
     for item in items:
         if item not in kept:
@@ -186,35 +186,43 @@ def without_repeats(items: tuple[object, ...]) -> tuple[object, ...]:
     return tuple(kept)
 
 
+def parse_setting(name: str, value: object, parse: Callable[[object], _T]) -> _T:
+    """Read the value of ``name=value``; a message starts with the name."""
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 def parse_choice(value: object) -> object:
-    """Read a word whose case does not matter; ``true`` is ``"on"``, ``false`` is ``"off"``."""
+    """Read a word in any case; ``true`` means ``"on"``, ``false`` means ``"off"``."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return value.lower() if isinstance(value, str) else value
 
 
-Flag = Annotated[bool, BeforeValidator(parse_flag), Written("on | off")]
-Number = Annotated[int, BeforeValidator(parse_number), Written("number")]
-Workers = Annotated[int, BeforeValidator(parse_workers), Written("number | auto")]
+Flag = Annotated[bool, BeforeValidator(parse_flag), ValueForm("on | off")]
+Number = Annotated[int, BeforeValidator(parse_number), ValueForm("number")]
+Workers = Annotated[int, BeforeValidator(parse_workers), ValueForm("number | auto")]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    AfterValidator(_above_zero),
+    AfterValidator(_require_above_zero),
     PlainSerializer(format_size),
-    Written("size"),
+    ValueForm("size"),
 ]
-Time = Annotated[float, BeforeValidator(parse_time), PlainSerializer(format_time), Written("time")]
+Time = Annotated[float, BeforeValidator(parse_time), PlainSerializer(format_time), ValueForm("time")]
 Timeout = Annotated[
     float,
     BeforeValidator(parse_time),
-    AfterValidator(_above_zero),
+    AfterValidator(_require_above_zero),
     PlainSerializer(format_time),
-    Written("time"),
+    ValueForm("time"),
 ]
 Seconds = Annotated[
     float,
     BeforeValidator(parse_seconds),
-    AfterValidator(_above_zero),
+    AfterValidator(_require_above_zero),
     PlainSerializer(format_time),
-    Written("time"),
+    ValueForm("time"),
 ]

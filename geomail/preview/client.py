@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from geomail.config.address import canonical, is_literal, parse_address
+from geomail.config.address import is_literal, normalize_address, parse_address
 from geomail.config.listen import Listen, parse_listen
 from geomail.errors import GeomailError
 from geomail.net.resolver import canonical_host
@@ -108,14 +108,14 @@ def _find_listens(server: Server, wanted: str) -> Sequence[Listen]:
     """Return those addresses of a server that match this name, address or port."""
     if server.name == wanted:
         return server.listen
-    singles = [single for listen in server.listen for single in listen.each()]
+    singles = [single for listen in server.listen for single in listen.split_ports()]
     if wanted.isdecimal():
         return [single for single in singles if not single.path and single.port == int(wanted)]
     try:
-        address = canonical(parse_listen(wanted))
+        address = normalize_address(parse_listen(wanted))
     except ValueError:
         return ()
-    return [single for single in singles if canonical(single) == address]
+    return [single for single in singles if normalize_address(single) == address]
 
 
 # -- where the client comes from ------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from geomail.auth.base import Refused
-from geomail.config.probe.names import with_name_servers
+from geomail.config.probe.names import resolve_name_servers
 from geomail.conversation import Rehearsal
 from geomail.errors import SessionError
 from geomail.preview.backend import choose_offers, imagine
@@ -56,7 +56,7 @@ class Preview:
         self.request = request
         self.server, listens = find_server(config, request.protocol, request.server)
         if request.live:
-            self.server = with_name_servers(self.server)
+            self.server = resolve_name_servers(self.server)
         self.stage = Stage(config, self.server)
         self.client = make_client(self.server, listens, request.client, request.client_name)
         self.login = make_login(self.server, request.words, self.client)

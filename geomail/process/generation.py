@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from geomail.auth import client_contexts
-from geomail.config.probe.names import without_names
+from geomail.config.probe.names import resolve_names
 from geomail.errors import GeomailError
 from geomail.net import memory
 from geomail.net.session_cache import shared_cache
@@ -96,7 +96,7 @@ def open_generation(
     Raises a GeomailError.
     """
     loaded = time.time()
-    config = without_names(config)
+    config = resolve_names(config)
     account = account_for(config.user)
     bound, served = (old.listeners, old.control) if old else ([], None)
     contexts = client_contexts(config)

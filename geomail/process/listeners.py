@@ -8,7 +8,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from geomail.config.address import Address, canonical, wildcard_of
+from geomail.config.address import Address, choose_wildcard, normalize_address
 from geomail.errors import GeomailError, TlsSettingError
 from geomail.net.listen import IPPROTO_MPTCP, bind, tune
 from geomail.net.session_cache import draw_fresh_ticket_keys
@@ -39,14 +39,14 @@ def open_listeners(config: Config, previous: Sequence[Listener]) -> list[Listene
     """
     draw_fresh_ticket_keys()
     listens = [(server, tls_side(server), listen) for server in config.servers for listen in server.listen]
-    taken = {canonical(listen) for _, _, listen in listens}
+    taken = {normalize_address(listen) for _, _, listen in listens}
     alone = [each for each in listens if _wildcard(each[2]) not in taken]
     sockets = _Sockets(previous, {_kind(listen) for _, _, listen in alone})
     listeners: list[Listener] = []
     try:
         for server, side, listen in alone:
             listeners.append(Listener(server, listen, sockets.get(listen), side))
-        wholes = {canonical(listener.listen): listener for listener in listeners}
+        wholes = {normalize_address(listener.listen): listener for listener in listeners}
         listeners.extend(_parts(previous, wholes, sockets))
     except CannotListen:
         sockets.close_new()
@@ -145,7 +145,11 @@ def _bind(listen: Listen, beside: Sequence[RawSocket] = ()) -> RawSocket:
 
 def _kind(listen: Listen) -> _Kind:
     """What cannot be changed in a socket that is bound."""
-    return canonical(listen), not listen.path and listen.multipath, listen.host != "::" or listen.ipv6only
+    return (
+        normalize_address(listen),
+        not listen.path and listen.multipath,
+        listen.host != "::" or listen.ipv6only,
+    )
 
 
 def _keepalive(settings: bool | KeepAlive) -> bool | tuple[int | None, int | None, int | None]:
@@ -156,9 +160,11 @@ def _keepalive(settings: bool | KeepAlive) -> bool | tuple[int | None, int | Non
 
 def _wildcard(listen: Listen) -> str:
     """The address, of another listener, that would be on this one too; empty if there is none."""
-    host = wildcard_of(listen.host)
+    host = choose_wildcard(listen.host)
     return (
-        "" if listen.path or not listen.port or listen.host == host else canonical(Address(host, listen.port))
+        ""
+        if listen.path or not listen.port or listen.host == host
+        else normalize_address(Address(host, listen.port))
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from geomail.auth.base import Accepted, Refused, Verdict
 from geomail.auth.passthrough import PassthroughSource, recipient
 from geomail.backends import Backends
-from geomail.config.routes import domain_of
+from geomail.config.routes import get_domain
 from geomail.config.schema import Backend, Passthrough
 from geomail.parties import Login, NoLogin, Password, Refusal
 from tests.auth.support import RESOLVER, endpoint, source
@@ -120,7 +120,7 @@ def test_the_address_in_a_command(command: bytes, address: bytes) -> None:
     ("address", "domain"), [(b"a@B", b"b"), (b"a", b""), (b"a@b@c.", b"c"), (b"@", b""), (b"", b"")]
 )
 def test_the_domain_of_an_address(address: bytes, domain: bytes) -> None:
-    assert domain_of(address) == domain
+    assert get_domain(address) == domain
 
 
 @pytest.mark.parametrize(("protocol", "port"), [("imap", 143), ("smtp", 587), ("pop3", None)])

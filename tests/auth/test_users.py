@@ -413,7 +413,7 @@ def test_a_file_that_is_gone_leaves_the_users_in_force_and_is_told_once(setup: S
 
 def test_a_file_that_was_never_good(tmp_path: Path) -> None:
     setup = Setup(tmp_path, "ann\n")
-    reason = f"users file {setup.file}:1: error: name:hash is wanted, and there is no colon"
+    reason = f"users file {setup.file}:1: error: must be name:hash, but there is no colon"
 
     assert setup.check(b"ann") == Refused(LATER, wait=0.0, close=False, reason=reason)
     assert setup.told == [f"error {reason}; nobody can log in"]

@@ -45,8 +45,8 @@ def test_a_warning_does_no_harm(file: Path) -> None:
 
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
-        f"{file}:2: warning: mail.max_errors: 0 is no absence of a limit: "
-        "the first error closes the session, as with 1",
+        f"{file}:2: warning: mail.max_errors: 0 does not mean no limit: "
+        "the first error closes the session, as with 1; write a larger number",
         f"geomail: configuration {file} is ok (2 servers, 1 warning)",
     ]
 
@@ -109,7 +109,8 @@ def test_json(file: Path) -> None:
                 "file": str(file),
                 "line": 3,
                 "key": "mail.max_errors",
-                "text": "0 is no absence of a limit: the first error closes the session, as with 1",
+                "text": "0 does not mean no limit: the first error closes the session, as with 1; "
+                "write a larger number",
                 "severity": "warning",
             },
         ],
@@ -170,7 +171,7 @@ def test_nothing_from_the_file_is_taken_for_an_order(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "\x1b" not in result.stderr
     assert "[red]\\x1b[31mgeomail.toml" in result.stderr
-    assert '"[bold]\\u001b[31m" is unknown' in result.stderr
+    assert 'not "[bold]\\u001b[31m"' in result.stderr
     assert 'mail."[/red]": unknown key' in result.stderr
 
 

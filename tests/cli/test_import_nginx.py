@@ -36,7 +36,7 @@ def test_a_file_is_written_that_can_be_used(file: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
-        f"note: {file}:1: pid is not taken over: geomail writes no /run/nginx.pid",
+        f"note: {file}:1: pid is left out: geomail does not write /run/nginx.pid",
         f"geomail: {target} is written (1 note)",
     ]
     assert checked(target) == 0
@@ -78,7 +78,7 @@ def test_lenient(file: Path) -> None:
     result = run(file, SOUND.replace("server {", "limit_rate 5; server {"), "--lenient")
 
     assert result.exit_code == 0
-    assert f'{file}:4: warning: limit_rate: unknown directive "limit_rate"; left out' in result.stderr
+    assert f'{file}:4: warning: limit_rate: unknown directive "limit_rate"; it is left out' in result.stderr
     assert re.search(r"^# limit_rate 5; +# nginx.conf:4$", result.stdout, re.MULTILINE)
 
 

@@ -268,7 +268,7 @@ def test_the_only_server_of_smtp_comes_before_others(file: Path) -> None:
         (("--server", "in", "--ehlo", "a", "--helo", "b"), "exclude each other"),
         (("--server", "in", "--ehlo", "a\tb"), "'a\\tb' must not hold spaces"),
         (("--server", "in", "--client", "example.org"), "--client example.org: must be an IP address"),
-        (("--server", "in", "--client", "192.0.2.1:0"), "is no port"),
+        (("--server", "in", "--client", "192.0.2.1:0"), "the port must be a number from 1"),
         (("--server", "in", "--client-name", "a_b"), "a host name of letters"),
         (("--server", "in", "--from", "a"), "--from and --to go together"),
         (("--server", "in", "--user", "u", "--from", "a", "--to", "b"), "for mail without a login"),

@@ -3,8 +3,8 @@ import pytest
 from geomail.config.address import (
     Address,
     AuthHttp,
-    canonical,
     is_public,
+    normalize_address,
     parse_address,
     parse_auth_http,
 )
@@ -26,7 +26,7 @@ def test_address_and_its_label(text: str, address: Address) -> None:
 
 
 def test_only_a_listener_has_port_zero() -> None:
-    with pytest.raises(ValueError, match='"0" is no port'):
+    with pytest.raises(ValueError, match='must be a number from 1 to 65535, not "0"'):
         parse_address("127.0.0.1:0")
 
 
@@ -53,22 +53,22 @@ def test_auth_http(text: str, url: AuthHttp) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("", "a URL is wanted"),
-        (9000, "a URL is wanted"),
-        ("ftp://auth", '"ftp" is no scheme of auth_http'),
-        ("http://", "the host is missing"),
-        ("http:///auth", "the host is missing"),
-        ("http://auth:x/", '"x" is no port'),
-        ("http://auth:0/", '"0" is no port'),
-        ("http://a b/", "no spaces"),
-        ("http://auth/\r\nX: y", "no spaces, control characters"),
+        ("", 'must be a URL such as "http://127.0.0.1:9000/auth", not ""'),
+        (9000, "must be a URL such as"),
+        ("ftp://auth", 'must start with http://, https:// or unix:, not "ftp"'),
+        ("http://", "has no host"),
+        ("http:///auth", "has no host"),
+        ("http://auth:x/", 'must be a number from 1 to 65535, not "x"'),
+        ("http://auth:0/", 'must be a number from 1 to 65535, not "0"'),
+        ("http://a b/", "must not hold spaces"),
+        ("http://auth/\r\nX: y", "must not hold spaces, control characters"),
         ("http://auth/ä", "non-ASCII"),
-        ("https://unix:/run/auth", "do not go together"),
-        ("unix:", "the path is missing"),
+        ("https://unix:/run/auth", "https does not work on a Unix socket"),
+        ("unix:", "has no path"),
     ],
 )
 def test_no_auth_http(value: object, said: str) -> None:
-    with pytest.raises(ValueError, match=r"is|no|not") as refused:
+    with pytest.raises(ValueError, match=r".+") as refused:
         parse_auth_http(value)
     assert said in str(refused.value)
 
@@ -77,7 +77,7 @@ def test_no_auth_http(value: object, said: str) -> None:
     "url", ["http://user:s3cret@auth/", "s3cret@auth/", "http://user:s3cret@unix:/run/x"]
 )
 def test_user_and_password_in_a_url_are_refused_and_not_shown(url: str) -> None:
-    with pytest.raises(ValueError, match="no place in the URL") as refused:
+    with pytest.raises(ValueError, match="must not hold a user and password") as refused:
         parse_auth_http(url)
     assert "s3cret" not in str(refused.value)
 
@@ -108,6 +108,6 @@ def test_public_hosts(host: str, public: bool) -> None:
 
 
 def test_one_address_is_one_however_it_is_written() -> None:
-    assert canonical(Address("0:0:0:0:0:0:0:1", 25)) == canonical(Address("::1", 25))
-    assert canonical(Address("Localhost", 25)) == canonical(Address("localhost", 25))
-    assert canonical(Address(path="/A")) != canonical(Address(path="/a"))
+    assert normalize_address(Address("0:0:0:0:0:0:0:1", 25)) == normalize_address(Address("::1", 25))
+    assert normalize_address(Address("Localhost", 25)) == normalize_address(Address("localhost", 25))
+    assert normalize_address(Address(path="/A")) != normalize_address(Address(path="/a"))

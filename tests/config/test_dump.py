@@ -48,20 +48,20 @@ tls = "starttls"
 """
 
 
-def dumped(found: Inspection) -> str:
+def write_dump(found: Inspection) -> str:
     assert found.config is not None, "\n".join(map(str, found.problems))
     return dump(found.config, found.source)
 
 
 def test_a_dump_means_the_same(inspect_text: Inspect) -> None:
     found = inspect_text(FULL)
-    again = inspect_text(dumped(found).replace("********", "s3cret"))
+    again = inspect_text(write_dump(found).replace("********", "s3cret"))
 
     assert again.config == found.config
 
 
 def test_every_server_is_complete(inspect_text: Inspect) -> None:
-    servers = tomllib.loads(dumped(inspect_text(FULL)))["mail"]["server"]
+    servers = tomllib.loads(write_dump(inspect_text(FULL)))["mail"]["server"]
 
     optional = {key for key, option in Server.model_fields.items() if option.default is None}
     assert [set(Server.model_fields) - set(server) - optional for server in servers] == [set()] * 3
@@ -69,14 +69,14 @@ def test_every_server_is_complete(inspect_text: Inspect) -> None:
 
 
 def test_secrets_are_masked(inspect_text: Inspect) -> None:
-    text = dumped(inspect_text(FULL))
+    text = write_dump(inspect_text(FULL))
 
     assert "s3cret" not in text
     assert 'auth_http_header = [["X-Key", "********"]]' in text
 
 
 def test_origins_stand_beside_the_values(inspect_text: Inspect) -> None:
-    lines = dumped(inspect_text(FULL)).splitlines()
+    lines = write_dump(inspect_text(FULL)).splitlines()
 
     assert [line.split() for line in lines if line.startswith("timeout")] == [
         ["timeout", "=", '"1h1s"', "#", "line", "6"],

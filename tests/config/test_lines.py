@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geomail.config.lines import KeyPath, line_of, scan
+from geomail.config.lines import KeyPath, find_line, scan
 
 EVERYTHING = r'''# a comment with "quotes" and [brackets]
 title = "x"  # another
@@ -81,14 +81,14 @@ def test_lines(path: KeyPath, line: int) -> None:
 def test_what_has_no_line_has_that_of_what_is_around_it() -> None:
     lines = scan(EVERYTHING)
 
-    assert line_of(lines, ("mail", "server", 1, "protocol")) == 25
-    assert line_of(lines, ("mail", "timeout")) == 3
-    assert line_of(lines, ("log", "level")) == 0
-    assert line_of(lines, ()) == 0
+    assert find_line(lines, ("mail", "server", 1, "protocol")) == 25
+    assert find_line(lines, ("mail", "timeout")) == 3
+    assert find_line(lines, ("log", "level")) == 0
+    assert find_line(lines, ()) == 0
 
 
 def paths(value: Any, base: KeyPath = ()) -> set[KeyPath]:
-    """The paths of all that a document holds."""
+    """Return the paths of all values in a document."""
     steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return {base} - {()} | {path for step, inner in steps for path in paths(inner, (*base, step))}
 

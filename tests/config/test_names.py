@@ -1,4 +1,4 @@
-"""Names in a configuration become addresses, before anything is bound."""
+"""Host names in a configuration become addresses before geomail binds anything."""
 
 import _socket
 import socket
@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from geomail.config.address import Address
-from geomail.config.probe.names import AddressTaken, UnknownName, without_names
+from geomail.config.probe.names import DuplicateAddress, UnknownName, resolve_names
 from geomail.config.schema import Config, Server
 
 LOCAL = "localhost:143"
 
 
-def resolved(**options: Any) -> Server:
+def resolve_server(**options: Any) -> Server:
     server = Server.model_validate({"protocol": "imap", "listen": "127.0.0.1:143", **options})
-    return without_names(Config(servers=(server,))).servers[0]
+    return resolve_names(Config(servers=(server,))).servers[0]
 
 
 @pytest.mark.parametrize(
@@ -28,14 +28,14 @@ def resolved(**options: Any) -> Server:
     ],
 )
 def test_each_listen_is_one_address(listen: object, each: list[str]) -> None:
-    words = [entry.words for entry in resolved(listen=listen).listen]
+    words = [entry.words for entry in resolve_server(listen=listen).listen]
 
     # localhost may have an IPv6 address as well
     assert [text for text in words if text in each or not text.startswith("[::1]")] == each
 
 
 def test_addresses_of_one_name_are_not_taken_twice() -> None:
-    labels = [entry.label for entry in resolved(listen=["localhost:143-144"]).listen]
+    labels = [entry.label for entry in resolve_server(listen=["localhost:143-144"]).listen]
 
     assert len(labels) == len(set(labels))
 
@@ -44,14 +44,16 @@ def test_addresses_of_one_name_are_not_taken_twice() -> None:
 def test_a_name_may_stand_for_an_address_that_is_taken(second: str) -> None:
     servers = [Server.model_validate({"protocol": "imap", "listen": listen}) for listen in (LOCAL, second)]
 
-    with pytest.raises(AddressTaken, match=r"127\.0\.0\.1:143 is listened on twice: localhost:143 and 127"):
-        without_names(Config(servers=tuple(servers)))
-    with pytest.raises(AddressTaken):
-        resolved(listen=[second, LOCAL])
+    with pytest.raises(
+        DuplicateAddress, match=r"127\.0\.0\.1:143 is listened on twice: localhost:143 and 127"
+    ):
+        resolve_names(Config(servers=tuple(servers)))
+    with pytest.raises(DuplicateAddress):
+        resolve_server(listen=[second, LOCAL])
 
 
 def test_port_0_is_another_port_each_time() -> None:
-    assert len(resolved(listen=["127.0.0.1:0", "127.0.0.1:0"]).listen) == 2
+    assert len(resolve_server(listen=["127.0.0.1:0", "127.0.0.1:0"]).listen) == 2
 
 
 def test_a_name_has_no_addresses_of_a_kind_that_this_machine_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,17 +64,17 @@ def test_a_name_has_no_addresses_of_a_kind_that_this_machine_has_not(monkeypatch
 
     monkeypatch.setattr("geomail.config.probe.names.getaddrinfo", on_a_machine_without_ipv6)
 
-    assert [entry.label for entry in resolved(listen=LOCAL).listen] == ["127.0.0.1:143"]
+    assert [entry.label for entry in resolve_server(listen=LOCAL).listen] == ["127.0.0.1:143"]
 
 
 def test_who_is_believed_may_be_named() -> None:
-    server = resolved(set_real_ip_from=["10.0.0.0/8", "localhost", "unix:", "::1"])
+    server = resolve_server(set_real_ip_from=["10.0.0.0/8", "localhost", "unix:", "::1"])
 
     assert {"10.0.0.0/8", "127.0.0.1", "unix:", "::1"} <= set(server.set_real_ip_from)
 
 
 def test_name_servers_may_be_named() -> None:
-    server = resolved(resolver="localhost:5353 valid=5s")
+    server = resolve_server(resolver="localhost:5353 valid=5s")
 
     assert Address("127.0.0.1", 5353) in server.resolver.servers
     assert server.resolver.valid == 5
@@ -88,4 +90,4 @@ def test_name_servers_may_be_named() -> None:
 )
 def test_a_name_without_an_address(option: str, value: str) -> None:
     with pytest.raises(UnknownName, match=f"host not found in {option}: 'nowhere.invalid'"):
-        resolved(**{option: value})
+        resolve_server(**{option: value})

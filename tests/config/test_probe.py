@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from geomail.config.load import Inspection, in_order, inspect
+from geomail.config.load import Inspection, inspect, sort_problems
 from geomail.config.probe import probe, probe_files
 from tests.servers.certificates import Certificates
 from tests.servers.support import program
@@ -25,10 +25,10 @@ listen = "127.0.0.1:993 ssl"
 """
 
 
-only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs workers as somebody else")
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs workers as another user")
 
 
-def said(found: Inspection) -> list[str]:
+def list_problems(found: Inspection) -> list[str]:
     assert found.problems == ()
     return [f"{problem.line} {problem.severity} {problem.key}: {problem.text}" for problem in probe(found)]
 
@@ -39,7 +39,7 @@ def tls(certificate: Path | str, key: Path | str, more: str = "") -> str:
 
 @pytest.fixture
 def unusable(tmp_path: Path, certificates: Certificates) -> dict[str, Path]:
-    """Files that are no key and no certificate."""
+    """Files that are neither a key nor a certificate."""
     text, encrypted = tmp_path / "text", tmp_path / "encrypted.key"
     text.write_text("not PEM\n")
     subprocess.run(
@@ -67,13 +67,13 @@ def test_what_is_there_and_matches(inspect_text: Inspect, certificates: Certific
         """
     )
 
-    assert said(found) == []
+    assert list_problems(found) == []
 
 
 def test_a_key_of_another_certificate(inspect_text: Inspect, certificates: Certificates) -> None:
     certificate, key = certificates.server.certificate, certificates.untrusted.key
 
-    assert said(inspect_text(tls(certificate, key))) == [
+    assert list_problems(inspect_text(tls(certificate, key))) == [
         "6 error mail.server[0].ssl_certificate_key: "
         f"the key '{key}' does not belong to the certificate '{certificate}' (key values mismatch)"
     ]
@@ -90,7 +90,7 @@ def test_a_key_of_another_certificate(inspect_text: Inspect, certificates: Certi
 def test_a_certificate_that_is_none(
     inspect_text: Inspect, certificates: Certificates, unusable: dict[str, Path], file: str, reason: str
 ) -> None:
-    (only,) = said(inspect_text(tls(unusable[file], certificates.server.key)))
+    (only,) = list_problems(inspect_text(tls(unusable[file], certificates.server.key)))
 
     assert only.startswith(f'5 error mail.server[0].ssl_certificate: "{unusable[file]}" {reason}')
 
@@ -106,18 +106,18 @@ def test_a_certificate_that_is_none(
 def test_a_key_that_is_none(
     inspect_text: Inspect, certificates: Certificates, unusable: dict[str, Path], file: str, reason: str
 ) -> None:
-    (only,) = said(inspect_text(tls(certificates.server.certificate, unusable[file])))
+    (only,) = list_problems(inspect_text(tls(certificates.server.certificate, unusable[file])))
 
     assert only.startswith(f"6 error mail.server[0].ssl_certificate_key: {reason.format(unusable[file])}")
 
 
 def test_files_of_a_server_without_tls_are_not_looked_at(inspect_text: Inspect) -> None:
-    assert said(inspect_text(tls("/missing", "/missing").replace("993 ssl", "143"))) == []
+    assert list_problems(inspect_text(tls("/missing", "/missing").replace("993 ssl", "143"))) == []
 
 
 def test_ciphers_that_openssl_does_not_know(inspect_text: Inspect, certificates: Certificates) -> None:
     server = certificates.server
-    (only,) = said(inspect_text(tls(server.certificate, server.key, 'ssl_ciphers = "BEST"')))
+    (only,) = list_problems(inspect_text(tls(server.certificate, server.key, 'ssl_ciphers = "BEST"')))
 
     assert only == "7 error mail.server[0].ssl_ciphers: 'BEST': no cipher can be selected"
 
@@ -143,7 +143,7 @@ def test_settings_that_openssl_refuses(
 ) -> None:
     server = certificates.server
     more = f'{directive} = "{value.format(**unusable)}"'
-    lines = said(inspect_text(tls(server.certificate, server.key, more)))
+    lines = list_problems(inspect_text(tls(server.certificate, server.key, more)))
 
     assert lines
     assert lines[0].startswith(f"7 error mail.server[0].{directive}: {reason.format(**unusable)}")
@@ -181,7 +181,7 @@ def test_files_for_clients_certificates_count_where_clients_are_verified(
     ("more", "told"),
     [
         ("", []),
-        ("ssl_session_timeout = 300", ["7 warning ssl_session_timeout: it has no effect"]),
+        ("ssl_session_timeout = 300", ["7 warning ssl_session_timeout: this has no effect"]),
         ('proxy_protocol = "v2"', ["7 warning proxy_protocol: a header of version 2 names neither"]),
         ('proxy_protocol = "on"', []),
         ("ssl_session_tickets = false", ["7 error ssl_session_tickets: needs a Python whose ssl module is"]),
@@ -201,20 +201,23 @@ def test_where_libssl_is_out_of_reach(
     monkeypatch.setattr("geomail.net.openssl.binding._load", lambda: None)
     server = certificates.server
     lines = [
-        line.replace("mail.server[0].", "").replace(
-            "with a Python whose ssl module is not linked to OpenSSL 3 as a shared library, ", ""
-        )
-        for line in said(inspect_text(tls(server.certificate, server.key, more)))
+        line.replace("mail.server[0].", "")
+        for line in list_problems(inspect_text(tls(server.certificate, server.key, more)))
     ]
 
-    alpn = "5 warning ssl_certificate: a client whose ALPN names other protocols only is served"
+    alpn = (
+        "5 warning ssl_certificate: geomail also serves a client whose ALPN names only other protocols, as "
+        "the ssl module of this Python is not linked to OpenSSL 3 as a shared library; use another Python"
+    )
     assert [line for line in lines if not any(line.startswith(start) for start in told)] == [alpn]
     assert len(lines) == len(told) + 1
 
 
 def test_a_command_that_openssl_does_not_know(inspect_text: Inspect, certificates: Certificates) -> None:
     server = certificates.server
-    (only,) = said(inspect_text(tls(server.certificate, server.key, 'ssl_conf_command = { Nonsense = "x" }')))
+    (only,) = list_problems(
+        inspect_text(tls(server.certificate, server.key, 'ssl_conf_command = { Nonsense = "x" }'))
+    )
 
     assert only.startswith("7 error mail.server[0].ssl_conf_command: 'Nonsense', 'x' is refused")
 
@@ -254,10 +257,10 @@ def test_a_key_that_the_password_file_opens(
         certificates.server.certificate, unusable["encrypted"], f'ssl_password_file = "{passwords}"'
     )
     passwords.write_text("wrong\nsecret\n")
-    assert said(inspect_text(configuration)) == []
+    assert list_problems(inspect_text(configuration)) == []
 
     passwords.write_text("wrong\n")
-    (only,) = said(inspect_text(configuration))
+    (only,) = list_problems(inspect_text(configuration))
     assert only.startswith("6 error mail.server[0].ssl_certificate_key: no line of ssl_password_file opens")
 
 
@@ -267,8 +270,8 @@ def test_certificates_that_stand_in_the_configuration(
     certificate, key = certificates.server.certificate.read_text(), certificates.server.key.read_text()
     files = f"ssl_certificate = '''data:{certificate}'''\nssl_certificate_key = '''data:{key}'''\n"
 
-    assert said(inspect_text(SERVER + files)) == []
-    (only,) = said(inspect_text(SERVER + files.replace("PRIVATE", "PUBLIC")))
+    assert list_problems(inspect_text(SERVER + files)) == []
+    (only,) = list_problems(inspect_text(SERVER + files.replace("PRIVATE", "PUBLIC")))
     assert "data:…" in only
     assert key.splitlines()[1] not in only
 
@@ -290,7 +293,7 @@ tls_certificate = "{unusable["missing"]}"
     )
 
     missing = f'"{unusable["missing"]}" cannot be read: No such file or directory'
-    assert [line.partition(" (")[0] for line in said(found)] == [
+    assert [line.partition(" (")[0] for line in list_problems(found)] == [
         f'3 error mail.auth_http_ca: "{unusable["text"]}" holds no certificate in PEM',
         f"9 error backends.b.tls_ca: {missing}",
         f"10 error backends.b.tls_certificate: {missing}",
@@ -340,8 +343,8 @@ listen = ["127.0.0.1:140-150", "LOCALHOST:1144"]
 
 
 def test_addresses_that_names_make_the_same(inspect_text: Inspect) -> None:
-    assert said(inspect_text(TAKEN)) == [
-        "7 error mail.server[1].listen[0]: 127.0.0.1:143 is localhost:143 too, which is in line 4"
+    assert list_problems(inspect_text(TAKEN)) == [
+        "7 error mail.server[1].listen[0]: 127.0.0.1:143 is the same as localhost:143 in line 4; remove one"
     ]
 
 
@@ -360,10 +363,11 @@ def test_addresses_of_other_machines(inspect_text: Inspect) -> None:
     found = inspect_text(FOREIGN)
 
     assert [f"{problem.severity} {problem.key}: {problem.text}" for problem in probe(found)] == [
-        "error mail.server[0].listen[0]: 192.0.2.1 is no address of this machine",
-        "error mail.server[0].listen[3]: 2001:db8::1 is no address of this machine",
-        "error mail.server[0].listen[6]: ::ffff:127.0.0.1 cannot be listened on: Invalid argument",
-        "error metrics.listen: 192.0.2.1 is no address of this machine",
+        "error mail.server[0].listen[0]: 192.0.2.1 is not an address of this machine; use one that is",
+        "error mail.server[0].listen[3]: 2001:db8::1 is not an address of this machine; use one that is",
+        "error mail.server[0].listen[6]: ::ffff:127.0.0.1 cannot be listened on: Invalid argument; "
+        "use another address",
+        "error metrics.listen: 192.0.2.1 is not an address of this machine; use one that is",
     ]
     assert probe_files(found) == []
 
@@ -374,9 +378,10 @@ def test_sockets_that_cannot_be_made(inspect_text: Inspect, tmp_path: Path) -> N
         there.bind(str(tmp_path / "old"))
     lines = 'protocol = "imap"\nlisten = ["unix:new", "unix:old", "unix:file", "unix:gone/new"]'
 
-    assert said(inspect_text(NAMELESS.replace('listen = "127.0.0.1:143"', lines))) == [
-        f'5 error mail.server[0].listen[2]: "{tmp_path}/file" is there, and is no socket',
-        f'5 error mail.server[0].listen[3]: there is no folder "{tmp_path}/gone"',
+    assert list_problems(inspect_text(NAMELESS.replace('listen = "127.0.0.1:143"', lines))) == [
+        f'5 error mail.server[0].listen[2]: "{tmp_path}/file" exists and is not a socket; '
+        "remove it, or use another path",
+        f'5 error mail.server[0].listen[3]: there is no folder "{tmp_path}/gone"; create it',
     ]
 
 
@@ -394,8 +399,8 @@ def test_sockets_that_cannot_be_made(inspect_text: Inspect, tmp_path: Path) -> N
     ],
 )
 def test_users_who_are_none(inspect_text: Inspect, user: str, reasons: list[str]) -> None:
-    assert said(inspect_text(f'user = "{user}"\n{NAMELESS}')) == [
-        f"1 error user: there is no {reason}" for reason in reasons
+    assert list_problems(inspect_text(f'user = "{user}"\n{NAMELESS}')) == [
+        f"1 error user: there is no {reason}; create it, or use another" for reason in reasons
     ]
 
 
@@ -404,7 +409,7 @@ def test_a_user_does_not_matter_where_nobody_can_become_one(
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
 
-    assert said(inspect_text(f'user = "nosuchuser"\n{NAMELESS}')) == []
+    assert list_problems(inspect_text(f'user = "nosuchuser"\n{NAMELESS}')) == []
 
 
 NAMELESS = """\
@@ -423,19 +428,28 @@ listen = "127.0.0.1:143"
         ('[log]\ntarget = "new.log"', ""),
         (
             '[log]\ntarget = "gone/log"',
-            'error log.target: "FOLDER/gone/log" cannot be written: there is no folder "FOLDER/gone"',
+            'error log.target: "FOLDER/gone/log" cannot be written: '
+            'there is no folder "FOLDER/gone"; create it',
         ),
-        ('[log]\ntarget = "."', 'error log.target: "FOLDER" cannot be written: it is a directory'),
+        (
+            '[log]\ntarget = "."',
+            'error log.target: "FOLDER" cannot be written: it is a folder; use the path of a file',
+        ),
         (
             '[log]\ntarget = "closed"',
-            'error log.target: "FOLDER/closed" cannot be written: permission denied',
+            'error log.target: "FOLDER/closed" cannot be written: '
+            "permission denied; change its mode or owner",
         ),
-        ('[control]\ngroup = "nosuchgroup"', 'error control.group: there is no group "nosuchgroup"'),
+        (
+            '[control]\ngroup = "nosuchgroup"',
+            'error control.group: there is no group "nosuchgroup"; create it, or use another',
+        ),
         ('[control]\nsocket = "off"\ngroup = "nosuchgroup"', ""),
         ('[control]\nsocket = "new.sock"', ""),
         (
             '[control]\nsocket = "gone/sock"',
-            'warning control.socket: the folder "FOLDER/gone" is not there now, and geomail makes none',
+            'warning control.socket: the folder "FOLDER/gone" does not exist now, '
+            "and geomail does not create it",
         ),
     ],
 )
@@ -444,7 +458,7 @@ def test_what_processes_write_and_open(
 ) -> None:
     (tmp_path / "closed").touch()
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "closed")
-    found = said(inspect_text(f"{NAMELESS}{lines}\n"))
+    found = list_problems(inspect_text(f"{NAMELESS}{lines}\n"))
 
     assert [line.partition(" ")[2] for line in found] == (
         [told.replace("FOLDER", str(tmp_path))] if told else []
@@ -469,7 +483,7 @@ address = "unix:/run/x"
 def test_names_that_do_not_resolve(inspect_text: Inspect) -> None:
     found = inspect_text(NAMES)
 
-    lines = [line.partition(" now: ")[0] for line in said(found)]
+    lines = [line.partition(" now: ")[0] for line in list_problems(found)]
     assert lines == [
         '2 error mail.auth_http: "auth.invalid" cannot be resolved',
         '6 warning backends.b.address: "imap.invalid" cannot be resolved',
@@ -479,7 +493,7 @@ def test_names_that_do_not_resolve(inspect_text: Inspect) -> None:
 
 @pytest.fixture
 def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A resolver that does not answer, and less patience."""
+    """A resolver that does not answer, and a shorter time limit."""
 
     def wait(*_args: object, **_options: object) -> list[object]:
         time.sleep(20)
@@ -492,14 +506,16 @@ def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("silent_resolver")
 def test_a_silent_resolver_does_not_hold_it_up(inspect_text: Inspect) -> None:
     started = time.monotonic()
-    lines = said(inspect_text(NAMES))
+    lines = list_problems(inspect_text(NAMES))
 
     assert time.monotonic() - started < 10
-    assert [line.rpartition(": ")[2] for line in lines] == ["no answer within 0.2 seconds"] * 3
+    assert [line.rpartition(": ")[2] for line in lines] == [
+        "no answer within 0.2 seconds; check the name and the DNS"
+    ] * 3
 
 
 def test_a_name_that_no_resolver_can_ask_for(inspect_text: Inspect) -> None:
-    (only,) = said(
+    (only,) = list_problems(
         inspect_text(SERVER.replace("993 ssl", "143").replace("//127.0.0.1", f"//{'x' * 70}.invalid"))
     )
 
@@ -519,6 +535,10 @@ file = "users"
 ANN = "ann:$2y$05$uZG.IlXfHUgW2xp5isOtr.40.2HsMNPQkMV9MUNwXOiADoIXkvp7K:backend=b\n"
 
 
+#: The end of a message about what the workers' user may not do.
+DENIED = "Permission denied; change its mode or owner"
+
+
 def users_file(folder: Path, text: str, mode: int) -> Path:
     file = folder / "users"
     file.write_text(text)
@@ -529,11 +549,11 @@ def users_file(folder: Path, text: str, mode: int) -> Path:
 def test_users_who_can_be_read(inspect_text: Inspect, tmp_path: Path) -> None:
     users_file(tmp_path, ANN, 0o640)
 
-    assert said(inspect_text(USERS)) == []
+    assert list_problems(inspect_text(USERS)) == []
 
 
 def test_no_users_file(inspect_text: Inspect, tmp_path: Path) -> None:
-    assert said(inspect_text(USERS)) == [
+    assert list_problems(inspect_text(USERS)) == [
         f'8 error auth.users.file: "{tmp_path}/users" cannot be read: No such file or directory'
     ]
 
@@ -550,7 +570,7 @@ def test_users_are_told_by_their_lines_in_their_file(inspect_text: Inspect, tmp_
     problems = [*inspect_text(USERS).problems, *probe(inspect_text(USERS))]
     assert [str(problem) for problem in problems] == [
         f"{file}:2: error: bob: this is no password hash that geomail can verify, or not a whole one",
-        f"{file}:3: error: ann: is given twice; the first is in line 1",
+        f"{file}:3: error: ann: is given twice; the first is in line 1; remove one",
     ]
 
 
@@ -558,7 +578,7 @@ def test_problems_of_two_files_do_not_mix(inspect_text: Inspect, tmp_path: Path)
     file = users_file(tmp_path, f"bob:x\n{ANN}", 0o644)
     found = inspect_text(USERS.replace("[mail]", "[mail]\nmax_errors = 0"))
 
-    problems = in_order([*found.problems, *probe(found)])
+    problems = sort_problems([*found.problems, *probe(found)])
     assert [(problem.file, problem.line) for problem in problems] == [
         (found.source.file, 2),
         (found.source.file, 9),
@@ -615,9 +635,9 @@ def test_an_old_tls_that_no_client_can_use(
 def test_hashes_that_everybody_can_read(inspect_text: Inspect, tmp_path: Path) -> None:
     file = users_file(tmp_path, ANN, 0o644)
 
-    assert said(inspect_text(USERS)) == [
-        f'8 warning auth.users.file: "{file}" can be read by everybody on this machine; '
-        "its hashes are half a secret"
+    assert list_problems(inspect_text(USERS)) == [
+        f'8 warning auth.users.file: every account on this machine can read "{file}", '
+        "and hashes are half a secret; use mode 0640"
     ]
 
 
@@ -642,14 +662,14 @@ def test_whom_workers_run_as_must_be_able_to_read(
     file = users_file(open_folder, ANN, mode)
     shutil.chown(file, owner, group)
 
-    told = said(inspect_open(f'user = "{user}"\n{USERS}'))
-    text = f'"{file}" cannot be read by nobody, the user of the workers: Permission denied'
+    told = list_problems(inspect_open(f'user = "{user}"\n{USERS}'))
+    text = f'nobody, the user of the workers, cannot read "{file}": {DENIED}'
     assert told == ([f"9 error auth.users.file: {text}"] if closed else [])
 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter, which those of pytest are not."""
+    """A folder that every user may enter, unlike the folders of pytest."""
     with tempfile.TemporaryDirectory(prefix="geomail-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -657,7 +677,7 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def inspect_open(open_folder: Path) -> Inspect:
-    """Read and check a configuration that is in that folder."""
+    """A function that checks a configuration in that folder."""
 
     def read(text: str) -> Inspection:
         file = open_folder / "geomail.toml"
@@ -673,10 +693,10 @@ def test_a_folder_on_the_way_to_the_users_file_counts(inspect_open: Inspect, ope
     closed.mkdir(mode=0o700)
     shutil.chown(users_file(closed, ANN, 0o600), "nobody")
 
-    [told] = said(
+    [told] = list_problems(
         inspect_open('user = "nobody"\n' + USERS.replace('file = "users"', 'file = "closed/users"'))
     )
-    assert "cannot be read by nobody, the user of the workers: Permission denied" in told
+    assert f'nobody, the user of the workers, cannot read "{closed}/users": {DENIED}' in told
 
 
 @only_root
@@ -687,8 +707,8 @@ def test_the_log_must_be_within_reach_when_it_is_opened_again(
     folder = open_folder / "logs"
     folder.mkdir()
     folder.chmod(mode)
-    told = said(inspect_open(f'user = "nobody"\nlog.target = "{folder}/log"\n{NAMELESS}'))
-    text = f'"{folder}/log" cannot be opened again by nobody, the user of the workers: Permission denied'
+    told = list_problems(inspect_open(f'user = "nobody"\nlog.target = "{folder}/log"\n{NAMELESS}'))
+    text = f'nobody, the user of the workers, cannot open "{folder}/log" again: {DENIED}'
     assert told == ([f"2 error log.target: {text}"] if closed else [])
 
 
@@ -701,16 +721,16 @@ def test_syslog_must_let_in_whom_workers_run_as(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
         daemon.bind(str(path))
         path.chmod(mode)
-        told = said(inspect_open(f'user = "nobody"\nlog.target = "syslog:{path}"\n{NAMELESS}'))
-    text = f'syslog at "{path}" cannot be reached again by nobody, the user of the workers: '
-    assert told == ([f"2 error log.target: {text}Permission denied"] if closed else [])
+        told = list_problems(inspect_open(f'user = "nobody"\nlog.target = "syslog:{path}"\n{NAMELESS}'))
+    text = f'nobody, the user of the workers, cannot connect again to syslog at "{path}": {DENIED}'
+    assert told == ([f"2 error log.target: {text}"] if closed else [])
 
 
 @only_root
 def test_root_without_an_account_for_workers(inspect_text: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("geomail.privileges._USUAL", ("geomail-no-such", "nobody"))
-    assert said(inspect_text(NAMELESS)) == [
-        "0 warning user: is not set, and there is no account geomail: as root, workers run as nobody; "
-        "make one (useradd --system geomail), or set it"
+    assert list_problems(inspect_text(NAMELESS)) == [
+        "0 warning user: is not set, and there is no account geomail, so workers run as nobody; "
+        "create it (useradd --system geomail), or set user"
     ]
-    assert said(inspect_text(f'user = "root"\n{NAMELESS}')) == []
+    assert list_problems(inspect_text(f'user = "root"\n{NAMELESS}')) == []

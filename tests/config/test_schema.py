@@ -11,7 +11,7 @@ from geomail.config.schema import (
     NameServers,
     Options,
     Server,
-    keys_of,
+    list_keys,
 )
 from geomail.config.schema.options import INTERMEDIATE_CIPHERS
 from geomail.protocols.facts import FACTS
@@ -61,7 +61,7 @@ DEFAULTS_OF_NGINX = {
 }
 
 
-#: Where nginx's default waits too long, or lets clients choose ciphers that are too weak.
+#: Options for which nginx's default waits too long, or lets clients choose ciphers that are too weak.
 OWN_DEFAULTS = {"resolver_timeout": 5, "ssl_ciphers": INTERMEDIATE_CIPHERS}
 
 
@@ -71,13 +71,13 @@ def test_defaults_are_those_of_nginx_but_for_some(key: str, default: object) -> 
 
 
 def test_a_server_holds_all_that_mail_may_hold() -> None:
-    assert set(keys_of(Server)) == set(keys_of(Options)) | {"listen", "protocol", "name"}
-    assert set(keys_of(Mail)) == set(keys_of(Options)) | {"server"}
+    assert set(list_keys(Server)) == set(list_keys(Options)) | {"listen", "protocol", "name"}
+    assert set(list_keys(Mail)) == set(list_keys(Options)) | {"server"}
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
 def test_every_option_has_its_line_of_documentation(table: type[Document]) -> None:
-    for key in keys_of(table):
+    for key in list_keys(table):
         description = table.model_fields[key].description
         assert description, key
         assert "\n" not in description
@@ -86,7 +86,7 @@ def test_every_option_has_its_line_of_documentation(table: type[Document]) -> No
 def test_an_editor_can_be_told_what_is_allowed() -> None:
     schema = json.dumps(Document.model_json_schema(mode="serialization"))
 
-    assert all(f'"{key}"' in schema for table in TABLES.values() for key in keys_of(table))
+    assert all(f'"{key}"' in schema for table in TABLES.values() for key in list_keys(table))
 
 
 def test_dialogues_can_be_had_without_a_listener() -> None:

@@ -1,4 +1,4 @@
-"""Text that is written as TOML is read back by tomllib as it was, whatever it holds."""
+"""tomllib reads back every text that geomail writes as TOML, whatever the text holds."""
 
 import math
 import tomllib
@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geomail.config.toml_text import NotUtf8, toml_key, toml_value
+from geomail.config.toml_text import NotUtf8, write_toml_key, write_toml_value
 
-#: What makes a writer stumble: quotes, escapes that are none, controls, what looks like other TOML.
+#: Difficult texts: quotes, invalid escapes, control characters, and texts that look like other TOML.
 PIECES = st.sampled_from(
     [
         *('"', "'", '"""', "'''", "\\", "\\x41", "\\u0041", "\\U0001F4E7", "\\\\x", "\\", "\n", "\r\n", "\t"),
@@ -28,7 +28,7 @@ VALUES = st.recursive(
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Tell whether they are of the same type and value; a list's items, too, and NaN is NaN."""
+    """Tell whether two values, and all items in them, have the same type and value; NaN equals NaN."""
     if isinstance(one, list):
         return isinstance(other, list) and len(one) == len(other) and all(map(equal, one, other))
     both_nan = isinstance(one, float) and math.isnan(one) and math.isnan(other)
@@ -37,7 +37,7 @@ def equal(one: Any, other: Any) -> bool:
 
 @given(key=TEXTS, value=VALUES)
 def test_tomllib_reads_back_what_was_written(key: str, value: object) -> None:
-    line = f"{toml_key(key)} = {toml_value(value)}"
+    line = f"{write_toml_key(key)} = {write_toml_value(value)}"
     found = tomllib.loads(f"first = 1\n{line}  # a comment\n[table]\n{line}\nlast = 1\n")
 
     assert found["table"].keys() == {key, "last"} or key == "last"
@@ -46,12 +46,12 @@ def test_tomllib_reads_back_what_was_written(key: str, value: object) -> None:
 
 @given(key=TEXTS, value=VALUES)
 def test_it_is_one_line_that_steers_no_terminal(key: str, value: object) -> None:
-    assert (toml_key(key) + toml_value(value)).isprintable()
+    assert (write_toml_key(key) + write_toml_value(value)).isprintable()
 
 
 @given(keys=st.lists(TEXTS, min_size=1, max_size=4))
 def test_keys_with_dots_are_one_key_each(keys: list[str]) -> None:
-    found: Any = tomllib.loads(f"[{'.'.join(map(toml_key, keys))}]\nx = 1\n")
+    found: Any = tomllib.loads(f"[{'.'.join(map(write_toml_key, keys))}]\nx = 1\n")
     for key in keys:
         found = found[key]
 
@@ -59,7 +59,7 @@ def test_keys_with_dots_are_one_key_each(keys: list[str]) -> None:
 
 
 def test_a_tuple_is_an_array() -> None:
-    assert toml_value(("a", (1, True))) == '["a", [1, true]]'
+    assert write_toml_value(("a", (1, True))) == '["a", [1, true]]'
 
 
 def test_a_text_or_number_of_a_class_of_its_own_is_one() -> None:
@@ -69,20 +69,20 @@ def test_a_text_or_number_of_a_class_of_its_own_is_one() -> None:
     class Number(IntEnum):
         TWO = 2
 
-    assert (toml_value(Word.ON), toml_value(Number.TWO)) == ('"on"', "2")
+    assert (write_toml_value(Word.ON), write_toml_value(Number.TWO)) == ('"on"', "2")
 
 
 @pytest.mark.parametrize(
     "value", [None, b"bytes", {"a": 1}, {"a"}, object(), 1j, ["a", None], [[b""]]], ids=repr
 )
 def test_what_toml_has_no_word_for_is_refused(value: object) -> None:
-    with pytest.raises(TypeError, match="has no place in TOML"):
-        toml_value(value)
+    with pytest.raises(TypeError, match="cannot be written as TOML"):
+        write_toml_value(value)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udcff"])
 def test_what_is_no_utf8_is_refused(text: str) -> None:
     with pytest.raises(NotUtf8, match="not valid UTF-8"):
-        toml_value([text])
+        write_toml_value([text])
     with pytest.raises(NotUtf8, match="not valid UTF-8"):
-        toml_key(text)
+        write_toml_key(text)

@@ -1,8 +1,11 @@
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from geomail.config.units import (
+    escape_unprintable,
     format_size,
     format_time,
     parse_flag,
@@ -10,8 +13,8 @@ from geomail.config.units import (
     parse_size,
     parse_time,
     parse_words,
-    printable,
-    shown,
+    parse_workers,
+    show,
 )
 
 
@@ -58,7 +61,7 @@ def test_times(value: object, seconds: float) -> None:
     ],
 )
 def test_no_times(value: object) -> None:
-    with pytest.raises(ValueError, match="time"):
+    with pytest.raises(ValueError, match=r"seconds|units of a time"):
         parse_time(value)
 
 
@@ -77,7 +80,7 @@ def test_sizes(value: object, size: int) -> None:
 
 @pytest.mark.parametrize("value", ["", "8kb", "1g", "k", "8 k", "-8k", -1, 1.5, True, None, "9" * 5000])
 def test_no_sizes(value: object) -> None:
-    with pytest.raises(ValueError, match="is no size; allowed"):
+    with pytest.raises(ValueError, match="must be a number of bytes, or text such as"):
         parse_size(value)
 
 
@@ -96,7 +99,7 @@ def test_flags(value: object, flag: bool) -> None:
 
 @pytest.mark.parametrize("value", ["yes", "true", "", 1, 0, None])
 def test_no_flags(value: object) -> None:
-    with pytest.raises(ValueError, match="allowed: true, false"):
+    with pytest.raises(ValueError, match='must be true, false, "on" or "off", not '):
         parse_flag(value)
 
 
@@ -107,8 +110,19 @@ def test_numbers(value: object, number: int) -> None:
 
 @pytest.mark.parametrize("value", ["", "5x", "-5", -5, 1.0, True, "٣"])
 def test_no_numbers(value: object) -> None:
-    with pytest.raises(ValueError, match="is no number"):
+    with pytest.raises(ValueError, match="must be a whole number, 0 or more, not"):
         parse_number(value)
+
+
+@pytest.mark.parametrize(("value", "count"), [(1, 1), ("3", 3), ("AUTO", len(os.sched_getaffinity(0)))])
+def test_workers(value: object, count: int) -> None:
+    assert parse_workers(value) == count
+
+
+@pytest.mark.parametrize(("value", "found"), [(0, "0"), (-2, "-2"), ("none", '"none"'), (1.5, "1.5")])
+def test_no_workers(value: object, found: str) -> None:
+    with pytest.raises(ValueError, match=f'^must be at least 1, or "auto", not {found}$'):
+        parse_workers(value)
 
 
 @pytest.mark.parametrize("value", ["plain LOGIN  plain", ["plain", "Login", "plain"]])
@@ -118,15 +132,15 @@ def test_words_are_lowered_and_stand_once(value: object) -> None:
 
 @pytest.mark.parametrize("value", ["", [], 5, {"plain": True}])
 def test_no_words(value: object) -> None:
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match=r"must be an array of words|must have at least one word"):
         parse_words(value)
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "a\nb", "\x7f", "\x9b31m", "\u202egnp.exe", "\ud800"])
 def test_what_is_shown_cannot_steer_a_terminal(text: str) -> None:
-    assert printable(text).isprintable()
-    assert shown(text).isprintable()
+    assert escape_unprintable(text).isprintable()
+    assert show(text).isprintable()
 
 
 def test_what_is_shown_is_short() -> None:
-    assert len(shown("x" * 10_000)) < 100
+    assert len(show("x" * 10_000)) < 100

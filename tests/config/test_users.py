@@ -1,4 +1,4 @@
-"""The users file: what a line says, and what is told of one that is wrong."""
+"""The users file: the meaning of a line, and the message about a wrong line."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from geomail.config.schema import Users
-from geomail.config.users import MOST_PROBLEMS, Entry, UsersFile, key_of, read_users
+from geomail.config.users import MOST_PROBLEMS, Entry, UsersFile, make_key, read_users
 from geomail.errors import ConfigError
 from geomail.hashes import recognise
 
@@ -18,14 +18,14 @@ BACKENDS = ("one", "two", "b.c")
 
 
 def read(folder: Path, text: str | bytes, **options: Any) -> UsersFile:
-    """What is in a users file of this text."""
+    """Read a users file of this text."""
     file = folder / "users"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_users(Users(file=str(file), **options), BACKENDS)
 
 
-def told(folder: Path, text: str | bytes, **options: Any) -> list[str]:
-    """``line name: text`` of each problem with it."""
+def list_problems(folder: Path, text: str | bytes, **options: Any) -> list[str]:
+    """Return ``line name: text`` of each problem in a users file of this text."""
     with pytest.raises(ConfigError) as raised:
         read(folder, text, **options)
     assert {problem.file for problem in raised.value.problems} == {str(folder / "users")}
@@ -106,67 +106,79 @@ def test_of_each_scheme_the_most_expensive_hash_is_known(
     [(b"Ann@Example.org", b"ann@example.org"), ("MÜLLER".encode(), "mÜller".encode()), (b"\xff", b"\xff")],
 )
 def test_the_case_of_letters(user: bytes, key: bytes) -> None:
-    assert key_of(user) == key
+    assert make_key(user) == key
 
 
 WRONG: dict[str, tuple[str | bytes, str]] = {
-    "no colon": ("ann", "1 : name:hash is wanted, and there is no colon"),
-    "no name": (f":{BCRYPT}", "1 : a name without spaces around it and without control characters is wanted"),
-    "a space behind the name": (f"ann :{BCRYPT}", "1 : a name without spaces around it"),
-    "a terminal's orders": (f"ann\x1b[31m:{BCRYPT}", "1 : a name without spaces around it"),
+    "no colon": ("ann", "1 : must be name:hash, but there is no colon"),
+    "no name": (
+        f":{BCRYPT}",
+        "1 : the name must not be empty, have spaces around it, or hold control characters",
+    ),
+    "a space behind the name": (f"ann :{BCRYPT}", "1 : the name must not be empty"),
+    "a terminal's orders": (f"ann\x1b[31m:{BCRYPT}", "1 : the name must not be empty"),
     "no hash": ("ann:", "1 ann: this is no password hash that geomail can verify, or not a whole one"),
     "a password": ("ann:s3cret", "1 ann: this is no password hash"),
     "a password in clear": ("ann:{PLAIN}s3cret", "1 ann: {PLAIN} is no scheme that geomail can verify"),
     "half a hash": (f"ann:{BCRYPT[:-3]}", "1 ann: this is no password hash"),
     "Dovecot's fields": (
         f"ann:{BCRYPT}:1000:1000::/home/s3cret::",
-        "1 ann: of Dovecot's fields only the first two are understood, name and hash",
+        "1 ann: geomail reads only the first two of Dovecot's fields, name and hash; remove the others",
     ),
-    "Dovecot's fields, empty": (f"ann:{BCRYPT}::::::", "1 ann: of Dovecot's fields only the first two"),
+    "Dovecot's fields, empty": (
+        f"ann:{BCRYPT}::::::",
+        "1 ann: geomail reads only the first two of Dovecot's fields",
+    ),
     "an unknown word": (
         f"ann:{BCRYPT}:user=a nologin=y",
-        "1 ann: word 2 behind the hash is not understood; allowed: backend=NAME, user=NAME, password=TEXT, "
-        "protocols=imap,pop3, disabled; a space in a value is %20",
+        "1 ann: word 2 after the hash is unknown; allowed: backend=NAME, user=NAME, password=TEXT, "
+        "protocols=imap,pop3, disabled; write a space in a value as %20",
     ),
     "a misspelt word": (
         f"ann:{BCRYPT}:protocol=imap",
-        "1 ann: word 1 behind the hash is not understood; did you mean protocols?",
+        "1 ann: word 1 after the hash is unknown; did you mean protocols?",
     ),
     "a password with a space": (
         f"ann:{BCRYPT}:password=the s3cret=",
-        "1 ann: word 2 behind the hash is not understood; allowed: backend=NAME",
+        "1 ann: word 2 after the hash is unknown; allowed: backend=NAME",
     ),
-    "a word without its value": (f"ann:{BCRYPT}:backend", "1 ann: word 1 behind the hash is not understood"),
-    "an empty value": (f"ann:{BCRYPT}:user=", "1 ann: user: a value is wanted"),
-    "a value for disabled": (f"ann:{BCRYPT}:disabled=no", "1 ann: word 1 behind the hash"),
-    "a word twice": (f"ann:{BCRYPT}:user=a user=b", "1 ann: user is given twice"),
+    "a word without its value": (f"ann:{BCRYPT}:backend", "1 ann: word 1 after the hash is unknown"),
+    "an empty value": (f"ann:{BCRYPT}:user=", "1 ann: user: must have a value"),
+    "a value for disabled": (f"ann:{BCRYPT}:disabled=no", "1 ann: word 1 after the hash"),
+    "a word twice": (f"ann:{BCRYPT}:user=a user=b", "1 ann: user is given twice; remove one"),
     "half an escape": (
         f"ann:{BCRYPT}:password=s3cret%2",
-        "1 ann: password: % and two hexadecimal digits are",
+        "1 ann: password: two hexadecimal digits must follow %",
     ),
     "no escape": (
         f"ann:{BCRYPT}:password=s3%cret",
-        "1 ann: password: % and two hexadecimal digits are wanted",
+        "1 ann: password: two hexadecimal digits must follow %; write % itself as %25",
     ),
-    "a second command": (f"ann:{BCRYPT}:user=a%0D%0As3cret", "1 ann: user: CR, LF and NUL are not allowed"),
-    "NUL": (f"ann:{BCRYPT}:password=s3cret%00", "1 ann: password: CR, LF and NUL are not allowed"),
+    "a second command": (f"ann:{BCRYPT}:user=a%0D%0As3cret", "1 ann: user: must not hold CR, LF or NUL"),
+    "NUL": (f"ann:{BCRYPT}:password=s3cret%00", "1 ann: password: must not hold CR, LF or NUL"),
     "an unknown protocol": (
         f"ann:{BCRYPT}:protocols=imap,lmtp",
-        "1 ann: protocols: only imap, pop3, smtp are",
+        "1 ann: protocols: must be one or more of imap, pop3, smtp",
     ),
-    "no protocol": (f"ann:{BCRYPT}:protocols=", "1 ann: protocols: only imap, pop3, smtp are wanted"),
-    "an unknown backend": (f"ann:{BCRYPT}:backend=twoo", '1 ann: "twoo" is no backend; did you mean two?'),
+    "no protocol": (
+        f"ann:{BCRYPT}:protocols=",
+        "1 ann: protocols: must be one or more of imap, pop3, smtp, with commas between",
+    ),
+    "an unknown backend": (
+        f"ann:{BCRYPT}:backend=twoo",
+        '1 ann: there is no backend "twoo"; did you mean two?',
+    ),
     "no backend": (
         f"ann:{BCRYPT}",
-        "1 ann: has no backend: add backend=NAME here, or a default to [auth.users]",
+        "1 ann: has no backend; add backend=NAME here, or a default to [auth.users]",
     ),
-    "not UTF-8": (b"# caf\xc3\xa9\nann\xff:x", "2 : this line is not valid UTF-8"),
+    "not UTF-8": (b"# caf\xc3\xa9\nann\xff:x", "2 : this line is not valid UTF-8; save the file as UTF-8"),
 }
 
 
 @pytest.mark.parametrize(("line", "problem"), WRONG.values(), ids=WRONG.keys())
 def test_a_line_that_is_wrong(tmp_path: Path, line: str | bytes, problem: str) -> None:
-    (only,) = told(tmp_path, line)
+    (only,) = list_problems(tmp_path, line)
 
     assert only.startswith(problem)
     assert "s3cret" not in only
@@ -175,24 +187,27 @@ def test_a_line_that_is_wrong(tmp_path: Path, line: str | bytes, problem: str) -
 def test_every_problem_is_told_with_its_line(tmp_path: Path) -> None:
     text = f"ann:{BCRYPT}\n\nbob:x\nANN:{BCRYPT}:backend=two\ncarl:{BCRYPT}:x\n"
 
-    assert [line.partition(";")[0] for line in told(tmp_path, text, default="one")] == [
+    assert [line.partition(";")[0] for line in list_problems(tmp_path, text, default="one")] == [
         "3 bob: this is no password hash that geomail can verify, or not a whole one",
         "4 ANN: is given twice",
-        "5 carl: word 1 behind the hash is not understood",
+        "5 carl: word 1 after the hash is unknown",
     ]
-    assert "the first is in line 1" in told(tmp_path, text, default="one")[1]
+    assert "the first is in line 1" in list_problems(tmp_path, text, default="one")[1]
 
 
 def test_a_file_of_another_kind_is_not_told_line_by_line(tmp_path: Path) -> None:
-    problems = told(tmp_path, "x\n" * 5000)
+    problems = list_problems(tmp_path, "x\n" * 5000)
 
     assert len(problems) == MOST_PROBLEMS + 1
-    assert problems[-1] == f"{MOST_PROBLEMS + 1} : and so on; later lines are not told"
+    assert (
+        problems[-1]
+        == f"{MOST_PROBLEMS + 1} : there are more problems from here on; correct those above first"
+    )
 
 
 def test_a_default_to_a_backend_that_is_gone(tmp_path: Path) -> None:
-    assert told(tmp_path, f"ann:{BCRYPT}", default="nowhere") == [
-        '1 ann: "nowhere" is no backend; defined: one, two, b.c'
+    assert list_problems(tmp_path, f"ann:{BCRYPT}", default="nowhere") == [
+        '1 ann: there is no backend "nowhere"; add [backends.nowhere], or use one of these: one, two, b.c'
     ]
 
 

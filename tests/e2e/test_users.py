@@ -236,5 +236,7 @@ def test_geomail_does_not_start_with_a_broken_file(
         backends={"real": {"address": f"{LOOPBACK}:143"}},
     )
 
-    with pytest.raises(pytest.fail.Exception, match="users:1: error: name:hash is wanted"):
+    with pytest.raises(
+        pytest.fail.Exception, match="users:1: error: must be name:hash, but there is no colon"
+    ):
         geomail_server(text)

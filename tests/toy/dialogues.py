@@ -55,7 +55,7 @@ class ToyFrontend(ClientDialogue):
         if error.farewell is not Farewell.NOTHING:
             self.conversation.send_line(b"BYE")
 
-    def invalid(self) -> None:
+    def answer_invalid(self) -> None:
         self.conversation.send_line(b"NO such command")
 
 

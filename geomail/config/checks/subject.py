@@ -1,4 +1,4 @@
-"""A server under examination, and the checks that are made of each."""
+"""The server that a check examines, and the list of checks."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ METHODS = "methods"
 
 @dataclass(frozen=True)
 class Subject:
-    """A server under examination."""
+    """The server that a check examines, in its configuration."""
 
     server: Server
     index: int
     source: Source
     config: Config
 
-    def error(self, key: str, text: str) -> Problem:
-        """An error in an option, or in the server as such if the option stands nowhere."""
-        return self.source.problem(self._place(key), text)
+    def make_error(self, key: str, text: str) -> Problem:
+        """Return an error in an option, or in the server itself if the file does not set the option."""
+        return self.source.make_problem(self._find_place(key), text)
 
-    def warning(self, key: str, text: str) -> Problem:
-        """A warning; the place is found as for an error."""
-        return self.source.problem(self._place(key), text, "warning")
+    def make_warning(self, key: str, text: str) -> Problem:
+        """Return a warning, at the same place as an error."""
+        return self.source.make_problem(self._find_place(key), text, "warning")
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -45,23 +45,23 @@ class Subject:
         return self.server.methods_option if self.server.protocol in FACTS else "protocol"
 
     def is_sound(self, key: str) -> bool:
-        """Whether the option's value can be relied upon, wherever it comes from."""
+        """Tell whether the option's value is valid, in the server or in ``[mail]``."""
         key = self.methods_option if key == METHODS else key
         own: KeyPath = ("mail", "server", self.index, key)
         return self.source.is_sound(own) and (self.source.has(own) or self.source.is_sound(("mail", key)))
 
-    def _place(self, key: str) -> KeyPath:
-        return self.source.origin(self.index, key) or ("mail", "server", self.index)
+    def _find_place(self, key: str) -> KeyPath:
+        return self.source.find_origin(self.index, key) or ("mail", "server", self.index)
 
 
 Check = Callable[[Subject], Iterator[Problem]]
 
 
 class Checks(list[tuple[Check, tuple[str, ...]]]):
-    """Checks of single servers, each with the options that it reads."""
+    """The checks of a server, each with the options that it reads."""
 
-    def reads(self, *keys: str) -> Callable[[Check], Check]:
-        """Add a check that reads these options: one that is broken silences it."""
+    def register(self, *keys: str) -> Callable[[Check], Check]:
+        """Add a check that reads these options. It does not run if one of them is wrong."""
 
         def add(function: Check) -> Check:
             self.append((function, keys))
@@ -69,8 +69,8 @@ class Checks(list[tuple[Check, tuple[str, ...]]]):
 
         return add
 
-    def problems(self, subject: Subject) -> Iterator[Problem]:
-        """What the checks find."""
+    def find_problems(self, subject: Subject) -> Iterator[Problem]:
+        """Run the checks on a server."""
         for function, keys in self:
             if all(subject.is_sound(key) for key in keys):
                 yield from function(subject)

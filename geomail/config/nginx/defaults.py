@@ -1,4 +1,4 @@
-"""nginx's defaults for what an nginx.conf does not say, where geomail's own differ."""
+"""nginx's defaults for options that an nginx.conf does not set, where geomail's own differ."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections.abc import Sequence
 
 from geomail.config.nginx.write import Entry, Item, Table
 
-#: What geomail does and nginx does not: the values that leave it out, and why.
+#: Features of geomail that nginx does not have: the values that switch them off, and the reason.
 _AS_NGINX = {
     "max_commands": (0, "nginx has no such limit"),
     "max_login_attempts": (0, "nginx has no such limit"),
-    "nginx_replies": (True, "clients hear nginx's words"),
+    "nginx_replies": (True, "clients get nginx's replies"),
     "imap_greeting_capability": (False, "nginx's greeting has none"),
 }
 _PROCESSES = (("user", "nobody"), ("workers", 1), ("worker_connections", 512))
 
 
 def write_defaults(top: Table, mail: Table, servers: Sequence[Table]) -> None:
-    """Write down nginx's defaults where geomail's are others, but for ``ssl_ciphers``."""
+    """Add nginx's defaults where geomail's differ, except ``ssl_ciphers``."""
     for key, value in _PROCESSES:
         top.entries.setdefault(key, Entry([Item(value, "nginx's default")]))
     alike = {key: Entry([Item(value, reason)]) for key, (value, reason) in _AS_NGINX.items()}
     mail.entries = {**alike, **mail.entries}
-    if any(_resolves(table) for table in (mail, *servers)):
+    if any(_uses_resolver(table) for table in (mail, *servers)):
         mail.entries.setdefault("resolver_timeout", Entry([Item("30s", "nginx's default")]))
 
 
-def server_with_other_ciphers(mail: Table, servers: Sequence[Table]) -> Table | None:
-    """The first server with TLS where nginx would take ciphers by its own default, which is not written."""
+def find_server_with_other_ciphers(mail: Table, servers: Sequence[Table]) -> Table | None:
+    """Return the first server with TLS and without ``ssl_ciphers``: nginx would use its own default there."""
     if "ssl_ciphers" in mail.entries:
         return None
     return next(
@@ -35,8 +35,8 @@ def server_with_other_ciphers(mail: Table, servers: Sequence[Table]) -> Table | 
     )
 
 
-def _resolves(table: Table) -> bool:
-    """Tell whether name servers are asked where this table holds."""
+def _uses_resolver(table: Table) -> bool:
+    """Tell whether this table switches a resolver on."""
     return "resolver" in table.entries and table.entries["resolver"].items[0].value != "off"
 
 

@@ -1,7 +1,7 @@
-"""What each directive of nginx's mail modules becomes in a geomail.toml.
+"""The directives of nginx's mail modules, and the values that they become in a geomail.toml.
 
-Values are taken as they stand: their own rules are those of the option that
-has the directive's name. Here is only what nginx checks and the option cannot.
+A directive becomes the option of the same name, which checks the value. This
+module makes only the checks that nginx makes and the option cannot.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from geomail.config.units import shown
+from geomail.config.units import show
 
-#: How often a directive may stand on one level: once; the last one counts; all of them count.
+#: How often a level may have a directive: once; often, and the last counts; often, and all count.
 Repeat = Literal["once", "last", "all"]
-#: What may be done with the arguments: raises ValueError with the message.
+#: Turns the arguments into values. Raises ValueError with the message.
 Reader = Callable[[tuple[str, ...], Path], list[Any]]
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True)
 class Directive:
-    """A directive: how many arguments it has, where it may stand, and the values that they give."""
+    """A directive: the number of its arguments, the blocks that may hold it, and its values."""
 
     read: Reader
     arguments: range = range(1, 2)
@@ -32,115 +32,124 @@ class Directive:
     listed: bool = False
 
 
-def _text(args: tuple[str, ...], _folder: Path) -> list[Any]:
+def _read_text(args: tuple[str, ...], _folder: Path) -> list[Any]:
     return [args[0]]
 
 
-def _words(args: tuple[str, ...], _folder: Path) -> list[Any]:
+def _read_words(args: tuple[str, ...], _folder: Path) -> list[Any]:
     return list(args)
 
 
-def _joined(args: tuple[str, ...], _folder: Path) -> list[Any]:
-    """One text of words that are one word each, as they were."""
+def _read_joined(args: tuple[str, ...], _folder: Path) -> list[Any]:
+    """Join the arguments to one text. Each must be one word."""
     for word in args:
         if len(word.split()) != 1:
-            raise ValueError(f"{shown(word)}: invalid parameter")
+            raise ValueError(f"{show(word)} must be one word, without spaces")
     return [" ".join(args)]
 
 
-def _resolver(args: tuple[str, ...], folder: Path) -> list[Any]:
+def _read_resolver(args: tuple[str, ...], folder: Path) -> list[Any]:
     if args[0] == "off":
         return ["off"]
     for word in args:
         _check_flag(word, "ipv4", "ipv6")
         if word.count(":") > 1 and not word.startswith("["):
-            raise ValueError(f'{shown(word)}: invalid port; an IPv6 address goes in brackets: "[{word}]"')
-    return _joined(args, folder)
+            raise ValueError(f'{show(word)}: put the IPv6 address in brackets: "[{word}]"')
+    return _read_joined(args, folder)
 
 
 def _check_flag(word: str, *names: str) -> None:
-    """Refuse ``name=ON``: unlike flags of their own, those in a parameter are in lower case."""
+    """Refuse ``name=ON``: nginx takes a flag in a parameter only in lower case."""
     name, _, value = word.partition("=")
     if name in names and value != value.lower() and value.lower() in ("on", "off"):
-        raise ValueError(f'{shown(word)} is unknown; allowed: "{name}=on", "{name}=off"')
+        raise ValueError(f'must be "{name}=on" or "{name}=off", not {show(word)}')
 
 
-def _pair(args: tuple[str, ...], _folder: Path) -> list[Any]:
+def _read_pair(args: tuple[str, ...], _folder: Path) -> list[Any]:
     return [list(args)]
 
 
-def _flag(args: tuple[str, ...], _folder: Path) -> list[Any]:
+def _read_flag(args: tuple[str, ...], _folder: Path) -> list[Any]:
     word = args[0].lower()
     if word not in ("on", "off"):
-        raise ValueError(f'{shown(args[0])} is unknown; allowed: "on", "off"')
+        raise ValueError(f'must be "on" or "off", not {show(args[0])}')
     return [word == "on"]
 
 
-def _number(args: tuple[str, ...], _folder: Path) -> list[Any]:
-    return [number_or_text(args)]
+def _read_number(args: tuple[str, ...], _folder: Path) -> list[Any]:
+    return [read_number_or_text(args)]
 
 
-def number_or_text(args: tuple[str, ...]) -> int | str:
-    """The only argument, as a number if it is one."""
+def read_number_or_text(args: tuple[str, ...]) -> int | str:
+    """Return the only argument, as a number if it is one."""
     word = args[0]
     return int(word) if word.isascii() and word.isdecimal() and len(word) < 19 else word
 
 
-def _file(args: tuple[str, ...], folder: Path) -> list[Any]:
+def _read_file(args: tuple[str, ...], folder: Path) -> list[Any]:
     name = args[0]
     return [name if name.startswith(("data:", "engine:", "store:")) or not name else str(folder / name)]
 
 
-def _listen(args: tuple[str, ...], folder: Path) -> list[Any]:
+def _read_listen(args: tuple[str, ...], folder: Path) -> list[Any]:
     address, *words = args
     if address.startswith("unix:"):
-        address = _unix(address, folder)
+        address = _make_absolute(address, folder)
     elif re.search(r"(^|:)0+(-|$)", address):
-        raise ValueError(f"{shown(address)}: invalid port")
+        raise ValueError(f"{show(address)}: the port must be a number from 1 to 65535")
     elif not address.replace("-", "").isdecimal() and ":" not in address.rpartition("]")[2]:
-        address += ":0"  # nginx, too, lets the system choose a port
+        address += ":0"  # nginx also lets the system choose a port
     for word in words:
         _check_flag(word, "ipv6only", "so_keepalive")
-    return _joined((address, *words), folder)
+    return _read_joined((address, *words), folder)
 
 
-def _unix(address: str, folder: Path) -> str:
+def _make_absolute(address: str, folder: Path) -> str:
     path = address.removeprefix("unix:")
     return f"unix:{folder / path}" if path else address
 
 
-def _auth_http(args: tuple[str, ...], folder: Path) -> list[Any]:
+def _read_auth_http(args: tuple[str, ...], folder: Path) -> list[Any]:
     url = args[0].removeprefix("http://")
     if _SCHEME.match(url):
         raise ValueError(
-            f"{shown(args[0])}: invalid port in auth_http: nginx knows http:// alone, in lower case"
+            f"{show(args[0])} must start with http://, in lower case, or have no scheme: nginx knows no other"
         )
     if url.startswith("unix:"):
         path, colon, target = url.removeprefix("unix:").partition(":")
-        url = _unix(f"unix:{path}", folder) + colon + target
+        url = _make_absolute(f"unix:{path}", folder) + colon + target
     return [f"http://{url}"]
 
 
-_ONE_OR_MORE = range(1, 10_000)
-_ONCE = Directive(_text)
-_FLAG = Directive(_flag)
-_NUMBER = Directive(_number)
-_FILE = Directive(_file)
-_FILES = Directive(_file, repeat="all")
-_WORDS = Directive(_words, _ONE_OR_MORE, "all", listed=True)
-_PAIRS = Directive(_pair, range(2, 3), "all", listed=True)
+def explain_count(found: int, allowed: range) -> str:
+    """Return the message about a wrong number of arguments."""
+    if allowed == ONE_OR_MORE:
+        form = "at least 1 argument"
+    else:
+        form = f"{' or '.join(map(str, allowed))} argument{'s' * (allowed != range(1, 2))}"
+    return f"must have {form}, not {found}"
+
+
+ONE_OR_MORE = range(1, 10_000)
+_ONCE = Directive(_read_text)
+_FLAG = Directive(_read_flag)
+_NUMBER = Directive(_read_number)
+_FILE = Directive(_read_file)
+_FILES = Directive(_read_file, repeat="all")
+_WORDS = Directive(_read_words, ONE_OR_MORE, "all", listed=True)
+_PAIRS = Directive(_read_pair, range(2, 3), "all", listed=True)
 _IN_SERVER = frozenset({"server"})
 
 #: The directives of ``mail {}`` and ``server {}`` that become options of the same name.
 MAIL: Mapping[str, Directive] = {
-    "listen": Directive(_listen, _ONE_OR_MORE, "all", _IN_SERVER),
-    "protocol": Directive(_text, repeat="last", contexts=_IN_SERVER),
+    "listen": Directive(_read_listen, ONE_OR_MORE, "all", _IN_SERVER),
+    "protocol": Directive(_read_text, repeat="last", contexts=_IN_SERVER),
     "server_name": _ONCE,
     "timeout": _ONCE,
     "max_errors": _NUMBER,
-    "resolver": Directive(_resolver, _ONE_OR_MORE),
+    "resolver": Directive(_read_resolver, ONE_OR_MORE),
     "resolver_timeout": _ONCE,
-    "auth_http": Directive(_auth_http, repeat="last"),
+    "auth_http": Directive(_read_auth_http, repeat="last"),
     "auth_http_header": _PAIRS,
     "auth_http_timeout": _ONCE,
     "auth_http_pass_client_cert": _FLAG,
@@ -160,7 +169,7 @@ MAIL: Mapping[str, Directive] = {
     "smtp_capabilities": _WORDS,
     "smtp_client_buffer": _ONCE,
     "smtp_greeting_delay": _ONCE,
-    "set_real_ip_from": Directive(_text, repeat="all"),
+    "set_real_ip_from": Directive(_read_text, repeat="all"),
     "starttls": _ONCE,
     "ssl_certificate": _FILES,
     "ssl_certificate_key": _FILES,
@@ -171,7 +180,7 @@ MAIL: Mapping[str, Directive] = {
     "ssl_protocols": _WORDS,
     "ssl_ciphers": _ONCE,
     "ssl_prefer_server_ciphers": _FLAG,
-    "ssl_session_cache": Directive(_joined, range(1, 3), "last"),
+    "ssl_session_cache": Directive(_read_joined, range(1, 3), "last"),
     "ssl_session_tickets": _FLAG,
     "ssl_session_ticket_key": _FILES,
     "ssl_session_timeout": _ONCE,
@@ -183,15 +192,15 @@ MAIL: Mapping[str, Directive] = {
     "ssl_conf_command": _PAIRS,
 }
 
-#: Flags that nginx had once for all ``listen`` of a level, and the word that is behind each of them today.
+#: Flags that old versions of nginx had for all ``listen`` of a level, and today's parameter of ``listen``.
 BEHIND_LISTEN = {"ssl": "ssl", "so_keepalive": "so_keepalive=on"}
 SWITCH = _FLAG
 
-#: What nginx had once under another name.
+#: Old names of nginx's directives.
 GONE = {
-    "auth": "nginx calls it pop3_auth from 0.5.15 on",
-    "imap": "nginx calls this block mail from 0.5.15 on",
+    "auth": "nginx has called it pop3_auth since 0.5.15; rename it",
+    "imap": "nginx has called this block mail since 0.5.15; rename it",
 }
 
-#: Names of directives that may stand for TLS, for who may log in, or for what is verified.
+#: Names of directives that may be about TLS, logins or certificates.
 PROTECTING = re.compile("ssl|tls|auth|sasl|verif|cert|crl|trust|secur|allow|deny|valid", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""``error_log`` becomes the one ``[log]`` table."""
+"""Conversion of ``error_log`` into the table ``[log]``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from geomail.config.nginx.directives import ONE_OR_MORE, explain_count
 from geomail.config.nginx.statements import Statement
 from geomail.config.nginx.write import Entry, Item
-from geomail.config.units import shown
+from geomail.config.units import show
 
 _LEVELS = {
     "debug": "debug",
@@ -17,85 +18,92 @@ _LEVELS = {
     "warn": "warning",
     **dict.fromkeys(("error", "crit", "alert", "emerg"), "error"),
 }
-#: What nginx can debug alone.
+#: Parts of nginx that have a debug level of their own.
 _DEBUGGED = frozenset(
     f"debug_{part}" for part in ("core", "alloc", "mutex", "event", "http", "mail", "stream")
 )
 _SYSLOG = "/dev/log"
 _SYSLOG_NAMES = ("server", "facility", "severity", "tag", "nohostname")
 _TAG = re.compile(r"\w{1,32}", re.ASCII)
-Tell = Callable[[Statement, str], None]
+Report = Callable[[Statement, str], None]
 
 
-def log_entries(statements: Sequence[Statement], prefix: Path, error: Tell, note: Tell) -> dict[str, Entry]:
-    """The entries of ``[log]``: the first ``error_log`` that has a counterpart; the others are noted."""
+def read_log_entries(
+    statements: Sequence[Statement], prefix: Path, error: Report, note: Report
+) -> dict[str, Entry]:
+    """Return the entries of ``[log]`` from the first usable ``error_log``, and note the others."""
     entries: dict[str, Entry] = {}
     for statement in statements:
-        values = log_values(statement, prefix, error)
+        values = read_log_values(statement, prefix, error)
         if values is None:
             continue
         if entries:
-            note(statement, "is left out: geomail has one log")
+            note(statement, "is left out: geomail has only one log")
         elif not values["target"]:
-            note(statement, f"is left out: geomail cannot log to {shown(statement.args[0])}")
+            note(statement, f"is left out: geomail cannot log to {show(statement.args[0])}")
         else:
             entries = {key: Entry([Item(value, statement)]) for key, value in values.items()}
             if "tag=" in statement.args[0]:
-                note(statement, "loses its tag: geomail's is geomail")
+                note(statement, "loses its tag: geomail always uses the tag geomail")
     return entries
 
 
-def log_values(statement: Statement, prefix: Path, error: Tell) -> dict[str, str] | None:
-    """What an ``error_log`` says, its target empty if geomail cannot log there; None if it is wrong."""
+def read_log_values(statement: Statement, prefix: Path, error: Report) -> dict[str, str] | None:
+    """Return the values of an ``error_log``, None if it is wrong.
+
+    The target is empty if geomail cannot log there.
+    """
     try:
         if not statement.args:
-            raise ValueError('invalid number of arguments in "error_log" directive')
+            raise ValueError(explain_count(0, ONE_OR_MORE))
         word, *levels = statement.args
-        level, target = _level(levels), _target(word, prefix)
+        level, target = _read_level(levels), _read_target(word, prefix)
         return {"target": target["target"], "level": level, **target}
     except ValueError as wrong:
         error(statement, str(wrong))
         return None
 
 
-def _level(words: Sequence[str]) -> str:
-    """The level, in geomail's words."""
+def _read_level(words: Sequence[str]) -> str:
+    """Return geomail's name of the level."""
     level = ""
     for position, word in enumerate(words):
         if word in _DEBUGGED and all(earlier in _DEBUGGED for earlier in words[:position]):
             level = "debug"
         elif word not in _LEVELS:
-            raise ValueError(f"invalid log level {shown(word)}")
+            raise ValueError(f"{show(word)} is not a log level; allowed: {', '.join(_LEVELS)}")
         elif level:
-            raise ValueError(f"duplicate log level {shown(word)}")
+            raise ValueError(f"{show(word)} is a second log level; remove one")
         else:
             level = _LEVELS[word]
     return level or "error"
 
 
-def _target(word: str, prefix: Path) -> dict[str, str]:
-    """Where to log, and what else that says."""
+def _read_target(word: str, prefix: Path) -> dict[str, str]:
+    """Return the target, and the other settings that it holds."""
     if word.startswith("memory:"):
         return {"target": ""}
     if word.startswith("syslog:"):
-        return _syslog(word.removeprefix("syslog:"))
+        return _read_syslog(word.removeprefix("syslog:"))
     return {"target": str(prefix / word) if word not in ("", "stderr") else "stderr"}
 
 
-def _syslog(words: str) -> dict[str, str]:
+def _read_syslog(words: str) -> dict[str, str]:
     settings: dict[str, str] = {}
     for word in words.split(","):
         name, _, value = word.partition("=")
         if name not in _SYSLOG_NAMES or name in settings:
-            known = "duplicate" if name in settings else "unknown"
-            raise ValueError(f"{known} syslog parameter {shown(word)}; allowed: {', '.join(_SYSLOG_NAMES)}")
+            wrong = "is given twice" if name in settings else "is not a parameter of syslog"
+            raise ValueError(f"{show(word)} {wrong}; allowed once each: {', '.join(_SYSLOG_NAMES)}")
         settings[name] = value
     if not settings.get("server"):
-        raise ValueError("no syslog server specified")
+        raise ValueError("syslog has no server; add server=unix:/dev/log")
     if settings.get("severity", "info") not in _LEVELS:
-        raise ValueError(f"unknown syslog severity {shown(settings['severity'])}")
+        raise ValueError(
+            f"{show(settings['severity'])} is not a syslog severity; allowed: {', '.join(_LEVELS)}"
+        )
     if not _TAG.fullmatch(settings.get("tag", "nginx")):
-        raise ValueError(f"{shown(settings['tag'])}: a tag is up to 32 letters, digits and _")
+        raise ValueError(f"a tag must be 1 to 32 letters, digits and _, not {show(settings['tag'])}")
     path = settings["server"].removeprefix("unix:")
     if path == settings["server"]:
         return {"target": ""}

@@ -1,6 +1,6 @@
-"""An nginx.conf with its includes, read as nginx reads it: words, quotes, escapes, blocks.
+"""Words, quotes, escapes and blocks of an nginx.conf and its includes, read as nginx reads them.
 
-No directive is known here but ``include``, and those whose block is Lua.
+This module knows only the directive ``include``, and those whose block is Lua.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from geomail.config.units import shown
+from geomail.config.units import show
 
-#: Includes within includes: more is a file that includes itself.
+#: Includes within includes: a file with more probably includes itself.
 _DEEPEST = 16
 _SPACE = frozenset(" \t\r\n")
 _ENDS_WORD = _SPACE | frozenset(";{")
-#: A closing parenthesis begins the next word: ``if ($a = "b")``.
+#: A closing parenthesis starts the next word: ``if ($a = "b")``.
 _FOLLOWS_QUOTED = _ENDS_WORD | frozenset(")")
-#: How OpenResty's directives end whose block is no nginx.conf.
+#: The end of the name of OpenResty's directives whose block is Lua.
 _LUA_BLOCK = "_by_lua_block"
-#: What counts in Lua: comments and strings as a whole, so that no brace in them does; and braces.
+#: Comments and strings of Lua as a whole, so that braces in them do not count, and braces.
 _LUA = re.compile(
     r"""--\[(?P<comment>=*)\[.*?\](?P=comment)\] | --[^\n]*
     | \[(?P<string>=*)\[.*?\](?P=string)\] | "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | [{}]""",
@@ -32,7 +32,7 @@ _ESCAPED = {'"': '"', "'": "'", "\\": "\\", "t": "\t", "r": "\r", "n": "\n"}
 
 
 class NginxError(Exception):
-    """An nginx.conf cannot be read; ``line`` is 0 where the file as a whole is meant."""
+    """An nginx.conf cannot be read; ``line`` is 0 if this is about the whole file."""
 
     def __init__(self, file: str, line: int, text: str) -> None:
         super().__init__(text)
@@ -42,7 +42,7 @@ class NginxError(Exception):
 
 @dataclass(frozen=True)
 class Statement:
-    """A directive with its arguments; ``block`` is None where it ends in a semicolon."""
+    """A directive with its arguments; ``block`` is None if it ends with a semicolon."""
 
     name: str
     args: tuple[str, ...]
@@ -53,7 +53,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class _Token:
-    """A word, or one of ``{``, ``}``, ``;`` (then it is no ``word``)."""
+    """A word, or one of ``{``, ``}``, ``;`` (then ``word`` is false)."""
 
     text: str
     line: int
@@ -61,56 +61,59 @@ class _Token:
 
 
 def read(path: Path, unread: Container[str] = ()) -> tuple[Statement, ...]:
-    """The statements of a file, with those of its includes in their place. Raises NginxError.
+    """Return the statements of a file, each include replaced by its file's. Raises NginxError.
 
-    Blocks whose names are ``unread`` are passed over: they are empty, and what
-    they include is not looked at.
+    A block whose name is in ``unread`` is empty, and its includes are not read.
     """
-    return _Reader(path.parent, unread).file(path, str(path), 0)
+    return _Reader(path.parent, unread).read_file(path, str(path), 0)
 
 
 @dataclass
 class _Reader:
-    """Reads files; relative names of includes start in ``folder``, that of the first file."""
+    """A reader of files; relative names of includes start in ``folder``, that of the first file."""
 
     folder: Path
     unread: Container[str]
     depth: int = field(default=0)
     passing: bool = field(default=False)
 
-    def file(self, path: Path, asked_by: str, line: int) -> tuple[Statement, ...]:
-        """All statements of a file, which another one may have asked for."""
+    def read_file(self, path: Path, asked_by: str, line: int) -> tuple[Statement, ...]:
+        """Return all statements of a file, which ``asked_by`` includes in ``line``."""
         if self.depth == _DEEPEST:
-            raise NginxError(asked_by, line, f"more than {_DEEPEST} includes within each other")
+            raise NginxError(
+                asked_by,
+                line,
+                f"more than {_DEEPEST} includes within each other; does a file include itself?",
+            )
         try:
             text = path.read_bytes().decode("utf-8", "surrogateescape")
         except OSError as error:
-            raise NginxError(asked_by, line, f"{shown(str(path))} cannot be read: {error.strerror}") from None
+            raise NginxError(asked_by, line, f"{show(str(path))} cannot be read: {error.strerror}") from None
         self.depth += 1
-        tokens = _tokens(text, str(path))
-        statements = tuple(self._block(tokens, str(path), None))
+        tokens = _tokenize(text, str(path))
+        statements = tuple(self._read_block(tokens, str(path), None))
         self.depth -= 1
         return statements
 
-    def _block(self, tokens: Iterator[_Token], file: str, opened: _Token | None) -> Iterator[Statement]:
-        """The statements up to the end of a block, or of the file where none is open."""
+    def _read_block(self, tokens: Iterator[_Token], file: str, opened: _Token | None) -> Iterator[Statement]:
+        """Return the statements up to the end of a block, or of the file if no block is open."""
         for token in tokens:
             if token.text == "}" and not token.word:
                 if opened is None:
-                    raise NginxError(file, token.line, 'unexpected "}"')
+                    raise NginxError(file, token.line, 'unexpected "}"; remove it')
                 return
-            statement = self._statement(token, tokens, file)
+            statement = self._read_statement(token, tokens, file)
             if statement.name == "include":
-                yield from self._included(statement)
+                yield from self._read_include(statement)
             else:
                 yield statement
         if opened is not None:
-            text = f'unexpected end of file, expecting "}}" to the "{{" in line {opened.line}'
+            text = f'the file ends within the block that starts in line {opened.line}; add "}}"'
             raise NginxError(file, opened.line, text)
 
-    def _statement(self, first: _Token, tokens: Iterator[_Token], file: str) -> Statement:
+    def _read_statement(self, first: _Token, tokens: Iterator[_Token], file: str) -> Statement:
         if not first.word:
-            raise NginxError(file, first.line, f'unexpected "{first.text}"')
+            raise NginxError(file, first.line, f'unexpected "{first.text}"; remove it')
         args: list[str] = []
         for token in tokens:
             if token.word:
@@ -120,28 +123,27 @@ class _Reader:
             elif token.text == "{":
                 outer = self.passing
                 self.passing = outer or first.text in self.unread
-                block = tuple(self._block(tokens, file, token))
+                block = tuple(self._read_block(tokens, file, token))
                 passed, self.passing = self.passing, outer
                 return Statement(first.text, tuple(args), file, first.line, () if passed else block)
             else:
                 break
-        raise NginxError(file, first.line, f'directive {shown(first.text)} is not terminated by ";"')
+        raise NginxError(file, first.line, f'the directive {show(first.text)} must end with ";"; add it')
 
-    def _included(self, statement: Statement) -> Iterator[Statement]:
+    def _read_include(self, statement: Statement) -> Iterator[Statement]:
         if len(statement.args) != 1 or statement.block is not None:
-            raise NginxError(
-                statement.file, statement.line, 'invalid number of arguments in "include" directive'
-            )
+            text = "include must have 1 argument and no block"
+            raise NginxError(statement.file, statement.line, text)
         if self.passing:
             return
         pattern = str(self.folder / statement.args[0])
-        # Path.glob takes no absolute pattern
+        # Path.glob refuses an absolute pattern
         names = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
         for name in names:
-            yield from self.file(Path(name), statement.file, statement.line)
+            yield from self.read_file(Path(name), statement.file, statement.line)
 
 
-def _tokens(text: str, file: str) -> Iterator[_Token]:
+def _tokenize(text: str, file: str) -> Iterator[_Token]:
     position, line, name = 0, 1, ""
     while position < len(text):
         start, end = text[position], position + 1
@@ -151,11 +153,11 @@ def _tokens(text: str, file: str) -> Iterator[_Token]:
         elif start in "{};":
             yield _Token(start, line, word=False)
             if start == "{" and name.endswith(_LUA_BLOCK):
-                end = _end_of_lua(text, end)
+                end = _find_end_of_lua(text, end)
             name = ""
         elif start not in _SPACE:
             try:
-                word, end = _word(text, position)
+                word, end = _read_word(text, position)
             except ValueError as error:
                 raise NginxError(file, line, str(error)) from None
             name = name or word
@@ -164,21 +166,21 @@ def _tokens(text: str, file: str) -> Iterator[_Token]:
         position = end
 
 
-def _word(text: str, start: int) -> tuple[str, int]:
-    """The word that starts here, and where it ends."""
+def _read_word(text: str, start: int) -> tuple[str, int]:
+    """Return the word that starts here, and the position after it."""
     if text[start] not in "\"'":
-        end = _end_of_word(text, start)
-        return _unescaped(text[start:end]), end
-    end = _end_of_quoted(text, start)
+        end = _find_end_of_word(text, start)
+        return _unescape(text[start:end]), end
+    end = _find_end_of_quoted(text, start)
     if end < 0:
-        raise ValueError("unexpected end of file: a quote is missing")
+        raise ValueError("the file ends within quotes; add the missing quote")
     if end < len(text) and text[end] not in _FOLLOWS_QUOTED:
-        raise ValueError(f"unexpected {shown(text[end])}")
-    return _unescaped(text[start + 1 : end - 1]), end
+        raise ValueError(f"unexpected {show(text[end])} after a quote; put a space between them")
+    return _unescape(text[start + 1 : end - 1]), end
 
 
-def _end_of_word(text: str, start: int) -> int:
-    """Where a word without quotes ends: ``${``, ``}``, ``#`` and quotes inside it are part of it."""
+def _find_end_of_word(text: str, start: int) -> int:
+    """Find the end of a word without quotes: ``${``, ``}``, ``#`` and quotes inside are part of it."""
     position, variable = start, False
     while position < len(text) and (text[position] not in _ENDS_WORD or (text[position] == "{" and variable)):
         variable = text[position] in "${"
@@ -186,8 +188,8 @@ def _end_of_word(text: str, start: int) -> int:
     return min(position, len(text))
 
 
-def _end_of_lua(text: str, start: int) -> int:
-    """Where a block of Lua ends, before its ``}``; the end of the text if it does not."""
+def _find_end_of_lua(text: str, start: int) -> int:
+    """Find the ``}`` that ends a block of Lua; the end of the text if there is none."""
     depth = 1
     for found in _LUA.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(found[0], 0)
@@ -196,13 +198,13 @@ def _end_of_lua(text: str, start: int) -> int:
     return len(text)
 
 
-def _end_of_quoted(text: str, start: int) -> int:
-    """Where a word in quotes ends, behind its last quote; -1 if it does not."""
+def _find_end_of_quoted(text: str, start: int) -> int:
+    """Find the position after the last quote of a word; -1 if there is none."""
     position = start + 1
     while position < len(text) and text[position] != text[start]:
         position += 2 if text[position] == "\\" else 1
     return position + 1 if position < len(text) else -1
 
 
-def _unescaped(raw: str) -> str:
+def _unescape(raw: str) -> str:
     return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[0]), raw)

@@ -1,4 +1,4 @@
-"""The text of a geomail.toml whose every line says where it comes from."""
+"""The text of a geomail.toml in which each line names its origin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from geomail.config.nginx.statements import Statement
-from geomail.config.toml_text import toml_value
+from geomail.config.toml_text import write_toml_value
 
 _COLUMN = 48
 
@@ -25,7 +25,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Entry:
-    """The values of one key; ``listed`` writes an array even for a single one."""
+    """The values of one key; with ``listed``, a single value is an array too."""
 
     items: Sequence[Item]
     listed: bool = False
@@ -33,7 +33,7 @@ class Entry:
 
 @dataclass
 class Table:
-    """A table of the file: its entries by key, what was left out, and what is said of each ``listen``."""
+    """A table of the file: entries by key, statements left out, and flags for each ``listen``."""
 
     header: str
     origin: Statement | None = None
@@ -43,20 +43,20 @@ class Table:
 
 
 def write(source: Path, tables: Sequence[Table]) -> tuple[str, dict[int, Statement]]:
-    """The text, and for each of its lines the statement behind it."""
+    """Return the text, and for each of its lines the statement that gave it."""
     lines: list[str] = []
     origins: dict[int, Statement] = {}
-    for text, origin in _lines(source, tables):
-        comment = origin if isinstance(origin, str) else _place(source, origin) if origin else ""
+    for text, origin in _write_lines(source, tables):
+        comment = origin if isinstance(origin, str) else _format_place(source, origin) if origin else ""
         lines.append(f"{text:<{_COLUMN}}  # {comment}" if comment else text)
         if isinstance(origin, Statement):
             origins[len(lines)] = origin
     return "\n".join(lines) + "\n", origins
 
 
-def _lines(source: Path, tables: Sequence[Table]) -> Iterator[tuple[str, Statement | str | None]]:
+def _write_lines(source: Path, tables: Sequence[Table]) -> Iterator[tuple[str, Statement | str | None]]:
     yield f"# Made by geomail import-nginx from {json.dumps(str(source))[1:-1]}", None
-    yield "# Behind each value stands where it comes from.", None
+    yield "# The comment after a value tells where it comes from.", None
     for table in tables:
         if not (table.entries or table.origin or table.left_out):
             continue
@@ -64,34 +64,34 @@ def _lines(source: Path, tables: Sequence[Table]) -> Iterator[tuple[str, Stateme
         if table.header:
             yield table.header, table.origin
         for key, entry in table.entries.items():
-            yield from _entry(key, entry)
+            yield from _write_entry(key, entry)
         for statement in table.left_out:
-            yield f"# {_words(statement)}", statement
+            yield f"# {_format_statement(statement)}", statement
 
 
-def _entry(key: str, entry: Entry) -> Iterator[tuple[str, Statement | str | None]]:
+def _write_entry(key: str, entry: Entry) -> Iterator[tuple[str, Statement | str | None]]:
     items = entry.items
     if all(item.origin is items[0].origin for item in items):
         values = [item.value for item in items]
         whole = values if entry.listed or len(values) > 1 else values[0]
-        yield f"{key} = {toml_value(whole)}", items[0].origin
+        yield f"{key} = {write_toml_value(whole)}", items[0].origin
         return
     yield f"{key} = [", items[0].origin
     for item in items:
-        yield f"  {toml_value(item.value)},", item.origin
+        yield f"  {write_toml_value(item.value)},", item.origin
     yield "]", None
 
 
-def _place(source: Path, origin: Statement) -> str:
+def _format_place(source: Path, origin: Statement) -> str:
     return f"{json.dumps(relpath(origin.file, source.parent))[1:-1]}:{origin.line}"
 
 
-def _words(statement: Statement) -> str:
-    words = " ".join([statement.name, *map(_shown, statement.args)])
+def _format_statement(statement: Statement) -> str:
+    words = " ".join([statement.name, *map(_quote_argument, statement.args)])
     return f"{words} {'{ … }' if statement.block is not None else ''}".rstrip() + ";" * (
         statement.block is None
     )
 
 
-def _shown(arg: str) -> str:
+def _quote_argument(arg: str) -> str:
     return arg if arg.isprintable() and arg.split() == [arg] else json.dumps(arg)

@@ -1,4 +1,4 @@
-"""Files that workers open themselves, later on: tried as the user that they run as."""
+"""Files that workers open later themselves: geomail tries them as the workers' user."""
 
 from __future__ import annotations
 
@@ -15,59 +15,60 @@ from typing import Literal
 from geomail.config.lines import KeyPath
 from geomail.config.schema import Config
 from geomail.config.source import Source
-from geomail.config.units import quoted
+from geomail.config.units import quote
 from geomail.errors import Problem
 from geomail.privileges import CannotStart, account_for, files_as
 
-#: What the C library reads to find a host, each time that a name is looked up.
+#: The files that the C library reads for each look-up of a host name.
 _RESOLVER_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf")
 _DENIED = (errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """Something to be tried, since the key at ``path`` needs it; ``denied`` is said where it fails."""
+    """An access that the key at ``path`` needs; ``action`` names it in the message if it is denied."""
 
     path: KeyPath
     attempt: Callable[[], None]
-    denied: str
+    action: str
     severity: Literal["error", "warning"] = "error"
 
 
-def account_problems(config: Config, source: Source) -> Iterator[Problem]:
-    """Find what the workers' user needs and is denied: the users file, the log at its reopening, names."""
+def probe_account(config: Config, source: Source) -> Iterator[Problem]:
+    """Report what the workers' user needs but may not use: the users file, the log, look-ups of names."""
     try:
         account = account_for(config.user)
     except CannotStart:
-        return  # that is told of the user itself
+        return  # the check of the user itself reports this
     if account is None or account.is_root:
         return
-    for trial in _trials(config):
+    for trial in _list_trials(config):
         with files_as(account):
-            reason = _outcome(trial)
+            reason = _run(trial)
         if reason:
-            text = f"{trial.denied} by {account.name}, the user of the workers: {reason}"
-            yield source.problem(trial.path, text, trial.severity)
+            text = f"{account.name}, the user of the workers, cannot {trial.action}: {reason}"
+            fix = "change its mode or owner"
+            yield source.make_problem(trial.path, f"{text}; {fix}", trial.severity)
 
 
-def _trials(config: Config) -> Iterator[_Trial]:
+def _list_trials(config: Config) -> Iterator[_Trial]:
     file = config.users.file
     if file is not None and any(server.auth == "users" for server in config.servers):
-        yield _Trial(("auth", "users", "file"), partial(_read, file), f"{quoted(file)} cannot be read")
+        yield _Trial(("auth", "users", "file"), partial(_try_to_read, file), f"read {quote(file)}")
     kind, _, path = config.log.target.partition(":")
     if kind == "syslog":
         socket = path or "/dev/log"
-        text = f"syslog at {quoted(socket)} cannot be reached again"
-        yield _Trial(("log", "target"), partial(_reach, socket), text)
+        text = f"connect again to syslog at {quote(socket)}"
+        yield _Trial(("log", "target"), partial(_try_to_connect, socket), text)
     elif kind != "stderr":
-        text = f"{quoted(config.log.target)} cannot be opened again"
-        yield _Trial(("log", "target"), partial(_enter, Path(config.log.target).parent), text)
+        text = f"open {quote(config.log.target)} again"
+        yield _Trial(("log", "target"), partial(_try_to_enter, Path(config.log.target).parent), text)
     for name in _RESOLVER_FILES:
-        yield _Trial(("user",), partial(_read, name), f"{name} cannot be read", "warning")
+        yield _Trial(("user",), partial(_try_to_read, name), f"read {name}", "warning")
 
 
-def _outcome(trial: _Trial) -> str:
-    """Return why it is denied; empty if it is not, whatever else is wrong with it."""
+def _run(trial: _Trial) -> str:
+    """Return the reason for which it is denied; empty if it is not denied, even if it fails otherwise."""
     try:
         trial.attempt()
     except OSError as error:
@@ -75,16 +76,16 @@ def _outcome(trial: _Trial) -> str:
     return ""
 
 
-def _read(file: str) -> None:
+def _try_to_read(file: str) -> None:
     os.close(os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
 
 
-def _enter(folder: Path) -> None:
-    """The log's file itself is given to the user; what is needed is a way to it."""
-    os.stat(f"{folder}/.")  # noqa: PTH116  # a Path forgets the dot, which asks for what is in the folder
+def _try_to_enter(folder: Path) -> None:
+    """Try the way to the log: geomail gives the user the file itself."""
+    os.stat(f"{folder}/.")  # noqa: PTH116  # a Path drops the dot, which makes this a test of the folder's content
 
 
-def _reach(path: str) -> None:
+def _try_to_connect(path: str) -> None:
     sock = RawSocket(AF_UNIX, SOCK_DGRAM)
     try:
         sock.connect(path)

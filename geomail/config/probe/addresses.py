@@ -1,4 +1,4 @@
-"""Addresses and the names that stand for them: whether they resolve, are taken, and are this machine's."""
+"""Host names that must resolve, and addresses that must be free and belong to this machine."""
 
 from __future__ import annotations
 
@@ -11,57 +11,59 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from geomail.config.address import canonical, is_literal
+from geomail.config.address import is_literal, normalize_address
 from geomail.config.lines import KeyPath
 from geomail.config.listen import Listen
 from geomail.config.schema import Config, Server
 from geomail.config.source import Source
-from geomail.config.units import quoted, shown
+from geomail.config.units import quote, show
 from geomail.errors import Problem
 
 Severity = Literal["error", "warning"]
-#: The addresses of a name, or why there are none.
+#: The addresses of a name, or the reason for which it has none.
 Answer = tuple[str, ...] | str
-#: Seconds for all names together.
+#: The seconds for all names together.
 RESOLVE_TIME = 3.0
 
 
-def address_problems(config: Config, source: Source) -> Iterator[Problem]:
-    """Names that do not resolve now, and what cannot be listened on."""
+def probe_addresses(config: Config, source: Source) -> Iterator[Problem]:
+    """Report names that do not resolve now, and addresses that geomail cannot listen on."""
     names: dict[str, tuple[KeyPath, Severity]] = {}
     for index, server in enumerate(config.servers):
-        for name, path in _names_that_nginx_needs(server, index, source):
+        for name, path in _list_needed_names(server, index, source):
             names.setdefault(name, (path, "error"))
     for name, backend in config.backends.items():
         for key, address in backend.addresses().items():
             names.setdefault(address.host, (("backends", name, key), "warning"))
-    answers = _ask([name for name in names if name and not is_literal(name)])
+    answers = _resolve_all([name for name in names if name and not is_literal(name)])
     for name, answer in answers.items():
         if isinstance(answer, str):
             path, severity = names[name]
-            yield source.problem(path, f"{shown(name)} cannot be resolved now: {answer}", severity)
-    yield from _sockets(config, source)
-    listens = list(_listens(config, answers))
-    yield from _taken(listens, source)
-    yield from _foreign(listens, source)
-    if (metrics := config.metrics.listen) is not None and (text := _refused(metrics.host)):
-        yield source.problem(("metrics", "listen"), f"{metrics.host} {text}")
+            yield source.make_problem(
+                path, f"{show(name)} cannot be resolved now: {answer}; check the name and the DNS", severity
+            )
+    yield from _probe_sockets(config, source)
+    listens = list(_list_listens(config, answers))
+    yield from _find_duplicates(listens, source)
+    yield from _probe_listens(listens, source)
+    if (metrics := config.metrics.listen) is not None and (text := _explain_refused_bind(metrics.host)):
+        yield source.make_problem(("metrics", "listen"), f"{metrics.host} {text}")
 
 
-def _names_that_nginx_needs(server: Server, index: int, source: Source) -> Iterator[tuple[str, KeyPath]]:
+def _list_needed_names(server: Server, index: int, source: Source) -> Iterator[tuple[str, KeyPath]]:
     for position, listen in enumerate(server.listen):
         yield listen.host, ("mail", "server", index, "listen", position)
-    if server.auth_http is not None and (url := source.origin(index, "auth_http")):
+    if server.auth_http is not None and (url := source.find_origin(index, "auth_http")):
         yield server.auth_http.host, url
-    if resolver := source.origin(index, "resolver"):
+    if resolver := source.find_origin(index, "resolver"):
         yield from ((address.host, resolver) for address in server.resolver.servers)
-    if senders := source.origin(index, "set_real_ip_from"):
+    if senders := source.find_origin(index, "set_real_ip_from"):
         words = (word for word in server.set_real_ip_from if word != "unix:" and "/" not in word)
         yield from ((word, senders) for word in words)
 
 
-def _listens(config: Config, answers: Mapping[str, Answer]) -> Iterator[tuple[KeyPath, Listen, str]]:
-    """Every address that is listened on, as it is written and as it is; the names have been resolved."""
+def _list_listens(config: Config, answers: Mapping[str, Answer]) -> Iterator[tuple[KeyPath, Listen, str]]:
+    """List every address to listen on, in its written form and resolved."""
     for index, server in enumerate(config.servers):
         for position, listen in enumerate(server.listen):
             answer = answers.get(listen.host, (listen.host,))
@@ -69,37 +71,39 @@ def _listens(config: Config, answers: Mapping[str, Answer]) -> Iterator[tuple[Ke
                 yield ("mail", "server", index, "listen", position), listen, host
 
 
-def _sockets(config: Config, source: Source) -> Iterator[Problem]:
-    """Unix sockets that cannot be made."""
+def _probe_sockets(config: Config, source: Source) -> Iterator[Problem]:
+    """Report Unix sockets that geomail cannot create."""
     for index, server in enumerate(config.servers):
         for position, listen in enumerate(server.listen):
             path, file = ("mail", "server", index, "listen", position), Path(listen.path)
             if listen.path and not file.parent.is_dir():
-                yield source.problem(path, f"there is no folder {quoted(str(file.parent))}")
+                yield source.make_problem(path, f"there is no folder {quote(str(file.parent))}; create it")
             elif listen.path and file.exists() and not file.is_socket():
-                yield source.problem(path, f"{quoted(str(file))} is there, and is no socket")
+                yield source.make_problem(
+                    path, f"{quote(str(file))} exists and is not a socket; remove it, or use another path"
+                )
 
 
-def _taken(listens: list[tuple[KeyPath, Listen, str]], source: Source) -> Iterator[Problem]:
-    """Addresses that are the same once the names are resolved; others are told without asking anybody."""
+def _find_duplicates(listens: list[tuple[KeyPath, Listen, str]], source: Source) -> Iterator[Problem]:
+    """Report addresses that are the same after names are resolved; checks report the others."""
     first: dict[str, tuple[KeyPath, Listen]] = {}
     for path, listen, host in listens:
-        for single in listen.each():
-            there, other = first.setdefault(canonical(replace(single, host=host)), (path, listen))
+        for single in listen.split_ports():
+            there, other = first.setdefault(normalize_address(replace(single, host=host)), (path, listen))
             if there != path and single.port and listen.host.lower() != other.host.lower():
-                text = f"{single.label} is {other.label} too, which is in line {source.line(there)}"
-                yield source.problem(path, text)
+                text = f"{single.label} is the same as {other.label} in line {source.find_line(there)}"
+                yield source.make_problem(path, f"{text}; remove one")
 
 
-def _foreign(listens: list[tuple[KeyPath, Listen, str]], source: Source) -> Iterator[Problem]:
+def _probe_listens(listens: list[tuple[KeyPath, Listen, str]], source: Source) -> Iterator[Problem]:
     for path, listen, host in listens:
-        if text := _refused(host, listen.ipv6only):
+        if text := _explain_refused_bind(host, listen.ipv6only):
             written = "" if host == listen.host else f" ({listen.host})"
-            yield source.problem(path, f"{host}{written} {text}")
+            yield source.make_problem(path, f"{host}{written} {text}")
 
 
-def _refused(host: str, ipv6only: bool = True) -> str:
-    """Why an IP address cannot be listened on; empty if it can, tried at a port that the system chooses."""
+def _explain_refused_bind(host: str, ipv6only: bool = True) -> str:
+    """Explain why geomail cannot listen on an IP address; empty if it can. The system chooses the port."""
     if not host:
         return ""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -110,13 +114,13 @@ def _refused(host: str, ipv6only: bool = True) -> str:
             sock.bind((host, 0))
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-            return "is no address of this machine"
-        return f"cannot be listened on: {error.strerror}"
+            return "is not an address of this machine; use one that is"
+        return f"cannot be listened on: {error.strerror}; use another address"
     return ""
 
 
-def _ask(names: Iterable[str]) -> dict[str, Answer]:
-    """What the system says of these names, all asked at once."""
+def _resolve_all(names: Iterable[str]) -> dict[str, Answer]:
+    """Return the system's answers about these names, which it gets all at once."""
     answers: dict[str, Answer] = {}
     asking = {name: threading.Thread(target=_resolve, args=(name, answers), daemon=True) for name in names}
     for thread in asking.values():

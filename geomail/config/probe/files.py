@@ -1,4 +1,4 @@
-"""Files of TLS: those of servers and those of backends, each tried as ``serve`` will use it."""
+"""The TLS files of servers and backends: geomail tries each as ``serve`` will use it."""
 
 from __future__ import annotations
 
@@ -12,63 +12,65 @@ from geomail.config.lines import KeyPath
 from geomail.config.schema import Backend, Server
 from geomail.config.schema.tables import VERIFYING_FILES
 from geomail.config.source import Source
-from geomail.config.units import quoted
+from geomail.config.units import quote
 from geomail.errors import Problem, TlsSettingError
 from geomail.net.openssl.binding import available
 from geomail.net.tls import server_context
 
-#: What an OpenSSL that only ``ssl`` can reach does not do, and does not refuse either, by the option.
+#: What geomail cannot do, and does not refuse, if it reaches OpenSSL only by ``ssl``; by the option.
 _WITHOUT_LIBSSL = {
-    "ssl_certificate": "a client whose ALPN names other protocols only is served",
-    "ssl_session_timeout": "it has no effect, OpenSSL's own is used",
-    "proxy_protocol": "a header of version 2 names neither the host that the client asked for nor our key",
+    "ssl_certificate": "geomail also serves a client whose ALPN names only other protocols",
+    "ssl_session_timeout": "this has no effect: OpenSSL uses its own timeout",
+    "proxy_protocol": (
+        "a header of version 2 names neither the host that the client asked for nor the type of our key"
+    ),
 }
-#: Settings that mean nothing one by one.
+#: Settings that have a meaning only together.
 _FOR_VERIFYING = ("verify_client", "verify_depth", *VERIFYING_FILES)
 
 
-def server_problems(server: Server, index: int, source: Source) -> Iterator[Problem]:
-    """What is wrong with the certificates, keys, ciphers and other TLS settings of a server."""
+def probe_server(server: Server, index: int, source: Source) -> Iterator[Problem]:
+    """Report problems with the certificates, keys, ciphers and other TLS settings of a server."""
 
     def at(key: str) -> KeyPath:
-        return source.origin(index, key) or ("mail", "server", index)
+        return source.find_origin(index, key) or ("mail", "server", index)
 
     if server.has_tls:
-        broken = list(_server_certificates(server, at, source))
+        broken = list(_probe_certificates(server, at, source))
         yield from broken
-        for directive, text in _tls_settings(server, certificates=not broken):
-            yield source.problem(at(directive), text)
-        if text := _idle_protocols(server):
-            yield source.problem(at("ssl_protocols"), text, "warning")
+        for directive, text in _try_tls_settings(server, certificates=not broken):
+            yield source.make_problem(at(directive), text)
+        if text := _explain_idle_versions(server):
+            yield source.make_problem(at("ssl_protocols"), text, "warning")
         if not available():
-            yield from _done_without(server, index, source)
-    elif server.ssl_password_file is not None and (text := unreadable(server.ssl_password_file)):
-        yield source.problem(at("ssl_password_file"), text)  # nginx reads it in any case
+            yield from _warn_without_libssl(server, index, source)
+    elif server.ssl_password_file is not None and (text := explain_unreadable(server.ssl_password_file)):
+        yield source.make_problem(at("ssl_password_file"), text)  # nginx reads it in any case
     if server.auth_http_ca is not None:
-        yield from _ca(server.auth_http_ca, at("auth_http_ca"), source)
+        yield from _probe_certificate_file(server.auth_http_ca, at("auth_http_ca"), source)
 
 
-def _done_without(server: Server, index: int, source: Source) -> Iterator[Problem]:
-    """What is not as it was asked for where libssl is out of reach; what cannot be at all is refused."""
+def _warn_without_libssl(server: Server, index: int, source: Source) -> Iterator[Problem]:
+    """Warn of settings that do less if libssl is out of reach; impossible ones are errors elsewhere."""
     for key, text in _WITHOUT_LIBSSL.items():
-        path = source.origin(index, key)
+        path = source.find_origin(index, key)
         if path and (key != "proxy_protocol" or server.proxy_protocol == "v2"):
-            why = "with a Python whose ssl module is not linked to OpenSSL 3 as a shared library"
-            yield source.problem(path, f"{why}, {text}", "warning")
+            why = "the ssl module of this Python is not linked to OpenSSL 3 as a shared library"
+            yield source.make_problem(path, f"{text}, as {why}; use another Python", "warning")
 
 
-def _server_certificates(server: Server, at: Callable[[str], KeyPath], source: Source) -> Iterator[Problem]:
-    """Which certificates and keys are none, each as a file."""
+def _probe_certificates(server: Server, at: Callable[[str], KeyPath], source: Source) -> Iterator[Problem]:
+    """Report files that are not certificates or keys."""
     keys = server.ssl_certificate_key
     for certificate, key in zip_longest(server.ssl_certificate, keys[: len(server.ssl_certificate)]):
         if not certificate.startswith("data:"):
-            yield from _ca(certificate, at("ssl_certificate"), source)
-        if key is not None and not key.startswith("data:") and (text := unreadable(key)):
-            yield source.problem(at("ssl_certificate_key"), text)
+            yield from _probe_certificate_file(certificate, at("ssl_certificate"), source)
+        if key is not None and not key.startswith("data:") and (text := explain_unreadable(key)):
+            yield source.make_problem(at("ssl_certificate_key"), text)
 
 
-def _idle_protocols(server: Server) -> str:
-    """Say why the old versions of TLS that are switched on do nothing; empty if they work, or none is on."""
+def _explain_idle_versions(server: Server) -> str:
+    """Explain why old versions of TLS that are switched on do nothing; empty if they work."""
     old = [name for name in server.ssl_protocols if name in ("TLSv1", "TLSv1.1")]
     if not old or ssl.OPENSSL_VERSION_INFO < (3,):
         return ""
@@ -77,17 +79,20 @@ def _idle_protocols(server: Server) -> str:
     try:
         level = server_context(certificates=(), alpn=server.facts.alpn, **settings).security_level
     except TlsSettingError:
-        return ""  # that is a problem of its own
+        return ""  # geomail reports that problem by itself
     if level == 0:
         return ""
     return (
-        f"{' and '.join(old)}: no client can use it, as OpenSSL 3 has it at security level 0 alone, not at "
-        f'{level}; add @SECLEVEL=0 to ssl_ciphers ("{server.ssl_ciphers}:@SECLEVEL=0"), or leave it out'
+        f"{' and '.join(old)}: no client can use it, as OpenSSL 3 allows it only at security level 0, not at "
+        f'{level}; add @SECLEVEL=0 to ssl_ciphers ("{server.ssl_ciphers}:@SECLEVEL=0"), or remove it'
     )
 
 
-def _tls_settings(server: Server, certificates: bool) -> Iterator[tuple[str, str]]:
-    """Directives that OpenSSL refuses, each tried alone, and why; ``certificates``: these are tried too."""
+def _try_tls_settings(server: Server, certificates: bool) -> Iterator[tuple[str, str]]:
+    """Return each directive that OpenSSL refuses when tried alone, with the reason.
+
+    Certificates and their keys are tried only with ``certificates``.
+    """
     alone: dict[str, Any] = {
         "certificates": (), "protocols": ("TLSv1.2", "TLSv1.3"), "ciphers": "HIGH", "alpn": server.facts.alpn,
     }  # fmt: skip
@@ -106,67 +111,67 @@ def _tls_settings(server: Server, certificates: bool) -> Iterator[tuple[str, str
             yield error.directive, error.text
 
 
-def backend_problems(backend: Backend, base: KeyPath, source: Source) -> Iterator[Problem]:
-    """What is wrong with the files that a backend's TLS needs."""
+def probe_backend(backend: Backend, base: KeyPath, source: Source) -> Iterator[Problem]:
+    """Report problems with the files that a backend's TLS needs."""
     if backend.tls_ca is not None:
-        yield from _ca(backend.tls_ca, (*base, "tls_ca"), source)
+        yield from _probe_certificate_file(backend.tls_ca, (*base, "tls_ca"), source)
     if backend.tls_certificate is not None:
         key = backend.tls_certificate_key or backend.tls_certificate
         key_path = (*base, "tls_certificate_key" if backend.tls_certificate_key else "tls_certificate")
-        yield from _pair(backend.tls_certificate, key, (*base, "tls_certificate"), key_path, source)
+        yield from _probe_pair(backend.tls_certificate, key, (*base, "tls_certificate"), key_path, source)
 
 
-def _pair(
+def _probe_pair(
     certificate: str, key: str | None, certificate_path: KeyPath, key_path: KeyPath, source: Source
 ) -> Iterator[Problem]:
-    """A certificate and its key: each can be read, and they belong together."""
-    problems = list(_ca(certificate, certificate_path, source))
-    if key is not None and (text := unreadable(key)):
-        problems.append(source.problem(key_path, text))
+    """Check that a certificate and its key can be read, and belong together."""
+    problems = list(_probe_certificate_file(certificate, certificate_path, source))
+    if key is not None and (text := explain_unreadable(key)):
+        problems.append(source.make_problem(key_path, text))
     elif key is not None and not problems:
-        text = _mismatch(certificate, key)
+        text = _explain_mismatch(certificate, key)
         if text:
-            problems.append(source.problem(key_path, text))
+            problems.append(source.make_problem(key_path, text))
     yield from problems
 
 
-def _mismatch(certificate: str, key: str) -> str:
-    """Why OpenSSL does not take the key with the certificate; empty if it does."""
+def _explain_mismatch(certificate: str, key: str) -> str:
+    """Explain why OpenSSL refuses the key with the certificate; empty if it accepts it."""
     try:
-        # The password is given so that OpenSSL never asks for one on the terminal.
+        # With this password, OpenSSL never asks for one on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            return f"the key {quoted(key)} does not belong to the certificate {quoted(certificate)}"
+            return f"the key {quote(key)} does not belong to the certificate {quote(certificate)}"
         if b"ENCRYPTED" in Path(key).read_bytes():
-            return f"{quoted(key)} is protected by a password, which nobody can type in when geomail starts"
-        return f"{quoted(key)} is not a private key in PEM, or OpenSSL refuses it{_reason(error)}"
+            return f"{quote(key)} has a password, but geomail cannot ask for it; use a key without one"
+        return f"{quote(key)} is not a private key in PEM, or OpenSSL refuses it{_format_reason(error)}"
     except OSError as error:
-        return f"{quoted(key)} cannot be read: {error.strerror}"
+        return f"{quote(key)} cannot be read: {error.strerror}"
     return ""
 
 
-def _ca(file: str, path: KeyPath, source: Source) -> Iterator[Problem]:
-    """A file that must hold certificates in PEM."""
-    text = unreadable(file)
+def _probe_certificate_file(file: str, path: KeyPath, source: Source) -> Iterator[Problem]:
+    """Check that a file holds certificates in PEM."""
+    text = explain_unreadable(file)
     if not text:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
         except ssl.SSLError as error:
-            text = f"{quoted(file)} holds no certificate in PEM{_reason(error)}"
+            text = f"{quote(file)} holds no certificate in PEM{_format_reason(error)}"
     if text:
-        yield source.problem(path, text)
+        yield source.make_problem(path, text)
 
 
-def unreadable(file: str) -> str:
-    """Why a file cannot be read; empty if it can."""
+def explain_unreadable(file: str) -> str:
+    """Explain why a file cannot be read; empty if it can."""
     try:
         with Path(file).open("rb") as opened:
             opened.read(1)
     except OSError as error:
-        return f"{quoted(file)} cannot be read: {error.strerror}"
+        return f"{quote(file)} cannot be read: {error.strerror}"
     return ""
 
 
-def _reason(error: ssl.SSLError) -> str:
+def _format_reason(error: ssl.SSLError) -> str:
     return f" ({error.reason.lower().replace('_', ' ')})" if error.reason else ""

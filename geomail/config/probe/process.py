@@ -1,4 +1,4 @@
-"""What the processes need of this machine: a user, a log, a control socket."""
+"""The workers' user, the log and the control socket, which processes need on this machine."""
 
 from __future__ import annotations
 
@@ -10,42 +10,45 @@ from pathlib import Path
 
 from geomail.config.schema import Config
 from geomail.config.source import Source
-from geomail.config.units import quoted, shown
+from geomail.config.units import quote, show
 from geomail.errors import Problem
 from geomail.privileges import is_makeshift
 
 
-def process_problems(config: Config, source: Source) -> Iterator[Problem]:
-    """Users and groups that do not exist, and places where nothing can be written."""
-    if config.user is not None and os.geteuid() == 0:  # who is not root stays who they are
-        yield from (source.problem(("user",), text) for text in _unknown_account(config.user))
+def probe_process(config: Config, source: Source) -> Iterator[Problem]:
+    """Report users and groups that do not exist, and places that geomail cannot write to."""
+    if config.user is not None and os.geteuid() == 0:  # only root changes the user
+        yield from (source.make_problem(("user",), text) for text in _find_unknown_accounts(config.user))
     if is_makeshift(config.user):
-        text = "is not set, and there is no account geomail: as root, workers run as nobody"
-        yield source.problem(("user",), f"{text}; make one (useradd --system geomail), or set it", "warning")
-    if text := _unwritable(config.log.target):
-        yield source.problem(("log", "target"), text)
+        text = "is not set, and there is no account geomail, so workers run as nobody"
+        fix = "create it (useradd --system geomail), or set user"
+        yield source.make_problem(("user",), f"{text}; {fix}", "warning")
+    if text := _explain_unwritable(config.log.target):
+        yield source.make_problem(("log", "target"), text)
     if config.control.socket != "off":
         group = config.control.group
-        if group is not None and not _is_group(group):
-            yield source.problem(("control", "group"), f"there is no group {shown(group)}")
+        if group is not None and not _group_exists(group):
+            yield source.make_problem(
+                ("control", "group"), f"there is no group {show(group)}; create it, or use another"
+            )
         folder = Path(config.control.socket).parent
-        # The default's folder, and what is beside it, is made by a service manager when it starts geomail.
+        # A service manager creates the default's folder when it starts geomail.
         if source.has(("control", "socket")) and not folder.is_dir():
-            text = f"the folder {quoted(str(folder))} is not there now, and geomail makes none"
-            yield source.problem(("control", "socket"), text, "warning")
+            text = f"the folder {quote(str(folder))} does not exist now, and geomail does not create it"
+            yield source.make_problem(("control", "socket"), text, "warning")
 
 
-def _unknown_account(user: str) -> Iterator[str]:
+def _find_unknown_accounts(user: str) -> Iterator[str]:
     name, _, group = user.partition(":")
     try:
         pwd.getpwnam(name)
     except (KeyError, ValueError):
-        yield f"there is no user {shown(name)}"
-    if group and not _is_group(group):
-        yield f"there is no group {shown(group)}"
+        yield f"there is no user {show(name)}; create it, or use another"
+    if group and not _group_exists(group):
+        yield f"there is no group {show(group)}; create it, or use another"
 
 
-def _is_group(name: str) -> bool:
+def _group_exists(name: str) -> bool:
     try:
         grp.getgrnam(name)
     except (KeyError, ValueError):
@@ -53,17 +56,17 @@ def _is_group(name: str) -> bool:
     return True
 
 
-def _unwritable(target: str) -> str:
-    """Why nothing can be logged there; empty if it can. The file is not made."""
+def _explain_unwritable(target: str) -> str:
+    """Explain why geomail cannot log there; empty if it can. This does not create the file."""
     if target in ("stderr", "syslog") or target.startswith("syslog:"):
         return ""
     file = Path(target)
     if file.is_dir():
-        reason = "it is a directory"
+        reason = "it is a folder; use the path of a file"
     elif not file.parent.is_dir():
-        reason = f"there is no folder {quoted(str(file.parent))}"
+        reason = f"there is no folder {quote(str(file.parent))}; create it"
     elif not os.access(file if file.exists() else file.parent, os.W_OK):
-        reason = "permission denied"
+        reason = "permission denied; change its mode or owner"
     else:
         return ""
-    return f"{quoted(target)} cannot be written: {reason}"
+    return f"{quote(target)} cannot be written: {reason}"

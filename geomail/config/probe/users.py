@@ -1,4 +1,4 @@
-"""The users file, and what it shows to others."""
+"""The users file, and who can read it."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from geomail.config.lines import KeyPath
-from geomail.config.probe.files import unreadable
+from geomail.config.probe.files import explain_unreadable
 from geomail.config.schema import Config
 from geomail.config.source import Source
-from geomail.config.units import quoted
+from geomail.config.units import quote
 from geomail.errors import ConfigError, Problem
 
 
-def users_problems(config: Config, source: Source) -> Iterator[Problem]:
-    """What is wrong in the users file, line by line, and who may read it."""
+def probe_users_file(config: Config, source: Source) -> Iterator[Problem]:
+    """Report problems in the users file line by line, and a mode that lets others read it."""
     base: KeyPath = ("auth", "users")
     file, backends = config.users.file, source.content.get("backends", {})
     if file is None or not isinstance(backends, dict) or any(path[:2] == base for path in source.broken):
         return
-    if text := unreadable(file):
-        yield source.problem((*base, "file"), text)
+    if text := explain_unreadable(file):
+        yield source.make_problem((*base, "file"), text)
         return
-    from geomail.config.users import read_users  # brings the libraries that hash, which takes a while
+    from geomail.config.users import read_users  # this loads the hash libraries, which takes time
 
     try:
         read_users(config.users, backends)
     except ConfigError as error:
         yield from error.problems
-    for text in _access(Path(file)):
-        yield source.problem((*base, "file"), text, "warning")
+    for text in _check_mode(Path(file)):
+        yield source.make_problem((*base, "file"), text, "warning")
 
 
-def _access(file: Path) -> Iterator[str]:
-    """Name the accounts that can read a file of secrets and should not."""
+def _check_mode(file: Path) -> Iterator[str]:
+    """Warn if every account can read the file: it holds secrets."""
     status = file.stat()
     if status.st_mode & stat.S_IROTH:
-        yield f"{quoted(str(file))} can be read by everybody on this machine; its hashes are half a secret"
+        name = quote(str(file))
+        yield f"every account on this machine can read {name}, and hashes are half a secret; use mode 0640"

@@ -1,10 +1,10 @@
 """The options of ``geomail.toml``: one model per table.
 
 Names, values and contexts are nginx's. An option's default and its one-line
-doc stand here and nowhere else; a field without a repr is a secret. A table's
-model says which keys may stand in it: what :class:`Mail` inherits from
-:class:`Options`, ``[mail]`` and ``[[mail.server]]`` may both hold. ``load``
-gives each :class:`Server` what it inherits, so that it is complete.
+doc are here and nowhere else. A field without a repr is a secret. A table's
+model has the keys that the table may hold: both ``[mail]`` and
+``[[mail.server]]`` may hold the keys of :class:`Options`. ``load`` gives each
+:class:`Server` the values that it inherits, so that it is complete.
 """
 
 from __future__ import annotations
@@ -52,26 +52,26 @@ __all__ = [
     "Server",
     "Table",
     "Users",
-    "keys_of",
+    "list_keys",
 ]
 
 
 class Document(Process):
-    """The whole file, as it is written."""
+    """The whole file in its written form."""
 
-    log: Logging = Field(Logging(), description="the log")
-    control: Control = Field(Control(), description="the control socket")
-    metrics: Metrics = Field(Metrics(), description="metrics")
+    log: Logging = Field(Logging(), description="The log.")
+    control: Control = Field(Control(), description="The control socket.")
+    metrics: Metrics = Field(Metrics(), description="The metrics.")
 
-    mail: Mail = Field(Mail(), description="the mail proxy")
-    auth: Auth = Field(Auth(), description="auth sources beside auth_http")
+    mail: Mail = Field(Mail(), description="The mail proxy.")
+    auth: Auth = Field(Auth(), description="The auth sources other than auth_http.")
     backends: Annotated[dict[str, Backend], BeforeValidator(name_backends)] = Field(
-        default_factory=dict, description="mail servers behind geomail, one [backends.NAME] each"
+        default_factory=dict, description="The mail servers behind geomail, one [backends.NAME] each."
     )
 
 
 class Config(Process):
-    """A whole configuration, complete: inheritance is resolved, everything is checked."""
+    """A complete configuration: each server has what it inherits, and everything is checked."""
 
     servers: tuple[Server, ...]
     log: Logging = Logging()
@@ -82,12 +82,12 @@ class Config(Process):
     users: Users = Users()
 
 
-def keys_of(table: type[Table]) -> list[str]:
-    """The keys that the file may hold in this table."""
+def list_keys(table: type[Table]) -> list[str]:
+    """List the keys that the file may hold in this table."""
     return [key for key, option in table.model_fields.items() if not option.exclude]
 
 
-#: The model of each table, by the header that the file writes.
+#: The model of each table, by its header in the file.
 TABLES: dict[str, type[Table]] = {
     "": Document,
     "[log]": Logging,

@@ -1,4 +1,4 @@
-"""The options that servers have: what may stand in ``[mail]`` and in ``[[mail.server]]``."""
+"""The options of servers: the keys that ``[mail]`` and ``[[mail.server]]`` may hold."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from geomail.config.values import (
     Xclient,
 )
 
-#: Mozilla's guidelines for TLS on servers, version 5.7, "intermediate"; DHE is used only with ssl_dhparam.
+#: Mozilla's guidelines for TLS on servers, version 5.7, "intermediate"; DHE needs ssl_dhparam.
 INTERMEDIATE_CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
@@ -45,200 +45,250 @@ PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Table(BaseModel):
-    """A table of the file: no unknown keys, no guessing of types, never changed once made."""
+    """A table of the file: it has no unknown keys, does not guess types, and never changes."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Options(Table):
-    """What may stand in ``[mail]``, for all servers, and in ``[[mail.server]]``, for one."""
+    """The keys that ``[mail]`` may hold for all servers, and ``[[mail.server]]`` for one."""
 
     server_name: OwnName = Field(
         default_factory=lambda: os.uname().nodename.lower(),
-        description="geomail's own host name, in greetings, challenges and towards SMTP backends; "
-        "default: the machine's",
+        description="The host name of geomail itself, in greetings, in challenges and towards SMTP "
+        "backends. Default: the host name of the machine.",
     )
     timeout: Timeout = Field(
-        60.0, description="time from the greeting to a complete login; commands do not extend it"
+        60.0, description="The time from the greeting to a complete login. Commands do not extend it."
     )
-    max_errors: Number = Field(5, description="the session is closed after this many invalid commands")
+    max_errors: Number = Field(5, description="geomail closes a session after this many invalid commands.")
     max_commands: Number = Field(
-        1000, description="the session is closed after this many commands before login; 0: no limit"
+        1000, description="geomail closes a session after this many commands before login. 0 means no limit."
     )
     max_login_attempts: Number = Field(
-        20, description="the session is closed after this many failed logins; 0: no limit"
+        20, description="geomail closes a session after this many failed logins. 0 means no limit."
     )
     resolver: Resolver = Field(
         NameServers(),
-        description="DNS servers asked for the names of SMTP clients, with valid=, ipv4= and ipv6=; or off",
+        description="The DNS servers that geomail asks for the names of SMTP clients, with valid=, ipv4= "
+        "and ipv6=. off: geomail does not ask for these names.",
     )
     resolver_timeout: Timeout = Field(
         5.0,
-        description="time for one DNS lookup; the name of a client is waited for no longer than timeout says",
+        description="The time for one DNS lookup. For the name of a client, geomail never waits longer "
+        "than timeout.",
     )
 
     starttls: StartTls = Field(
-        "off", description="STARTTLS and STLS: off, on (offered), or only (required before anything else)"
+        "off",
+        description="STARTTLS and STLS: off, on (geomail offers it), or only (the client must use it "
+        "before anything else).",
     )
     ssl_certificate: PemFiles = Field(
-        (), description="certificate files in PEM, each the leaf first, then its chain"
+        (),
+        description="Files with certificates in PEM. In each file, the server's own certificate comes "
+        "first, then its chain.",
     )
     ssl_certificate_key: PemFiles = Field(
-        (), repr=False, description="private key files in PEM, in the order of ssl_certificate"
+        (), repr=False, description="Files with private keys in PEM, in the order of ssl_certificate."
     )
     ssl_password_file: File | None = Field(
-        None, description="file of passphrases for the private keys, one in a line, tried in turn"
+        None,
+        description="A file with passphrases for the private keys, one per line. geomail tries one after "
+        "the other.",
     )
     ssl_protocols: SslProtocols = Field(
-        ("TLSv1.2", "TLSv1.3"), description="TLS versions that clients may use"
+        ("TLSv1.2", "TLSv1.3"), description="The TLS versions that clients may use."
     )
     ssl_ciphers: str = Field(
         INTERMEDIATE_CIPHERS,
-        description="ciphers that clients may use up to TLS 1.2, as OpenSSL lists them; default: Mozilla's "
-        "intermediate list, ECDHE with AEAD, and DHE with ssl_dhparam",
+        description="The ciphers that clients may use up to TLS 1.2, in OpenSSL's list format. Default: "
+        "Mozilla's intermediate list (ECDHE with AEAD; with ssl_dhparam also DHE).",
     )
     ssl_prefer_server_ciphers: Flag = Field(
-        False, description="whether geomail's order of ciphers counts, not the client's"
+        False, description="on: geomail's order of ciphers counts. off: the client's order counts."
     )
-    ssl_dhparam: OptionalFile = Field(None, description="DH parameters for DHE ciphers; default: no DHE")
+    ssl_dhparam: OptionalFile = Field(
+        None, description="A file with DH parameters for DHE ciphers. Default: none, so no DHE."
+    )
     ssl_ecdh_curve: str = Field(
-        "auto", min_length=1, description="curves for ECDHE, as prime256v1:secp384r1; auto: OpenSSL's"
+        "auto",
+        min_length=1,
+        description="The curves for ECDHE, such as prime256v1:secp384r1. auto: those of OpenSSL.",
     )
     ssl_session_cache: SessionCache = Field(
-        "none", description="TLS sessions kept: off, none, or builtin[:number] and shared:name:size"
+        "none",
+        description="The cache of TLS sessions: off, none, or one or both of builtin[:number] and "
+        "shared:name:size.",
     )
-    ssl_session_timeout: Seconds = Field(300.0, description="how long a TLS session can be resumed")
-    ssl_session_tickets: Flag = Field(True, description="whether TLS sessions are resumed by tickets")
+    ssl_session_timeout: Seconds = Field(
+        300.0, description="The time for which a client can resume a TLS session."
+    )
+    ssl_session_tickets: Flag = Field(True, description="on: clients can resume TLS sessions with tickets.")
     ssl_session_ticket_key: Files = Field(
         (),
-        description="files of 48 or 80 random bytes that encrypt tickets, the first new ones; default: keys "
-        "of geomail's own, which change at each reload, and after ssl_session_timeout and an hour; see "
-        "SECURITY CONSIDERATIONS",
+        description="Files of 48 or 80 random bytes, the keys of tickets. The first file encrypts new "
+        "tickets, the others only decrypt old ones. Default: geomail makes its own keys, and "
+        "changes them at each reload, and after ssl_session_timeout plus one hour. See "
+        "SECURITY CONSIDERATIONS.",
     )
     ssl_verify_client: VerifyClient = Field(
         "off",
-        description="clients' certificates: off, on (demanded), optional, or optional_no_ca (of any CA); "
-        "where it is off, CAs and revocation lists are not even read",
+        description="Certificates of clients: off, on (a client must send one), optional, or "
+        "optional_no_ca (optional, from any CA). With off, geomail does not read the files of "
+        "CAs and revocation lists.",
     )
-    ssl_verify_depth: Number = Field(1, description="CA certificates that may stand over a client's")
+    ssl_verify_depth: Number = Field(
+        1, description="The maximum number of CA certificates above a client's certificate."
+    )
     ssl_client_certificate: OptionalFile = Field(
-        None, description="CA certificates for clients' certificates, whose names clients are told"
+        None,
+        description="A file with CA certificates that verify clients' certificates. geomail sends their "
+        "names to clients.",
     )
     ssl_trusted_certificate: OptionalFile = Field(
-        None, description="CA certificates for clients' certificates, whose names clients are not told"
+        None,
+        description="A file with CA certificates that verify clients' certificates. geomail does not send "
+        "their names to clients.",
     )
-    ssl_crl: OptionalFile = Field(None, description="revocation lists for clients' certificates")
+    ssl_crl: OptionalFile = Field(None, description="A file with revocation lists for clients' certificates.")
     ssl_conf_command: ConfCommands = Field(
-        (), description="names and values given to OpenSSL as they are; see SSL_CONF_cmd(3)"
+        (), description="Names and values that geomail passes to OpenSSL without change. See SSL_CONF_cmd(3)."
     )
     ssl_certificate_compression: Flag = Field(
-        False, description="compression of certificates in TLS 1.3; no effect, as with an OpenSSL without it"
+        False,
+        description="Compression of certificates in TLS 1.3. It has no effect, as in nginx with an "
+        "OpenSSL without it.",
     )
 
     smtp_auth: SmtpMethods = Field(
-        ("plain", "login"), description="how SMTP clients may log in; none lets them send without a login"
+        ("plain", "login"),
+        description="The methods by which SMTP clients may log in. none: clients may send mail without a "
+        "login.",
     )
-    imap_auth: ImapMethods = Field(("plain",), description="how IMAP clients may log in")
-    pop3_auth: Pop3Methods = Field(("plain",), description="how POP3 clients may log in")
-    smtp_capabilities: Capabilities = Field((), description="extensions in the reply to EHLO, one line each")
+    imap_auth: ImapMethods = Field(("plain",), description="The methods by which IMAP clients may log in.")
+    pop3_auth: Pop3Methods = Field(("plain",), description="The methods by which POP3 clients may log in.")
+    smtp_capabilities: Capabilities = Field(
+        (), description="The extensions in the reply to EHLO, one line each."
+    )
     imap_capabilities: Capabilities = Field(
-        ("IMAP4", "IMAP4rev1", "UIDPLUS"), description="capabilities in the reply to CAPABILITY"
+        ("IMAP4", "IMAP4rev1", "UIDPLUS"), description="The capabilities in the response to CAPABILITY."
     )
     pop3_capabilities: Capabilities = Field(
         ("TOP", "USER", "UIDL"),
-        description="capabilities in the reply to CAPA, one line each; RESP-CODES and AUTH-RESP-CODE let "
-        "clients read [AUTH] and [SYS/TEMP] in what geomail says",
+        description="The capabilities in the response to CAPA, one line each. With RESP-CODES and "
+        "AUTH-RESP-CODE, clients understand [AUTH] and [SYS/TEMP] in geomail's responses.",
     )
-    smtp_client_buffer: Size = Field(PAGE_SIZE, description="longest line of an SMTP client before login")
+    smtp_client_buffer: Size = Field(
+        PAGE_SIZE, description="The longest line that an SMTP client may send before login."
+    )
     imap_id: ImapId = Field(
         "NIL",
-        description="what geomail says of itself to an IMAP client that says ID: NIL, or a list of names and "
-        "values as in RFC 2971",
+        description="geomail's answer to an IMAP client's ID: NIL, or a list of names and values in the "
+        "form of RFC 2971.",
     )
     imap_greeting_capability: Flag = Field(
-        True, description="whether the IMAP greeting names the capabilities, which saves clients a question"
+        True,
+        description="on: the IMAP greeting lists the capabilities, so that clients need not ask for them.",
     )
     nginx_replies: Flag = Field(
         False,
-        description="whether clients hear nginx's words where others are right: on a login before the "
-        "STARTTLS that is demanded, and, in IMAP, no BYE after max_errors and after a refused literal",
+        description="on: clients get nginx's replies where RFCs ask for others. These are the reply to a "
+        "login before the required STARTTLS and, in IMAP, no BYE after max_errors and after a "
+        "refused literal.",
     )
-    imap_client_buffer: Size = Field(PAGE_SIZE, description="longest command of an IMAP client before login")
-    pop3_client_buffer: Size = Field(PAGE_SIZE, description="longest line of a POP3 client before login")
+    imap_client_buffer: Size = Field(
+        PAGE_SIZE, description="The longest command that an IMAP client may send before login."
+    )
+    pop3_client_buffer: Size = Field(
+        PAGE_SIZE, description="The longest line that a POP3 client may send before login."
+    )
     smtp_greeting_delay: Time = Field(
-        0.0, description="wait before the SMTP greeting; a client that speaks in it is refused"
+        0.0,
+        description="The wait before the SMTP greeting. geomail refuses a client that sends something "
+        "during it.",
     )
 
     auth: AuthSource = Field(
-        "http", description="who is asked about a login: http (implied by auth_http), users or passthrough"
+        "http",
+        description="The source that decides about logins: http (auth_http alone implies it), users or "
+        "passthrough.",
     )
     auth_http: AuthHttpUrl | None = Field(
-        None, description="URL of the auth service, in nginx's auth_http protocol"
+        None, description="The URL of the auth service, which must speak nginx's auth_http protocol."
     )
     auth_http_timeout: Timeout = Field(
-        60.0, description="time for one request to the auth service, as a whole"
+        60.0, description="The time for one complete request to the auth service."
     )
     auth_http_cache: Time = Field(
         0.0,
-        description="how long a good answer of the auth service is kept for the same user, password and "
-        "client; refusals never are; 0: it is asked about each login",
+        description="The time for which geomail keeps an answer that accepts a login, for the same user, "
+        "password and client. geomail never keeps refusals. 0: geomail asks about each login.",
     )
     auth_http_keepalive: Flag = Field(
         True,
-        description="whether a connection to the auth service is used for more than one question; no more "
-        "where the service has said something that it was not asked",
+        description="on: geomail uses a connection to the auth service for several requests. It stops "
+        "using a connection on which the service sent something without a request.",
     )
     auth_http_connections: Number = Field(
         256,
         gt=0,
-        description="connections of one worker to one auth service; more logins wait in order. 256 carry "
-        "some 2,000 logins a second, as each rests for a tenth of one after an answer; beyond that, some "
-        "logins connect again",
+        description="The connections of one worker to one auth service. More logins wait in order. 256 "
+        "connections are enough for some 2,000 logins a second, as each connection rests for "
+        "a tenth of a second after an answer. Beyond that, some logins make a new connection.",
     )
     auth_http_backends: AuthHttpBackends = Field(
         "any",
-        description="where Auth-Server and Auth-Port may lead to: any address, or those of configured "
-        "backends alone",
+        description="The addresses that Auth-Server and Auth-Port may name: any, or only those of "
+        "configured backends.",
     )
     auth_http_header: Headers = Field(
-        (), repr=False, description="headers added to each request to the auth service, a shared secret say"
+        (),
+        repr=False,
+        description="Headers that geomail adds to each request to the auth service, such as a shared secret.",
     )
     auth_http_pass_client_cert: Flag = Field(
-        False, description="whether the auth service gets the client's certificate, in Auth-SSL-Cert"
+        False, description="on: geomail sends the client's certificate to the auth service, in Auth-SSL-Cert."
     )
     auth_http_ca: File | None = Field(
-        None, description="CA file that verifies an https auth service; default: the system's"
+        None,
+        description="A file with the CA certificates that verify an https auth service. Default: those of "
+        "the system.",
     )
 
     set_real_ip_from: Senders = Field(
         (),
-        description="who is believed when a PROXY header names the client: addresses, networks, hosts, unix:",
+        description="The proxies whose PROXY header geomail trusts to name the client: addresses, "
+        "networks, host names, or unix: for all Unix sockets.",
     )
-    proxy: Flag = Field(False, description="no effect, as in nginx")
+    proxy: Flag = Field(False, description="This has no effect, as in nginx.")
     proxy_buffer: Size | None = Field(
         None,
-        description="buffer for relaying, each way; default: one memory page, growing to 256k while busy",
+        description="The buffer of a relay in each direction. Default: one memory page, which grows to "
+        "256k while the relay is busy.",
     )
     proxy_timeout: Timeout = Field(
-        86400.0, description="the session is closed when nothing moves for this long"
+        86400.0, description="geomail closes a session if neither side sends anything for this time."
     )
     proxy_pass_error_message: Flag = Field(
-        False, description="whether the client gets the backend's words when that refuses a login"
+        False, description="on: if the backend refuses a login, the client gets the backend's own words."
     )
     xclient: Xclient = Field(
         "on",
-        description="tell SMTP backends who the client is: on, off, or auto (what the backend offers; the "
-        "choice beside proxy_protocol); mail without a login needs it or a PROXY header, see SECURITY "
-        "CONSIDERATIONS",
+        description="XCLIENT, which names the client to SMTP backends: on, off, or auto (if the backend "
+        "offers it). Choose auto together with proxy_protocol. Mail without a login needs "
+        "XCLIENT or a PROXY header: see SECURITY CONSIDERATIONS.",
     )
     proxy_smtp_auth: Flag = Field(
-        False, description="whether geomail logs in to SMTP backends with the user's password"
+        False, description="on: geomail logs in to SMTP backends with the user's password."
     )
     proxy_protocol: ProxyProtocol = Field(
-        "off", description="PROXY header to backends: off, on (version 1) or v2"
+        "off",
+        description="The PROXY header that geomail sends to backends: off, on (version 1) or v2 (version 2).",
     )
     pass_session_id: Flag = Field(
         False,
-        description="whether others hear the id of the session that is in the log: SMTP backends by XCLIENT "
-        "SESSION, IMAP backends by ID, both if they offer it, the auth service by Auth-Session",
+        description="on: geomail sends the session's id, which is in the log, to SMTP backends (XCLIENT "
+        "SESSION, if they offer it), to IMAP backends (ID, if they offer it) and to the auth "
+        "service (Auth-Session).",
     )

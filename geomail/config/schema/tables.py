@@ -1,4 +1,4 @@
-"""The tables of the file, but for what servers have in common."""
+"""The tables of the file, without the options that servers share."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from geomail.protocols.facts import FACTS, ProtocolFacts
 _PORTS = {port: facts.name for facts in FACTS.values() for port in (*facts.ports, *facts.implicit_tls_ports)}
 
 
-def _protocol_by_port(valid: dict[str, Any]) -> Any:
+def _guess_protocol(valid: dict[str, Any]) -> Any:
     return next((_PORTS[listen.port] for listen in valid.get("listen", ()) if listen.port in _PORTS), None)
 
 
-def _name_by_listen(valid: dict[str, Any]) -> str:
+def _choose_name(valid: dict[str, Any]) -> str:
     return valid["listen"][0].label if valid.get("listen") else f"{valid.get('protocol')} server"
 
 
-#: What clients' certificates are verified with, without its ``ssl_``.
+#: The options that name files for verifying clients' certificates, without their ``ssl_``.
 VERIFYING_FILES = ("client_certificate", "trusted_certificate", "crl")
 _TLS_SETTINGS = (
     *("protocols", "ciphers", "prefer_server_ciphers", "dhparam", "ecdh_curve", "conf_command"),
@@ -55,14 +55,15 @@ class Server(Options):
 
     listen: Listens = Field(
         (),
-        description="where clients connect: address:port, [v6]:port or unix:path, then ssl, proxy_protocol",
+        description="The addresses that clients connect to: address:port, [v6]:port or unix:path, then "
+        "parameters such as ssl.",
     )
     protocol: ProtocolName = Field(
-        default_factory=_protocol_by_port,
-        description=f"{either_of(FACTS)}; default: by the first listen port that is known",
+        default_factory=_guess_protocol,
+        description=f"{either_of(FACTS)}. Default: the protocol of the first well-known port in listen.",
     )
     name: Name = Field(
-        default_factory=_name_by_listen, description="name in logs; default: the first listen address"
+        default_factory=_choose_name, description="The name in logs. Default: the first listen address."
     )
 
     @property
@@ -84,14 +85,14 @@ class Server(Options):
 
     @property
     def has_tls(self) -> bool:
-        """Whether any of its clients may use TLS."""
+        """True if any of its clients may use TLS."""
         return self.starttls != "off" or any(listen.ssl for listen in self.listen)
 
     @property
     def tls_settings(self) -> dict[str, Any]:
-        """The directives of TLS, without their ``ssl_``; certificates and their keys are apart.
+        """The options of TLS without their ``ssl_``, except certificates and their keys.
 
-        As in nginx, authorities and revocation lists count only where clients are verified.
+        As in nginx, authorities and revocation lists count only if geomail verifies clients.
         """
         settings = {key: getattr(self, f"ssl_{key}") for key in _TLS_SETTINGS}
         return settings | (dict.fromkeys(VERIFYING_FILES) if self.ssl_verify_client == "off" else {})
@@ -101,42 +102,47 @@ class Mail(Options):
     """The table ``[mail]``."""
 
     server: Annotated[tuple[Server, ...], BeforeValidator(check_double_brackets)] = Field(
-        (), description="the servers, one [[mail.server]] each"
+        (), description="The servers, one [[mail.server]] each."
     )
 
 
 class Passthrough(Table):
-    """The table ``[auth.passthrough]``: which backend verifies whom."""
+    """The table ``[auth.passthrough]``: the backend that verifies the login of each user."""
 
-    default: str | None = Field(None, description="backend of all users without a route of their own")
-    domains: Domains = Field(default_factory=dict, description="backends by the domain of the user name")
-    users: dict[str, str] = Field(default_factory=dict, description="backends by the exact user name")
+    default: str | None = Field(None, description="The backend of all users who have no route of their own.")
+    domains: Domains = Field(default_factory=dict, description="Backends by the domain of the user name.")
+    users: dict[str, str] = Field(default_factory=dict, description="Backends by the exact user name.")
 
 
 class Users(Table):
-    """The table ``[auth.users]``: a file of users, whose passwords geomail verifies."""
+    """The table ``[auth.users]``: a file of users; geomail verifies their passwords itself."""
 
-    file: File | None = Field(None, description="file of users and password hashes, one in a line")
-    default: str | None = Field(None, description="backend of users for whom nothing else names one")
-    domains: Domains = Field(default_factory=dict, description="backends by the domain of the user name")
+    file: File | None = Field(None, description="A file with users and password hashes, one user per line.")
+    default: str | None = Field(
+        None, description="The backend of users for whom neither the file nor domains names one."
+    )
+    domains: Domains = Field(default_factory=dict, description="Backends by the domain of the user name.")
     max_password: Size = Field(
-        512, description="longest password that is verified: longer ones cost more, and are refused as wrong"
+        512,
+        description="The longest password that geomail verifies. It refuses longer ones as wrong, as they "
+        "cost more time.",
     )
 
 
 class Auth(Table):
-    """The table ``[auth]``: the auth sources' own tables."""
+    """The table ``[auth]``, which holds the tables of auth sources."""
 
-    users: Users = Field(Users(), description="the users of auth = users")
-    passthrough: Passthrough = Field(Passthrough(), description="routes of auth = passthrough")
+    users: Users = Field(Users(), description="The users of auth = users.")
+    passthrough: Passthrough = Field(Passthrough(), description="The routes of auth = passthrough.")
 
 
 class _Place(Table):
     """The options of a backend that say where it is."""
 
-    name: str = Field("", exclude=True, description="the NAME of its table")
+    name: str = Field("", exclude=True, description="The NAME of its table.")
     address: BackendAddress | None = Field(
-        None, description="host:port, [v6]:port or unix:path, for each protocol that has none of its own"
+        None,
+        description="host:port, [v6]:port or unix:path, for each protocol without an address of its own.",
     )
 
 
@@ -148,7 +154,7 @@ else:  # mypy takes no computed fields
         __base__=_Place,
         __module__=__name__,
         **{
-            name: (BackendAddress | None, Field(None, description=f"address for {facts.title}"))
+            name: (BackendAddress | None, Field(None, description=f"The address for {facts.title}."))
             for name, facts in FACTS.items()
         },
     )
@@ -157,73 +163,92 @@ else:  # mypy takes no computed fields
 class Backend(_Places):
     """One ``[backends.NAME]``: a mail server behind geomail."""
 
-    tls: BackendTls = Field("off", description="TLS to it: off, implicit, or starttls (STARTTLS, STLS)")
-    tls_ca: File | None = Field(None, description="CA file that verifies it; default: the system's")
-    tls_name: ServerName | None = Field(
-        None, description="name its certificate must have; default: the address's host"
+    tls: BackendTls = Field(
+        "off",
+        description="TLS to the backend: off, implicit (from the start), or starttls (STARTTLS or STLS).",
     )
-    tls_verify: Flag = Field(True, description="whether its certificate is verified")
-    tls_certificate: File | None = Field(None, description="certificate that geomail shows it")
+    tls_ca: File | None = Field(
+        None,
+        description="A file with the CA certificates that verify the backend. Default: those of the system.",
+    )
+    tls_name: ServerName | None = Field(
+        None,
+        description="The name that the backend's certificate must have. Default: the host of its address.",
+    )
+    tls_verify: Flag = Field(True, description="on: geomail verifies the backend's certificate.")
+    tls_certificate: File | None = Field(
+        None, description="The certificate that geomail shows to the backend."
+    )
     tls_certificate_key: File | None = Field(
-        None, description="key of tls_certificate; default: in the same file"
+        None, description="The key of tls_certificate. Default: it is in the same file."
     )
 
     def address_for(self, protocol: ProtocolName) -> Address | None:
-        """Where it speaks this protocol; None: it does not."""
+        """Return its address for a protocol; None means that it does not speak the protocol."""
         own: Address | None = getattr(self, protocol)
         return own or self.address
 
     def addresses(self) -> dict[str, Address]:
-        """Every address that is given, by its key."""
+        """Return every address that the table gives, by its key."""
         given = {key: getattr(self, key) for key in ("address", *FACTS)}
         return {key: address for key, address in given.items() if address is not None}
 
 
 class Process(Table):
-    """What stands at the top of the file: the processes."""
+    """The keys at the top of the file, about processes."""
 
     workers: Workers = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
-        description="worker processes: a number, or auto (the default), one for each processor",
+        description="The number of worker processes, or auto (the default), one for each processor.",
     )
     worker_connections: Number = Field(
-        16384, gt=0, description="clients that one worker serves at a time; more wait until one leaves"
+        16384,
+        gt=0,
+        description="The clients that one worker serves at a time. More clients wait until one leaves.",
     )
     worker_shutdown_timeout: Timeout | None = Field(
-        None, description="how long sessions may go on after a reload or QUIT; default: until they end"
+        None, description="The time that sessions may go on after a reload or QUIT. Default: until they end."
     )
     user: str | None = Field(
         None,
-        description="user (user:group) that workers and console run as, where geomail is started as root; "
-        "default: geomail if there is that account, else nobody; root stays root, and drops nothing",
+        description="The user (or user:group) that workers and console run as, if root starts geomail. "
+        "Default: geomail if there is such an account, else nobody. With root, they stay root "
+        "and keep all privileges.",
     )
 
 
 class Logging(Table):
-    """The table ``[log]``: where and how the log is written."""
+    """The table ``[log]``: the place and the form of the log."""
 
-    target: LogTarget = Field("stderr", description="stderr, syslog, syslog:SOCKET, or the path of a file")
+    target: LogTarget = Field("stderr", description="stderr, syslog, syslog:SOCKET, or the path of a file.")
     format: LogFormat = Field(
-        "text", description="text, json, or dovecot (for the log filters made for Dovecot)"
+        "text", description="text, json, or dovecot (for log filters that were made for Dovecot)."
     )
     level: LogLevel = Field(
-        "info", description="what is logged at least: debug, info, notice, warning, error"
+        "info", description="The lowest level that geomail logs: debug, info, notice, warning, error."
     )
-    facility: LogFacility = Field("mail", description="facility in syslog")
+    facility: LogFacility = Field("mail", description="The facility in syslog.")
 
 
 class Control(Table):
-    """The table ``[control]``: the socket that ``geomail who``, ``tail`` and their like talk to."""
+    """The table ``[control]``: the socket for ``geomail who``, ``tail`` and similar commands."""
 
-    socket: SocketPath = Field("/run/geomail/control.sock", description="path of the control socket, or off")
-    mode: FileMode = Field(0o660, description="who may use it: the mode of its file, in octal")
-    group: str | None = Field(None, description="group of its file; default: that of the process")
+    socket: SocketPath = Field(
+        "/run/geomail/control.sock", description="The path of the control socket, or off."
+    )
+    mode: FileMode = Field(
+        0o660,
+        description="The mode of the socket's file, in octal. It decides which users may use the socket.",
+    )
+    group: str | None = Field(
+        None, description="The group of the socket's file. Default: that of the process."
+    )
 
 
 class Metrics(Table):
-    """The table ``[metrics]``: what Prometheus reads."""
+    """The table ``[metrics]``: the metrics that Prometheus reads."""
 
     listen: MetricsListen = Field(
         None,
-        description="where /metrics, /livez and /readyz are: on (127.0.0.1:9197), an address; default: off",
+        description="The address of /metrics, /livez and /readyz, or on (127.0.0.1:9197). Default: off.",
     )

@@ -1,4 +1,4 @@
-"""What an nginx.conf becomes, and what is said of what it does not become."""
+"""The result of converting an nginx.conf, and the reports of what is left out."""
 
 import os
 import re
@@ -24,19 +24,19 @@ AUTH = "auth_http 127.0.0.1:9000/auth;"
 def convert_text(tmp_path: Path) -> Convert:
     """Convert an nginx.conf given as text."""
 
-    def converted(text: str, **options: Any) -> Conversion:
+    def convert_it(text: str, **options: Any) -> Conversion:
         (tmp_path / "nginx.conf").write_text(text)
         return convert(tmp_path / "nginx.conf", **options)
 
-    return converted
+    return convert_it
 
 
 def mail(*directives: str, server: str = "listen 127.0.0.1:143;", main: str = "") -> str:
     return f"{main}\nmail {{\n{AUTH}\n{' '.join(directives)}\nserver {{\n{server}\n}}\n}}\n"
 
 
-def loaded(result: Conversion, folder: Path) -> Config:
-    """The configuration that the result means; the import must have found nothing wrong."""
+def load_result(result: Conversion, folder: Path) -> Config:
+    """Return the configuration of the result, which must have no error."""
     assert result.toml is not None, result.problems
     (folder / "geomail.toml").write_text(result.toml)
     return load(folder / "geomail.toml")
@@ -121,16 +121,16 @@ def test_values(
     convert_text: Convert, directives: str, key: str, value: object, level: str, tmp_path: Path
 ) -> None:
     text = mail(directives) if level == "mail" else mail(server=f"listen 127.0.0.1:143; {directives}")
-    (server,) = loaded(convert_text(text), tmp_path).servers
+    (server,) = load_result(convert_text(text), tmp_path).servers
 
-    expected = os.uname().nodename.lower() if value is None else placed(value, tmp_path)
+    expected = os.uname().nodename.lower() if value is None else fill_in_folder(value, tmp_path)
     assert getattr(server, key) == expected
 
 
-def placed(value: Any, folder: Path) -> Any:
-    """The value, where FOLDER stands for the folder of the nginx.conf."""
+def fill_in_folder(value: Any, folder: Path) -> Any:
+    """Replace FOLDER in the value by the folder of the nginx.conf."""
     if isinstance(value, tuple):
-        return tuple(placed(part, folder) for part in value)
+        return tuple(fill_in_folder(part, folder) for part in value)
     return value.replace("FOLDER", str(folder)) if isinstance(value, str) else value
 
 
@@ -182,7 +182,7 @@ def test_no_directive_is_forgotten() -> None:
 def test_where_servers_listen(
     convert_text: Convert, directives: str, protocol: str, listens: tuple[Listen, ...], tmp_path: Path
 ) -> None:
-    (server,) = loaded(convert_text(mail(server=directives)), tmp_path).servers
+    (server,) = load_result(convert_text(mail(server=directives)), tmp_path).servers
 
     assert (server.protocol, server.listen) == (protocol, listens)
 
@@ -200,7 +200,7 @@ def test_where_servers_listen(
 )
 def test_who_is_asked(convert_text: Convert, directive: str, label: str, tmp_path: Path) -> None:
     text = mail().replace(AUTH, f"auth_http {directive};")
-    (server,) = loaded(convert_text(text), tmp_path).servers
+    (server,) = load_result(convert_text(text), tmp_path).servers
 
     assert server.auth_http is not None
     assert server.auth_http.label == label.replace("FOLDER", str(tmp_path))
@@ -209,7 +209,7 @@ def test_who_is_asked(convert_text: Convert, directive: str, label: str, tmp_pat
 def test_lists_are_inherited_whole_or_not_at_all(convert_text: Convert, tmp_path: Path) -> None:
     outer = "imap_capabilities A; set_real_ip_from 10.0.0.0/8; auth_http_header X-A a;"
     inner = "listen 127.0.0.1:143; imap_capabilities B C; auth_http_header X-B b;"
-    (server,) = loaded(convert_text(mail(outer, server=inner)), tmp_path).servers
+    (server,) = load_result(convert_text(mail(outer, server=inner)), tmp_path).servers
 
     assert server.imap_capabilities == ("B", "C")
     assert server.set_real_ip_from == ("10.0.0.0/8",)
@@ -221,16 +221,16 @@ def test_lists_are_inherited_whole_or_not_at_all(convert_text: Convert, tmp_path
 )
 def test_a_server_may_do_without_a_file(convert_text: Convert, directive: str, tmp_path: Path) -> None:
     inner = f'listen 127.0.0.1:143; {directive} "";'
-    (server,) = loaded(convert_text(mail(f"{directive} file;", server=inner)), tmp_path).servers
+    (server,) = load_result(convert_text(mail(f"{directive} file;", server=inner)), tmp_path).servers
 
     assert getattr(server, directive) is None
 
 
-# -- what geomail and nginx differ in --------------------------------------------------------------
+# -- differences between geomail and nginx ----------------------------------------------------------
 
 
 def test_nothing_is_limited_that_nginx_does_not_limit(convert_text: Convert, tmp_path: Path) -> None:
-    config = loaded(convert_text(mail()), tmp_path)
+    config = load_result(convert_text(mail()), tmp_path)
     (server,) = config.servers
 
     assert (config.workers, config.worker_connections, config.user) == (1, 512, "nobody")
@@ -252,7 +252,7 @@ def test_nothing_is_limited_that_nginx_does_not_limit(convert_text: Convert, tmp
     ],
 )
 def test_processes(convert_text: Convert, main: str, key: str, value: object, tmp_path: Path) -> None:
-    config = loaded(convert_text(mail(main=main)), tmp_path)
+    config = load_result(convert_text(mail(main=main)), tmp_path)
 
     assert getattr(config, key) == value or (key == "workers" and value is None)
 
@@ -270,7 +270,7 @@ LOGS = [
     ("error_log syslog:server=unix:/dev/log,tag=mx,nohostname info;", "syslog", "info", "loses its tag"),
     ("error_log syslog:server=192.0.2.1 info;", "stderr", "info", "cannot log to"),
     ("error_log memory:32m debug;", "stderr", "info", "cannot log to"),
-    ("error_log a info; error_log b;", "FOLDER/a", "info", "geomail has one log"),
+    ("error_log a info; error_log b;", "FOLDER/a", "info", "geomail has only one log"),
 ]
 
 
@@ -279,7 +279,7 @@ def test_the_log(
     convert_text: Convert, main: str, target: str, level: str, note: str, tmp_path: Path
 ) -> None:
     result = convert_text(mail(main=main))
-    log = loaded(result, tmp_path).log
+    log = load_result(result, tmp_path).log
 
     assert (log.target, log.level) == (target.replace("FOLDER", str(tmp_path)), level)
     assert bool(note) == bool(result.notes)
@@ -289,13 +289,13 @@ def test_the_log(
 def test_the_log_of_mail_comes_before_that_of_all(convert_text: Convert, tmp_path: Path) -> None:
     result = convert_text(mail("error_log m info;", main="error_log e;"))
 
-    assert loaded(result, tmp_path).log.target == f"{tmp_path}/m"
+    assert load_result(result, tmp_path).log.target == f"{tmp_path}/m"
     assert [(note.line, note.key) for note in result.notes] == [(1, "error_log")]
 
 
 def test_logs_start_in_the_prefix(convert_text: Convert, tmp_path: Path) -> None:
     result = convert_text(mail("ssl_crl c;", main="error_log logs/e; pid p;"), prefix=Path("/srv/nginx"))
-    config = loaded(result, tmp_path)
+    config = load_result(result, tmp_path)
 
     assert (config.log.target, config.servers[0].ssl_crl) == ("/srv/nginx/logs/e", f"{tmp_path}/c")
     assert any("/srv/nginx/p" in note.text for note in result.notes)
@@ -304,20 +304,20 @@ def test_logs_start_in_the_prefix(convert_text: Convert, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("main", "said"),
     [
-        ("pid /run/nginx.pid;", "pid is not taken over"),
-        ("daemon off;", "daemon is dropped"),
+        ("pid /run/nginx.pid;", "pid is left out: geomail does not write /run/nginx.pid"),
+        ("daemon off;", "daemon is left out: geomail stays in the foreground"),
         ("load_module modules/ngx_mail_module.so;", "load_module is left out"),
         ("worker_rlimit_nofile 9;", "worker_rlimit_nofile is left out"),
-        ("worker_priority 5;", "worker_priority has no counterpart"),
-        ("unheard_of 5 { with { a; block; } }", "unheard_of has no counterpart"),
-        ("http { server { listen 80; } }", "http is skipped"),
-        ("stream { server { listen 80; } }", "stream is skipped"),
-        ("events { use epoll; }", "use has no counterpart"),
+        ("worker_priority 5;", "worker_priority is left out: geomail has no such option"),
+        ("unheard_of 5 { with { a; block; } }", "unheard_of is left out: geomail has no such option"),
+        ("http { server { listen 80; } }", "http is left out: geomail converts only mail {}"),
+        ("stream { server { listen 80; } }", "stream is left out: geomail converts only mail {}"),
+        ("events { use epoll; }", "use is left out: geomail has no such option"),
     ],
 )
 def test_what_is_left_behind_is_told(convert_text: Convert, main: str, said: str, tmp_path: Path) -> None:
     result = convert_text(mail(main=main))
-    loaded(result, tmp_path)
+    load_result(result, tmp_path)
 
     (note,) = result.notes
     assert f"{note.key} {note.text}".startswith(said)
@@ -359,7 +359,7 @@ def test_name_servers_are_waited_for_as_long_as_by_nginx(
 ) -> None:
     result = convert_text(mail(everywhere, server=f"listen 127.0.0.1:143; {server}"))
 
-    assert loaded(result, tmp_path).servers[0].resolver_timeout == timeout
+    assert load_result(result, tmp_path).servers[0].resolver_timeout == timeout
 
 
 TLS = "listen 127.0.0.1:993 ssl; ssl_certificate a; ssl_certificate_key b;"
@@ -381,7 +381,7 @@ def test_it_is_told_where_other_ciphers_are_allowed(
     everywhere: str, server: str, differs: bool, convert_text: Convert, tmp_path: Path
 ) -> None:
     result = convert_text(mail(everywhere, server=server))
-    (made,) = loaded(result, tmp_path).servers
+    (made,) = load_result(result, tmp_path).servers
 
     assert [f"{note.line} {note.key} {note.text}"[:26] for note in result.notes] == [
         "5 server has no ssl_cipher"
@@ -396,7 +396,7 @@ def test_the_same_file_gives_the_same_text(convert_text: Convert) -> None:
 @pytest.mark.parametrize("text", ["a\\b", 'a"b', "a'b", "a # b", "tab\there", "ä€", "\x7f"])
 def test_texts_survive(convert_text: Convert, text: str, tmp_path: Path) -> None:
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    (server,) = loaded(convert_text(mail(f'ssl_ciphers "{quoted}";')), tmp_path).servers
+    (server,) = load_result(convert_text(mail(f'ssl_ciphers "{quoted}";')), tmp_path).servers
 
     assert server.ssl_ciphers == text
 
@@ -406,7 +406,7 @@ def test_a_file_name_cannot_break_out_of_its_comment(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "nginx.conf").write_text(mail("include x*;"))
     (folder / "x\nworkers = 98").write_text("timeout 5s;")
-    config = loaded(convert(folder / "nginx.conf"), tmp_path)
+    config = load_result(convert(folder / "nginx.conf"), tmp_path)
 
     assert (config.workers, config.servers[0].timeout) == (1, 5)
 
@@ -419,7 +419,7 @@ SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.conf"))
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_files_as_they_are_used(sample: Path, tmp_path: Path) -> None:
     result = convert(sample)
-    config = loaded(result, tmp_path)
+    config = load_result(result, tmp_path)
 
     assert [problem for problem in result.problems if problem.severity == "error"] == []
     assert len(config.servers) == {"debian": 2, "front": 4, "nginx.org": 4, "openresty": 3}[sample.stem]
@@ -428,7 +428,7 @@ def test_files_as_they_are_used(sample: Path, tmp_path: Path) -> None:
 
 def test_a_front_is_what_it_was(tmp_path: Path) -> None:
     (sample,) = (path for path in SAMPLES if path.stem == "front")
-    config = loaded(convert(sample), tmp_path)
+    config = load_result(convert(sample), tmp_path)
     exchange, submission, imap, pop3 = config.servers
 
     assert (config.user, config.workers, config.worker_connections) == ("nginx:nginx", 2, 4096)
@@ -449,7 +449,7 @@ def test_a_front_is_what_it_was(tmp_path: Path) -> None:
     assert (pop3.max_errors, pop3.listen[0].path) == (3, "/run/nginx/sieve-like.sock")
 
 
-# -- what nginx had once ---------------------------------------------------------------------------
+# -- directives of old versions of nginx -------------------------------------------------------------
 
 CERTIFICATE = "ssl_certificate c.pem; ssl_certificate_key k.pem;"
 
@@ -473,7 +473,7 @@ def test_ssl_is_behind_each_listen_of_its_level(
     convert_text: Convert, tmp_path: Path, outer: str, server: str, listens: list[bool], lenient: bool
 ) -> None:
     text = mail(CERTIFICATE, outer, server=f"protocol imap; {server}")
-    config = loaded(convert_text(text, lenient=lenient), tmp_path)
+    config = load_result(convert_text(text, lenient=lenient), tmp_path)
 
     assert [listen.ssl for listen in config.servers[0].listen] == listens
 
@@ -490,7 +490,7 @@ def test_so_keepalive_too(
     convert_text: Convert, tmp_path: Path, outer: str, server: str, probed: bool | None
 ) -> None:
     result = convert_text(mail(outer, server=server))
-    loaded(result, tmp_path)
+    load_result(result, tmp_path)
 
     assert (
         re.findall(r"so_keepalive=(\w+)", result.toml or "")
@@ -501,11 +501,11 @@ def test_so_keepalive_too(
 @pytest.mark.parametrize(
     ("outer", "server", "error"),
     [
-        ("ssl on; ssl on;", "", '"ssl" directive is duplicate'),
-        ("ssl maybe;", "", '"maybe" is unknown; allowed: "on", "off"'),
-        ("ssl;", "", 'invalid number of arguments in "ssl" directive'),
-        ("", "ssl on; starttls on;", '"ssl on" conflicts with "starttls": leave one of them out'),
-        ("", "starttls only; ssl on;", '"ssl on" conflicts with "starttls": leave one of them out'),
+        ("ssl on; ssl on;", "", "is given twice here; remove one"),
+        ("ssl maybe;", "", 'must be "on" or "off", not "maybe"'),
+        ("ssl;", "", "must have 1 argument, not 0"),
+        ("", "ssl on; starttls on;", '"ssl on" conflicts with "starttls"; remove one of them'),
+        ("", "starttls only; ssl on;", '"ssl on" conflicts with "starttls"; remove one of them'),
         ("ssl on;", "", "no ssl_certificate is defined"),
     ],
 )
@@ -545,16 +545,16 @@ def test_the_block_that_nginx_called_imap_once(convert_text: Convert) -> None:
     result = convert_text(mail().replace("mail {", "imap {"), lenient=True)
 
     assert result.toml is None
-    assert any("nginx calls this block mail" in problem.text for problem in result.problems)
+    assert any("nginx has called this block mail since 0.5.15" in problem.text for problem in result.problems)
 
 
 def test_what_clients_hear_is_nginxs(convert_text: Convert, tmp_path: Path) -> None:
-    [server] = loaded(convert_text(mail()), tmp_path).servers
+    [server] = load_result(convert_text(mail()), tmp_path).servers
 
     assert (server.nginx_replies, server.imap_greeting_capability) == (True, False)
 
 
-# -- what is wrong ---------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------
 
 
 def test_all_that_is_wrong_is_told_with_file_and_line(convert_text: Convert, tmp_path: Path) -> None:
@@ -577,7 +577,7 @@ def test_all_that_is_wrong_is_told_with_file_and_line(convert_text: Convert, tmp
 def test_lenient_leaves_out_what_is_unknown(convert_text: Convert, tmp_path: Path) -> None:
     text = mail("limit_rate 'a b' \"\";", "blocks { a; }", server="listen 127.0.0.1:143; max_bugs 5;")
     result = convert_text(text, lenient=True)
-    config = loaded(result, tmp_path)
+    config = load_result(result, tmp_path)
 
     assert len(config.servers) == 1
     assert [(p.severity, p.key) for p in result.problems] == [
@@ -601,7 +601,7 @@ def test_no_control_character_of_what_was_left_out_reaches_the_file(
 ) -> None:
     result = convert_text(mail("evil '\nworkers = 99\n' \x1b[31m;"), lenient=True)
 
-    assert loaded(result, tmp_path).workers == 1
+    assert load_result(result, tmp_path).workers == 1
     assert result.toml is not None
     assert "\x1b" not in result.toml
 
@@ -613,7 +613,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     result = convert(tmp_path / "nginx.conf")
 
     assert [(problem.line, problem.text) for problem in result.problems] == [
-        (5, "is not valid UTF-8, which geomail.toml has to be")
+        (5, "is not valid UTF-8, but geomail.toml must be; rename it")
     ]
 
 
@@ -621,13 +621,13 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "nginx.conf").write_bytes(b"user caf\xe9;\n" + mail().encode())
     (problem,) = convert(tmp_path / "nginx.conf").problems
 
-    assert problem.text == "a name in it is not valid UTF-8, which geomail.toml has to be"
+    assert problem.text == "a name in it is not valid UTF-8, but geomail.toml must be; rename it"
 
 
 def test_a_file_without_mail(convert_text: Convert) -> None:
     (problem,) = [p for p in convert_text("events { }").problems if p.severity == "error"]
 
-    assert problem.text == "there is no mail {} in this file"
+    assert problem.text == "there is no mail {} in this file; add it, or use another file"
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

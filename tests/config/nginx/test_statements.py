@@ -1,4 +1,4 @@
-"""An nginx.conf is read as nginx reads it."""
+"""geomail reads an nginx.conf as nginx does."""
 
 import contextlib
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_lua_is_passed_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lua", ["", "{", "'}'", "[[}]]", "--[[ }", "-- }", "if { }"])
 def test_lua_without_an_end(lua: str, tmp_path: Path) -> None:
-    with pytest.raises(NginxError, match="unexpected end of file"):
+    with pytest.raises(NginxError, match="the file ends within the block"):
         statements(f"\ninit_by_lua_block {{ {lua}\n", tmp_path)
 
 
@@ -135,11 +135,11 @@ def test_an_include_may_be_absolute(tmp_path: Path) -> None:
         ("\ninclude gone;", "nginx.conf", 2, "cannot be read: No such file or directory"),
         ("\ninclude .;", "nginx.conf", 2, "cannot be read: Is a directory"),
         ("include broken;", "broken", 2, 'unexpected "}"'),
-        ("a {\n b;\n", "nginx.conf", 1, 'expecting "}" to the "{" in line 1'),
-        ("a;\nb 'c\n", "nginx.conf", 2, "a quote is missing"),
-        ("a;\nb 'c'd;\n", "nginx.conf", 2, 'unexpected "d"'),
-        ("a;\n\nb", "nginx.conf", 3, '"b" is not terminated by ";"'),
-        ("a {\n b }\n", "nginx.conf", 2, '"b" is not terminated by ";"'),
+        ("a {\n b;\n", "nginx.conf", 1, 'within the block that starts in line 1; add "}"'),
+        ("a;\nb 'c\n", "nginx.conf", 2, "the file ends within quotes; add the missing quote"),
+        ("a;\nb 'c'd;\n", "nginx.conf", 2, 'unexpected "d" after a quote; put a space between them'),
+        ("a;\n\nb", "nginx.conf", 3, 'the directive "b" must end with ";"; add it'),
+        ("a {\n b }\n", "nginx.conf", 2, 'the directive "b" must end with ";"; add it'),
         ("{ }", "nginx.conf", 1, 'unexpected "{"'),
     ],
 )
