@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from geomail.folders import holding_folder_of
+from geomail.folders import hold_folder_of
 from geomail.net.unix_sockets import bind_unix
 from geomail.sinks.target import open_target
 
@@ -16,7 +16,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something 
 
 
 def held(path: Path) -> Path:
-    with holding_folder_of(str(path)) as folder:
+    with hold_folder_of(str(path)) as folder:
         return Path(f"/proc/self/fd/{folder}").readlink()
 
 

@@ -69,7 +69,8 @@ RULES: dict[str, Rule] = {
     "config": CONFIG,
     "config.users": Rule(may=("errors", "config", "hashes"), never=frozenset(NETWORK)),
     "config.probe": Rule(
-        may=("errors", "config", "net.tls", "net.openssl.binding", "privileges"), outside=("pydantic",)
+        may=("errors", "config", "net.tls_contexts", "net.openssl.binding", "privileges"),
+        outside=("pydantic",),
     ),
     "protocols": Rule(
         may=("conversation", "parties", "errors", "protocols"),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from geomail.build import described
+from geomail.build import describe_build
 from geomail_cli import interrupt
 from geomail_cli.check_auth import check_auth
 from geomail_cli.check_config import check_config
@@ -47,7 +47,7 @@ app.command("reload")(reload)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(described())
+        typer.echo(describe_build())
         raise typer.Exit
 
 

@@ -22,7 +22,7 @@ from geomail.backends.connect import unreachable
 from geomail.conversation import CR, LF, NUL
 from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
 from geomail.net.http import Answer, BadAnswer, HttpClient
-from geomail.net.resolver import canonical_host, literal_family
+from geomail.net.resolver import get_ip_family, normalise_host
 from geomail.net.tls import TlsSide
 from geomail.parties import Refusal
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from geomail.auth.services import AuthServices
     from geomail.backends import Backends
     from geomail.config.schema import AuthHttp, Server
-    from geomail.net.client_contexts import MakesContext
+    from geomail.net.client_contexts import ContextMaker
     from geomail.net.resolver import Resolver
     from geomail.parties import Client, ClientCertificate, Login, ProxyAddresses
 
@@ -82,7 +82,9 @@ class HttpSource(Source):
         seconds, most = server.auth_http_timeout, server.auth_http_connections
         self.client = HttpClient(
             pool=services.pool(server, self._name),
-            addresses=lambda: [(AF_UNIX, url.path)] if url.path else resolver.addresses(url.host, url.port),
+            addresses=lambda: (
+                [(AF_UNIX, url.path)] if url.path else resolver.find_addresses(url.host, url.port)
+            ),
             tls=tls_side(url, server.auth_http_ca, backends.contexts),
             peer="auth",
             seconds=seconds,
@@ -247,7 +249,7 @@ class HttpSource(Source):
         return endpoint
 
     def _resolved(self, host: str, port: int) -> Endpoint:
-        resolve = self._resolver.addresses
+        resolve = self._resolver.find_addresses
         try:
             return self._backends.at(host, port, resolve, only_configured=self._only_configured)
         except OSError as error:
@@ -274,7 +276,7 @@ def _authority(url: AuthHttp, port: int | None = None) -> str:
     return host if port is None else f"{host}:{port}"
 
 
-def tls_side(url: AuthHttp, ca: str | None, contexts: MakesContext) -> TlsSide | None:
+def tls_side(url: AuthHttp, ca: str | None, contexts: ContextMaker) -> TlsSide | None:
     """The TLS of connections to the service; None where it has none. Raises OSError."""
     if url.scheme != "https":
         return None
@@ -336,8 +338,8 @@ def wait(answer: Answer) -> float:
 
 def server_host(address: bytes) -> str | None:
     """The IP address or host name in Auth-Server, None if it is neither."""
-    host = canonical_host(address.decode("latin-1"))
-    if literal_family(host) is not None:
+    host = normalise_host(address.decode("latin-1"))
+    if get_ip_family(host) is not None:
         return host
     is_name = len(host) <= _HOST_NAME_LENGTH and _HOST_NAME.fullmatch(host) is not None
     return host if is_name and not host.rpartition(".")[2].isdigit() else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from geomail.auth.http import LONGEST_TEXT, LONGEST_WAIT, REPLY_CODE, server_host, wait
 from geomail.net.http import BODY_LIMIT, is_name
-from geomail.net.resolver import literal_family
+from geomail.net.resolver import get_ip_family
 
 if TYPE_CHECKING:
     from geomail.backends import Backends
@@ -175,7 +175,7 @@ class Judge:
         host = server_host(value)
         if host is None:
             yield "error", "neither an IP address nor a host name"
-        elif literal_family(host) is None:
+        elif get_ip_family(host) is None:
             yield "warning", "a name, which geomail resolves; nginx wants an IP address"
         elif value.startswith(b"["):
             yield "warning", "nginx wants an IPv6 address without brackets"

@@ -6,7 +6,7 @@ from _socket import AF_UNIX
 from typing import TYPE_CHECKING
 
 from geomail.errors import BackendUnreachable
-from geomail.net.connect import connect as connect_to
+from geomail.net.connect import connect_first
 from geomail.net.resolver import Resolver
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ def connect(endpoint: Endpoint, resolver: Resolver) -> Wire:
     """
     try:
         if endpoint.path:
-            return connect_to([(AF_UNIX, endpoint.path)], peer="backend", tls=endpoint.side)
-        addresses = endpoint.addresses or resolver.addresses(endpoint.host, endpoint.port)
-        return connect_to(addresses, peer="backend", tls=endpoint.side)
+            return connect_first([(AF_UNIX, endpoint.path)], peer="backend", tls=endpoint.side)
+        addresses = endpoint.addresses or resolver.find_addresses(endpoint.host, endpoint.port)
+        return connect_first(addresses, peer="backend", tls=endpoint.side)
     except OSError as error:
         raise unreachable(endpoint.label, error) from None
 

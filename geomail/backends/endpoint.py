@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from geomail.net.resolver import canonical_host, literal_family
-from geomail.net.tls import TlsSide, client_context
+from geomail.net.resolver import get_ip_family, normalise_host
+from geomail.net.tls import TlsSide
+from geomail.net.tls_contexts import make_client_context
 
 if TYPE_CHECKING:
     from geomail.config.schema import Address, Backend
     from geomail.config.values import ProtocolName
-    from geomail.net.client_contexts import MakesContext
+    from geomail.net.client_contexts import ContextMaker
     from geomail.net.connect import Address as SocketAddress
 
 #: Gives the addresses of a host and a port. Raises OSError.
@@ -61,7 +62,7 @@ class Backends:
         self,
         configured: Mapping[str, Backend],
         protocol: ProtocolName,
-        contexts: MakesContext = client_context,
+        contexts: ContextMaker = make_client_context,
     ) -> None:
         self.contexts = contexts
         self._by_name = {
@@ -131,19 +132,19 @@ class Backends:
 
 
 def _place(host: str) -> str:
-    canonical = canonical_host(host)
+    canonical = normalise_host(host)
     return _UNSPECIFIED.get(canonical, canonical)
 
 
 def _is_literal(host: str) -> bool:
-    return literal_family(host) is not None
+    return get_ip_family(host) is not None
 
 
 def _places(endpoint: Endpoint, resolve: Resolve) -> set[str]:
     return {_place(address[0]) for _, address in resolve(endpoint.host, endpoint.port)}
 
 
-def _endpoint(backend: Backend, address: Address, contexts: MakesContext) -> Endpoint:
+def _endpoint(backend: Backend, address: Address, contexts: ContextMaker) -> Endpoint:
     side = None
     if backend.tls != "off":
         context = contexts(

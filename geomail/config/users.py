@@ -22,7 +22,7 @@ from geomail.config.schema import Users
 from geomail.config.units import printable
 from geomail.config.values import ProtocolName
 from geomail.errors import ConfigError, Problem
-from geomail.hashes import Hash, UnknownHash, recognise, weight
+from geomail.hashes import Hash, UnknownHash, recognise, weigh
 
 #: Problems that are told one by one; a file of another kind has one in each line.
 MOST_PROBLEMS = 100
@@ -94,7 +94,7 @@ def _costliest(entries: Collection[Entry]) -> tuple[Hash, ...]:
     found: dict[str, Hash] = {}
     for entry in entries:
         known = found.get(entry.hash.scheme)
-        if known is None or (entry.hash.cost != known.cost and weight(entry.hash) > weight(known)):
+        if known is None or (entry.hash.cost != known.cost and weigh(entry.hash) > weigh(known)):
             found[entry.hash.scheme] = entry.hash
     return tuple(found.values())
 

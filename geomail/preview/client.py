@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from geomail.config.address import canonical, is_literal, parse_address
 from geomail.config.listen import Listen, parse_listen
 from geomail.errors import GeomailError
-from geomail.net.resolver import canonical_host
+from geomail.net.resolver import normalise_host
 from geomail.parties import TEMPUNAVAIL, UNAVAILABLE, Client, ClientCertificate, Login, Method
 from geomail.protocols import sasl
 from geomail.protocols.smtp.frontend import as_name
@@ -151,7 +151,7 @@ def _client_address(text: str) -> tuple[str, int]:
         raise Unusable(f"--client {error}") from None
     if not is_literal(address.host):
         raise Unusable(f"--client {text}: an IP address is wanted, with or without a port")
-    return canonical_host(address.host), address.port
+    return normalise_host(address.host), address.port
 
 
 def _reached(host: str) -> str:

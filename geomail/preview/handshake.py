@@ -127,7 +127,7 @@ class Stage:
 
     def name_client(self, client: Client) -> None:
         """Look up the client's name, as is done when it connects."""
-        found = self.resolver.client_name(client.address, self.server.timeout)
+        found = self.resolver.find_client_name(client.address, self.server.timeout)
         client.name = told_name(found.name, found.temporary)
 
     def admit(self, login: Login, client: Client) -> Scene | Refused:
@@ -150,7 +150,7 @@ class Stage:
         if address.path:
             return Endpoint("", "", 0, address.path)
         try:
-            return self.backends.at(address.host, address.port, self.resolver.addresses)
+            return self.backends.at(address.host, address.port, self.resolver.find_addresses)
         except OSError as error:
             raise Unusable(f"--backend: {error.strerror or error}") from None
 

@@ -196,7 +196,7 @@ class Session:
             "client_port": client.port,
             "local": client.local_address,
             "local_port": client.local_port,
-            "tls": " ".join(self._wire.tls_described or ()),
+            "tls": " ".join(self._wire.tls_version_and_cipher or ()),
             "user": self._user,
             "method": self._method,
             "backend": self._backend_label,
@@ -268,7 +268,7 @@ class Session:
 
     def _describe_tls(self, channel: TlsChannel) -> None:
         client = self._client
-        client.tls = channel.described
+        client.tls = channel.version_and_cipher
         if self._server.ssl_verify_client != "off":
             client.certificate = channel.client_certificate
         if self._server.proxy_protocol == "v2":
@@ -434,7 +434,7 @@ class Session:
                 client.local_address,
                 client.local_port,
                 self._listen.label,
-                " ".join(wire.tls_described or ()),
+                " ".join(wire.tls_version_and_cipher or ()),
                 wire.channel.server_name if wire.channel is not None else "",
                 self._user,
                 self._method,

@@ -114,10 +114,10 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     "no name": (f":{BCRYPT}", "1 : a name without spaces around it and without control characters is wanted"),
     "a space behind the name": (f"ann :{BCRYPT}", "1 : a name without spaces around it"),
     "a terminal's orders": (f"ann\x1b[31m:{BCRYPT}", "1 : a name without spaces around it"),
-    "no hash": ("ann:", "1 ann: this is no password hash that geomail can verify, or not a whole one"),
-    "a password": ("ann:s3cret", "1 ann: this is no password hash"),
-    "a password in clear": ("ann:{PLAIN}s3cret", "1 ann: {PLAIN} is no scheme that geomail can verify"),
-    "half a hash": (f"ann:{BCRYPT[:-3]}", "1 ann: this is no password hash"),
+    "no hash": ("ann:", "1 ann: this is not a password hash that geomail can verify, or not a complete one"),
+    "a password": ("ann:s3cret", "1 ann: this is not a password hash"),
+    "a password in clear": ("ann:{PLAIN}s3cret", "1 ann: {PLAIN} is not a scheme that geomail can verify"),
+    "half a hash": (f"ann:{BCRYPT[:-3]}", "1 ann: this is not a password hash"),
     "Dovecot's fields": (
         f"ann:{BCRYPT}:1000:1000::/home/s3cret::",
         "1 ann: of Dovecot's fields only the first two are understood, name and hash",
@@ -176,7 +176,7 @@ def test_every_problem_is_told_with_its_line(tmp_path: Path) -> None:
     text = f"ann:{BCRYPT}\n\nbob:x\nANN:{BCRYPT}:backend=two\ncarl:{BCRYPT}:x\n"
 
     assert [line.partition(";")[0] for line in told(tmp_path, text, default="one")] == [
-        "3 bob: this is no password hash that geomail can verify, or not a whole one",
+        "3 bob: this is not a password hash that geomail can verify, or not a complete one",
         "4 ANN: is given twice",
         "5 carl: word 1 behind the hash is not understood",
     ]

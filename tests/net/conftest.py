@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
-from geomail.net import wire
-from geomail.net.tls import TlsSide, client_context
+from geomail.net import raw_wire
+from geomail.net.tls import TlsSide
+from geomail.net.tls_contexts import make_client_context
 from tests.net.legs import Legs, leg
 from tests.net.pki import Pki
 from tests.net.support import asked, listener_context, noting_read
@@ -47,7 +48,7 @@ def nothing_leaks() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def reads_are_noted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(wire, "read", noting_read)
+    monkeypatch.setattr(raw_wire, "read", noting_read)
     yield
     asked.clear()
 
@@ -67,7 +68,7 @@ def server_side(certificates: Certificates) -> TlsSide:
 @pytest.fixture
 def client_side(certificates: Certificates) -> TlsSide:
     """TLS as geomail has it towards backends."""
-    return TlsSide(client_context(ca=str(certificates.ca.certificate), verify=True), False, "localhost")
+    return TlsSide(make_client_context(ca=str(certificates.ca.certificate), verify=True), False, "localhost")
 
 
 @pytest.fixture(params=["plain-plain", "tls-plain", "plain-tls", "tls-tls"])

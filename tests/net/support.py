@@ -13,7 +13,8 @@ from typing import Protocol, TypeVar
 import gevent
 
 from geomail.errors import Side
-from geomail.net.tls import TlsSide, server_context
+from geomail.net.tls import TlsSide
+from geomail.net.tls_contexts import ServerSettings, make_server_context
 from geomail.net.wire import Wire
 from tests.servers.certificates import Certificate
 
@@ -63,11 +64,13 @@ def reset(sock: socket.socket) -> None:
 
 def listener_context(certificate: Certificate, *protocols: str) -> ssl.SSLContext:
     """What geomail's listeners show clients."""
-    return server_context(
-        certificates=[(str(certificate.certificate), str(certificate.key))],
-        protocols=protocols or ("TLSv1.2", "TLSv1.3"),
-        ciphers="HIGH:!aNULL:!MD5",
-        alpn="smtp",
+    return make_server_context(
+        ServerSettings(
+            certificates=[(str(certificate.certificate), str(certificate.key))],
+            protocols=protocols or ("TLSv1.2", "TLSv1.3"),
+            ciphers="HIGH:!aNULL:!MD5",
+            alpn="smtp",
+        )
     )
 
 

@@ -12,7 +12,8 @@ from geomail.errors import PeerGone, PeerTimeout, TlsFailed
 from geomail.net import http, pool
 from geomail.net.http import Answer, BadAnswer, HttpClient
 from geomail.net.pool import Pool
-from geomail.net.tls import TlsSide, client_context
+from geomail.net.tls import TlsSide
+from geomail.net.tls_contexts import make_client_context
 from tests.net.raw_service import CLOSE, RESET, Action, RawService, closed_port, until_rested
 from tests.net.support import PATIENCE, until
 from tests.servers.certificates import Certificate, Certificates
@@ -410,7 +411,7 @@ def test_nobody_listens(client_of: Clients) -> None:
 
 
 def _tls(ca: Path, name: str = "localhost") -> TlsSide:
-    return TlsSide(client_context(ca=str(ca), verify=True), server=False, server_name=name)
+    return TlsSide(make_client_context(ca=str(ca), verify=True), server=False, server_name=name)
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])

@@ -108,9 +108,9 @@ def test_who_waits_already_can_be_taken_in_at_once() -> None:
     with closing(Acceptor(listener)) as acceptor, ExitStack() as opened:
         for _ in range(many):
             opened.enter_context(client_of(listener))
-        taken = [opened.enter_context(closing(sock)) for sock, _ in acceptor.waiting()]
+        taken = [opened.enter_context(closing(sock)) for sock, _ in acceptor.accept_waiting()]
         assert len(taken) == many
-        assert list(acceptor.waiting()) == []
+        assert list(acceptor.accept_waiting()) == []
 
 
 def test_no_descriptor_left_is_an_error_and_not_the_end() -> None:

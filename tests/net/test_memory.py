@@ -28,8 +28,8 @@ print(faults() - before)
 @pytest.mark.parametrize(
     ("first", "then", "least", "most"),
     [
-        pytest.param("memory.keep_for_buffers()", "", 0, 100, id="kept"),
-        pytest.param("memory.keep_for_buffers()", "memory.give_back()", 100, 1000, id="given back once"),
+        pytest.param("memory.keep_freed_memory()", "", 0, 100, id="kept"),
+        pytest.param("memory.keep_freed_memory()", "memory.give_back()", 100, 1000, id="given back once"),
         pytest.param("", "", 1000, 100_000, id="given back all the time: what glibc does by itself"),
     ],
 )

@@ -273,7 +273,7 @@ def test_nothing_moves(legs: Legs) -> None:
     legs.relay(idle=0.3)
     gevent.sleep(0)
 
-    due = legs.relaying.expires
+    due = legs.relaying.expiry
     assert began + 0.3 <= due <= time.monotonic() + 0.3
     assert _times_out(legs) >= due
 
@@ -296,7 +296,7 @@ def test_traffic_in_either_direction_starts_the_time_anew(
         speaker(legs).sendall(b"x")
         assert listener(legs).recv(1) == b"x"
 
-    due = legs.relaying.expires
+    due = legs.relaying.expiry
     assert moved + 0.6 <= due <= time.monotonic() + 0.6
     assert _times_out(legs) >= due
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from geomail.net.session_cache import shared_cache
+from geomail.net.session_cache import get_shared_cache
 from tests.net.pki import Pki
 from tests.net.support import PATIENCE
 from tests.net.tls_support import V12, V13, VERSIONS, client, listening, meet, s_client, serving, settings
@@ -156,7 +156,7 @@ def test_a_ticket_of_the_newest_key_is_renewed_in_tls_1_3_only(
         said = s_client(port, option, "-sess_in", file)
 
     assert "Reused, TLSv1." in said
-    assert meet(listener, visitor).channel.described[0] == version.name.replace("_", ".")
+    assert meet(listener, visitor).channel.version_and_cipher[0] == version.name.replace("_", ".")
     if version == V13:
         assert said.count("Post-Handshake New Session Ticket arrived") == 1
 
@@ -230,7 +230,7 @@ def test_tickets_leave_the_shared_cache_empty(pki: Pki) -> None:
 
     meet(listener, client(pki))
 
-    assert not any(shared_cache("empty", 1 << 16)._memory[:])
+    assert not any(get_shared_cache("empty", 1 << 16)._memory[:])
 
 
 def test_a_session_with_a_long_certificate_is_shared(pki: Pki) -> None:

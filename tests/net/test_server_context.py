@@ -1,4 +1,4 @@
-"""server_context by nginx's directives; sessions and client certificates have files of their own."""
+"""make_server_context by nginx's directives; sessions and client certificates have files of their own."""
 
 import base64
 import re
@@ -104,7 +104,7 @@ def test_whose_order_of_ciphers_counts(prefer: bool, expected: str, pki: Pki) ->
 
     met = meet(listening(pki.ec, ciphers=server, prefer_server_ciphers=prefer), visitor)
 
-    assert met.channel.described == ("TLSv1.2", expected)
+    assert met.channel.version_and_cipher == ("TLSv1.2", expected)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,10 @@ def test_conf_commands_come_last(pki: Pki) -> None:
     commands = [("MaxProtocol", "TLSv1.2"), ("CipherString", "ECDHE-ECDSA-AES128-GCM-SHA256")]
     context = listening(pki.ec, ciphers="ECDHE-ECDSA-AES256-GCM-SHA384", conf_command=commands)
 
-    assert meet(context, client(pki)).channel.described == ("TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256")
+    assert meet(context, client(pki)).channel.version_and_cipher == (
+        "TLSv1.2",
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+    )
 
 
 def test_conf_commands_of_both_sides_are_taken(pki: Pki) -> None:
@@ -377,7 +380,7 @@ WRONG: list[tuple[str, str, Change]] = [
     ),
     (
         "ssl_conf_command",
-        "'Certificate', '/none' is refused: .*No such file",
+        "'Certificate', '/none' is refused by OpenSSL: .*No such file",
         lambda pki: {"conf_command": [("Certificate", "/none")]},
     ),
     (

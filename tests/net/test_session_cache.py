@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from geomail.net.session_cache import LARGEST, SessionCache, shared_cache
+from geomail.net.session_cache import LARGEST, SessionCache, get_shared_cache
 
 SIZE = 32768
 ROOT = Path(__file__).parents[2]
@@ -74,6 +74,6 @@ def test_processes_share_it() -> None:
 
 
 def test_one_cache_by_name_and_size() -> None:
-    assert shared_cache("a", SIZE) is shared_cache("a", SIZE)
-    assert shared_cache("a", SIZE) is not shared_cache("b", SIZE)
-    assert shared_cache("a", SIZE) is not shared_cache("a", 2 * SIZE)
+    assert get_shared_cache("a", SIZE) is get_shared_cache("a", SIZE)
+    assert get_shared_cache("a", SIZE) is not get_shared_cache("b", SIZE)
+    assert get_shared_cache("a", SIZE) is not get_shared_cache("a", 2 * SIZE)

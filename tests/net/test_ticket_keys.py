@@ -45,28 +45,28 @@ def copied(keys: ChangingKeys) -> ChangingKeys:
 
 def test_the_key_of_today_is_the_one_before_tomorrow(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
-    (first,), end = keys.current()
+    (first,), end = keys.get_current()
     assert end == 13 * PERIOD
     passes(PERIOD - 2)
-    assert keys.current() == ([first], end)
+    assert keys.get_current() == ([first], end)
 
     passes(1)
-    (second, before), end = keys.current()
+    (second, before), end = keys.get_current()
     assert (before, end) == (first, 13 * PERIOD + LIFE)
     assert len({first.name, second.name, first.aes, second.aes, first.hmac, second.hmac}) == 6
 
     passes(PERIOD)
-    assert keys.current()[0][1:] == [second]
+    assert keys.get_current()[0][1:] == [second]
 
 
 def test_the_one_before_goes_when_no_session_of_its_can_live(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     passes(PERIOD - 1)
-    (newest, before), end = keys.current()
+    (newest, before), end = keys.get_current()
     passes(LIFE - 1)
-    assert keys.current() == ([newest, before], end)
+    assert keys.get_current() == ([newest, before], end)
     passes(1)
-    assert keys.current() == ([newest], 14 * PERIOD)
+    assert keys.get_current() == ([newest], 14 * PERIOD)
 
 
 def test_who_comes_late_finds_the_same_keys(passes: Clock) -> None:
@@ -74,26 +74,26 @@ def test_who_comes_late_finds_the_same_keys(passes: Clock) -> None:
     twin = copied(keys)
     for _ in range(5):
         passes(PERIOD)
-        keys.current()
+        keys.get_current()
 
-    assert twin.current() == keys.current()
+    assert twin.get_current() == keys.get_current()
     twin._memory[:] = keys._memory[:]
     passes(1000 * PERIOD)
-    assert twin.current() == keys.current()
+    assert twin.get_current() == keys.get_current()
 
 
 def test_who_was_stopped_while_it_wrote_does_no_harm(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     passes(PERIOD)
     late = copied(keys)
-    late.current()
+    late.get_current()
     passes(2 * PERIOD)
-    newest = keys.current()[0][0]
+    newest = keys.get_current()[0][0]
 
     half = len(keys._memory) // 2
     for start in (0, half):  # what was to be written long ago comes now
         keys._memory[start : start + half] = late._memory[start : start + half]
-        (key, *_), until = keys.current()
+        (key, *_), until = keys.get_current()
         assert (key, until) == (newest, 16 * PERIOD)
 
 
@@ -109,10 +109,10 @@ def test_who_was_stopped_while_it_wrote_does_no_harm(passes: Clock) -> None:
 def test_a_torn_place_is_made_good(since: float, place: int, end: float, passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     passes(PERIOD + since)
-    newest = keys.current()[0][0]
+    newest = keys.get_current()[0][0]
     keys._memory[place * len(keys._memory) // 2 + 20] ^= 1
 
-    (key, *_), until = keys.current()
+    (key, *_), until = keys.get_current()
     assert (key, until) == (newest, end)
 
 
@@ -120,7 +120,7 @@ def test_nothing_at_all_is_left(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     keys._memory[:] = bytes(len(keys._memory))
 
-    assert keys.current() == keys.current()
+    assert keys.get_current() == keys.get_current()
 
 
 def test_nothing_is_left_of_a_secret_that_has_had_its_time(passes: Clock) -> None:
@@ -128,11 +128,11 @@ def test_nothing_is_left_of_a_secret_that_has_had_its_time(passes: Clock) -> Non
     ((_, secret),) = set(keys._read())
     for seconds in (PERIOD - 1, LIFE - 1):
         passes(seconds)
-        keys.current()
+        keys.get_current()
         assert secret in keys._memory[:]
 
     passes(1)
-    keys.current()
+    keys.get_current()
     assert secret not in keys._memory[:]
 
 
@@ -144,11 +144,11 @@ period = 300 + ticket_keys.ALONE
 now = ticket_keys.time.monotonic()
 ticket_keys.time = types.SimpleNamespace(monotonic=lambda: now + period)
 if (child := os.fork()) == 0:
-    print(keys.current()[0][0].name.hex(), flush=True)
+    print(keys.get_current()[0][0].name.hex(), flush=True)
     os._exit(0)
 os.waitpid(child, 0)
 assert max(dict(keys._read())) == int(now / period) + 1  # the child has written it
-print(keys.current()[0][0].name.hex())
+print(keys.get_current()[0][0].name.hex())
 """
 
 
@@ -226,27 +226,27 @@ def test_a_reload_draws_a_key_that_nobody_could_know(passes: Clock) -> None:
     after = ChangingKeys(LIFE, before)
     known: set[bytes] = set()
     for _ in range(3):
-        known |= {key.aes for key in leaked.current()[0]}
+        known |= {key.aes for key in leaked.get_current()[0]}
         passes(PERIOD)
     for _ in range(3):
-        assert not known & {key.aes for key in after.current()[0]}
+        assert not known & {key.aes for key in after.get_current()[0]}
         passes(PERIOD)
 
 
 def test_after_a_reload_the_keys_of_before_open_tickets_for_their_time(passes: Clock) -> None:
     before = ChangingKeys(LIFE)
     passes(PERIOD - 1)
-    (second, first), _ = before.current()
+    (second, first), _ = before.get_current()
     after = ChangingKeys(LIFE, before)
 
-    (newest, *older), end = after.current()
+    (newest, *older), end = after.get_current()
     assert newest not in (first, second)
     assert set(older) == {first, second}
     assert end == 13 * PERIOD + LIFE + 60
     passes(LIFE)  # the first has no tickets any more
-    assert after.current()[0][1:] == [second]
+    assert after.get_current()[0][1:] == [second]
     passes(60)
-    assert after.current() == ([newest], 14 * PERIOD)
+    assert after.get_current() == ([newest], 14 * PERIOD)
 
 
 def test_nothing_is_left_of_the_keys_of_before_a_reload(passes: Clock) -> None:
@@ -254,10 +254,10 @@ def test_nothing_is_left_of_the_keys_of_before_a_reload(passes: Clock) -> None:
     after = ChangingKeys(LIFE, before)
     secret = secrets_of(before)
     passes(LIFE + 59)
-    after.current()
+    after.get_current()
     assert secrets_of(before) == secret
     passes(1)
-    after.current()
+    after.get_current()
     assert not any(before._memory[:])
 
 
@@ -267,13 +267,13 @@ def test_the_workers_of_before_a_reload_go_on_as_they_did(passes: Clock) -> None
     ChangingKeys(LIFE, before)
     passes(PERIOD)
     twin = copied(before)
-    assert before.current() == twin.current()
+    assert before.get_current() == twin.get_current()
 
     given_up = ChangingKeys(LIFE, before)
     passes(2 * LIFE)
-    (living, *_), _ = before.current()
+    (living, *_), _ = before.get_current()
     after = ChangingKeys(LIFE, given_up)
-    assert living in after.current()[0][1:]
+    assert living in after.get_current()[0][1:]
 
 
 def test_reloads_without_end_keep_a_bounded_number_of_keys(passes: Clock) -> None:
@@ -282,7 +282,7 @@ def test_reloads_without_end_keep_a_bounded_number_of_keys(passes: Clock) -> Non
         passes(1)
         keys = ChangingKeys(LIFE, keys)
 
-    assert 5 < len(keys.current()[0]) < 12
+    assert 5 < len(keys.get_current()[0]) < 12
     assert sum(isinstance(thing, ChangingKeys) for thing in gc.get_objects()) < 30
 
 

@@ -11,7 +11,8 @@ import gevent
 import pytest
 
 from geomail.errors import GeomailError, PeerGone, ProtocolViolation, TlsFailed
-from geomail.net.tls import TlsSide, client_context, server_context
+from geomail.net.tls import TlsSide
+from geomail.net.tls_contexts import ServerSettings, make_client_context, make_server_context
 from tests.net.support import (
     PATIENCE,
     V12,
@@ -50,7 +51,7 @@ def test_a_client_shakes_hands(
     assert wire.secured
     cipher = peer.tls.cipher()
     assert cipher is not None
-    assert wire.tls_described == (peer.tls.version(), cipher[0])
+    assert wire.tls_version_and_cipher == (peer.tls.version(), cipher[0])
     peer.sendall(b"NOOP\r\n")
     assert wire.read_line(100) == b"NOOP"
     wire.send_line(b"250 OK")
@@ -301,7 +302,7 @@ def test_a_client_that_leaves_in_the_handshake(
 def test_a_certificate_that_does_not_hold(
     shown: str, name: str, reason: str, certificates: Certificates
 ) -> None:
-    context = client_context(ca=str(certificates.ca.certificate), verify=True)
+    context = make_client_context(ca=str(certificates.ca.certificate), verify=True)
     wire, sock = wire_pair("backend", TlsSide(context, False, name))
     peer = TlsPeer(sock.sock, getattr(certificates, shown).server_context(), server=True)
     shaking = gevent.spawn(_failure_of, peer)
@@ -318,7 +319,7 @@ def test_a_certificate_that_does_not_hold(
 
 @pytest.mark.parametrize("name", ["localhost", "mail.example.test", "127.0.0.1", "::1"])
 def test_a_certificate_that_holds(name: str, certificates: Certificates) -> None:
-    context = client_context(ca=str(certificates.ca.certificate), verify=True)
+    context = make_client_context(ca=str(certificates.ca.certificate), verify=True)
     wire, peer = secured_pair(TlsSide(context, False, name), certificates.server.server_context(), "backend")
 
     assert wire.secured
@@ -329,7 +330,7 @@ def test_a_certificate_that_holds(name: str, certificates: Certificates) -> None
 
 @pytest.mark.parametrize("shown", ["untrusted", "expired", "misnamed"])
 def test_verification_that_was_turned_off(shown: str, certificates: Certificates) -> None:
-    side = TlsSide(client_context(ca=None, verify=False), False, "localhost")
+    side = TlsSide(make_client_context(ca=None, verify=False), False, "localhost")
     wire, peer = secured_pair(side, getattr(certificates, shown).server_context(), "backend")
 
     assert wire.secured
@@ -340,7 +341,7 @@ def test_verification_that_was_turned_off(shown: str, certificates: Certificates
 
 def test_the_systems_authorities(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca.certificate))
-    side = TlsSide(client_context(ca=None, verify=True), False, "localhost")
+    side = TlsSide(make_client_context(ca=None, verify=True), False, "localhost")
     wire, peer = secured_pair(side, certificates.server.server_context(), "backend")
 
     assert wire.secured
@@ -350,7 +351,7 @@ def test_the_systems_authorities(certificates: Certificates, monkeypatch: pytest
 
 
 def test_the_systems_authorities_do_not_know_ours(certificates: Certificates) -> None:
-    side = TlsSide(client_context(ca=None, verify=True), False, "localhost")
+    side = TlsSide(make_client_context(ca=None, verify=True), False, "localhost")
     wire, sock = wire_pair("backend", side)
     peer = TlsPeer(sock.sock, certificates.server.server_context(), server=True)
     shaking = gevent.spawn(_failure_of, peer)
@@ -368,7 +369,7 @@ def test_a_client_certificate_is_shown(certificates: Certificates) -> None:
     wanting.verify_mode = ssl.CERT_REQUIRED
     wanting.load_verify_locations(certificates.ca.certificate)
     ours = certificates.client
-    context = client_context(
+    context = make_client_context(
         ca=str(certificates.ca.certificate),
         verify=True,
         certificate=str(ours.certificate),
@@ -427,11 +428,13 @@ def test_protocols(
 
 
 def _server_context(certificate: Path, key: Path, ciphers: str = "HIGH") -> ssl.SSLContext:
-    return server_context(
-        certificates=[(str(certificate), str(key))],
-        protocols=("TLSv1.3",),
-        ciphers=ciphers,
-        alpn="smtp",
+    return make_server_context(
+        ServerSettings(
+            certificates=[(str(certificate), str(key))],
+            protocols=("TLSv1.3",),
+            ciphers=ciphers,
+            alpn="smtp",
+        )
     )
 
 
@@ -444,7 +447,7 @@ def test_files_and_words_that_are_wrong(certificates: Certificates, tmp_path: Pa
     with pytest.raises(WRONG, match=r"(?i)cipher"):
         _server_context(good.certificate, good.key, "nonsense")
     with pytest.raises(WRONG, match="No such file"):
-        client_context(ca=str(tmp_path / "none.crt"), verify=True)
+        make_client_context(ca=str(tmp_path / "none.crt"), verify=True)
 
 
 def test_nobody_is_asked_for_the_password_of_a_key(certificates: Certificates, tmp_path: Path) -> None:
@@ -465,5 +468,5 @@ def test_the_systems_authorities_are_read_at_once(
     (tmp_path / "0a1b2c3f.0").symlink_to("gone")
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
-    context = client_context(ca=None, verify=True)
+    context = make_client_context(ca=None, verify=True)
     assert [each["subject"] for each in context.get_ca_certs()] == [((("commonName", "geomail tests: ca"),),)]

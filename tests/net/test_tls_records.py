@@ -96,7 +96,7 @@ def test_the_end_is_told_also_where_libssl_is_out_of_reach(
     secured: tuple[Wire, TlsPeer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire, peer = secured
-    monkeypatch.setattr(tls, "available", lambda: False)
+    monkeypatch.setattr(tls, "is_available", lambda: False)
 
     wire.end_sending()
     peer.sendall(b"and more")

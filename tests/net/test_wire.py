@@ -227,14 +227,14 @@ def test_a_send_that_has_to_wait_delivers_everything_and_says_when_it_went_on(
     data = bytes(range(256)) * 60_000
     wire.send(b"")
     wire.send(b"x")
-    assert (wire.resumed, wire.sent) == (0, 1)
+    assert (wire.resumed_at, wire.sent) == (0, 1)
     reading = gevent.spawn(read_all, peer)
     began = time.monotonic()
 
     wire.send(data)
     wire.end_sending()
 
-    assert began < wire.resumed <= time.monotonic()
+    assert began < wire.resumed_at <= time.monotonic()
     assert reading.get() == b"x" + data
     wire.close()
     peer.close()

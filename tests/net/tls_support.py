@@ -13,7 +13,8 @@ from typing import Any
 import gevent
 
 from geomail.errors import SessionError
-from geomail.net.tls import TlsChannel, TlsSide, server_context
+from geomail.net.tls import TlsChannel, TlsSide
+from geomail.net.tls_contexts import ServerSettings, make_server_context
 from geomail.net.wire import Wire
 from tests.net.pki import Pair, Pki
 from tests.net.support import PATIENCE, TlsPeer, raw, wire_pair, within
@@ -24,7 +25,7 @@ VERSIONS = [V12, V13]
 
 
 def settings(pair: Pair, **more: Any) -> dict[str, Any]:
-    """The keywords of server_context, with nginx's defaults for those that it cannot do without."""
+    """The keywords of make_server_context, with nginx's defaults for those that it cannot do without."""
     return {
         "certificates": [(pair.certificate, pair.key)],
         "protocols": ("TLSv1.2", "TLSv1.3"),
@@ -36,7 +37,7 @@ def settings(pair: Pair, **more: Any) -> dict[str, Any]:
 
 def listening(pair: Pair, **more: Any) -> ssl.SSLContext:
     """The context of a listener."""
-    return server_context(**settings(pair, **more))
+    return make_server_context(ServerSettings(**settings(pair, **more)))
 
 
 def client(

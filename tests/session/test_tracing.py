@@ -10,7 +10,7 @@ from geomail.config.schema import Config
 from geomail.events import EventStream, TraceLine
 from geomail.net.crew import Crew
 from geomail.net.parking import Parking
-from geomail.net.tls import client_context
+from geomail.net.tls_contexts import make_client_context
 from geomail.net.wire import Wire
 from geomail.process.incidents import Incidents
 from geomail.process.worker import _services
@@ -126,7 +126,7 @@ def test_a_session_that_has_ended_keeps_nothing() -> None:
     parking: Parking[Any] = Parking(lambda *_: None)
     config, incidents = Config(servers=(configured,)), Incidents(lambda *_: None)
     (service,) = _services(
-        config, EventStream(), Crew(), parking, traces.tracing, log, incidents, client_context
+        config, EventStream(), Crew(), parking, traces.tracing, log, incidents, make_client_context
     ).values()
     near, far = socket.socketpair()
     with far:

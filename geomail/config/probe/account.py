@@ -17,7 +17,7 @@ from geomail.config.schema import Config
 from geomail.config.source import Source
 from geomail.config.units import quoted
 from geomail.errors import Problem
-from geomail.privileges import CannotStart, account_for, files_as
+from geomail.privileges import CannotStart, choose_account, open_files_as
 
 #: What the C library reads to find a host, each time that a name is looked up.
 _RESOLVER_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf")
@@ -37,13 +37,13 @@ class _Trial:
 def account_problems(config: Config, source: Source) -> Iterator[Problem]:
     """Find what the workers' user needs and is denied: the users file, the log at its reopening, names."""
     try:
-        account = account_for(config.user)
+        account = choose_account(config.user)
     except CannotStart:
         return  # that is told of the user itself
     if account is None or account.is_root:
         return
     for trial in _trials(config):
-        with files_as(account):
+        with open_files_as(account):
             reason = _outcome(trial)
         if reason:
             text = f"{trial.denied} by {account.name}, the user of the workers: {reason}"

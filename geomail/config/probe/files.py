@@ -14,8 +14,8 @@ from geomail.config.schema.tables import VERIFYING_FILES
 from geomail.config.source import Source
 from geomail.config.units import quoted
 from geomail.errors import Problem, TlsSettingError
-from geomail.net.openssl.binding import available
-from geomail.net.tls import server_context
+from geomail.net.openssl.binding import is_available
+from geomail.net.tls_contexts import ServerSettings, make_server_context
 
 #: What an OpenSSL that only ``ssl`` can reach does not do, and does not refuse either, by the option.
 _WITHOUT_LIBSSL = {
@@ -40,7 +40,7 @@ def server_problems(server: Server, index: int, source: Source) -> Iterator[Prob
             yield source.problem(at(directive), text)
         if text := _idle_protocols(server):
             yield source.problem(at("ssl_protocols"), text, "warning")
-        if not available():
+        if not is_available():
             yield from _done_without(server, index, source)
     elif server.ssl_password_file is not None and (text := unreadable(server.ssl_password_file)):
         yield source.problem(at("ssl_password_file"), text)  # nginx reads it in any case
@@ -75,7 +75,9 @@ def _idle_protocols(server: Server) -> str:
     kept = ("protocols", "ciphers", "conf_command")
     settings = {key: value for key, value in server.tls_settings.items() if key in kept}
     try:
-        level = server_context(certificates=(), alpn=server.protocol, **settings).security_level
+        level = make_server_context(
+            ServerSettings(certificates=(), alpn=server.protocol, **settings)
+        ).security_level
     except TlsSettingError:
         return ""  # that is a problem of its own
     if level == 0:
@@ -101,7 +103,7 @@ def _tls_settings(server: Server, certificates: bool) -> Iterator[tuple[str, str
         ]
     for trial in trials:
         try:
-            server_context(**trial)
+            make_server_context(ServerSettings(**trial))
         except TlsSettingError as error:
             yield error.directive, error.text
 

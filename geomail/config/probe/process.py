@@ -12,14 +12,14 @@ from geomail.config.schema import Config
 from geomail.config.source import Source
 from geomail.config.units import quoted, shown
 from geomail.errors import Problem
-from geomail.privileges import is_makeshift
+from geomail.privileges import falls_back_to_nobody
 
 
 def process_problems(config: Config, source: Source) -> Iterator[Problem]:
     """Users and groups that do not exist, and places where nothing can be written."""
     if config.user is not None and os.geteuid() == 0:  # who is not root stays who they are
         yield from (source.problem(("user",), text) for text in _unknown_account(config.user))
-    if is_makeshift(config.user):
+    if falls_back_to_nobody(config.user):
         text = "is not set, and there is no account geomail: as root, workers run as nobody"
         yield source.problem(("user",), f"{text}; make one (useradd --system geomail), or set it", "warning")
     if text := _unwritable(config.log.target):
