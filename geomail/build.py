@@ -33,5 +33,4 @@ def describe_build() -> str:
 
 def introduce_build() -> str:
     """Describe the build; for a pure one, a second line tells its cost and how to get the compiled one."""
-
     return describe_build() if is_compiled() else f"{describe_build()}\n{_ADVICE}"

@@ -199,7 +199,6 @@ class Rehearsal(Conversation):
 
     def send_bytes(self, data: bytes, shown: bytes, because: str = "") -> None:
         """Record bytes that are not a line; the script does not answer them."""
-
         if self.tracer is not None:
             self.tracer(">", shown, because)
         self.said.append(data.removesuffix(b"\r\n"))

@@ -16,7 +16,7 @@ from geomail.errors import GeomailError
 _USUAL = ("geomail", "nobody")
 _PR_SET_DUMPABLE, _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 23, 24, 38
 _CAPABILITY_VERSION_3 = 0x20080522
-#: More than any kernel has; each kernel tells where its own end.
+#: More capabilities than any kernel has; the kernel tells which is its last.
 _CAPABILITIES = range(64)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -135,7 +135,6 @@ def _narrow_bounding_set() -> None:
 
 def _drop_capabilities() -> None:
     """Give up all capabilities, including inheritable and ambient ones."""
-
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()
     if _libc.capset(ctypes.byref(header), ctypes.byref(nothing)) != 0:

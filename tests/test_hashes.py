@@ -1,4 +1,4 @@
-"""Hashes that others made are verified, and what geomail makes others can verify."""
+"""Hashes made elsewhere are verified here, and geomail's hashes are verified elsewhere."""
 
 import subprocess
 from collections.abc import Callable
@@ -48,7 +48,7 @@ VECTORS = {
 
 
 @pytest.mark.parametrize(("text", "scheme", "cost", "password"), VECTORS.values(), ids=VECTORS.keys())
-def test_what_others_made(text: str, scheme: str, cost: str, password: bytes) -> None:
+def test_hashes_made_elsewhere(text: str, scheme: str, cost: str, password: bytes) -> None:
     known = recognise(text)
 
     assert (known.scheme, known.cost) == (scheme, cost)
@@ -58,7 +58,7 @@ def test_what_others_made(text: str, scheme: str, cost: str, password: bytes) ->
 
 
 @pytest.mark.parametrize("scheme", hashes._SCHEMES)
-def test_what_dovecot_makes_here_and_now(scheme: str) -> None:
+def test_hashes_that_dovecot_makes(scheme: str) -> None:
     for password in ("correct horse", "pässwörd€"):
         command = [program("doveadm"), "pw", "-s", scheme, "-p", password]
         made = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -77,7 +77,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize(("scheme", "make"), MAKERS.items())
-def test_what_geomail_makes(scheme: str, make: Make) -> None:
+def test_geomails_hashes(scheme: str, make: Make) -> None:
     made = make(b"p\xc3\xa4ss")
 
     assert made.startswith(f"{{{scheme}}}$")
@@ -87,7 +87,7 @@ def test_what_geomail_makes(scheme: str, make: Make) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "make"), MAKERS.items())
-def test_what_geomail_makes_dovecot_verifies(scheme: str, make: Make) -> None:
+def test_dovecot_verifies_geomails_hashes(scheme: str, make: Make) -> None:
     command = [program("doveadm"), "pw", "-t", make(b"correct horse"), "-p", "correct horse"]
 
     assert "(verified)" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -130,7 +130,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "said"), BROKEN.values(), ids=BROKEN.keys())
-def test_what_is_no_hash(text: str, said: str) -> None:
+def test_text_that_is_not_a_hash(text: str, said: str) -> None:
     with pytest.raises(UnknownHash) as raised:
         recognise(text)
 

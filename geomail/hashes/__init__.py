@@ -145,7 +145,7 @@ class _ShaCrypt(_Passlib):
         return super().verify(text, password) if made is None else hmac.compare_digest(made, text.encode())
 
 
-#: The schemes whose hashes begin with a ``$`` and their own name, as in crypt(3).
+#: The schemes of crypt(3): a hash begins with ``$`` and the name of its scheme.
 _CRYPT: dict[str, _Scheme] = {
     "ARGON2ID": _Argon2id(),
     "BLF-CRYPT": _Bcrypt(),
@@ -217,7 +217,6 @@ def make_sha512_crypt(password: bytes) -> str:
 
 def _is_base64(text: str, least: int) -> bool:
     """Tell whether the text is canonical base64 without padding, of ``least`` bytes or more."""
-
     try:
         data = binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
     except binascii.Error:

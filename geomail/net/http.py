@@ -326,7 +326,6 @@ def _read_in_time(read: Callable[[Wire], object], wire: Wire) -> bool:
             read(wire)
     except (SessionError, BadAnswer):
         return False  # the answer is valid without its body
-
     return True
 
 

@@ -183,7 +183,6 @@ class Acceptor:
                 return
 
     def _accept_now(self) -> tuple[RawSocket, Any]:
-
         fd, address = self._sock._accept()  # type: ignore[attr-defined]
         sock = RawSocket(self._family, self._type, self._proto, fd)
         sock.setblocking(False)

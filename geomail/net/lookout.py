@@ -78,7 +78,6 @@ class Lookout:
 
     def _find_ended(self) -> list[tuple[Wire, bool]]:
         """Return the clients that have ended their connection, each with True if it is broken."""
-
         poll, clients = _poll(), {client.fileno(): client for client in self._waiting}
         for descriptor in clients:
             poll.register(descriptor, select.POLLRDHUP)

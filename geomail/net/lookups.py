@@ -46,7 +46,6 @@ class Lookups(Generic[T]):
 
     def get_last(self, key: str) -> T | None:
         """Return the last answer, even if it is no longer valid; None if there was none."""
-
         known = self._answers.get(key)
         return None if known is None else known[1]
 

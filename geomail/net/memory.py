@@ -15,12 +15,12 @@ _FILLING = 0xA5
 _SMALL, _AT_HAND = range(24, 1033, 16), 7
 
 
-def wipe_freed_memory(wanted: bool = True) -> None:
+def wipe_freed_memory(enabled: bool = True) -> None:
     """Overwrite memory when it is freed, from now on: code that reads a key leaves its text in freed pieces.
 
     Small pieces are not overwritten until :func:`wipe`: glibc keeps them for the same thread.
     """
-    _call("mallopt", _PERTURB, _FILLING if wanted else 0)
+    _call("mallopt", _PERTURB, _FILLING if enabled else 0)
 
 
 def wipe(secrets: Collection[bytes]) -> None:
@@ -80,7 +80,6 @@ def keep_freed_memory() -> None:
 
 def give_back() -> None:
     """Return all free memory to the system: by itself, glibc keeps the memory below a piece in use."""
-
     _call("malloc_trim", 0)
 
 

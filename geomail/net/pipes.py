@@ -59,7 +59,6 @@ class Pipes:
 
     def close(self) -> None:
         """Close the pipes that are not in use."""
-
         while self._idle:
             self._idle.pop().close()
             self._open -= 1

@@ -174,7 +174,6 @@ class Pool:
 
     def _handle_input(self, wire: Wire) -> None:
         """Drop an idle connection that has ended, or that sends unasked bytes."""
-
         said = wire.look_ahead()
         if said is None:
             return

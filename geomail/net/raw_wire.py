@@ -75,7 +75,7 @@ class RawWire(Conversation):
         super().__init__(peer)
         self._sock = sock
         self._fd = sock.fileno()
-        self._read = read  # an attribute, while _write is Final: the tests replace it to count the reads
+        self._read = read  # not Final, unlike _write: the tests replace it to see the sizes of reads
         self._hub = get_hub()
         self._reader = self._hub.loop.io(self._fd, _READ)
         self._is_armed = False
@@ -123,7 +123,7 @@ class RawWire(Conversation):
     def wait_for_bytes(self) -> bool:
         """Wait until bytes or the end of the stream can be read; return False after :meth:`hang_up`.
 
-        The watcher stays armed: the next wait mostly begins before the kernel would have to be told.
+        The watcher stays armed: the next wait mostly begins at once, and disarming costs a system call.
         """
         if not self._is_armed:
             self._is_armed = True

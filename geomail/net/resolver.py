@@ -254,6 +254,5 @@ def _make_address(host: str, port: int) -> Address:
 
 
 def _pack(address: str) -> bytes:
-
     packed = inet_pton(AF_INET6 if ":" in address else AF_INET, address)
     return packed[12:] if packed.startswith(_MAPPED) else packed

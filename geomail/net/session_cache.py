@@ -80,7 +80,6 @@ def draw_fresh_ticket_keys() -> None:
 @functools.cache
 def get_shared_cache(name: str, size: int) -> SessionCache:
     """Return the cache of this name and size: all servers that name it share it, and a reload keeps it."""
-
     return SessionCache(size)
 
 

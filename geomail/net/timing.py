@@ -95,7 +95,6 @@ class TimeLimit:
 
     def get_expiry(self) -> float:
         """Return the time.monotonic() at which the block's time is over."""
-
         return self.deadline
 
     def __enter__(self) -> None:

@@ -102,6 +102,11 @@ def _set_through_libssl(context: ServerContext, settings: ServerSettings) -> Non
         settings.session_ticket_key,
     )
     contexts.run_conf_commands(context, settings.conf_command)
+    _limit_resumption(context, settings, basis)
+
+
+def _limit_resumption(context: ServerContext, settings: ServerSettings, basis: Sequence[bytes]) -> None:
+    """Resume only sessions of contexts whose clients get the same result; send no useless ticket."""
     if context.options & ssl.OP_NO_TICKET and settings.session_cache in ("off", "none"):
         context.num_tickets = 0  # the ticket would name a session, and no session is kept
     if settings.session_ticket_key or context.shared_sessions is not None:

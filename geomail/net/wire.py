@@ -131,7 +131,7 @@ class Wire(RawWire):
         try:
             data = self._read_at_once()
         except BlockingIOError:
-            return None  # under TLS, session tickets may have come: they are no bytes to read
+            return None  # under TLS, session tickets may have come, but nothing to read
         except (OSError, TlsFailed):
             return b""
         self.received += len(data)

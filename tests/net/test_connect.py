@@ -1,4 +1,4 @@
-"""Connecting: one address after the other, and nothing left behind where it fails."""
+"""Connecting: one address after the other; a failure leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def address_of(listener: socket.socket) -> Address:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """One that answers."""
+    """A listener that answers."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         sock.settimeout(PATIENCE)
         yield sock
@@ -37,13 +37,13 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def closed() -> Address:
-    """An address where nobody listens."""
+    """An address without a listener."""
     return socket.AF_INET, ("127.0.0.1", closed_port())
 
 
 @pytest.fixture
 def swamped() -> Iterator[socket.socket]:
-    """One that answers nobody: its backlog is full."""
+    """A listener that answers no connection: its backlog is full."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as sock:
         waiting = [socket.socket() for _ in range(3)]
         for one in waiting:
@@ -57,7 +57,7 @@ def swamped() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def hanging(swamped: socket.socket) -> Address:
-    """An address where nobody ever answers."""
+    """An address that never answers."""
     return address_of(swamped)
 
 
@@ -67,7 +67,7 @@ def option(wire: Wire, level: int, name: int) -> int:
 
 
 def speaks(wire: Wire, listener: socket.socket) -> bool:
-    """Whether the wire leads to this listener."""
+    """Tell whether the wire leads to this listener."""
     other, _ = listener.accept()
     with other:
         wire.send(b"hello")
@@ -102,7 +102,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
         connect_first([(socket.AF_UNIX, path + "x")], peer="backend")
 
 
-def test_tls_is_there_to_be_started(
+def test_tls_can_be_started(
     listener: socket.socket, client_side: TlsSide, certificates: Certificates
 ) -> None:
     wire = connect_first([address_of(listener)], peer="backend", tls=client_side)
@@ -165,7 +165,7 @@ def test_no_address_at_all() -> None:
         connect_first([], peer="backend")
 
 
-def test_the_next_address_is_tried_where_one_refuses(closed: Address, listener: socket.socket) -> None:
+def test_after_a_refusal_the_next_address_is_tried(closed: Address, listener: socket.socket) -> None:
     wire = connect_first([closed, closed, address_of(listener)], peer="backend")
 
     assert speaks(wire, listener)
@@ -179,7 +179,7 @@ def test_the_first_address_that_answers_is_taken(closed: Address, listener: sock
     wire.close()
 
 
-def test_the_last_failure_is_the_one_that_is_told(closed: Address, tmp_path: Path) -> None:
+def test_the_last_failure_is_reported(closed: Address, tmp_path: Path) -> None:
     with pytest.raises(ConnectionRefusedError):
         connect_first([(socket.AF_UNIX, str(tmp_path / "none")), closed], peer="backend")
 
@@ -219,7 +219,7 @@ def test_the_callers_limit_is_for_all_of_it(
         connect_first([hanging] * number, peer="backend")
 
 
-def test_being_killed_leaves_nothing_open(hanging: Address) -> None:
+def test_a_killed_connect_leaves_nothing_open(hanging: Address) -> None:
     job = gevent.spawn(connect_first, [hanging], peer="backend")
     gevent.sleep(0.01)
 
@@ -228,7 +228,7 @@ def test_being_killed_leaves_nothing_open(hanging: Address) -> None:
     assert isinstance(job.value, gevent.GreenletExit)
 
 
-def test_what_is_reached_on_this_machine_is_not_exposed(listener: socket.socket, tmp_path: Path) -> None:
+def test_a_peer_on_this_machine_is_not_exposed(listener: socket.socket, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(path))

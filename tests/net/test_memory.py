@@ -1,11 +1,11 @@
-"""What the C library does with the memory that is freed."""
+"""Settings of the C library for freed memory."""
 
 import subprocess
 import sys
 
 import pytest
 
-#: Three buffers at a time, as TLS has them. Prints how many pages had to be fetched anew.
+#: Three buffers at a time, as with TLS. Prints the number of pages that had to be fetched again.
 BUFFERS = """
 import resource
 from geomail.net import memory

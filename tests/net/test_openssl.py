@@ -1,4 +1,4 @@
-"""The functions below make_server_context: what is found in libssl, and what is read from certificates."""
+"""The functions below make_server_context: access to libssl, and the fields of certificates."""
 
 import _ssl
 import ssl
@@ -31,7 +31,7 @@ def test_pointers() -> None:
 
 
 def _room_of_buffers(connection: ssl.SSLObject) -> list[int]:
-    """What the memory BIOs of a connection keep: BUF_MEM.max, behind a length and a pointer."""
+    """Return the sizes of the memory BIOs of a connection: BUF_MEM.max, behind a length and a pointer."""
     loaded, pointer = binding.libssl(), binding.get_connection_pointer(connection)
     rooms = []
     for bio in (loaded.SSL_get_rbio(pointer), loaded.SSL_get_wbio(pointer)):
@@ -90,7 +90,7 @@ def test_a_library_of_another_version_is_out_of_reach(name: str, monkeypatch: py
     assert binding._load.__wrapped__() is None
 
 
-def test_errors_are_told_once() -> None:
+def test_errors_are_returned_once() -> None:
     libssl = binding.libssl()
     assert not libssl.SSL_load_client_CA_file(b"/none")
 
@@ -106,7 +106,7 @@ def test_every_function_has_its_types() -> None:
         assert (function.restype, list(function.argtypes)) == (result, arguments)
 
 
-def test_nobody_is_asked_for_a_password_at_the_terminal(pki: Pki) -> None:
+def test_openssl_does_not_ask_for_a_password_at_the_terminal(pki: Pki) -> None:
     ask = binding.libssl()["SSL_CTX_get_default_passwd_cb"]
     ask.restype, ask.argtypes = c_void_p, [c_void_p]
 

@@ -1,4 +1,4 @@
-"""What a relay copies, how much it holds meanwhile, and when it tires."""
+"""The bytes that a relay copies, its memory meanwhile, and its timeout."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ def test_nothing_moves(legs: Legs) -> None:
         pytest.param(lambda legs: legs.backend, lambda legs: legs.client, id="the backend"),
     ],
 )
-def test_traffic_in_either_direction_starts_the_time_anew(
+def test_traffic_in_either_direction_starts_the_time_again(
     speaker: Callable[[Legs], Peer], listener: Callable[[Legs], Peer], legs: Legs
 ) -> None:
     legs.relay(idle=0.6)

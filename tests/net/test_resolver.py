@@ -1,4 +1,4 @@
-"""Every row of nginx's table of client names, against a real DNS server; and hosts to addresses."""
+"""Every row of nginx's table of client names, against a real DNS server; and the addresses of hosts."""
 
 import socket
 import time
@@ -34,7 +34,7 @@ TEMPUNAVAIL = ClientName(None, temporary=True)
 
 @pytest.fixture(scope="module", autouse=True)
 def _threads_are_there() -> None:
-    """gevent's pool is filled before leaks are counted: its threads stay."""
+    """Fill gevent's pool of threads before leaks are counted: its threads stay."""
     gevent.joinall([gevent.spawn(getaddrinfo, "localhost", None) for _ in range(40)], raise_error=True)
 
 
@@ -72,7 +72,7 @@ def no_response(query: Message) -> list[bytes]:
     return [query.to_wire()]
 
 
-#: The table of client names: what DNS says, what becomes of it.
+#: The table of client names: the DNS records, and the name.
 ROWS: dict[str, tuple[Zone, ClientName]] = {
     "PTR: NXDOMAIN": ({}, NOT_FOUND),
     "PTR: no answers": ({POINTER: NOTHING}, NOT_FOUND),
@@ -143,7 +143,7 @@ ROWS: dict[str, tuple[Zone, ClientName]] = {
 
 
 def patience(expected: ClientName) -> float:
-    """Seconds for the lookup: few where they are expected to be over in vain."""
+    """Return the seconds for the lookup: few if it is expected to time out."""
     return 0.15 if "timed out" in (expected.problem or "") else PATIENCE
 
 
@@ -153,7 +153,7 @@ def test_the_name_of_a_client(zone: Zone, expected: ClientName) -> None:
         assert Resolver([server.address], patience(expected)).find_client_name(ADDRESS, 20) == expected
 
 
-def test_without_a_resolver_nobody_has_a_name() -> None:
+def test_without_a_resolver_no_client_has_a_name() -> None:
     assert Resolver([], PATIENCE).find_client_name(ADDRESS, 20) == UNAVAILABLE
 
 
@@ -227,7 +227,7 @@ def test_only_what_is_unanswered_is_asked_again(monkeypatch: pytest.MonkeyPatch)
     assert sorted(server.asked) == sorted([POINTER, A, AAAA, AAAA])
 
 
-def test_a_late_answer_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_answer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first server answers only after the question went to the second one."""
     monkeypatch.setattr(nameservers, "RESEND", 0.05)
 
@@ -263,7 +263,7 @@ def test_no_server_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2 <= len(made) <= 4, "each is tried at each of its turns, and not in a busy loop"
 
 
-def test_a_server_that_cannot_be_sent_to_is_one_that_is_silent() -> None:
+def test_an_unreachable_server_counts_as_silent() -> None:
     broadcast = ("255.255.255.255", 53)
 
     assert Resolver([broadcast], 0.1).find_client_name(ADDRESS, 20) == TIMED_OUT
@@ -279,7 +279,7 @@ def test_the_right_answer_among_wrong_ones() -> None:
         )
 
 
-def test_an_answer_from_elsewhere_is_none() -> None:
+def test_an_answer_from_elsewhere_is_ignored() -> None:
     def from_another_port(query: Message) -> list[bytes]:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as elsewhere:
             elsewhere.sendto(answer_to(query, (PTR,)).to_wire(), server.client)
@@ -341,7 +341,7 @@ GOOD = answer_to(QUERY, (PTR,)).to_wire()[2:]
         st.integers(0, len(GOOD)).map(lambda size: GOOD[:size]),
     )
 )
-def test_no_answer_whatever_raises(answer: bytes) -> None:
+def test_no_answer_makes_the_lookup_raise(answer: bytes) -> None:
     with NameServer({POINTER: answer}) as server:
         found = Resolver([server.address], 0.02).find_client_name(ADDRESS, 20)
 
@@ -351,7 +351,7 @@ def test_no_answer_whatever_raises(answer: bytes) -> None:
 # -- what is kept ---------------------------------------------------------------------------------
 
 
-def test_what_was_learnt_is_kept() -> None:
+def test_answers_are_kept() -> None:
     with NameServer(FOUND) as server:
         found = Resolver([server.address], PATIENCE)
         names = {found.find_client_name(ADDRESS, 20) for _ in range(5)}
@@ -367,7 +367,7 @@ def test_what_was_learnt_is_kept() -> None:
         {POINTER: (PTR,), A: (HERE.replace(" 60 ", " 0 "),), AAAA: NOTHING},
     ],
 )
-def test_what_does_not_hold_is_asked_again(zone: Zone) -> None:
+def test_a_stale_answer_is_asked_for_again(zone: Zone) -> None:
     with NameServer(zone) as server:
         found = Resolver([server.address], PATIENCE)
         assert found.find_client_name(ADDRESS, 20) == found.find_client_name(ADDRESS, 20)
@@ -376,7 +376,7 @@ def test_what_does_not_hold_is_asked_again(zone: Zone) -> None:
 
 
 def no_such_name(ttl: int, minimum: int) -> Callable[[Message], list[bytes]]:
-    """NXDOMAIN, with the SOA of a zone."""
+    """Return NXDOMAIN, with the SOA of a zone."""
 
     def answers(query: Message) -> list[bytes]:
         answer = answer_to(query, dns.rcode.NXDOMAIN)
@@ -390,7 +390,7 @@ def no_such_name(ttl: int, minimum: int) -> Callable[[Message], list[bytes]]:
 def holds_for(
     found: Callable[[], object], server: NameServer, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> bool:
-    """Tell whether an answer is kept for so long, and no longer than a second more."""
+    """Tell whether an answer is kept for so long, and at most one second longer."""
     found()
     asked, now = len(server.asked), time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: now() + seconds)
@@ -425,7 +425,7 @@ def holds_for(
         pytest.param({**FOUND, A: ("client.test. 20 CH A a.test. 1",), AAAA: NOTHING}, None, 29, id="class"),
     ],
 )
-def test_that_there_is_no_name_is_kept(
+def test_a_missing_name_is_kept(
     zone: Zone, valid: float | None, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with NameServer(zone) as server:
@@ -445,7 +445,7 @@ def test_a_hundred_clients_of_one_address_ask_once(zone: Zone) -> None:
     assert len(server.asked) == len(set(server.asked))
 
 
-def test_a_client_that_leaves_takes_the_answer_from_nobody() -> None:
+def test_a_client_that_leaves_does_not_stop_the_lookup() -> None:
     def late(query: Message) -> list[bytes]:
         time.sleep(0.1)
         return [answer_to(query, (PTR,)).to_wire()]
@@ -460,7 +460,7 @@ def test_a_client_that_leaves_takes_the_answer_from_nobody() -> None:
     assert server.asked.count(POINTER) == 1
 
 
-def test_no_client_waits_for_a_silent_server_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clients_wait_for_a_silent_server_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     with NameServer({POINTER: None}) as server:
         found = Resolver([server.address], 0.4)
         began = time.monotonic()
@@ -475,7 +475,7 @@ def test_no_client_waits_for_a_silent_server_longer_than_it_may(monkeypatch: pyt
     assert server.asked == [POINTER]
 
 
-def test_there_is_an_end_to_questions_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_questions_at_a_time_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver, "MOST_LOOKUPS", 3)
     with NameServer({}) as server:
         server.zone = {f"{last}.2.0.192.in-addr.arpa. PTR": None for last in range(1, 9)}
@@ -490,7 +490,7 @@ def test_there_is_an_end_to_questions_at_a_time(monkeypatch: pytest.MonkeyPatch)
     assert len({asked.partition(".")[0] for asked in server.asked if asked.startswith("host")}) == 8
 
 
-def test_what_was_kept_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kept_answer_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic
     with NameServer(FOUND) as server:
         found = Resolver([server.address], PATIENCE)
@@ -501,7 +501,7 @@ def test_what_was_kept_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(server.asked) == 6
 
 
-def test_how_long_answers_are_kept_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_valid_sets_how_long_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic
     with NameServer(FOUND) as server:
         names = Resolver([server.address], PATIENCE, valid=600)
@@ -521,7 +521,7 @@ def test_only_one_family_is_asked_for(families: dict[str, bool], asked: list[str
         assert server.asked == [POINTER, *asked]
 
 
-def test_while_the_servers_fail_the_last_addresses_are_good(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_the_servers_fail_the_last_addresses_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic
     here = ("mail.test. 60 IN A 192.0.2.1",)
     zone: dict[str, Reply | list[Reply]] = {"mail.test. A": [here, dns.rcode.SERVFAIL]}
@@ -544,7 +544,7 @@ def test_while_the_servers_fail_the_last_addresses_are_good(monkeypatch: pytest.
             found.find_addresses("mail.test", 143)
 
 
-def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_kept_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookups, "CACHE_SIZE", 2)
     zone = {f"{name}.test. A": (f"{name}.test. 60 IN A 192.0.2.1",) for name in "abc"}
     with NameServer(zone) as server:
@@ -565,7 +565,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("2001:db8::1", (socket.AF_INET6, ("2001:db8::1", 143, 0, 0))),
     ],
 )
-def test_an_address_is_one(host: str, expected: tuple[int, object]) -> None:
+def test_an_ip_address_needs_no_lookup(host: str, expected: tuple[int, object]) -> None:
     with NameServer({}) as server:
         assert Resolver([server.address], PATIENCE).find_addresses(host, 143) == [expected]
 
@@ -607,7 +607,7 @@ def test_the_addresses_of_a_host(zone: Zone, expected: list[str]) -> None:
     ],
 )
 def test_a_host_that_is_not_found(zone: Zone, problem: str) -> None:
-    with NameServer(zone) as server, pytest.raises(OSError) as caught:  # noqa: PT011 - its text is looked at
+    with NameServer(zone) as server, pytest.raises(OSError) as caught:  # noqa: PT011 - its text is tested
         Resolver([server.address], 0.1).find_addresses("mail.test", 143)
 
     assert str(caught.value).startswith(problem)
@@ -615,12 +615,12 @@ def test_a_host_that_is_not_found(zone: Zone, problem: str) -> None:
 
 @pytest.mark.parametrize("host", ["a" * 64, "a..b", "a." * 130 + "b"])
 @pytest.mark.parametrize("with_servers", [True, False])
-def test_what_is_no_host_name(host: str, with_servers: bool) -> None:
+def test_a_text_that_is_not_a_host_name(host: str, with_servers: bool) -> None:
     with NameServer({}) as server, pytest.raises(OSError):  # noqa: PT011
         Resolver([server.address] if with_servers else [], 0.1).find_addresses(host, 143)
 
 
-def test_the_system_knows_localhost_whatever_the_servers_say() -> None:
+def test_the_system_resolves_localhost() -> None:
     with NameServer({"localhost. A": ("localhost. 60 IN A 192.0.2.1",)}) as server:
         found = Resolver([server.address], PATIENCE).find_addresses("localhost", 143)
 
@@ -628,7 +628,9 @@ def test_the_system_knows_localhost_whatever_the_servers_say() -> None:
     assert {address[0] for _, address in found} <= {"127.0.0.1", "::1"}
 
 
-def test_the_system_is_asked_where_the_servers_know_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_system_is_asked_about_names_that_the_servers_do_not_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[str] = []
 
     def getaddrinfo(host: str, port: None, type: int) -> list[tuple[object, ...]]:  # noqa: A002
@@ -647,7 +649,7 @@ def test_the_system_is_asked_where_the_servers_know_nothing(monkeypatch: pytest.
     assert asked == ["in-etc-hosts"]
 
 
-def test_what_the_system_does_not_know_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_the_system_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def getaddrinfo(host: str, port: None, type: int) -> list[tuple[object, ...]]:  # noqa: A002
@@ -686,7 +688,7 @@ def test_what_the_system_does_not_know_is_asked_once(monkeypatch: pytest.MonkeyP
         ("", None),
     ],
 )
-def test_what_is_an_address(host: str, family: int | None) -> None:
+def test_ip_families(host: str, family: int | None) -> None:
     assert get_ip_family(host) == family
 
 

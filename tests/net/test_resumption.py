@@ -1,4 +1,4 @@
-"""Which sessions are resumed, by whom, and which are not."""
+"""The sessions that are resumed, and those that are not."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_caches_and_tickets(
 
     assert not first.resumed
     if version == V13 and not resumed:
-        assert first.tls.session is None or not first.tls.session.has_ticket  # none is sent in vain
+        assert first.tls.session is None or not first.tls.session.has_ticket  # no useless ticket is sent
     assert meet(listener, visitor, first.tls.session).resumed is resumed
 
 
@@ -176,7 +176,7 @@ def test_a_forged_ticket_is_no_ticket(sizes: tuple[int, ...], version: ssl.TLSVe
     assert not meet(listening(pki.ec, session_ticket_key=mine), visitor, forged).resumed
 
 
-# -- who may not ----------------------------------------------------------------------------------
+# -- refused --------------------------------------------------------------------------------------
 
 Change = Callable[[Pki], dict[str, Any]]
 VERIFYING: dict[str, Any] = {"verify_client": "optional_no_ca"}
@@ -253,7 +253,7 @@ def test_a_session_with_a_long_certificate_is_shared(pki: Pki) -> None:
 
 @contextmanager
 def workers(**keywords: Any) -> Iterator[list[int]]:
-    """The ports of two workers that were forked with one context."""
+    """Run two workers that were forked with one context; give their ports."""
     command = [sys.executable, "-m", "tests.net.forked_workers"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as master:
         assert master.stdin is not None
@@ -269,7 +269,7 @@ def workers(**keywords: Any) -> Iterator[list[int]]:
 def _visit(
     port: int, visitor: ssl.SSLContext, session: ssl.SSLSession | None = None
 ) -> tuple[ssl.SSLSession | None, bool]:
-    """The session, and whether it was resumed."""
+    """Return the session, and whether it was resumed."""
     with (
         socket.create_connection(("127.0.0.1", port), PATIENCE) as sock,
         visitor.wrap_socket(sock, server_hostname="localhost", session=session) as tls,

@@ -41,7 +41,7 @@ def test_sizes(size: int, kept: bool) -> None:
     assert (cache.get(b"\xff" * 8) is not None) is kept
 
 
-def test_whatever_is_written_over_is_missed_and_never_another() -> None:
+def test_an_overwritten_session_is_missed_and_never_mistaken() -> None:
     cache, number = SessionCache(SIZE), random.Random(4)
     put = {number.randbytes(32): number.randbytes(number.randrange(1, 2000)) for _ in range(500)}
     for session_id, session in put.items():

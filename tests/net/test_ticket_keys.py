@@ -1,4 +1,4 @@
-"""Keys that change with time: the same in all processes, and gone when their time is over."""
+"""Keys that change with time: the same in all processes, and erased when their time is over."""
 
 import gc
 import ssl
@@ -25,7 +25,7 @@ Clock = Callable[[float], None]
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Lets so many seconds pass."""
+    """A clock that a test sets: it lets so many seconds pass."""
     now = 12 * PERIOD + 1
 
     def sleep(seconds: float) -> None:
@@ -59,7 +59,7 @@ def test_the_key_of_today_is_the_one_before_tomorrow(passes: Clock) -> None:
     assert keys.get_current()[0][1:] == [second]
 
 
-def test_the_one_before_goes_when_no_session_of_its_can_live(passes: Clock) -> None:
+def test_the_key_before_goes_when_its_last_session_is_over(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     passes(PERIOD - 1)
     (newest, before), end = keys.get_current()
@@ -69,7 +69,7 @@ def test_the_one_before_goes_when_no_session_of_its_can_live(passes: Clock) -> N
     assert keys.get_current() == ([newest], 14 * PERIOD)
 
 
-def test_who_comes_late_finds_the_same_keys(passes: Clock) -> None:
+def test_a_late_process_finds_the_same_keys(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     twin = copied(keys)
     for _ in range(5):
@@ -82,7 +82,7 @@ def test_who_comes_late_finds_the_same_keys(passes: Clock) -> None:
     assert twin.get_current() == keys.get_current()
 
 
-def test_who_was_stopped_while_it_wrote_does_no_harm(passes: Clock) -> None:
+def test_a_process_that_was_stopped_while_writing_does_no_harm(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     passes(PERIOD)
     late = copied(keys)
@@ -91,7 +91,7 @@ def test_who_was_stopped_while_it_wrote_does_no_harm(passes: Clock) -> None:
     newest = keys.get_current()[0][0]
 
     half = len(keys._memory) // 2
-    for start in (0, half):  # what was to be written long ago comes now
+    for start in (0, half):  # the bytes of a write that began long ago arrive now
         keys._memory[start : start + half] = late._memory[start : start + half]
         (key, *_), until = keys.get_current()
         assert (key, until) == (newest, 16 * PERIOD)
@@ -106,7 +106,7 @@ def test_who_was_stopped_while_it_wrote_does_no_harm(passes: Clock) -> None:
         pytest.param(LIFE, 1, 14 * PERIOD, id="the other of the only key's"),
     ],
 )
-def test_a_torn_place_is_made_good(since: float, place: int, end: float, passes: Clock) -> None:
+def test_a_torn_place_is_written_again(since: float, place: int, end: float, passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     passes(PERIOD + since)
     newest = keys.get_current()[0][0]
@@ -116,14 +116,14 @@ def test_a_torn_place_is_made_good(since: float, place: int, end: float, passes:
     assert (key, until) == (newest, end)
 
 
-def test_nothing_at_all_is_left(passes: Clock) -> None:
+def test_both_places_are_torn(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     keys._memory[:] = bytes(len(keys._memory))
 
     assert keys.get_current() == keys.get_current()
 
 
-def test_nothing_is_left_of_a_secret_that_has_had_its_time(passes: Clock) -> None:
+def test_nothing_is_left_of_a_secret_whose_time_is_over(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     ((_, secret),) = set(keys._read())
     for seconds in (PERIOD - 1, LIFE - 1):
@@ -193,7 +193,7 @@ def test_a_reload_keeps_the_keys_of_a_shared_cache(pki: Pki) -> None:
 
 @pytest.mark.parametrize("version", [V12, V13])
 @pytest.mark.parametrize("cache", ["none", "off", "builtin"])
-def test_keys_change_where_no_cache_is_shared(
+def test_keys_change_without_a_shared_cache(
     cache: str, version: ssl.TLSVersion, passes: Clock, pki: Pki
 ) -> None:
     listener = listening(pki.ec, session_cache=cache, session_timeout=LIFE)
@@ -211,7 +211,7 @@ def test_keys_change_where_no_cache_is_shared(
 
 
 def reloaded(name: str, pki: Pki) -> ssl.SSLContext:
-    """The context of a listener as the next reload makes it."""
+    """Make the context of a listener, as the next reload does."""
     draw_fresh_ticket_keys()
     return listening(pki.ec, session_cache=f"shared:{name}:64k", session_timeout=LIFE)
 
@@ -220,7 +220,7 @@ def secrets_of(keys: ChangingKeys) -> set[bytes]:
     return {secret for _, secret in keys._read()}
 
 
-def test_a_reload_draws_a_key_that_nobody_could_know(passes: Clock) -> None:
+def test_a_reload_draws_a_random_key(passes: Clock) -> None:
     before = ChangingKeys(LIFE)
     leaked = copied(before)
     after = ChangingKeys(LIFE, before)
@@ -233,7 +233,7 @@ def test_a_reload_draws_a_key_that_nobody_could_know(passes: Clock) -> None:
         passes(PERIOD)
 
 
-def test_after_a_reload_the_keys_of_before_open_tickets_for_their_time(passes: Clock) -> None:
+def test_after_a_reload_older_keys_open_tickets_for_their_time(passes: Clock) -> None:
     before = ChangingKeys(LIFE)
     passes(PERIOD - 1)
     (second, first), _ = before.get_current()
@@ -243,13 +243,13 @@ def test_after_a_reload_the_keys_of_before_open_tickets_for_their_time(passes: C
     assert newest not in (first, second)
     assert set(older) == {first, second}
     assert end == 13 * PERIOD + LIFE + 60
-    passes(LIFE)  # the first has no tickets any more
+    passes(LIFE)  # no ticket of the first key is valid now
     assert after.get_current()[0][1:] == [second]
     passes(60)
     assert after.get_current() == ([newest], 14 * PERIOD)
 
 
-def test_nothing_is_left_of_the_keys_of_before_a_reload(passes: Clock) -> None:
+def test_nothing_is_left_of_the_keys_from_before_a_reload(passes: Clock) -> None:
     before = ChangingKeys(LIFE)
     after = ChangingKeys(LIFE, before)
     secret = secrets_of(before)
@@ -261,8 +261,8 @@ def test_nothing_is_left_of_the_keys_of_before_a_reload(passes: Clock) -> None:
     assert not any(before._memory[:])
 
 
-def test_the_workers_of_before_a_reload_go_on_as_they_did(passes: Clock) -> None:
-    """They, and those that are still there when the reload is given up and another one comes."""
+def test_a_reload_does_not_disturb_old_workers(passes: Clock) -> None:
+    """The keys stay, also after a reload that failed and another one."""
     before = ChangingKeys(LIFE)
     ChangingKeys(LIFE, before)
     passes(PERIOD)

@@ -1,4 +1,4 @@
-"""TLS on a wire: handshakes good and bad, what is waiting in the BIO, and the end."""
+"""TLS on a wire: good and bad handshakes, bytes that wait in the BIO, and the end."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_backend_shakes_hands(
 
 @pytest.mark.parametrize("version", [V12, V13])
 @pytest.mark.parametrize("size", [10, 4096, 40_000, 300_000])
-def test_what_came_with_the_last_flight_is_not_left_waiting(
+def test_bytes_in_the_last_flight_are_read(
     size: int, version: ssl.TLSVersion, server_side: TlsSide, certificates: Certificates
 ) -> None:
     wire, sock = wire_pair("client", server_side)
@@ -180,7 +180,7 @@ def test_bytes_behind_starttls_in_one_segment_are_a_violation(injected: bytes, s
     peer.close()
 
 
-def test_bytes_behind_starttls_in_the_next_segment_are_never_taken_as_said_under_tls(
+def test_bytes_behind_starttls_in_the_next_segment_never_count_as_sent_under_tls(
     server_side: TlsSide,
 ) -> None:
     wire, peer = wire_pair("client", server_side)
@@ -243,7 +243,7 @@ def test_no_handshake_at_all(sent: bytes, reason: str, server_side: TlsSide) -> 
         (("TLSv1.2",), V12, "AES128-SHA", "HANDSHAKE_FAILURE"),
     ],
 )
-def test_a_client_hears_by_an_alert_why_it_failed(
+def test_an_alert_tells_a_client_why_it_failed(
     protocols: tuple[str, ...],
     version: ssl.TLSVersion,
     ciphers: str,
@@ -299,7 +299,7 @@ def test_a_client_that_leaves_in_the_handshake(
         ("expired", "localhost", "certificate has expired"),
     ],
 )
-def test_a_certificate_that_does_not_hold(
+def test_a_certificate_that_is_refused(
     shown: str, name: str, reason: str, certificates: Certificates
 ) -> None:
     context = make_client_context(ca=str(certificates.ca.certificate), verify=True)
@@ -318,7 +318,7 @@ def test_a_certificate_that_does_not_hold(
 
 
 @pytest.mark.parametrize("name", ["localhost", "mail.example.test", "127.0.0.1", "::1"])
-def test_a_certificate_that_holds(name: str, certificates: Certificates) -> None:
+def test_a_certificate_that_is_accepted(name: str, certificates: Certificates) -> None:
     context = make_client_context(ca=str(certificates.ca.certificate), verify=True)
     wire, peer = secured_pair(TlsSide(context, False, name), certificates.server.server_context(), "backend")
 
@@ -438,7 +438,7 @@ def _server_context(certificate: Path, key: Path, ciphers: str = "HIGH") -> ssl.
     )
 
 
-def test_files_and_words_that_are_wrong(certificates: Certificates, tmp_path: Path) -> None:
+def test_wrong_files_and_values(certificates: Certificates, tmp_path: Path) -> None:
     good, other = certificates.server, certificates.misnamed
     with pytest.raises(WRONG, match="No such file"):
         _server_context(tmp_path / "none.crt", good.key)
@@ -450,7 +450,7 @@ def test_files_and_words_that_are_wrong(certificates: Certificates, tmp_path: Pa
         make_client_context(ca=str(tmp_path / "none.crt"), verify=True)
 
 
-def test_nobody_is_asked_for_the_password_of_a_key(certificates: Certificates, tmp_path: Path) -> None:
+def test_openssl_does_not_ask_for_the_password_of_a_key(certificates: Certificates, tmp_path: Path) -> None:
     key = tmp_path / "encrypted.key"
     encrypt = [program("openssl"), "pkey", "-in", str(certificates.server.key), "-aes128"]
     subprocess.run([*encrypt, "-passout", "pass:secret", "-out", str(key)], check=True, capture_output=True)
@@ -462,7 +462,7 @@ def test_nobody_is_asked_for_the_password_of_a_key(certificates: Certificates, t
 def test_the_systems_authorities_are_read_at_once(
     tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OpenSSL by itself reads one of a folder when a peer shows its certificate, which may be too late."""
+    """By itself, OpenSSL reads a CA of a folder when a peer's certificate names it, which may be too late."""
     (tmp_path / "0a1b2c3d.0").write_bytes(certificates.ca.certificate.read_bytes())
     (tmp_path / "0a1b2c3e.0").write_text("no certificate")
     (tmp_path / "0a1b2c3f.0").symlink_to("gone")

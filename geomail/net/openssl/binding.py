@@ -210,5 +210,4 @@ def _read_word(instance: object, number: int) -> int:
 
 def _read_words(instance: object, count: int) -> list[int | None]:
     """Return the first words of an object behind its head, as pointers."""
-
     return list((P * count).from_address(id(instance) + _HEAD))

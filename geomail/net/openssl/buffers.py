@@ -31,6 +31,5 @@ def put_close_notify(connection: ssl.SSLObject) -> None:
     ``unwrap`` would also wait for the peer's close_notify, and fail without it:
     that costs twice as much.
     """
-
     if libssl().SSL_shutdown(get_connection_pointer(connection)) < 0:
         clear_errors()

@@ -167,5 +167,4 @@ def run_conf_commands(context: ssl.SSLContext, commands: Iterable[tuple[str, str
 
 
 #: Without this callback, OpenSSL would ask at the terminal, and wait.
-
 _no_password = PasswordCallback(lambda _buffer, _size, _writing, _kept: 0)

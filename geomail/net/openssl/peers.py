@@ -100,7 +100,6 @@ def _find_common_name(name: int) -> bytes:
 
 def _print(write: Callable[[int], object]) -> bytes:
     """Return the bytes that an OpenSSL function writes to a BIO."""
-
     library = libssl()
     bio = library.BIO_new(library.BIO_s_mem())
     try:
