@@ -1,9 +1,9 @@
-"""What a dialogue may do with one connection, and nothing else.
+"""The conversation: all that a dialogue can do with one connection.
 
 The protocol files speak to a :class:`Conversation` in blocking style. Two
-classes stand behind it: ``net.wire.Wire``, the real connection, and
-:class:`Rehearsal`, which says nothing to anyone. Masking, tracing and the
-refusal of line breaks happen here, once, for both.
+classes implement it: ``net.wire.Wire``, the real connection, and
+:class:`Rehearsal`, which sends nothing. Masking, tracing and the refusal of line
+breaks happen here, once, for both.
 """
 
 from __future__ import annotations
@@ -15,30 +15,31 @@ from typing import Final, Literal
 
 from geomail.errors import LineBreakError, LineTooLong, PeerGone, ProtocolViolation, Side
 
-#: ``(direction, line as it may be shown, why it is said)``; the direction is
-#: seen from geomail: ``>`` sent to the peer, ``<`` received from it.
+#: A function of the direction, the line as it may be shown, and the reason for it.
+#: The direction is geomail's: ``>`` sent to the peer, ``<`` received from it.
 Tracer = Callable[[Literal[">", "<"], bytes, str], None]
-#: Turns a received line into what may be shown of it.
+#: A function that returns a received line as it may be shown, without secrets.
 Mask = Callable[[bytes], bytes]
 
 SECRET: Final = b"********"
-#: As numbers: ``in`` looks for a byte at once, where it takes ``b"\r"`` for a failed number first.
+#: Numbers, not bytes: ``in`` finds a number faster, as it first tries to read ``b"\r"`` as one.
 NUL: Final = 0x00
 LF: Final = 0x0A
 CR: Final = 0x0D
-#: Stands for a TLS handshake among the lines.
+#: The place of a TLS handshake among the lines.
 TLS_HANDSHAKE = b"<TLS handshake>"
 
 
-def hidden(_line: bytes) -> bytes:
-    """Mask that shows nothing of a line (a SASL response, say)."""
+def mask_all(_line: bytes) -> bytes:
+    """Hide a whole line: the mask for a SASL response, for example."""
     return SECRET
 
 
 class Conversation(metaclass=ABCMeta):
     """One connection, as the dialogues see it.
 
-    ``step`` is what its dialogue is at, for whoever has to tell how it ended.
+    ``peer`` is the side that is spoken to. ``step`` names the present step of the
+    dialogue, for the report of how it ended.
     """
 
     __slots__ = ("peer", "remarks", "step", "tracer")
@@ -50,16 +51,16 @@ class Conversation(metaclass=ABCMeta):
         self.remarks: tuple[str, ...] = ()
 
     def remark(self, text: str) -> None:
-        """Note in ``remarks`` what the operator should hear of and what ends nothing."""
+        """Add to ``remarks`` a text that the operator should read; the session goes on."""
         self.remarks += (text,)
 
     def send_line(self, line: bytes, shown: bytes | None = None, because: str = "") -> None:
         """Send one line; CRLF is added.
 
-        ``shown`` replaces the line wherever it is shown (a line that holds a
-        secret always gives it), ``because`` names the option or rule that
-        caused it. Raises LineBreakError if the line holds CR, LF or NUL:
-        there is no other way to make a line.
+        ``shown`` replaces the line wherever it is shown; a line with a secret
+        must have it. ``because`` names the option or rule that caused the line.
+        Raises LineBreakError if the line holds CR, LF or NUL: there is no other
+        way to make a line.
         """
         if LF in line or CR in line or NUL in line:
             raise LineBreakError("a line break or NUL inside a line to be sent")
@@ -80,7 +81,7 @@ class Conversation(metaclass=ABCMeta):
         self.send(b"\r\n".join(lines) + b"\r\n")
 
     def send_bytes(self, data: bytes, shown: bytes, because: str = "") -> None:
-        """Send bytes that are no line (a PROXY header)."""
+        """Send bytes that are not a line (a PROXY header)."""
         if self.tracer is not None:
             self.tracer(">", shown, because)
         self.send(data)
@@ -88,9 +89,9 @@ class Conversation(metaclass=ABCMeta):
     def read_line(self, limit: int, mask: Mask | None = None, because: str = "") -> bytes:
         """Read one line, without its LF or CRLF; a CR elsewhere stays in it.
 
-        ``because`` names what is waited for. Raises LineTooLong if the line
-        and its end are more than ``limit`` bytes, PeerGone at the end of the
-        stream (a half line is dropped).
+        ``because`` names the line for which the dialogue waits. Raises LineTooLong
+        if the line and its end are more than ``limit`` bytes, PeerGone at the end
+        of the stream (an incomplete line is dropped).
         """
         line = self._read_line(limit)
         if self.tracer is not None:
@@ -98,7 +99,7 @@ class Conversation(metaclass=ABCMeta):
         return line
 
     def read_exactly(self, size: int, mask: Mask | None = None) -> bytes:
-        """Read ``size`` bytes, an IMAP literal say. Raises PeerGone if the stream ends before."""
+        """Read ``size`` bytes (an IMAP literal). Raises PeerGone if the stream ends earlier."""
         data = self._read_exactly(size)
         if self.tracer is not None:
             self.tracer("<", data if mask is None else mask(data), "")
@@ -107,18 +108,18 @@ class Conversation(metaclass=ABCMeta):
     @property
     @abstractmethod
     def secured(self) -> bool:
-        """Whether TLS is active."""
+        """True while TLS is active."""
 
     @property
     def exposed(self) -> bool:
-        """Tell whether others could read along: without TLS, to another machine."""
+        """True if a third party could read the bytes: no TLS, and the peer is on another machine."""
         return False
 
     def start_tls(self, because: str = "") -> None:
-        """Do the TLS handshake, on the side that this connection is on.
+        """Do the TLS handshake, as the server or the client that geomail is here.
 
-        Raises ProtocolViolation if bytes are waiting that were sent before
-        it (an attacker's, to be taken as said under TLS), TlsFailed, PeerGone.
+        Raises TlsFailed, PeerGone, and ProtocolViolation if bytes were sent before
+        the handshake: an attacker may have put them there, to be read as if under TLS.
         """
         if self.tracer is not None:
             self.tracer(">", TLS_HANDSHAKE, because)
@@ -129,7 +130,7 @@ class Conversation(metaclass=ABCMeta):
 
     @abstractmethod
     def send(self, data: bytes) -> None:
-        """Send bytes as they are; dialogues leave that to the methods above."""
+        """Send bytes as they are; dialogues use the methods above instead."""
 
     @abstractmethod
     def _read_line(self, limit: int) -> bytes: ...
@@ -147,21 +148,21 @@ class Step:
     because: str = ""
 
 
-#: The answer to what was said last: lines without line ends.
+#: A function that returns the peer's answer to a line: lines without line ends.
 Script = Callable[[bytes], Iterable[bytes]]
 
 
 class Rehearsal(Conversation):
-    """A conversation with nobody: records what is said, answers from a script.
+    """A conversation without a connection: it records the sent lines, and answers from a script.
 
-    ``Rehearsal(b"220 hi", b"250 ok")`` answers with these lines in order;
-    ``answers`` is asked with each line that was sent and gives the lines that
-    come back, after those given in order: a greeting, say. ``said`` holds the
-    lines sent as they would stand on the wire, ``steps`` both sides as they
-    may be shown. ``remote``: the peer is thought to be on another machine.
+    ``Rehearsal(b"220 hi", b"250 ok")`` answers with these lines in order. If
+    ``answers`` is given, it is called with each sent line; the lines that it
+    returns come after the lines in order, which may be a greeting. ``said`` holds
+    the sent lines as they would be on the wire, ``steps`` holds the lines of both
+    sides as they may be shown. ``remote``: the peer counts as on another machine.
     """
 
-    __slots__ = ("_answers", "_heard", "_is_remote", "_listened", "_secured", "said", "steps")
+    __slots__ = ("_answers", "_has_read", "_is_remote", "_secured", "_unread", "said", "steps")
 
     def __init__(
         self,
@@ -176,8 +177,8 @@ class Rehearsal(Conversation):
         self.steps: list[Step] = []
         self.tracer = self._record
         self._answers = answers
-        self._heard = b"".join(line + b"\r\n" for line in script)
-        self._listened = False
+        self._unread = b"".join(line + b"\r\n" for line in script)
+        self._has_read = False
         self._secured = secured
         self._is_remote = remote
 
@@ -190,14 +191,14 @@ class Rehearsal(Conversation):
         return self._is_remote and not self._secured
 
     def _start_tls(self) -> None:
-        # what was never listened for is yet to come: the greeting behind implicit TLS
-        if self._answers is not None and self._listened and self._heard:
+        # before the first read, the waiting lines are yet to come: the greeting behind implicit TLS
+        if self._answers is not None and self._has_read and self._unread:
             raise ProtocolViolation("bytes were sent ahead of the TLS handshake", blame=self.peer)
         self._secured = True
         self.said.append(TLS_HANDSHAKE)
 
     def send_bytes(self, data: bytes, shown: bytes, because: str = "") -> None:
-        """Record bytes that are no line; the script is not asked about them."""
+        """Record bytes that are not a line; the script does not answer them."""
         if self.tracer is not None:
             self.tracer(">", shown, because)
         self.said.append(data.removesuffix(b"\r\n"))
@@ -210,21 +211,21 @@ class Rehearsal(Conversation):
         self.said.extend(said)
         if self._answers is not None:
             for line in said:
-                self._heard += b"".join(answer + b"\r\n" for answer in self._answers(line))
+                self._unread += b"".join(answer + b"\r\n" for answer in self._answers(line))
 
     def _read_line(self, limit: int) -> bytes:
-        self._listened = True
-        end = self._heard.find(b"\n", 0, limit)
+        self._has_read = True
+        end = self._unread.find(b"\n", 0, limit)
         if end < 0:
-            if len(self._heard) >= limit:
-                raise LineTooLong(f"line over {limit} bytes", blame=self.peer, start=self._heard)
+            if len(self._unread) >= limit:
+                raise LineTooLong(f"line over {limit} bytes", blame=self.peer, start=self._unread)
             raise PeerGone("the script has ended", blame=self.peer)
-        line, self._heard = self._heard[:end], self._heard[end + 1 :]
+        line, self._unread = self._unread[:end], self._unread[end + 1 :]
         return line.removesuffix(b"\r")
 
     def _read_exactly(self, size: int) -> bytes:
-        self._listened = True
-        if len(self._heard) < size:
+        self._has_read = True
+        if len(self._unread) < size:
             raise PeerGone("the script has ended", blame=self.peer)
-        data, self._heard = self._heard[:size], self._heard[size:]
+        data, self._unread = self._unread[:size], self._unread[size:]
         return data

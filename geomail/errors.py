@@ -1,8 +1,8 @@
 """Every error that geomail raises on purpose; any other exception is a bug.
 
-A :class:`SessionError` ends a session (or one attempt to log in). It says who
-is to blame, carries the outcome label for logs and metrics, keeps the private
-text (for the operator) apart from what the client may hear (:class:`Farewell`).
+A :class:`SessionError` ends a session (or one attempt to log in). It names the
+side to blame and the outcome for logs and metrics. Its private text is for the
+operator; the client gets its :class:`Farewell`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Side = Literal["client", "auth", "backend", "geomail"]
 
 
 class Farewell(Enum):
-    """What a client is told when its session fails; each protocol words it."""
+    """A message to a client whose session fails; each protocol puts it into its own words."""
 
     NOTHING = "nothing"
-    #: Nothing is owed to the client, but that the connection ends.
+    #: The client gets no reason, only the protocol's closing line.
     GOODBYE = "goodbye"
     INVALID_COMMAND = "invalid command"
     #: The auth source or the backend failed: the client may try again later, with the same credentials.
@@ -33,7 +33,7 @@ class Farewell(Enum):
 
 
 class GeomailError(Exception):
-    """Root of all errors raised on purpose."""
+    """The base of all errors that are raised on purpose."""
 
 
 class LineBreakError(GeomailError):
@@ -41,10 +41,10 @@ class LineBreakError(GeomailError):
 
 
 class SessionError(GeomailError):
-    """A session cannot go on as it was meant to.
+    """A session cannot go on as planned.
 
     ``str(error)`` is the private text: for the log, never for the client.
-    ``hint`` is what the operator may do about it, where that can be told.
+    ``hint`` tells the operator how to mend it; empty if geomail does not know.
     """
 
     outcome: ClassVar[str] = "error"
@@ -80,7 +80,7 @@ class PeerTimeout(SessionError):
 
 
 class LineTooLong(SessionError):
-    """A peer sent a line, literal or reply beyond its limit.
+    """A peer sent a line, literal or reply that is over its limit.
 
     ``start`` holds its first bytes (an IMAP tag may be in them).
     """
@@ -98,7 +98,7 @@ class LineTooLong(SessionError):
 class TooManyErrors(SessionError):
     """A client used up its ``max_errors``, ``max_commands`` or login attempts.
 
-    Raised after the last reply was sent.
+    It is raised after the last reply was sent.
     """
 
     outcome = "too_many_errors"
@@ -106,7 +106,7 @@ class TooManyErrors(SessionError):
 
 
 class LoginDenied(SessionError):
-    """A login was refused for good. Raised after the client was told."""
+    """A login was refused for good. It is raised after the refusal was sent to the client."""
 
     outcome = "refused"
     farewell = Farewell.GOODBYE
@@ -120,7 +120,7 @@ class EarlyTalker(SessionError):
 
 
 class ProtocolViolation(SessionError):
-    """A peer broke a rule that protects others: bytes injected behind STARTTLS, say."""
+    """A peer broke a security rule: it sent bytes behind STARTTLS, for example."""
 
     outcome = "violation"
     farewell = Farewell.NOTHING
@@ -145,7 +145,7 @@ class TlsFailed(SessionError):
 
 
 class CertificateError(SessionError):
-    """A client's certificate was verified, and is not good enough (``ssl_verify_client``)."""
+    """A client's certificate did not pass ``ssl_verify_client``."""
 
     outcome = "certificate_error"
     farewell = Farewell.CERTIFICATE_ERROR
@@ -155,7 +155,7 @@ class CertificateError(SessionError):
 
 
 class NoCertificate(SessionError):
-    """A client sent no certificate where ``ssl_verify_client`` demands one."""
+    """A client sent no certificate, but ``ssl_verify_client`` demands one."""
 
     outcome = "no_certificate"
     farewell = Farewell.NO_CERTIFICATE
@@ -165,7 +165,7 @@ class NoCertificate(SessionError):
 
 
 class AuthUnavailable(SessionError):
-    """The auth source gave no usable answer: down, silent, or not understood."""
+    """The auth source gave no usable answer: it is down, silent, or its answer makes no sense."""
 
     outcome = "auth_error"
 
@@ -174,7 +174,7 @@ class AuthUnavailable(SessionError):
 
 
 class BackendUnreachable(SessionError):
-    """No connection to the backend could be made."""
+    """geomail could not connect to the backend."""
 
     outcome = "backend_unreachable"
 
@@ -183,7 +183,7 @@ class BackendUnreachable(SessionError):
 
 
 class BackendGarbage(SessionError):
-    """The backend's reply is not one of its protocol."""
+    """The backend's reply does not follow its protocol."""
 
     outcome = "backend_garbage"
 
@@ -192,13 +192,13 @@ class BackendGarbage(SessionError):
 
 
 class BackendRefused(SessionError):
-    """The backend said no during the handshake.
+    """The backend refused during the handshake.
 
-    ``reply`` is what it said, line by line without line ends (the client may
-    get it under ``proxy_pass_error_message``). ``credentials`` is true where
-    the backend judged user and password themselves, ``temporary`` where it
-    asked to try again later. ``explicit``: it says in so many words that
-    user or password are wrong, so any client that asked may hear that.
+    ``reply`` holds its lines without line ends (``proxy_pass_error_message`` may
+    pass them to the client). ``credentials``: the backend refused user and
+    password, and not another command. ``temporary``: it asked to try again later.
+    ``explicit``: it says in plain words that user or password is wrong, so the
+    client may know.
     """
 
     outcome = "backend_refused"
@@ -236,10 +236,10 @@ class Kicked(SessionError):
 
 
 class TlsSettingError(GeomailError):
-    """A TLS setting cannot be used: a file, a word, or something that this Python's OpenSSL cannot do.
+    """A TLS setting cannot be used: a bad file, a bad value, or one that this Python's OpenSSL cannot apply.
 
-    ``directive`` is the option, under nginx's name; ``text`` says what is
-    wrong with it. Nothing in either can steer a terminal.
+    ``directive`` is nginx's name of the option; ``text`` says what is wrong with
+    it. Neither holds characters that control a terminal.
     """
 
     def __init__(self, directive: str, text: str) -> None:
@@ -250,11 +250,11 @@ class TlsSettingError(GeomailError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something about the configuration that the operator should know.
+    """A fact about the configuration that the operator should know.
 
-    ``line`` is 0 where the file as a whole is meant, ``key`` the path of the
-    key in the file (``mail.server[0].listen``), empty where there is none.
-    No secret stands in ``text``, and nothing in it can steer a terminal.
+    ``line`` is 0 if it is about the file as a whole. ``key`` is the path of the
+    key in the file (``mail.server[0].listen``), empty if there is none. ``text``
+    holds no secret, and no characters that control a terminal.
     """
 
     file: str
@@ -277,7 +277,7 @@ class Problem:
 
 
 class ConfigError(GeomailError):
-    """A configuration cannot be used; ``problems`` holds everything that was found."""
+    """A configuration cannot be used; ``problems`` holds all problems that were found."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))

@@ -1,8 +1,8 @@
-"""Folders of files that a privileged process makes, where others may replace what lies on the way to them.
+"""Folders of files that a privileged process makes, although other users may replace folders on the way.
 
-Who may write to a folder may put a link there in place of a folder in it, and
-the whole of the path behind it leads elsewhere then. So a folder is walked to
-step by step, and held: what is made or removed in it is made or removed there.
+A user that may write to a folder may replace a folder in it by a link; the rest of
+the path then leads elsewhere. So the path is opened step by step, and the last
+folder is held open: files are made and removed in just that folder.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _HELD = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-#: Links on one way, as in Linux.
+#: The most links in one path, as in Linux.
 _MOST_LINKS = 40
 
 
 @contextmanager
-def holding_folder_of(path: str) -> Iterator[int]:
-    """A descriptor of the folder that a file is in. Raises OSError.
+def hold_folder_of(path: str) -> Iterator[int]:
+    """Hold the folder of a file open; give its descriptor. Raises OSError.
 
-    As root, links on the way are followed only where nobody else can have put them.
+    As root, a link on the way is followed only if no other user can have made it.
     """
-    folder = _walked_to(Path(path).parent)
+    folder = _open_stepwise(Path(path).parent)
     try:
         yield folder
     finally:
         os.close(folder)
 
 
-def is_closed(status: os.stat_result) -> bool:
-    """Tell whether only root and this process can put files into the folder."""
+def is_protected(status: os.stat_result) -> bool:
+    """Tell whether only root and this process's user can put files into the folder."""
     return status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _walked_to(folder: Path) -> int:
+def _open_stepwise(folder: Path) -> int:
     ahead = list(reversed(folder.absolute().parts))
     links = 0
     held = os.open("/", _HELD)
@@ -65,7 +65,7 @@ def _check_link(folder: int, link: int, links: int) -> None:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     where = os.fstat(folder)
     own = where.st_mode & stat.S_ISVTX and where.st_uid == 0 and os.fstat(link).st_uid == 0
-    if os.geteuid() == 0 and not (is_closed(where) or own):
+    if os.geteuid() == 0 and not (is_protected(where) or own):
         raise PermissionError(
-            errno.EPERM, "a folder on the way is a link that others than root may have made"
+            errno.EPERM, "a folder on the way is a link that another user than root may have made"
         )

@@ -1,4 +1,4 @@
-"""The account that children of the master run as, and the rights that they give up for it."""
+"""The account as which the master's children run, and the rights that they give up."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 
 from geomail.errors import GeomailError
 
-#: The accounts of workers where the configuration names none: the first one that exists is used.
+#: The accounts of workers if the configuration names none: the first that exists is used.
 _USUAL = ("geomail", "nobody")
 _PR_SET_DUMPABLE, _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 23, 24, 38
 _CAPABILITY_VERSION_3 = 0x20080522
-#: More than any kernel has; it says where its own end.
+#: More capabilities than any kernel has; the kernel tells which is its last.
 _CAPABILITIES = range(64)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class CannotStart(GeomailError):
-    """A process cannot become what it is to be, or cannot write the log; the text says which and why."""
+    """A process cannot change to its user, or cannot write the log; the text says which, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user that children of the master become: looked up once, as the master may not look up later."""
+    """The user of the master's children, looked up once: later the master may be unable to look it up."""
 
     name: str
     uid: int
@@ -37,12 +37,12 @@ class Account:
 
     @property
     def is_root(self) -> bool:
-        """Tell whether children keep all that root may."""
+        """True if children keep root's rights."""
         return self.uid == 0
 
 
-def account_of(user: str) -> Account:
-    """The account that ``name`` or ``name:group`` means. Raises CannotStart."""
+def look_up_account(user: str) -> Account:
+    """Look up the account of ``name`` or ``name:group``. Raises CannotStart."""
     name, _, group = user.partition(":")
     try:
         found = pwd.getpwnam(name)
@@ -52,15 +52,15 @@ def account_of(user: str) -> Account:
     return Account(name, found.pw_uid, gid, tuple(os.getgrouplist(name, gid)))
 
 
-def account_for(user: str | None) -> Account | None:
-    """The account that ``user`` means for children; None: we are not root. Raises CannotStart."""
+def choose_account(user: str | None) -> Account | None:
+    """Return the account of children by the ``user`` setting; None unless we are root. Raises CannotStart."""
     if os.geteuid() != 0:
         return None
-    return account_of(usual_user() if user is None else user)
+    return look_up_account(choose_default_user() if user is None else user)
 
 
-def usual_user() -> str:
-    """The user of root's children where the configuration names none: ``geomail``, else ``nobody``."""
+def choose_default_user() -> str:
+    """Return the user of root's children if the configuration names none: ``geomail``, else ``nobody``."""
     try:
         pwd.getpwnam(_USUAL[0])
     except KeyError:
@@ -68,16 +68,17 @@ def usual_user() -> str:
     return _USUAL[0]
 
 
-def is_makeshift(user: str | None) -> bool:
-    """Tell whether children will be ``nobody`` only because the operator has made no account for them."""
-    return user is None and os.geteuid() == 0 and usual_user() == _USUAL[1]
+def falls_back_to_nobody(user: str | None) -> bool:
+    """Tell whether children will run as ``nobody`` because the operator has made no account for them."""
+    return user is None and os.geteuid() == 0 and choose_default_user() == _USUAL[1]
 
 
 def become(account: Account | None) -> None:
-    """Become the account for good, and unable to become more, or to be looked into. Raises CannotStart.
+    """Become the account for good: gain no rights later, and forbid inspection. Raises CannotStart.
 
-    Where it is None we stay who we are, without what root or a service manager
-    lent us. Where it is root, the operator wanted that: only the group changes.
+    None: we keep our user, and give up the capabilities that root or a service
+    manager gave us. An account that is root is the operator's choice: only the
+    group changes.
     """
     if account is not None and account.is_root:
         if account.gid != os.getgid():
@@ -90,27 +91,27 @@ def become(account: Account | None) -> None:
             os.setresuid(account.uid, account.uid, account.uid)
         _drop_capabilities()
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    close_to_others()
+    forbid_inspection()
 
 
-def close_to_others() -> None:
-    """Let no other process of this user look into this one's memory, and no core dump hold it.
+def forbid_inspection() -> None:
+    """Forbid other processes of this user to read this one's memory, and core dumps.
 
-    The kernel undoes that where a process changes its user. Raises CannotStart.
+    When a process changes its user, the kernel undoes that. Raises CannotStart.
     """
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
 @contextmanager
-def files_as(account: Account) -> Iterator[None]:
-    """Open files and sockets with the rights of the account, and then with ours again.
+def open_files_as(account: Account) -> Iterator[None]:
+    """Open files and sockets in this block with the rights of the account.
 
-    Of the process, the groups alone are changed, for this moment.
+    Only this thread changes its user for files; the groups of the whole process change, too.
     """
     before = os.getgroups()
     os.setgroups(account.groups)
     _libc.setfsgid(account.gid)
-    _libc.setfsuid(account.uid)  # which takes from this thread all that root may do with files
+    _libc.setfsuid(account.uid)  # this also takes root's capabilities for files from the thread
     try:
         yield
     finally:
@@ -120,9 +121,9 @@ def files_as(account: Account) -> Iterator[None]:
 
 
 def _narrow_bounding_set() -> None:
-    """Take from this process and its descendants what a program with file capabilities could give.
+    """Forbid programs with file capabilities to give any to this process or its descendants.
 
-    Root without CAP_SETPCAP cannot; NO_NEW_PRIVS forbids the same.
+    Root without CAP_SETPCAP cannot do this; NO_NEW_PRIVS forbids the same.
     """
     for capability in _CAPABILITIES:
         known = _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0)
@@ -133,7 +134,7 @@ def _narrow_bounding_set() -> None:
 
 
 def _drop_capabilities() -> None:
-    """Give up all capabilities, inheritable and ambient ones included."""
+    """Give up all capabilities, including inheritable and ambient ones."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()
     if _libc.capset(ctypes.byref(header), ctypes.byref(nothing)) != 0:

@@ -1,4 +1,4 @@
-"""The build of a wheel: compiled or pure Python, and never something between."""
+"""The build of a wheel: compiled or pure Python, and never a mixture."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from hatch_build import obstacle
+from hatch_build import find_obstacle
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -22,7 +22,7 @@ WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
 TOOLS = WHEEL["hooks"]["custom"]["tools"]
 LIBRARY = sysconfig.get_config_var("EXT_SUFFIX")
 NO_COMPILER = {"CC": "/nonexistent/cc"}
-#: A project of two modules that is built as geomail is.
+#: A project of two modules that is built like geomail.
 SMALL = f"""\
 [build-system]
 requires = ["hatchling"]
@@ -41,7 +41,7 @@ exclude = {WHEEL.get("exclude", [])}
 tools = ["tool>=1"]
 modules = ["small/[ab].py"]
 """
-#: A type checker as strict as ours has a remark on each line; none of them keeps it from running.
+#: Our strict type checker complains about each line; no complaint stops the code from running.
 UNTIDY = """\
 from typing import Any, cast
 
@@ -55,7 +55,7 @@ def text(given: Any, number: int) -> str:
 
 
 class Small:
-    """That project, and what its builds say."""
+    """That project, and the output of its builds."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -70,7 +70,7 @@ class Small:
         (self.folder / "small" / f"{name}.py").write_text(text)
 
     def run(self, call: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Call hatchling, as a frontend does that has made the environment."""
+        """Call hatchling, as a frontend does after making the environment."""
         variables = {name: value for name, value in os.environ.items() if not name.startswith("GEOMAIL_")}
         return subprocess.run(
             [sys.executable, "-c", f"import hatchling.build; print(hatchling.build.{call})"],
@@ -78,12 +78,12 @@ class Small:
         )  # fmt: skip
 
     def build(self, **env: str) -> tuple[int, str]:
-        """Build a wheel: the exit status, and what was said."""
+        """Build a wheel; return the exit status, and the output."""
         done = self.run("build_wheel('dist')", **env)
         return done.returncode, done.stdout + done.stderr
 
     def wheels(self) -> dict[str, set[str]]:
-        """What was built: the files of each wheel that are not about it."""
+        """Return the files of each wheel, without its metadata."""
         return {
             path.name: {name for name in zipfile.ZipFile(path).namelist() if ".dist-info/" not in name}
             for path in (self.folder / "dist").glob("*")
@@ -115,7 +115,7 @@ def test_without_a_compiler_it_is_pure_and_the_build_says_why(small: Small) -> N
     assert small.wheels() == PURE
 
 
-def test_a_compiler_that_does_not_work_is_none(small: Small) -> None:
+def test_a_compiler_that_does_not_work(small: Small) -> None:
     status, said = small.build(CC="false")
     assert status == 0
     assert "built as pure Python: the C compiler does not work (false" in said
@@ -124,17 +124,17 @@ def test_a_compiler_that_does_not_work_is_none(small: Small) -> None:
 
 def test_python_without_its_headers_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sysconfig, "get_path", lambda _name: str(tmp_path))
-    assert obstacle() == f"Python's headers are not in {tmp_path}; Debian has them in python3-dev"
+    assert find_obstacle() == f"Python's headers are not in {tmp_path}; Debian has them in python3-dev"
 
 
 def test_an_interpreter_that_is_not_cpython_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.implementation, "name", "pypy")
-    assert obstacle() == "mypyc compiles for CPython alone, and this is pypy"
+    assert find_obstacle() == "mypyc compiles for CPython alone, and this is pypy"
 
 
 def test_a_compiler_with_arguments_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "cc -O1")
-    assert obstacle() is None
+    assert find_obstacle() is None
 
 
 def test_pure_python_can_be_asked_for(small: Small) -> None:
@@ -142,7 +142,7 @@ def test_pure_python_can_be_asked_for(small: Small) -> None:
     assert small.wheels() == PURE
 
 
-def test_a_library_that_lies_about_gets_into_no_wheel(small: Small) -> None:
+def test_a_stale_library_gets_into_no_wheel(small: Small) -> None:
     (small.folder / "small" / f"a{LIBRARY}").touch()
     assert small.build(GEOMAIL_PURE="1")[0] == 0
     assert small.wheels() == PURE
@@ -154,7 +154,7 @@ def test_compiled_or_none_can_be_asked_for(small: Small) -> None:
     assert "not compiled, which GEOMAIL_PURE=0 asks for: there is no C compiler" in said
 
 
-def test_a_choice_that_is_none_is_refused(small: Small) -> None:
+def test_an_unknown_choice_is_refused(small: Small) -> None:
     status, said = small.build(GEOMAIL_PURE="yes")
     assert (status, small.wheels()) == (1, {})
     assert "GEOMAIL_PURE=yes is not understood: it must be 1 (pure Python) or 0 (compiled)" in said

@@ -1,4 +1,4 @@
-"""Folders on the way to a file of ours, which others may replace by links."""
+"""Folders on the way to our file, which other users may replace by links."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from geomail.folders import holding_folder_of
+from geomail.folders import hold_folder_of
 from geomail.net.unix_sockets import bind_unix
 from geomail.sinks.target import open_target
 
@@ -16,13 +16,13 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something 
 
 
 def held(path: Path) -> Path:
-    with holding_folder_of(str(path)) as folder:
+    with hold_folder_of(str(path)) as folder:
         return Path(f"/proc/self/fd/{folder}").readlink()
 
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Path:
-    """A folder of nobody's, with a link in it that leads to a folder of root's, ``ours``."""
+    """A folder that ``nobody`` owns, with a link to root's folder, ``ours``."""
     folder = tmp_path / "theirs"
     folder.mkdir()
     (tmp_path / "ours").mkdir()
@@ -32,7 +32,7 @@ def theirs(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("target", ["real", "../up/real", "{}/real"])
-def test_links_of_our_own_are_followed(tmp_path: Path, target: str) -> None:
+def test_our_own_links_are_followed(tmp_path: Path, target: str) -> None:
     (tmp_path / "up").mkdir()
     for name in ("real", "up/real"):
         (tmp_path / name).mkdir()
@@ -57,7 +57,7 @@ def test_a_relative_path_and_a_circle(tmp_path: Path, monkeypatch: pytest.Monkey
     [lambda path: open_target(path, owner=NOBODY), lambda path: bind_unix(path, 1)],
     ids=["log", "socket"],
 )
-def test_nothing_is_made_where_a_link_of_others_leads(theirs: Path, make: Callable[[str], object]) -> None:
+def test_another_users_link_is_not_followed(theirs: Path, make: Callable[[str], object]) -> None:
     with pytest.raises(PermissionError, match="is a link"):
         make(str(theirs / "link" / "file"))
 

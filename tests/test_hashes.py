@@ -1,4 +1,4 @@
-"""Hashes that others made are verified, and what geomail makes others can verify."""
+"""Hashes made elsewhere are verified here, and geomail's hashes are verified elsewhere."""
 
 import subprocess
 from collections.abc import Callable
@@ -48,7 +48,7 @@ VECTORS = {
 
 
 @pytest.mark.parametrize(("text", "scheme", "cost", "password"), VECTORS.values(), ids=VECTORS.keys())
-def test_what_others_made(text: str, scheme: str, cost: str, password: bytes) -> None:
+def test_hashes_made_elsewhere(text: str, scheme: str, cost: str, password: bytes) -> None:
     known = recognise(text)
 
     assert (known.scheme, known.cost) == (scheme, cost)
@@ -58,7 +58,7 @@ def test_what_others_made(text: str, scheme: str, cost: str, password: bytes) ->
 
 
 @pytest.mark.parametrize("scheme", hashes._SCHEMES)
-def test_what_dovecot_makes_here_and_now(scheme: str) -> None:
+def test_hashes_that_dovecot_makes(scheme: str) -> None:
     for password in ("correct horse", "pässwörd€"):
         command = [program("doveadm"), "pw", "-s", scheme, "-p", password]
         made = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -77,7 +77,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize(("scheme", "make"), MAKERS.items())
-def test_what_geomail_makes(scheme: str, make: Make) -> None:
+def test_geomails_hashes(scheme: str, make: Make) -> None:
     made = make(b"p\xc3\xa4ss")
 
     assert made.startswith(f"{{{scheme}}}$")
@@ -87,47 +87,50 @@ def test_what_geomail_makes(scheme: str, make: Make) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "make"), MAKERS.items())
-def test_what_geomail_makes_dovecot_verifies(scheme: str, make: Make) -> None:
+def test_dovecot_verifies_geomails_hashes(scheme: str, make: Make) -> None:
     command = [program("doveadm"), "pw", "-t", make(b"correct horse"), "-p", "correct horse"]
 
     assert "(verified)" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 BROKEN = {
-    "nothing": ("", "this is no password hash"),
-    "a password": ("secret", "this is no password hash"),
-    "braces alone": ("{}secret", "this is no password hash"),
-    "scheme alone": ("{ARGON2ID}", "what follows {ARGON2ID} is no whole hash"),
-    "unknown scheme": ("{MD5-CRYPT}$1$s7H9AxXF$x", "{MD5-CRYPT} is no scheme that geomail can verify; those"),
-    "in clear": ("{PLAIN}secret", "{PLAIN} is no scheme"),
-    "encoded otherwise": ("{SSHA.HEX}00", "{SSHA.HEX} is no scheme"),
-    "another scheme's": ("{SHA512-CRYPT}" + BCRYPT, "what follows {SHA512-CRYPT}"),
-    "crypt of old": ("{CRYPT}$1$s7H9AxXF$eDTpHbk7UQ5rj8sAKqz5m0", "what follows {CRYPT}"),
-    "argon2id cut": (ARGON2ID[:-1], "this is no"),
-    "argon2id without its end": (ARGON2ID.rpartition("$")[0], "this is no"),
-    "argon2id with more": (ARGON2ID + "$", "this is no"),
-    "argon2id, bits that are none": (ARGON2ID[:-1] + "V", "this is no"),
-    "argon2id of old": (ARGON2ID.replace("v=19", "v=16"), "this is no"),
-    "argon2i": (ARGON2ID.replace("argon2id", "argon2i"), "this is no"),
-    "bcrypt cut": (BCRYPT[:-1], "this is no"),
-    "bcrypt with more": (BCRYPT + "a", "this is no"),
-    "bcrypt, a broken version": (BCRYPT.replace("2y", "2x"), "this is no"),
-    "bcrypt, too cheap": (BCRYPT.replace("05", "03"), "this is no"),
-    "bcrypt, too dear": (BCRYPT.replace("05", "32"), "this is no"),
-    "bcrypt, salt bits that are none": (BCRYPT.replace("Otr.", "Otr/"), "this is no"),
-    "bcrypt, hash bits that are none": (BCRYPT[:-1] + "L", "this is no"),
-    "6 cut": (SHA512[:-1], "this is no"),
-    "6, too few rounds": ("$6$rounds=999$abc$" + "a" * 86, "this is no"),
-    "6, too much salt": ("$6$12345678901234567$" + "a" * 86, "this is no"),
-    "SSHA cut": ("{SSHA}" + SSHA[:-5], "what follows {SSHA}"),
-    "SSHA without salt": ("{SSHA}" + SSHA[:26] + "==", "what follows {SSHA}"),
-    "not ASCII": ("{SSHA}" + "ä" * 32, "what follows {SSHA}"),
-    "a line break": (BCRYPT + "\n", "this is no"),
+    "nothing": ("", "this is not a password hash"),
+    "a password": ("secret", "this is not a password hash"),
+    "braces alone": ("{}secret", "this is not a password hash"),
+    "scheme alone": ("{ARGON2ID}", "the text after {ARGON2ID} is not a complete hash"),
+    "unknown scheme": (
+        "{MD5-CRYPT}$1$s7H9AxXF$x",
+        "{MD5-CRYPT} is not a scheme that geomail can verify; use",
+    ),
+    "in clear": ("{PLAIN}secret", "{PLAIN} is not a scheme"),
+    "encoded otherwise": ("{SSHA.HEX}00", "{SSHA.HEX} is not a scheme"),
+    "another scheme's": ("{SHA512-CRYPT}" + BCRYPT, "the text after {SHA512-CRYPT}"),
+    "crypt of old": ("{CRYPT}$1$s7H9AxXF$eDTpHbk7UQ5rj8sAKqz5m0", "the text after {CRYPT}"),
+    "argon2id cut": (ARGON2ID[:-1], "this is not"),
+    "argon2id without its end": (ARGON2ID.rpartition("$")[0], "this is not"),
+    "argon2id with more": (ARGON2ID + "$", "this is not"),
+    "argon2id, bits that are none": (ARGON2ID[:-1] + "V", "this is not"),
+    "argon2id of old": (ARGON2ID.replace("v=19", "v=16"), "this is not"),
+    "argon2i": (ARGON2ID.replace("argon2id", "argon2i"), "this is not"),
+    "bcrypt cut": (BCRYPT[:-1], "this is not"),
+    "bcrypt with more": (BCRYPT + "a", "this is not"),
+    "bcrypt, a broken version": (BCRYPT.replace("2y", "2x"), "this is not"),
+    "bcrypt, too cheap": (BCRYPT.replace("05", "03"), "this is not"),
+    "bcrypt, too dear": (BCRYPT.replace("05", "32"), "this is not"),
+    "bcrypt, salt bits that are none": (BCRYPT.replace("Otr.", "Otr/"), "this is not"),
+    "bcrypt, hash bits that are none": (BCRYPT[:-1] + "L", "this is not"),
+    "6 cut": (SHA512[:-1], "this is not"),
+    "6, too few rounds": ("$6$rounds=999$abc$" + "a" * 86, "this is not"),
+    "6, too much salt": ("$6$12345678901234567$" + "a" * 86, "this is not"),
+    "SSHA cut": ("{SSHA}" + SSHA[:-5], "the text after {SSHA}"),
+    "SSHA without salt": ("{SSHA}" + SSHA[:26] + "==", "the text after {SSHA}"),
+    "not ASCII": ("{SSHA}" + "ä" * 32, "the text after {SSHA}"),
+    "a line break": (BCRYPT + "\n", "this is not"),
 }
 
 
 @pytest.mark.parametrize(("text", "said"), BROKEN.values(), ids=BROKEN.keys())
-def test_what_is_no_hash(text: str, said: str) -> None:
+def test_text_that_is_not_a_hash(text: str, said: str) -> None:
     with pytest.raises(UnknownHash) as raised:
         recognise(text)
 

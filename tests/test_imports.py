@@ -72,7 +72,8 @@ RULES: dict[str, Rule] = {
     "config": CONFIG,
     "config.users": Rule(may=("errors", "config", "hashes", "protocols.facts"), never=frozenset(NETWORK)),
     "config.probe": Rule(
-        may=("errors", "config", "net.tls", "net.openssl.binding", "privileges"), outside=("pydantic",)
+        may=("errors", "config", "net.tls_contexts", "net.openssl.binding", "privileges"),
+        outside=("pydantic",),
     ),
     "protocols.facts": Rule(may=(), never=frozenset(INPUT_OUTPUT)),
     "protocols": Rule(

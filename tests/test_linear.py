@@ -82,7 +82,7 @@ def attempted(call: Callable[..., object], *expected: type[Exception]) -> Callab
 
 def a_header(lines: bytes) -> object:
     client = Rehearsal(peer="client")
-    client._heard = lines
+    client._unread = lines
     return attempted(proxy_header.read, ProxyHeaderError)(client)
 
 
@@ -167,7 +167,7 @@ PARSERS: dict[str, tuple[Callable[[int], bytes | str], Callable[..., object], in
     ),
     "headers, long": (filled(b"a: ", b" ", b"x\r\n\r\n"), _parse_head, 400_000),
     "headers, empty names": (filled(b"", b"-", b""), attempted(_parse_head, BadAnswer), 400_000),
-    "PTR records": (answer_with_pointers, nameservers._parsed, 6),
+    "PTR records": (answer_with_pointers, nameservers._parse, 6),
     "terminal": (text("\x1b"), escape_unprintable, 4_000),
     "bytes for a terminal": (filled(b"", b"\xff", b""), as_text, 4_000),
     "log, escapes": (text("\x1b"), escape, 4_000),

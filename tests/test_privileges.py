@@ -1,28 +1,28 @@
-"""The user that children become, and what they can no longer do."""
+"""The user of children, and the rights that they give up."""
 
 import subprocess
 import sys
 
 import pytest
 
-from geomail.privileges import CannotStart, account_of
+from geomail.privileges import CannotStart, look_up_account
 
 
 @pytest.mark.parametrize("user", ["nobody-knows", "root:nobody-knows", "", "a\0b"])
-def test_nobody_knows_them(user: str) -> None:
+def test_an_unknown_user_or_group(user: str) -> None:
     with pytest.raises(CannotStart, match="no such user or group"):
-        account_of(user)
+        look_up_account(user)
 
 
-def test_a_group_of_ones_own() -> None:
-    account = account_of("root:daemon")
+def test_a_group_of_its_own() -> None:
+    account = look_up_account("root:daemon")
 
     assert (account.uid, account.gid) == (0, 1)
 
 
 LOOKED_INTO = """
 import ctypes
-from geomail.privileges import become, close_to_others
+from geomail.privileges import become, forbid_inspection
 libc = ctypes.CDLL(None)
 libc.prctl(4, 1, 0, 0, 0)
 {how}
@@ -31,10 +31,10 @@ print(libc.prctl(3, 0, 0, 0, 0), libc.prctl(39, 0, 0, 0, 0))
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [("pass", "1 0"), ("close_to_others()", "0 0"), ("become(None)", "0 1")]
+    ("how", "said"), [("pass", "1 0"), ("forbid_inspection()", "0 0"), ("become(None)", "0 1")]
 )
-def test_nobody_looks_into_a_process_that_is_closed(how: str, said: str) -> None:
-    """That is PR_GET_DUMPABLE, and PR_GET_NO_NEW_PRIVS beside it."""
+def test_forbidding_inspection(how: str, said: str) -> None:
+    """The two numbers are PR_GET_DUMPABLE and PR_GET_NO_NEW_PRIVS."""
     script = LOOKED_INTO.format(how=how)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == said.split()

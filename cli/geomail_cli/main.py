@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from geomail.build import described
+from geomail.build import describe_build
 from geomail_cli import interrupts
 from geomail_cli.check_auth import check_auth
 from geomail_cli.check_config import check_config
@@ -47,7 +47,7 @@ app.command("reload")(reload)
 
 def _print_version(is_given: bool) -> None:
     if is_given:
-        typer.echo(described())
+        typer.echo(describe_build())
         raise typer.Exit
 
 

@@ -21,7 +21,7 @@ from geomail.backends.routes import AddressRoute, NamedRoute
 from geomail.conversation import CR, LF, NUL
 from geomail.errors import AuthUnavailable, PeerGone, TlsFailed
 from geomail.net.http import Answer, BadAnswer, HttpClient
-from geomail.net.resolver import canonical_host, literal_family
+from geomail.net.resolver import get_ip_family, normalise_host
 from geomail.net.tls import TlsSide
 from geomail.parties import Asserted, Digest, NoLogin, Password, Refusal, Token
 from geomail.protocols.facts import FACTS
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from geomail.auth.services import AuthServices
     from geomail.backends import Backends, Route
     from geomail.config.schema import AuthHttp, Server
-    from geomail.net.client_contexts import MakesContext
+    from geomail.net.client_contexts import ContextMaker
     from geomail.net.resolver import Resolver
     from geomail.parties import Client, ClientCertificate, Credentials, Login, ProxyAddresses
 
@@ -80,7 +80,7 @@ class HttpSource(Source):
         self, server: Server, url: AuthHttp, services: AuthServices, resolver: Resolver
     ) -> HttpClient:
         seconds, most = server.auth_http_timeout, server.auth_http_connections
-        resolve = resolver.addresses
+        resolve = resolver.find_addresses
         return HttpClient(
             pool=services.pool(server, self._name),
             addresses=lambda: [(AF_UNIX, url.path)] if url.path else resolve(url.host, url.port),
@@ -253,7 +253,7 @@ def _authority(url: AuthHttp, port: int | None = None) -> str:
     return host if port is None else f"{host}:{port}"
 
 
-def make_tls_side(url: AuthHttp, ca: str | None, contexts: MakesContext) -> TlsSide | None:
+def make_tls_side(url: AuthHttp, ca: str | None, contexts: ContextMaker) -> TlsSide | None:
     """Make the TLS settings for connections to the service; None without https. Raises OSError."""
     if url.scheme != "https":
         return None
@@ -348,8 +348,8 @@ def read_wait(answer: Answer) -> float:
 
 def parse_host(address: bytes) -> str | None:
     """Return the IP address or host name in Auth-Server; None if it is neither."""
-    host = canonical_host(address.decode("latin-1"))
-    if literal_family(host) is not None:
+    host = normalise_host(address.decode("latin-1"))
+    if get_ip_family(host) is not None:
         return host
     is_name = len(host) <= _HOST_NAME_LENGTH and _HOST_NAME.fullmatch(host) is not None
     return host if is_name and not host.rpartition(".")[2].isdigit() else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from geomail.auth.http import LONGEST_TEXT, LONGEST_WAIT, REPLY_CODE, parse_host, read_wait
 from geomail.net.http import BODY_LIMIT, is_name
-from geomail.net.resolver import literal_family
+from geomail.net.resolver import get_ip_family
 from geomail.parties import NoLogin, Password
 from geomail.protocols.facts import FACTS
 
@@ -182,7 +182,7 @@ class Judge:
         host = parse_host(value)
         if host is None:
             yield "error", "not an IP address or a host name"
-        elif literal_family(host) is None:
+        elif get_ip_family(host) is None:
             yield "warning", "a host name: geomail resolves it, nginx accepts only an IP address"
         elif value.startswith(b"["):
             yield "warning", "nginx accepts an IPv6 address only without brackets"

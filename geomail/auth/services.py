@@ -6,12 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from geomail.net.pool import Pool
-from geomail.net.tls import client_context
+from geomail.net.tls_contexts import make_client_context
 
 if TYPE_CHECKING:
     from geomail.auth.base import Note
     from geomail.config.schema import Server
-    from geomail.net.client_contexts import MakesContext
+    from geomail.net.client_contexts import ContextMaker
 
 
 class AuthServices:
@@ -21,7 +21,7 @@ class AuthServices:
     contexts of connections to services.
     """
 
-    def __init__(self, note: Note, contexts: MakesContext = client_context) -> None:
+    def __init__(self, note: Note, contexts: ContextMaker = make_client_context) -> None:
         self.contexts = contexts
         self._note = note
         self._pools: dict[tuple[Any, ...], Pool] = {}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, get_args
 
 from geomail.backends.endpoint import Endpoint, configured_endpoint
 from geomail.config.schema import ProtocolName
-from geomail.net.resolver import canonical_host, literal_family
+from geomail.net.resolver import get_ip_family, normalise_host
 
 if TYPE_CHECKING:
     from geomail.config.schema import Backend
-    from geomail.net.client_contexts import MakesContext
+    from geomail.net.client_contexts import ContextMaker
     from geomail.net.connect import Address as SocketAddress
 
 #: Gives the addresses of a host and a port. Raises OSError.
@@ -23,7 +23,7 @@ _UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 class ConfiguredBackends:
     """The endpoints of the ``[backends]`` tables; ``contexts`` makes their TLS contexts. Raises OSError."""
 
-    def __init__(self, tables: Mapping[str, Backend], contexts: MakesContext) -> None:
+    def __init__(self, tables: Mapping[str, Backend], contexts: ContextMaker) -> None:
         self._by_name = {
             (name, protocol): configured_endpoint(backend, address, contexts)
             for name, backend in tables.items()
@@ -89,12 +89,12 @@ class ConfiguredBackends:
 
 
 def _place(host: str) -> str:
-    canonical = canonical_host(host)
+    canonical = normalise_host(host)
     return _UNSPECIFIED.get(canonical, canonical)
 
 
 def _is_literal(host: str) -> bool:
-    return literal_family(host) is not None
+    return get_ip_family(host) is not None
 
 
 def _places(endpoint: Endpoint, resolve: Resolve) -> set[str]:

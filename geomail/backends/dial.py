@@ -11,14 +11,14 @@ from geomail.backends.configured import ConfiguredBackends
 from geomail.backends.endpoint import Endpoint
 from geomail.backends.routes import AddressRoute, NamedRoute, Route, SocketRoute
 from geomail.errors import AuthUnavailable, BackendUnreachable
-from geomail.net.connect import connect
+from geomail.net.connect import connect_first
 from geomail.net.resolver import Resolver
-from geomail.net.tls import client_context
+from geomail.net.tls_contexts import make_client_context
 from geomail.net.wire import Wire
 
 if TYPE_CHECKING:
     from geomail.config.schema import Backend
-    from geomail.net.client_contexts import MakesContext
+    from geomail.net.client_contexts import ContextMaker
 
 #: Addresses of auth services' answers that are remembered with what they were found to be.
 _MOST_KNOWN: Final = 4096
@@ -57,7 +57,7 @@ class Backends:
     if a file of their TLS cannot be used.
     """
 
-    def __init__(self, tables: Mapping[str, Backend], contexts: MakesContext = client_context) -> None:
+    def __init__(self, tables: Mapping[str, Backend], contexts: ContextMaker = make_client_context) -> None:
         self._configured = ConfiguredBackends(tables, contexts)
         self._known: dict[tuple[str, int, bool], Endpoint] = {}
 
@@ -108,7 +108,7 @@ class Backends:
         only_configured = route.only_configured
         try:
             return self._configured.at(
-                route.host, route.port, resolver.addresses, only_configured=only_configured
+                route.host, route.port, resolver.find_addresses, only_configured=only_configured
             )
         except OSError as error:
             raise unreachable(route.label, error) from None
@@ -128,9 +128,9 @@ def open_connection(endpoint: Endpoint, resolver: Resolver) -> Wire:
     """Connect to an endpoint, and say nothing yet. Raises BackendUnreachable."""
     try:
         if endpoint.path:
-            return connect([(AF_UNIX, endpoint.path)], peer="backend", tls=endpoint.side)
-        addresses = endpoint.addresses or resolver.addresses(endpoint.host, endpoint.port)
-        return connect(addresses, peer="backend", tls=endpoint.side)
+            return connect_first([(AF_UNIX, endpoint.path)], peer="backend", tls=endpoint.side)
+        addresses = endpoint.addresses or resolver.find_addresses(endpoint.host, endpoint.port)
+        return connect_first(addresses, peer="backend", tls=endpoint.side)
     except OSError as error:
         raise unreachable(endpoint.label, error) from None
 

@@ -10,7 +10,7 @@ from geomail.net.tls import TlsSide
 
 if TYPE_CHECKING:
     from geomail.config.schema import Address, Backend
-    from geomail.net.client_contexts import MakesContext
+    from geomail.net.client_contexts import ContextMaker
     from geomail.net.connect import Address as SocketAddress
 
 
@@ -44,7 +44,7 @@ class Endpoint:
         object.__setattr__(self, "described", f"{label} ({self.name})" if self.name else label)
 
 
-def configured_endpoint(backend: Backend, address: Address, contexts: MakesContext) -> Endpoint:
+def configured_endpoint(backend: Backend, address: Address, contexts: ContextMaker) -> Endpoint:
     """Make the endpoint of a configured backend at one of its addresses. Raises OSError for its TLS files."""
     side = None
     if backend.tls != "off":

@@ -22,7 +22,7 @@ from geomail.config.routes import get_domain
 from geomail.config.schema import Users
 from geomail.config.units import escape_unprintable
 from geomail.errors import ConfigError, Problem
-from geomail.hashes import Hash, UnknownHash, recognise, weight
+from geomail.hashes import Hash, UnknownHash, recognise, weigh
 from geomail.protocols.facts import FACTS
 
 #: The problems that geomail reports one by one: a file of another kind has one in each line.
@@ -95,7 +95,7 @@ def _find_costliest(entries: Collection[Entry]) -> tuple[Hash, ...]:
     found: dict[str, Hash] = {}
     for entry in entries:
         known = found.get(entry.hash.scheme)
-        if known is None or (entry.hash.cost != known.cost and weight(entry.hash) > weight(known)):
+        if known is None or (entry.hash.cost != known.cost and weigh(entry.hash) > weigh(known)):
             found[entry.hash.scheme] = entry.hash
     return tuple(found.values())
 

@@ -1,9 +1,9 @@
-"""Password hashes, as Dovecot and crypt(3) write them: recognised, verified, made.
+"""Password hashes, in the forms of Dovecot and crypt(3): recognised, verified, made.
 
-The work is done by argon2-cffi, bcrypt, the C library's crypt(3) and libpass
-(passlib, maintained). Verifying and making take long, on purpose: never do them
-in a greenlet. The first three let other threads run meanwhile; libpass, which is
-Python, does what crypt(3) does not (see :func:`holds_interpreter`).
+argon2-cffi, bcrypt, the C library's crypt(3) and libpass (the maintained passlib)
+do the work. Verifying and making are slow on purpose: never do them in a greenlet.
+The first three let other threads run meanwhile. libpass is Python, and does what
+crypt(3) cannot (see :func:`holds_interpreter`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from passlib.hash import ldap_salted_sha1, ldap_salted_sha256, ldap_salted_sha51
 from geomail.errors import GeomailError
 from geomail.hashes import libcrypt
 
-#: Bytes of a password that bcrypt can tell apart.
+#: Bytes of a password that bcrypt reads; it ignores the rest.
 BCRYPT_LENGTH = 72
-#: What a new hash costs: OWASP's least for argon2id, as mail clients log in all day long.
+#: The cost of a new hash: OWASP's minimum for argon2id, as mail clients log in all day long.
 _NEW_ARGON2ID = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 _NEW_BCRYPT_COST = 12
 _NEW_SHA512_ROUNDS = 100_000
@@ -41,17 +41,17 @@ _BCRYPT = re.compile(
 
 
 class UnknownHash(GeomailError):
-    """A text is no password hash that geomail can verify. Nothing of it is shown but its scheme."""
+    """A text is not a password hash that geomail can verify. The message shows only its scheme."""
 
 
 class CannotVerify(GeomailError):
-    """A hash could not be verified now: it costs more memory than there is."""
+    """A hash could not be verified now: it needs more memory than there is."""
 
 
 class Hash(NamedTuple):
-    """A password hash: the name of its scheme, Dovecot's, and the hash itself.
+    """A password hash: Dovecot's name of its scheme, and the hash itself.
 
-    ``cost`` is equal for hashes that take equally long to verify.
+    Hashes with the same ``cost`` take equally long to verify.
     """
 
     scheme: str
@@ -59,32 +59,33 @@ class Hash(NamedTuple):
     cost: str
 
     def __repr__(self) -> str:
-        """Without the hash, which is half a secret."""
+        """Leave out the hash, which is half a secret."""
         return f"Hash({self.scheme!r})"
 
 
 class _Scheme(Protocol):
-    """The abilities of a kind of hash.
+    """A kind of hash.
 
-    ``cost``: None where the text is not a hash of this kind. ``weight`` grows with how long a cost takes.
+    ``read_cost`` returns None if the text is not a hash of this kind. ``weigh`` returns
+    a larger number for a cost that takes longer to verify.
     """
 
-    def cost(self, text: str) -> str | None: ...
+    def read_cost(self, text: str) -> str | None: ...
 
-    def weight(self, cost: str) -> int: ...
+    def weigh(self, cost: str) -> int: ...
 
     def verify(self, text: str, password: bytes) -> bool: ...
 
 
 class _Argon2id:
-    """argon2-cffi's, and Dovecot's ARGON2ID."""
+    """The scheme ARGON2ID, by argon2-cffi."""
 
-    def cost(self, text: str) -> str | None:
+    def read_cost(self, text: str) -> str | None:
         match = _ARGON2ID.fullmatch(text)
         sound = match is not None and _is_base64(match[2], 8) and _is_base64(match[3], 12)
         return match[1] if match and sound else None
 
-    def weight(self, cost: str) -> int:
+    def weigh(self, cost: str) -> int:
         memory, passes = (int(number) for number in _ARGON2ID_COSTS.findall(cost))
         return memory * passes
 
@@ -98,53 +99,53 @@ class _Argon2id:
 
 
 class _Bcrypt:
-    """bcrypt's; 2a, 2b and 2y are the same."""
+    """The scheme BLF-CRYPT, by bcrypt; 2a, 2b and 2y are the same."""
 
-    def cost(self, text: str) -> str | None:
+    def read_cost(self, text: str) -> str | None:
         match = _BCRYPT.fullmatch(text)
         return match[1] if match else None
 
-    def weight(self, cost: str) -> int:
+    def weigh(self, cost: str) -> int:
         return int(cost)
 
     def verify(self, text: str, password: bytes) -> bool:
-        # A longer password cannot be right, but must not be refused sooner than another wrong one.
+        # A longer password is always wrong, but must not be refused faster than any other wrong one.
         matches = bcrypt.checkpw(password[:BCRYPT_LENGTH], text.encode())
         return matches and len(password) <= BCRYPT_LENGTH
 
 
 class _Passlib:
-    """One of libpass's; ``prefix`` is what it wants before the hash."""
+    """A scheme of libpass; ``prefix`` is the text that it expects before the hash."""
 
     def __init__(self, handler: Any, prefix: str = "") -> None:
         self._handler = handler
         self._prefix = prefix
 
-    def cost(self, text: str) -> str | None:
+    def read_cost(self, text: str) -> str | None:
         try:
             return str(getattr(self._handler.from_string(self._prefix + text), "rounds", ""))
         except ValueError:
             return None
 
-    def weight(self, cost: str) -> int:
+    def weigh(self, cost: str) -> int:
         return int(cost or 0)
 
     def verify(self, text: str, password: bytes) -> bool:
         try:
             return bool(self._handler.verify(password, self._prefix + text))
         except ValueError:
-            return False  # longer than any password that libpass makes a hash of
+            return False  # the password is too long for libpass
 
 
 class _ShaCrypt(_Passlib):
-    """One of libpass's that crypt(3) knows, too."""
+    """A scheme of libpass that crypt(3) knows, too."""
 
     def verify(self, text: str, password: bytes) -> bool:
         made = libcrypt.crypt(password, text.encode())
         return super().verify(text, password) if made is None else hmac.compare_digest(made, text.encode())
 
 
-#: Those that crypt(3) and its heirs write with a ``$`` in front, which tells them apart.
+#: The schemes of crypt(3): a hash begins with ``$`` and the name of its scheme.
 _CRYPT: dict[str, _Scheme] = {
     "ARGON2ID": _Argon2id(),
     "BLF-CRYPT": _Bcrypt(),
@@ -160,62 +161,62 @@ _SCHEMES: dict[str, _Scheme] = {
 
 
 def recognise(text: str) -> Hash:
-    """The hash that is written as ``{SCHEME}hash``, ``{CRYPT}$6$…`` or ``$6$…``. Raises UnknownHash."""
+    """Read a hash in the form ``{SCHEME}hash``, ``{CRYPT}$6$…`` or ``$6$…``. Raises UnknownHash."""
     prefixed = _PREFIXED.fullmatch(text)
     name, rest = (prefixed[1].upper(), prefixed[2]) if prefixed else ("CRYPT", text)
     if name not in _SCHEMES and name != "CRYPT":
         known = ", ".join((*_SCHEMES, "CRYPT"))
-        raise UnknownHash(f"{{{name}}} is no scheme that geomail can verify; those are {known}")
+        raise UnknownHash(f"{{{name}}} is not a scheme that geomail can verify; use one of {known}")
     for scheme in _CRYPT if name == "CRYPT" else (name,):
-        cost = _SCHEMES[scheme].cost(rest)
+        cost = _SCHEMES[scheme].read_cost(rest)
         if cost is not None:
             return Hash(scheme, rest, sys.intern(cost))
     if prefixed:
-        raise UnknownHash(f"what follows {{{name}}} is no whole hash of that scheme")
-    raise UnknownHash("this is no password hash that geomail can verify, or not a whole one")
+        raise UnknownHash(f"the text after {{{name}}} is not a complete hash of that scheme")
+    raise UnknownHash("this is not a password hash that geomail can verify, or not a complete one")
 
 
 def verify(known: Hash, password: bytes) -> bool:
-    """Whether the hash is that of the password. Raises CannotVerify."""
+    """Tell whether the hash belongs to the password. Raises CannotVerify."""
     return _SCHEMES[known.scheme].verify(known.text, password)
 
 
 def holds_interpreter(known: Hash, password: bytes) -> bool:
-    """Tell whether verifying is work for the interpreter, and long.
+    """Tell whether verifying holds the interpreter for long.
 
-    A thread that does it gives way after each ``sys.getswitchinterval()`` (5 ms) to
-    one that waits, which may be another of its kind: so let one at a time do it.
+    A thread that does it gives way every ``sys.getswitchinterval()`` (5 ms) to a
+    thread that waits, which may be doing the same. So let one thread at a time do it.
     """
-    return isinstance(_SCHEMES[known.scheme], _ShaCrypt) and not libcrypt.takes(password)
+    return isinstance(_SCHEMES[known.scheme], _ShaCrypt) and not libcrypt.can_hash(password)
 
 
 def grows_with_length(known: Hash) -> bool:
-    """Tell whether verifying takes the longer, the longer the password is."""
+    """Tell whether a longer password takes longer to verify."""
     return isinstance(_SCHEMES[known.scheme], _Passlib)
 
 
-def weight(known: Hash) -> int:
-    """Return how long the hash takes to verify, beside others of its scheme."""
-    return _SCHEMES[known.scheme].weight(known.cost)
+def weigh(known: Hash) -> int:
+    """Return a number that is larger if the hash takes longer to verify; compare it only within a scheme."""
+    return _SCHEMES[known.scheme].weigh(known.cost)
 
 
 def make_argon2id(password: bytes) -> str:
-    """A new hash, ``{ARGON2ID}…``."""
+    """Make a hash, ``{ARGON2ID}…``."""
     return "{ARGON2ID}" + _NEW_ARGON2ID.hash(password)
 
 
 def make_bcrypt(password: bytes) -> str:
-    """A new hash, ``{BLF-CRYPT}…``. The password has at most BCRYPT_LENGTH bytes."""
+    """Make a hash, ``{BLF-CRYPT}…``. The password must have at most BCRYPT_LENGTH bytes."""
     return "{BLF-CRYPT}" + bcrypt.hashpw(password, bcrypt.gensalt(_NEW_BCRYPT_COST)).decode()
 
 
 def make_sha512_crypt(password: bytes) -> str:
-    """A new hash, ``{SHA512-CRYPT}…``."""
+    """Make a hash, ``{SHA512-CRYPT}…``."""
     return f"{{SHA512-CRYPT}}{sha512_crypt.using(rounds=_NEW_SHA512_ROUNDS).hash(password)}"
 
 
 def _is_base64(text: str, least: int) -> bool:
-    """Whether it is canonical base64 without padding, of at least this many bytes."""
+    """Tell whether the text is canonical base64 without padding, of ``least`` bytes or more."""
     try:
         data = binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
     except binascii.Error:

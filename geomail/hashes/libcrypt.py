@@ -1,7 +1,7 @@
-"""The C library's crypt(3), for the hashes that it knows: it lets other threads run while it works.
+"""The C library's crypt(3), for the hashes that it knows: other threads can run while it works.
 
-The library is loaded when this module is imported, which is before privileges
-are dropped. Where there is none, or it fails its test, no password is taken.
+The library is loaded when this module is imported, before privileges are
+dropped. Without a library, or if it fails its test, nothing can be hashed here.
 """
 
 from __future__ import annotations
@@ -9,37 +9,37 @@ from __future__ import annotations
 import ctypes
 from typing import Any, Final
 
-#: libxcrypt's two names; None is the C library itself, where musl has it.
+#: libxcrypt's two names; None is the C library itself, which has crypt(3) in musl.
 _LIBRARIES: Final = ("libcrypt.so.2", "libcrypt.so.1", None)
 #: Bytes of ``struct crypt_data``: glibc's own, the largest of all.
 _ROOM: Final = 131232
-#: Bytes of a password that libxcrypt takes.
+#: The most bytes of a password for libxcrypt.
 _LONGEST: Final = 511
-#: Hashes of "pass word", to see that a library does what it is for.
+#: Hashes of "pass word", to test that a library works.
 _TESTS: Final = (
     b"$5$t0ow8q9nvw1EEv6g$cTHnLa2KjVz.5Yqe31KD/SiKLt1wd.BX5ERVmOCIQ48",
     b"$6$LM9gn76nE92JSidw$AXHebUzXlWf6jC4RxYpgsTJGreKR2PfK1ePF.cEYPcHevgJ1.w5DWQ/vFl99xNT6cBert15lZCY9qs7okOBJi/",
 )
 
 
-def takes(password: bytes) -> bool:
-    """Tell whether a library is there that makes hashes of this password."""
+def can_hash(password: bytes) -> bool:
+    """Tell whether :func:`crypt` can hash this password."""
     return _crypt_r is not None and len(password) <= _LONGEST and b"\0" not in password
 
 
 def crypt(password: bytes, setting: bytes) -> bytes | None:
-    """The hash of a password by the scheme, cost and salt of another hash; None where it cannot be made."""
-    return _crypted(_crypt_r, password, setting) if takes(password) else None
+    """Hash a password with the scheme, cost and salt of another hash; return None if that is not possible."""
+    return _hash(_crypt_r, password, setting) if can_hash(password) else None
 
 
-def _crypted(crypt_r: Any, password: bytes, setting: bytes) -> bytes | None:
+def _hash(crypt_r: Any, password: bytes, setting: bytes) -> bytes | None:
     room = ctypes.create_string_buffer(_ROOM)
     made: bytes | None = crypt_r(password, setting, room)
-    ctypes.memset(room, 0, _ROOM)  # it has the password in it
+    ctypes.memset(room, 0, _ROOM)  # it holds the password
     return None if made is None or made.startswith(b"*") else made
 
 
-def _find() -> Any:
+def _find_library() -> Any:
     for name in _LIBRARIES:
         try:
             crypt_r = ctypes.CDLL(name).crypt_r
@@ -47,9 +47,9 @@ def _find() -> Any:
             continue
         crypt_r.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p]
         crypt_r.restype = ctypes.c_char_p
-        if all(_crypted(crypt_r, b"pass word", known) == known for known in _TESTS):
+        if all(_hash(crypt_r, b"pass word", known) == known for known in _TESTS):
             return crypt_r
     return None
 
 
-_crypt_r: Final = _find()
+_crypt_r: Final = _find_library()

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from geomail.net.tls import client_context
+from geomail.net.tls_contexts import make_client_context
 
 if TYPE_CHECKING:
     import ssl
 
 
-class MakesContext(Protocol):
-    """Gives the context of a client's side, as :func:`geomail.net.tls.client_context` does."""
+class ContextMaker(Protocol):
+    """A function that returns the context of a client's side, as ``make_client_context`` does."""
 
     def __call__(
         self, *, ca: str | None, verify: bool, certificate: str | None = None, key: str | None = None
     ) -> ssl.SSLContext:
-        """The context. Raises OSError where a file is wrong."""
+        """Return the context. Raises OSError if a file cannot be used."""
 
 
 class ClientContexts:
-    """One context for all callers that ask for the same, kept; none is made after :meth:`seal`.
+    """A store of contexts: callers with the same settings get the same one. After :meth:`seal`, none is made.
 
-    The master makes them: the user of the workers may not be able to read the
-    key, and a file may have changed when a worker is started in place of another.
+    The master makes them: the workers' user may not be able to read the key, and
+    a file may have changed when a new worker replaces another one.
     """
 
     def __init__(self) -> None:
@@ -33,16 +33,16 @@ class ClientContexts:
     def __call__(
         self, *, ca: str | None, verify: bool, certificate: str | None = None, key: str | None = None
     ) -> ssl.SSLContext:
-        """The context. Raises OSError where a file is wrong, KeyError where it was not made in time."""
+        """Return the context. Raises OSError if a file is bad, KeyError for a new one after :meth:`seal`."""
         asked = ca, verify, certificate, key
         if asked not in self._made and not self._sealed:
-            self._made[asked] = client_context(ca=ca, verify=verify, certificate=certificate, key=key)
+            self._made[asked] = make_client_context(ca=ca, verify=verify, certificate=certificate, key=key)
         return self._made[asked]
 
     def forget(self) -> None:
-        """Let go of all, for a process that opens no such connections."""
+        """Drop all contexts, in a process that opens no such connections."""
         self._made.clear()
 
     def seal(self) -> None:
-        """Make no more."""
+        """Make no more contexts."""
         self._sealed = True

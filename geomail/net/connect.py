@@ -1,4 +1,4 @@
-"""Connecting to a backend or an auth service."""
+"""Making connections, to a backend or an auth service."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from geomail.errors import Side
 from geomail.net.tls import TlsSide
 from geomail.net.wire import Wire
 
-#: ``(family, sockaddr)``, as the socket module has them; a host is an IP address.
+#: ``(family, sockaddr)``, as in the socket module; a host is an IP address.
 Address = tuple[int, Any]
-#: Addresses of this machine that no other one can reach, and how most of them begin.
+#: Addresses of this machine that no other machine can reach, and how most of them begin.
 _LOCAL, _LOOPBACK = ("::1", "::", "0.0.0.0"), ("127.", "::ffff:127.")
 #: Seconds for one address while there are others to try.
 ATTEMPT = 5.0
 
 
-def connect(addresses: Sequence[Address], *, peer: Side, tls: TlsSide | None = None) -> Wire:
-    """Connect to the first of ``addresses`` that answers; TLS is not started.
+def connect_first(addresses: Sequence[Address], *, peer: Side, tls: TlsSide | None = None) -> Wire:
+    """Connect to the first of ``addresses`` that answers, and return the wire; TLS is not started.
 
-    TCP connections get TCP_NODELAY and SO_KEEPALIVE. Raises OSError of the
-    last attempt. The time for all of it is the caller's to limit.
+    TCP connections get TCP_NODELAY and SO_KEEPALIVE. Raises the OSError of the
+    last attempt. The caller limits the time for all attempts together.
     """
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "no address to connect to")
     for number, (family, address) in enumerate(addresses, 1):
-        wire = Wire(_socket(family), peer, tls)
+        wire = Wire(_open_socket(family), peer, tls)
         try:
             if number < len(addresses):
                 _connect_within(ATTEMPT, wire, address)
@@ -57,7 +57,7 @@ def connect(addresses: Sequence[Address], *, peer: Side, tls: TlsSide | None = N
     raise failure
 
 
-def _socket(family: int) -> RawSocket:
+def _open_socket(family: int) -> RawSocket:
     sock = RawSocket(family, SOCK_STREAM | SOCK_NONBLOCK)
     if family != AF_UNIX:
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)

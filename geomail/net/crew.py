@@ -1,4 +1,4 @@
-"""Greenlets that are used again: making one costs a stack, and every session needs two."""
+"""Greenlets that are used again and again: each new one costs a stack, and every session needs two."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from greenlet import greenlet as RawGreenlet
 
 from geomail.net.timing import Clock, current
 
-#: Switches to a greenlet or the hub; the hub's own method looks first for a call that ours never want.
+#: Switches to a greenlet or the hub; the hub's own method first looks for a callback that geomail never sets.
 switch_to: Final = RawGreenlet.switch
-#: Idle greenlets that are kept; each holds some 7 KiB.
+#: The number of idle greenlets that are kept; each takes some 7 KiB.
 _SPARE = 128
 
 
@@ -31,26 +31,28 @@ class Job:
         self.finished = False
 
     def kill(self) -> None:
-        """End it by GreenletExit, and wait until it has ended; not in the hub, nor in the job itself."""
+        """End the job by GreenletExit, and wait for its end. Never call it in the hub, or in the job."""
         if self._is_running and self._hand is not None:
-            step_aside(self._hand.throw, GreenletExit)  # mostly that was it, and nobody has to be woken
+            step_aside(
+                self._hand.throw, GreenletExit
+            )  # mostly the job has ended then, and join() need not wait
         else:
             self.stop()
         self.join()
 
     def stop(self, error: BaseException | type[BaseException] = GreenletExit) -> None:
-        """Throw ``error`` into it, soon; nothing but GreenletExit may leave it again."""
+        """Throw ``error`` into the job soon. The job must catch it, unless it is GreenletExit."""
         if not self.finished:
             get_hub().loop.run_callback(self._throw, error)
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended, ``timeout`` seconds at most."""
+        """Wait for the end of the job, at most ``timeout`` seconds."""
         if not self.finished:
             self._ended = self._ended or Event()
             self._ended.wait(timeout)
 
     def run(self) -> None:
-        """Make the call, in the greenlet it was given to; a bug is told, and goes no further."""
+        """Make the call in the greenlet that got it. Report a bug as gevent does, and raise nothing."""
         self._is_running = True
         try:
             assert self._call is not None, "a job is done once"
@@ -61,7 +63,7 @@ class Job:
             get_hub().handle_error(self._call, type(bug), bug, bug.__traceback__)
         self._is_running = False
         self.finished = True
-        self._hand, self._call, self._arguments = None, None, ()  # whoever keeps the job keeps nothing else
+        self._hand, self._call, self._arguments = None, None, ()  # code that keeps the job keeps nothing else
         if self._ended is not None:
             self._ended.set()
 
@@ -71,7 +73,7 @@ class Job:
 
 
 def step_aside(switch: Callable[..., object], *arguments: Any) -> None:
-    """Make a call that switches to another greenlet; this one goes on when that has had its turn."""
+    """Make a call that switches to another greenlet; go on in this one after the other's turn."""
     back = get_hub().loop.run_callback(current().switch)
     try:
         switch(*arguments)
@@ -80,14 +82,14 @@ def step_aside(switch: Callable[..., object], *arguments: Any) -> None:
 
 
 class Crew:
-    """Makes calls in greenlets of its own, as ``gevent.spawn`` does, and keeps these for the next calls."""
+    """A group of greenlets: it makes calls as ``gevent.spawn`` does, and keeps the greenlets for others."""
 
     def __init__(self) -> None:
         self.idle: list[_Hand] = []
         self._run_soon = get_hub().loop.run_callback
 
     def start(self, call: Callable[..., object], *arguments: Any) -> Job:
-        """Make the call soon, in a greenlet that has a lasting Clock."""
+        """Make the call soon, in a greenlet with a lasting Clock; return the job."""
         hand = self.idle.pop() if self.idle else _Hand(self.idle)
         job = hand.job = Job(hand.greenlet, call, arguments)
         self._run_soon(hand.switch)
@@ -95,7 +97,7 @@ class Crew:
 
 
 class _Hand:
-    """One greenlet of a crew: makes a call, then waits for the next."""
+    """One greenlet of a crew: it makes a call, then waits for the next."""
 
     __slots__ = ("_hub", "_idle", "greenlet", "job", "switch")
 
@@ -115,4 +117,4 @@ class _Hand:
                 self._idle.append(self)
                 switch_to(self._hub)
         self.greenlet.clock.close()  # type: ignore[attr-defined]
-        del self.greenlet.clock  # type: ignore[attr-defined]  # it refers back, and only gc would notice
+        del self.greenlet.clock  # type: ignore[attr-defined]  # the clock refers to the greenlet: a cycle

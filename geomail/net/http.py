@@ -1,7 +1,7 @@
-"""Questions to one HTTP service over kept-alive connections (RFC 9112, as much as ``auth_http`` needs).
+"""Questions to one HTTP service over kept-alive connections (the part of RFC 9112 that ``auth_http`` needs).
 
-Only the head of an answer is of use; bodies are read and dropped. What the
-answer says stays unjudged here, but for nginx's rules of what a header is.
+Only the head of an answer is used; bodies are read and dropped. This module
+checks that headers have the form that nginx demands, and not what they say.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 from geomail.conversation import CR, NUL, Tracer
 from geomail.errors import GeomailError, LineTooLong, PeerGone, SessionError, Side
-from geomail.net.connect import Address, connect
+from geomail.net.connect import Address, connect_first
 from geomail.net.pool import Pool
 from geomail.net.timing import TimeLimit
 from geomail.net.tls import TlsSide
@@ -19,9 +19,9 @@ from geomail.net.wire import Wire
 
 #: Bytes of status line and headers, interim answers included.
 HEAD_LIMIT = 16 * 1024
-#: Bytes of a body that are read for the sake of keeping the connection.
+#: Bytes of a body that are read so that the connection can be kept.
 BODY_LIMIT = 64 * 1024
-#: Seconds that a body may come after its head, for the same reason.
+#: Seconds for which a body may arrive after its head, for the same reason.
 BODY_TIME = 1.0
 
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
@@ -29,15 +29,15 @@ _NO_BODY = (204, 304)
 
 
 class BadAnswer(GeomailError):
-    """What came back is no HTTP answer; the text goes on from the service's name."""
+    """An answer is not HTTP. The text continues a sentence that begins with the service's name."""
 
 
 class Answer:
     """The head of an answer.
 
-    ``headers`` holds every value of each header in order, under its lower-case
-    name. ``status`` is 0 where there was no status line, or one that makes no
-    sense. ``persistent``: the service speaks HTTP/1.1.
+    ``headers`` maps the lower-case name of each header to all its values in
+    order. ``status`` is 0 if the status line was missing or makes no sense.
+    ``persistent``: the service speaks HTTP/1.1.
     """
 
     __slots__ = ("headers", "persistent", "status")
@@ -48,24 +48,23 @@ class Answer:
         self.headers = headers
 
     def last(self, name: bytes) -> bytes | None:
-        """The last value of a header, None if it is not there."""
+        """Return the last value of a header; None if the header is missing."""
         values = self.headers.get(name)
         return values[-1] if values else None
 
 
-class _NotAsked(Exception):
-    """The bytes that came on a used connection do not begin as an answer does."""
+class _UnaskedBytes(Exception):
+    """Bytes on a used connection that do not begin like an answer."""
 
 
 class HttpClient:
-    """Asks one service.
+    """A client of one service.
 
-    ``seconds`` is for all of it: a place in the ``pool``, connecting, the request and the answer's head.
-    ``addresses`` is asked for each new connection. ``timed_out`` is the text
-    of the PeerTimeout that is raised after ``seconds``, ``crowded`` that where
-    there was no place. ``keeps``: connections are used again, if the pool, too,
-    keeps them. ``tracer`` sees the heads of answers, on connections that are
-    made after it was set.
+    ``seconds`` limits a whole question: a place in the ``pool``, connecting, the request and the
+    answer's head. ``addresses`` is called for each new connection. The PeerTimeout after
+    ``seconds`` has the text ``timed_out``, or ``crowded`` if no place became free.
+    ``keeps``: connections are used again, if the pool keeps them, too. ``tracer`` sees the
+    heads of answers, on connections that are made after it was set.
     """
 
     def __init__(
@@ -91,11 +90,11 @@ class HttpClient:
         self.tracer: Tracer | None = None
 
     def ask(self, request: bytes) -> Answer:
-        """Send a whole request, wait for the head of its answer.
+        """Send a whole request, and return the head of its answer.
 
-        The question is put again, once and on a fresh connection, if a used one
-        ended without a byte of an answer, or gave what may not be the answer
-        to this question (see ``net.pool``). Raises OSError, BadAnswer,
+        The request is sent a second time, on a fresh connection, if a used connection
+        ended without a byte of an answer, or if its answer may belong to
+        another question (see ``net.pool``). Raises OSError, BadAnswer,
         PeerGone, PeerTimeout, TlsFailed.
         """
         left = self.pool.enter(self._seconds, self._peer, self._crowded)
@@ -106,7 +105,7 @@ class HttpClient:
                     return answer
                 wire = self._connect()
                 answer = _exchange(wire, request, used=False)
-            self._let_go(wire, answer, used=False)
+            self._release(wire, answer, used=False)
             return answer
         finally:
             self.pool.leave()
@@ -116,32 +115,32 @@ class HttpClient:
         self.pool.close()
 
     def _ask_used(self, request: bytes) -> Answer | None:
-        """Ask on a connection that has rested; None: there is none, or what it gave is not to be trusted."""
-        wire = self.pool.rested() if self._keeps else None
+        """Ask on a connection that has rested; None: there is none, or its answer cannot be trusted."""
+        wire = self.pool.take_rested() if self._keeps else None
         if wire is None:
             return None
         before = wire.received
         try:
             answer = _exchange(wire, request, used=True)
-            self._let_go(wire, answer, used=True)
+            self._release(wire, answer, used=True)
         except PeerGone:
             if wire.received != before and self.pool.keeps:
                 raise
         except BadAnswer:
             if self.pool.keeps:
                 raise
-        except _NotAsked:
-            self.pool.speaks_unasked()
+        except _UnaskedBytes:
+            self.pool.report_unasked()
         else:
             if self.pool.keeps:
                 return answer
             wire.close()
         return None
 
-    def _let_go(self, wire: Wire, answer: Answer, used: bool) -> None:
-        """Read the answer to its end; keep the connection, or close it.
+    def _release(self, wire: Wire, answer: Answer, used: bool) -> None:
+        """Read the answer to its end; then keep the connection, or close it.
 
-        Where a used one holds more, there are two answers to one of its questions: the pool keeps none then.
+        More bytes behind the answer mean that a question got two answers: the pool then keeps no connection.
         """
         may_stay = False
         try:
@@ -150,7 +149,7 @@ class HttpClient:
                 goes_on = wire.has_unread()
                 may_stay = lasts and not goes_on
                 if goes_on:
-                    self.pool.speaks_unasked()
+                    self.pool.report_unasked()
         finally:
             if may_stay and self.pool.keeps:
                 self.pool.keep(wire)
@@ -159,7 +158,7 @@ class HttpClient:
 
     def _connect(self) -> Wire:
         self.pool.make_room()
-        wire = connect(self._addresses(), peer=self._peer, tls=self._tls)
+        wire = connect_first(self._addresses(), peer=self._peer, tls=self._tls)
         wire.tracer = self.tracer
         if self._tls is not None:
             try:
@@ -186,16 +185,16 @@ def _exchange(wire: Wire, request: bytes, used: bool) -> Answer:
 
 
 def _read_head(wire: Wire, used: bool) -> Answer:
-    """Skip interim answers, and take headers without a status line, as nginx does.
+    """Skip interim answers, and accept headers without a status line, as nginx does.
 
-    But not on a ``used`` connection: what has no status line may be the rest of an earlier answer.
+    On a ``used`` connection the status line must be there: bytes without it may belong to an earlier answer.
     """
     room = HEAD_LIMIT
     while True:
         head = wire.read_head(room)
         room -= len(head)
         if used and not head.startswith(b"HTTP/1."):
-            raise _NotAsked
+            raise _UnaskedBytes
         answer = _parse_head(head)
         if not 100 <= answer.status < 200:
             _check_framing(answer.headers)
@@ -203,7 +202,7 @@ def _read_head(wire: Wire, used: bool) -> Answer:
 
 
 def _check_framing(headers: dict[bytes, list[bytes]]) -> None:
-    """Raise BadAnswer where headers contradict each other about the answer's end (RFC 9112, 6.3)."""
+    """Raise BadAnswer if headers contradict each other about the answer's end (RFC 9112, 6.3)."""
     lengths = headers.get(b"content-length")
     if lengths is None:
         return
@@ -228,7 +227,7 @@ def _parse_head(head: bytes) -> Answer:
 
 
 def _parse_headers(lines: list[bytes]) -> dict[bytes, list[bytes]]:
-    """The headers of these lines, up to the blank one."""
+    """Return the headers of these lines, up to the blank line."""
     headers: dict[bytes, list[bytes]] = {}
     for line in lines:
         if line and line[-1] == CR:
@@ -238,14 +237,14 @@ def _parse_headers(lines: list[bytes]) -> dict[bytes, list[bytes]]:
         name, colon, value = line.partition(b":")
         key = _NAMES.get(name)
         if key is None:
-            key = _checked_name(name, colon)
+            key = _check_name(name, colon)
             if key is None:
                 continue
         if CR in value:
-            raise _bad_header(name, colon)
+            raise _make_header_error(name, colon)
         if NUL in value:
             if key.startswith(b"auth-") or key in _FRAMING:
-                raise _bad_header(name, colon)
+                raise _make_header_error(name, colon)
             continue
         if key in headers:
             headers[key].append(value.strip(b" \t"))
@@ -254,12 +253,12 @@ def _parse_headers(lines: list[bytes]) -> dict[bytes, list[bytes]]:
     return headers
 
 
-#: Header names as services write them, checked once, in lower case.
+#: Header names as services write them, to the same in lower case; each is checked once.
 _NAMES: Final[dict[bytes, bytes]] = {}
 _MOST_NAMES = 256
-#: RFC 9110 5.6.2: what a name is made of.
+#: The characters of a name (RFC 9110, 5.6.2).
 _TCHARS: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-#: Headers that say where the answer ends.
+#: Headers that tell where the answer ends.
 _FRAMING: Final = (b"connection", b"content-length", b"transfer-encoding")
 
 
@@ -268,30 +267,30 @@ def is_name(name: bytes) -> bool:
     return bool(name) and not name.translate(None, _TCHARS)
 
 
-def _checked_name(name: bytes, colon: bytes) -> bytes | None:
-    """A name in lower case, None for an odd one, whose header is skipped.
+def _check_name(name: bytes, colon: bytes) -> bytes | None:
+    """Return a header's name in lower case; None for an odd name: its header is skipped.
 
-    Raises BadAnswer for what is not a header at all, and for an odd name that
-    may have been meant as one of the verdict's: a missing Auth-Status lets in.
+    Raises BadAnswer if the line is not a header, and for an odd name that may be
+    a misspelt Auth-* header: without Auth-Status, the client is let in.
     """
     key = name.lower()
     if not is_name(name):
         if not colon or name[:1] in _BLANKS or name[-1:] in _BLANKS or CR in name or b"auth-" in key:
-            raise _bad_header(name, colon)
+            raise _make_header_error(name, colon)
         return None
     if key == b"auth_status":
-        raise _bad_header(name, colon)
+        raise _make_header_error(name, colon)
     if len(_NAMES) < _MOST_NAMES:
         _NAMES[name] = key
     return key
 
 
-#: Before the name they continue the line above (RFC 9112 5.2), behind it they are forbidden (5.1).
+#: Before a name they continue the line above (RFC 9112, 5.2); behind it they are forbidden (5.1).
 _BLANKS: Final = (b" ", b"\t")
 
 
-def _bad_header(name: bytes, colon: bytes) -> BadAnswer:
-    """The error about a header: it tells the name alone, as the rest may be a password."""
+def _make_header_error(name: bytes, colon: bytes) -> BadAnswer:
+    """Make the error about a header: its text holds only the name, as the value may be a password."""
     name = name.rstrip(b" \t")
     if not (colon and is_name(name)):
         return BadAnswer("sent invalid header in response: a line without a readable name")
@@ -307,26 +306,26 @@ def _closes(answer: Answer) -> bool:
 
 
 def _drop_body(wire: Wire, answer: Answer) -> bool:
-    """Read the answer's body and forget it; whether it has come to its end."""
+    """Read the answer's body and drop it; tell whether its end was reached."""
     if answer.status in _NO_BODY:
         return True
     codings = answer.headers.get(b"transfer-encoding")
     lengths = answer.headers.get(b"content-length", ())
     if codings:
         chunked = [coding.lower() for coding in codings] == [b"chunked"] and not lengths
-        return chunked and _in_time(_drop_chunks, wire)
+        return chunked and _read_in_time(_drop_chunks, wire)
     if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 9:
-        return False  # it ends where the connection ends, or nobody knows where
+        return False  # the body ends with the connection, or at an unknown place
     size = int(lengths[0])
-    return size == 0 or (size <= BODY_LIMIT and _in_time(lambda body: body.read_exactly(size), wire))
+    return size == 0 or (size <= BODY_LIMIT and _read_in_time(lambda body: body.read_exactly(size), wire))
 
 
-def _in_time(read: Callable[[Wire], object], wire: Wire) -> bool:
+def _read_in_time(read: Callable[[Wire], object], wire: Wire) -> bool:
     try:
         with TimeLimit(BODY_TIME, blame=wire.peer, private="the body did not come"):
             read(wire)
     except (SessionError, BadAnswer):
-        return False  # the answer counts all the same
+        return False  # the answer is valid without its body
     return True
 
 

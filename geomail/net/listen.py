@@ -1,4 +1,4 @@
-"""Listening sockets: made before the workers, accepted from in each of them."""
+"""Listening sockets: they are made before the workers, and each worker accepts connections from them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ BACKLOG = 511
 #: Linux's number; Python has no name for it.
 IPPROTO_MPTCP = 262
 _READ = 1
-#: The largest number that a socket's options take.
+#: The largest value of a socket option.
 _LARGEST = 2**31 - 1
 _PROBES = (TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT)
 _WILDCARDS = ("0.0.0.0", "::")
 
 
-#: Idle seconds, interval and count of TCP keepalive; None is as the system has it.
+#: Idle seconds, interval and count of TCP keepalive; None is the system's value.
 KeepAlive = tuple[int | None, int | None, int | None]
 
 
@@ -55,26 +55,21 @@ def bind(
     multipath: bool = False,
     beside: Sequence[RawSocket] = (),
 ) -> RawSocket:
-    """A listening, non-blocking socket at an IP address or, with ``path``, a Unix socket.
+    """Make a listening, non-blocking socket at an IP address or, with ``path``, a Unix socket.
 
     Connections accepted from it inherit TCP_NODELAY and SO_KEEPALIVE. A Unix
-    socket that nobody listens on any more is replaced. ``multipath`` asks for
-    MPTCP; where the system has none, the socket is one of TCP (its ``proto``
-    tells). ``beside`` are listening sockets of ours that may take part of the
-    same address, as a single one does of all of them. Raises OSError.
+    socket on which no process listens any more is replaced. ``multipath`` asks
+    for MPTCP; if the system has none, the socket is one of TCP (its ``proto``
+    tells). ``beside`` are our listening sockets whose addresses may overlap with
+    the new one, as ``0.0.0.0`` does with ``127.0.0.1``. Raises OSError.
     """
     if path:
         return bind_unix(path, backlog)
     family = AF_INET6 if ":" in host else AF_INET
-    sock = _multipath_socket(family) if multipath else RawSocket(family, SOCK_STREAM)
+    sock = _open_multipath_socket(family) if multipath else RawSocket(family, SOCK_STREAM)
     try:
-        sock.setblocking(False)
-        sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-        sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
-        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-        if family == AF_INET6:
-            sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, ipv6only)
-        with _agreed([sock, *beside] if beside else []):
+        _set_options(sock, ipv6only)
+        with _allow_overlap([sock, *beside] if beside else []):
             sock.bind((host, port))
             sock.listen(backlog)
     except OSError:
@@ -83,12 +78,23 @@ def bind(
     return sock
 
 
-@contextmanager
-def _agreed(socks: Sequence[RawSocket]) -> Iterator[None]:
-    """Let sockets have addresses that overlap, which Linux demands that all of them agree to.
+def _set_options(sock: RawSocket, ipv6only: bool) -> None:
+    sock.setblocking(False)
+    sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+    sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+    sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    if sock.family == AF_INET6:
+        sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, ipv6only)
 
-    For this moment alone, as whoever agrees may be joined by others of the same
-    user. Who agrees to that as well may still be: Linux remembers it.
+
+@contextmanager
+def _allow_overlap(socks: Sequence[RawSocket]) -> Iterator[None]:
+    """Let sockets have addresses that overlap; Linux demands that each of them allows it.
+
+    They allow it only for this moment, as other processes of the same user could
+    then bind to the address as well. A socket that allows it, too, still can:
+    Linux remembers that ours did.
+
     """
     try:
         for sock in socks:
@@ -102,10 +108,9 @@ def _agreed(socks: Sequence[RawSocket]) -> Iterator[None]:
 def tune(
     sock: RawSocket, *, backlog: int, rcvbuf: int | None, sndbuf: int | None, keepalive: bool | KeepAlive
 ) -> list[str]:
-    """Set on a listening socket what can be changed at any time; None leaves it as it is.
+    """Set the options of a listening socket that can be changed at any time; None changes nothing.
 
-    What the system refuses stays as it is, and is returned with the reason:
-    clients can come in all the same.
+    Returns the options that the system refuses, with its reasons: clients can connect without them.
     """
     probing = (None, None, None) if isinstance(keepalive, bool) else keepalive
     options = [("rcvbuf", SOL_SOCKET, SO_RCVBUF, rcvbuf), ("sndbuf", SOL_SOCKET, SO_SNDBUF, sndbuf)]
@@ -125,7 +130,7 @@ def tune(
     return refused
 
 
-def _multipath_socket(family: int) -> RawSocket:
+def _open_multipath_socket(family: int) -> RawSocket:
     try:
         return RawSocket(family, SOCK_STREAM, IPPROTO_MPTCP)
     except OSError:
@@ -133,10 +138,10 @@ def _multipath_socket(family: int) -> RawSocket:
 
 
 class Acceptor:
-    """Accepts from one listening socket, in blocking style.
+    """One listening socket, from which this process accepts connections in blocking style.
 
-    ``local`` is the address of our end of every connection, None where they
-    differ: the socket listens on all addresses.
+    ``local`` is the address of our end of every connection; None if the socket
+    listens on all addresses, as each connection then has its own.
     """
 
     def __init__(self, sock: RawSocket) -> None:
@@ -147,9 +152,10 @@ class Acceptor:
         self._watcher = get_hub().loop.io(sock.fileno(), _READ)
 
     def accept(self) -> tuple[RawSocket, Any]:
-        """Wait for a connection; its non-blocking socket and its address. Raises OSError (EMFILE, say).
+        """Wait for a connection; return its non-blocking socket and the client's address.
 
-        Every call waits, so a flood of connections leaves the sessions their turn.
+        Every call waits, so sessions get their turn even in a flood of connections.
+        Raises OSError (EMFILE, for example).
         """
         hub, watcher = get_hub(), self._watcher
         while True:
@@ -159,24 +165,24 @@ class Acceptor:
             finally:
                 watcher.stop()
             try:
-                return self._next()
+                return self._accept_now()
             except (BlockingIOError, ConnectionAbortedError):
                 continue  # another process was quicker, or the client has left
 
-    def waiting(self) -> Iterator[tuple[RawSocket, Any]]:
-        """Those who are connected already and whom nobody has accepted yet; this waits for no others.
+    def accept_waiting(self) -> Iterator[tuple[RawSocket, Any]]:
+        """Accept and yield the connections that wait in the kernel; do not wait for others.
 
-        Sessions have no turn meanwhile: how many are taken is the caller's to limit.
+        Sessions get no turn meanwhile: the caller limits the number.
         """
         while True:
             try:
-                yield self._next()
+                yield self._accept_now()
             except ConnectionAbortedError:
                 continue
             except OSError:
                 return
 
-    def _next(self) -> tuple[RawSocket, Any]:
+    def _accept_now(self) -> tuple[RawSocket, Any]:
         fd, address = self._sock._accept()  # type: ignore[attr-defined]
         sock = RawSocket(self._family, self._type, self._proto, fd)
         sock.setblocking(False)

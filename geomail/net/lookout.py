@@ -1,13 +1,13 @@
 """A lookout for clients that leave while geomail lets them wait and reads nothing from them.
 
-A watcher on each connection would cost every login two calls of the kernel,
-and would not see an end behind bytes that geomail has not read yet. So all waiting
-clients are looked at together, three times a second; a wait that is over sooner costs
-an entry in a table.
+A watcher on each connection would cost every login two system calls, and would
+not see an end behind bytes that geomail has not read yet. So all waiting
+clients are checked together, three times a second; a shorter wait costs one
+entry in a table.
 
-A client has gone if it reset its connection, or ended it with nothing unread
-before the end. As a login may have come with its own end (a script that says
-what it has to say and listens), that counts only after :data:`PATIENCE` looks.
+A client has gone if it reset its connection, or ended it with no unread bytes
+before the end. The end may arrive together with a login: a script sends all its
+lines, then only listens. So an end counts only after :data:`PATIENCE` checks.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from geomail.errors import PeerGone
 if TYPE_CHECKING:
     from geomail.net.wire import Wire
 
-#: Seconds between two looks.
+#: Seconds between two checks.
 LOOK = 0.3
-#: Looks in a row that must see the end of a client: less than a second from the end to the last of them.
+#: Checks in a row that must see the end of a client; the last of them is less than a second after the end.
 PATIENCE = 3
 
 Leave = Callable[[PeerGone], object]
 
-#: gevent's own would watch each connection; this one asks the kernel once for all.
+#: gevent's own poll would watch each connection; this one asks the kernel once for all of them.
 _poll: Any = monkey.get_original("select", "poll")
 
 
 class Lookout:
-    """Looks at the waiting clients of one process."""
+    """The waiting clients of one process, checked together."""
 
     def __init__(self) -> None:
         self._waiting: dict[Wire, Leave] = {}
@@ -44,19 +44,22 @@ class Lookout:
         self._timer = get_hub().loop.timer(LOOK, LOOK, ref=False)
 
     def begin(self, client: Wire, leave: Leave) -> None:
-        """The client waits: ``leave`` is called, in the hub, once it has gone. Nobody may read from it."""
+        """Watch a client that waits: call ``leave`` in the hub once it has gone.
+
+        No greenlet may read from it until :meth:`end`.
+        """
         self._waiting[client] = leave
         if not self._is_looking:
             self._is_looking = True
             self._timer.again(self._look)
 
     def end(self, client: Wire) -> None:
-        """The client waits no more."""
+        """Stop watching a client: it waits no more."""
         self._waiting.pop(client, None)
         self._ended.pop(client, None)
 
     def close(self) -> None:
-        """Stop looking at clients."""
+        """Stop all checks."""
         self._timer.close()
 
     def _look(self) -> None:
@@ -64,17 +67,17 @@ class Lookout:
             self._is_looking = False
             self._timer.stop()
             return
-        for client, is_broken in self._stirred():
-            looks = self._ended.get(client, 0) + 1
-            if is_broken or (client.look_ahead() == b"" and looks >= PATIENCE):
+        for client, is_broken in self._find_ended():
+            checks = self._ended.get(client, 0) + 1
+            if is_broken or (client.look_ahead() == b"" and checks >= PATIENCE):
                 leave = self._waiting[client]
                 self.end(client)
                 leave(PeerGone("left while it waited for its login", blame="client"))
             else:
-                self._ended[client] = looks
+                self._ended[client] = checks
 
-    def _stirred(self) -> list[tuple[Wire, bool]]:
-        """The clients that have sent their end, and whether their connection is broken, too."""
+    def _find_ended(self) -> list[tuple[Wire, bool]]:
+        """Return the clients that have ended their connection, each with True if it is broken."""
         poll, clients = _poll(), {client.fileno(): client for client in self._waiting}
         for descriptor in clients:
             poll.register(descriptor, select.POLLRDHUP)

@@ -1,4 +1,4 @@
-"""Answers that are kept for as long as they hold, and questions that are put once for all that wait."""
+"""A cache of answers, each kept while it is valid; a question is asked once for all that wait for it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Generic, TypeVar
 import gevent
 from gevent import Greenlet
 
-#: Seconds that an answer is kept at most.
+#: The most seconds for which an answer is kept.
 LONGEST_LIFE = 86400.0
-#: Answers that are kept.
+#: The most answers that are kept.
 CACHE_SIZE = 4096
 
 T = TypeVar("T")
 
 
 class Lookups(Generic[T]):
-    """Answers of ``ask`` about a key, and for how many seconds that holds.
+    """The answers of ``ask``, which returns one for a key and the seconds for which it is valid.
 
-    Each question has a greenlet of its own: its answer comes, for all that wait
-    and for those that come later, though the first to ask has left. There are
-    ``most`` of them at a time.
+    Each question has a greenlet of its own. So the answer arrives for all that
+    wait, and for later callers, even if the first caller has left. At most
+    ``most`` questions are under way at a time.
     """
 
     def __init__(self, ask: Callable[[str], tuple[T, float]], most: float) -> None:
@@ -32,7 +32,7 @@ class Lookups(Generic[T]):
         self._under_way: dict[str, Greenlet[[str], T]] = {}
 
     def get(self, key: str, seconds: float | None = None) -> T | None:
-        """The answer; None if it does not come within ``seconds``, or too many others are to come."""
+        """Return the answer; None if ``seconds`` are over, or too many other questions are under way."""
         known = self._answers.get(key)
         if known is not None and time.monotonic() < known[0]:
             return known[1]
@@ -44,8 +44,8 @@ class Lookups(Generic[T]):
         asked.join(seconds)
         return asked.get() if asked.ready() else None
 
-    def last(self, key: str) -> T | None:
-        """The last answer, whether it still holds or not."""
+    def get_last(self, key: str) -> T | None:
+        """Return the last answer, even if it is no longer valid; None if there was none."""
         known = self._answers.get(key)
         return None if known is None else known[1]
 

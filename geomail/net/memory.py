@@ -1,4 +1,4 @@
-"""glibc's allocator, told what a proxy does with memory; another C library is left as it is."""
+"""Settings of glibc's allocator for a proxy; with another C library, most functions here do nothing."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _PERTURB = -1, -3, -6
-#: Bytes at the end of the heap that are kept when they are free, and of a piece that gets memory of its own.
+#: The free bytes that are kept at the end of the heap, and the size of a piece that gets memory of its own.
 _KEPT, _LARGE = 16 << 20, 4 << 20
-#: What freed memory is filled with: anything but 0.
+#: The byte that fills freed memory: anything but 0.
 _FILLING = 0xA5
-#: Sizes of the pieces that glibc has at hand, and how many it has of each.
+#: Sizes of the pieces that glibc keeps for the next allocation, and how many it keeps of each size.
 _SMALL, _AT_HAND = range(24, 1033, 16), 7
 
 
-def wipe_what_is_freed(wanted: bool = True) -> None:
-    """Write over what is freed, from now on: what reads a key leaves its text in pieces that it frees.
+def wipe_freed_memory(enabled: bool = True) -> None:
+    """Overwrite memory when it is freed, from now on: code that reads a key leaves its text in freed pieces.
 
-    Small pieces are not written over until :func:`wipe`: glibc has them at hand for the same thread.
+    Small pieces are not overwritten until :func:`wipe`: glibc keeps them for the same thread.
     """
-    _call("mallopt", _PERTURB, _FILLING if wanted else 0)
+    _call("mallopt", _PERTURB, _FILLING if enabled else 0)
 
 
 def wipe(secrets: Collection[bytes]) -> None:
-    """Write over small pieces of freed memory, and over these texts wherever they are, also as given.
+    """Overwrite small pieces of freed memory, and these texts wherever they are, the arguments included.
 
-    Python frees small objects without glibc, and leaves what they held. Call it
-    where nobody needs the texts any more, before there are other threads.
+    Python frees small objects without glibc, and leaves their content in memory.
+    Call this when no code needs the texts any more, and before other threads start.
     """
     _wipe_small_pieces()
     find = getattr(ctypes.CDLL(None), "memmem", None)
@@ -35,9 +35,9 @@ def wipe(secrets: Collection[bytes]) -> None:
         return
     find.restype = ctypes.c_void_p
     find.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-    places = list(_writable())
+    places = list(_list_writable_places())
     for secret in secrets:
-        found = [place for start, size in places for place in _all(find, start, size, secret)]
+        found = [place for start, size in places for place in _find_all(find, start, size, secret)]
         for place in found:
             ctypes.memset(place, 0, len(secret))
 
@@ -52,8 +52,8 @@ def _wipe_small_pieces() -> None:
             libc.free(piece)
 
 
-def _writable() -> Iterator[tuple[int, int]]:
-    """Yield the places where this process can read and write, and their sizes."""
+def _list_writable_places() -> Iterator[tuple[int, int]]:
+    """Yield start and size of all memory that this process can read and write."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         place, mode, *_ = line.split()
         if mode.startswith("rw"):
@@ -61,25 +61,25 @@ def _writable() -> Iterator[tuple[int, int]]:
             yield start, end - start
 
 
-def _all(find: Callable[..., int | None], start: int, size: int, secret: bytes) -> Iterator[int]:
+def _find_all(find: Callable[..., int | None], start: int, size: int, secret: bytes) -> Iterator[int]:
     end = start + size
     while (place := find(start, end - start, secret, len(secret))) is not None:
         yield place
         start = place + 1
 
 
-def keep_for_buffers() -> None:
-    """Keep what is freed: the buffers of a busy relay come and go, some thousand times a second.
+def keep_freed_memory() -> None:
+    """Keep freed memory: a busy relay allocates and frees its buffers some thousand times a second.
 
-    By itself, glibc gives the last of them back to the system and asks for it
-    again, page by page: half of what bulk under TLS costs can be that.
+    By itself, glibc returns the last buffer to the system and asks for it again,
+    page by page. That can be half the cost of bulk under TLS.
     """
     _call("mallopt", _TRIM_THRESHOLD, _KEPT)
     _call("mallopt", _MMAP_THRESHOLD, _LARGE)
 
 
 def give_back() -> None:
-    """Return all that is free to the system: by itself, glibc keeps whatever lies below something in use."""
+    """Return all free memory to the system: by itself, glibc keeps the memory below a piece in use."""
     _call("malloc_trim", 0)
 
 

@@ -1,8 +1,9 @@
 """Questions to DNS servers, asked as nginx's resolver asks them.
 
-UDP first; the servers take turns, and a question without an answer goes to
-the next of them after RESEND seconds until the time is up; a truncated answer
-is asked for again over TCP. What is no answer to what was asked is ignored.
+UDP comes first. The servers take turns: a question without an answer goes to
+the next server after RESEND seconds, until the time is up. After a truncated
+answer, the question is asked again over TCP. A datagram that does not answer
+the question is ignored.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ from dns.rdatatype import RdataType
 from gevent.select import select
 
 from geomail.errors import SessionError
-from geomail.net.connect import Address, connect
+from geomail.net.connect import Address, connect_first
 from geomail.net.timing import TimeLimit
 
-#: Seconds after which a question goes to the next server; less where not all would have their turn in time.
+#: Seconds after which a question goes to the next server; fewer if the last server would get no turn.
 RESEND = 2.0
-#: Seconds for which a failure is the answer to the same question (RFC 9520), and a name that does not exist
-#: at most, whatever its zone says (RFC 2308, 5).
+#: Seconds for which a failure answers the same question (RFC 9520), and the most seconds for which a missing
+#: name does, whatever its zone says (RFC 2308, 5).
 FAILURE_LIFE, LONGEST_NEGATIVE = 30.0, 10800.0
-#: Bytes of an answer over UDP (it should have 512) and over TCP.
+#: The most bytes of an answer over UDP (512 are allowed) and over TCP.
 _UDP_LIMIT, _TCP_LIMIT = 4096, 16 * 1024
-#: Datagrams of one lookup that may be no answer to it: more is an attempt to guess.
+#: Datagrams that may fail to answer a lookup; more than that is an attempt to guess the answer's number.
 _STRANGERS = 64
 _HEADER = 12
 
@@ -51,7 +52,10 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A question without an answer for ``life`` seconds, in nginx's words; ``temporary``: no server knows."""
+    """A question that has no answer for ``life`` seconds; ``text`` tells why, in nginx's words.
+
+    ``temporary``: the servers failed, and the answer may exist.
+    """
 
     text: str
     temporary: bool
@@ -73,9 +77,9 @@ class NameServers:
         self._count = len(addresses)
 
     def ask(self, name: Name, *kinds: RdataType) -> list[Message | Failure]:
-        """What the servers say of ``name``, for each kind: a message with answers in it, or why not.
+        """Ask the servers about ``name``; return for each kind a message with answers, or the failure.
 
-        Never raises for what a server says or does not say.
+        No answer, and no missing answer, makes this raise.
         """
         deadline = time.monotonic() + self._timeout
         lookup = _Lookup(name, kinds, deadline)
@@ -86,7 +90,7 @@ class NameServers:
                 if lookup.send(next(self._turns)) and lookup.listen(until):
                     continue
                 if unreached > 0:
-                    unreached -= 1  # nobody there: the next server's turn has come
+                    unreached -= 1  # this server is not there: the next one is asked at once
                 else:
                     lookup.listen(until)
             return [lookup.outcomes.get(kind, TIMED_OUT) for kind in kinds]
@@ -95,16 +99,16 @@ class NameServers:
 
 
 class _Lookup:
-    """One name asked of the servers, all kinds at once; each server on a connected socket of its own.
+    """The questions about one name, all kinds at once; each server has a connected socket of its own.
 
-    A connected socket takes answers from its server alone, and its port is a
-    new one for each lookup: an answer is hard to guess from outside.
+    A connected socket takes answers only from its server, and its port is new
+    for each lookup: a stranger can hardly forge an answer.
     """
 
     def __init__(self, name: Name, kinds: Sequence[RdataType], deadline: float) -> None:
         self._open = {
             number: dns.message.make_query(name, kind, id=number)
-            for number, kind in zip(_different_ids(len(kinds)), kinds, strict=True)
+            for number, kind in zip(_draw_ids(len(kinds)), kinds, strict=True)
         }
         self._deadline = deadline
         self._sockets: dict[Address, RawSocket] = {}
@@ -113,7 +117,7 @@ class _Lookup:
 
     @property
     def is_open(self) -> bool:
-        """Whether an answer is still wanted."""
+        """True while an answer is missing."""
         return bool(self._open)
 
     def close(self) -> None:
@@ -121,7 +125,7 @@ class _Lookup:
             sock.close()
 
     def send(self, server: Address) -> bool:
-        """Send what is unanswered to a server; false if it cannot be sent to."""
+        """Send all unanswered questions to a server; return False if that is not possible."""
         try:
             sock = self._sockets.get(server) or self._socket_to(server)
             for query in self._open.values():
@@ -132,7 +136,7 @@ class _Lookup:
         return True
 
     def listen(self, until: float) -> bool:
-        """Take answers until all are there or the time has come; false as soon as a server is not there."""
+        """Take answers until all are there, or ``until``; return False once a server is not there."""
         while self._open and (left := until - time.monotonic()) > 0:
             ready = select(list(self._sockets.values()), [], [], left)[0]
             for server in [server for server, sock in self._sockets.items() if sock in ready]:
@@ -163,7 +167,7 @@ class _Lookup:
             self._ignore()
             return
         truncated = bool(data[2] & dns.flags.TC >> 8)
-        answer = _parsed(data, question_only=truncated)
+        answer = _parse(data, question_only=truncated)
         if answer is not None and not query.is_response(answer):
             self._ignore()
         elif truncated and answer is not None:
@@ -173,15 +177,15 @@ class _Lookup:
 
     def _take_over_tcp(self, query: Message, server: Address) -> None:
         """Ask again over TCP; without an answer there, the question stays open."""
-        data = _over_tcp(query.to_wire(), server, self._deadline - time.monotonic())
+        data = _ask_over_tcp(query.to_wire(), server, self._deadline - time.monotonic())
         if data is not None:
-            answer = _parsed(data)
+            answer = _parse(data)
             if answer is None or query.is_response(answer):
                 self._settle(query, answer)
 
     def _settle(self, query: Message, answer: Message | None) -> None:
         del self._open[query.id]
-        self.outcomes[query.question[0].rdtype] = MALFORMED if answer is None else _judged(answer)
+        self.outcomes[query.question[0].rdtype] = MALFORMED if answer is None else _classify(answer)
 
     def _ignore(self) -> None:
         self._strangers += 1
@@ -189,34 +193,34 @@ class _Lookup:
             self._open.clear()
 
 
-def _different_ids(count: int) -> set[int]:
+def _draw_ids(count: int) -> set[int]:
     ids: set[int] = set()
     while len(ids) < count:
         ids.add(secrets.randbelow(0x10000))
     return ids
 
 
-def _parsed(data: bytes, question_only: bool = False) -> Message | None:
+def _parse(data: bytes, question_only: bool = False) -> Message | None:
     try:
         return dns.message.from_wire(data, question_only=question_only, ignore_trailing=True)
     except dns.exception.DNSException:
         return None
 
 
-def _judged(answer: Message) -> Message | Failure:
+def _classify(answer: Message) -> Message | Failure:
     code = answer.rcode()
     if code == dns.rcode.NOERROR and answer.answer:
         return answer
     if code in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        return replace(NOT_FOUND, life=_negative_life(answer))
+        return replace(NOT_FOUND, life=_find_negative_life(answer))
     return Failure(_WORDS.get(code, f"{int(code)}: Unknown error"), temporary=True)
 
 
-def _negative_life(answer: Message) -> float:
-    """Return how long a name has no answer: by the SOA of its zone (RFC 2308, 5), else as after a failure.
+def _find_negative_life(answer: Message) -> float:
+    """Return for how long a name has no answer: as the SOA of its zone says, else as after a failure.
 
-    RFC 2308 would not keep it then, lest name servers keep it alive among
-    themselves: nobody asks geomail.
+    RFC 2308 (section 5) would not keep it without SOA, so that name servers do
+    not pass it on to each other for ever. No name server asks geomail.
     """
     for records in answer.authority:
         record = records[0]
@@ -225,10 +229,10 @@ def _negative_life(answer: Message) -> float:
     return FAILURE_LIFE
 
 
-def _over_tcp(query: bytes, server: Address, seconds: float) -> bytes | None:
+def _ask_over_tcp(query: bytes, server: Address, seconds: float) -> bytes | None:
     try:
         with TimeLimit(seconds, blame="geomail", private="no answer over TCP"):
-            wire = connect([server], peer="geomail")
+            wire = connect_first([server], peer="geomail")
             try:
                 wire.send(len(query).to_bytes(2, "big") + query)
                 size = int.from_bytes(wire.read_exactly(2), "big")

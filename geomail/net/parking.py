@@ -1,9 +1,9 @@
-"""Where relays wait in which nothing moves, without a greenlet each.
+"""Parking for relays in which nothing moves: a parked relay has no greenlets.
 
-A suspended greenlet costs some 7 KiB, and a relay has two; most sessions of a
+A suspended greenlet takes some 7 KiB, and a relay has two; most sessions of a
 mail server are idle most of the time. So a relay that has been silent for a
 while gives up its greenlets, and its two connections are watched from here. The
-first byte, or whoever wants the session to end, brings it back.
+first byte, or a request to end the session, wakes it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 #: Seconds of silence after which a relay is parked.
 PARK_AFTER = 0.25
-#: Seconds between two looks at each relay that is awake.
+#: Seconds between two checks of each relay that is awake.
 _SWEEP = 0.125
-#: Parts in which all are looked at: the greenlets of the few that are parked in one are there for the next
-#: sessions, while those of many would be given back to the system and made anew.
+#: The number of parts in which the relays are checked. A part parks few relays, so the next sessions can use
+#: their greenlets; the greenlets of many would go back to the system and have to be made again.
 _PARTS = 8
-#: Relays parked since, after which the memory of their greenlets is given back to the system: while more are
-#: parked all the time, and when that is over.
+#: Memory of greenlets goes back to the system after so many relays were parked: while more are being parked,
+#: and when no more are.
 _TRIM_WHILE_BUSY, _TRIM_WHEN_QUIET = 1000, 100
 
 Ticket = TypeVar("Ticket")
@@ -38,8 +38,8 @@ Ticket = TypeVar("Ticket")
 class Parking(Generic[Ticket]):
     """The relays of one process, awake and parked.
 
-    ``wake(ticket, error)`` is called, in the hub, when a parked relay has to go
-    on: because there are bytes, or else with the error to raise in its session.
+    ``wake(ticket, error)`` is called in the hub when a parked relay must go on:
+    without an error if bytes have come, else with the error to raise in its session.
     """
 
     def __init__(self, wake: Callable[[Ticket, BaseException | None], object]) -> None:
@@ -58,31 +58,31 @@ class Parking(Generic[Ticket]):
         return len(self._parked)
 
     def enter(self, relay: Relay) -> None:
-        """The relay runs: it is looked at from now on."""
+        """Check a relay from now on: it runs."""
         self._awake[relay] = None
         if not self._is_ticking:
             self._is_ticking = True
             self._timer.start(self._sweep)
 
     def leave(self, relay: Relay) -> None:
-        """The relay runs no more."""
+        """Check a relay no more: it has stopped running."""
         del self._awake[relay]
 
     def hold(self, relay: Relay, ticket: Ticket) -> None:
         """Watch the connections of a relay that gave up its greenlets."""
         self._parked[relay] = ticket
-        self._first_expiry = min(self._first_expiry, relay.expires)
+        self._first_expiry = min(self._first_expiry, relay.expiry)
         relay.rest(self._has_bytes, relay)
 
     def release(self, relay: Relay, error: BaseException) -> bool:
-        """Wake a relay to raise ``error`` in its session; False if it is not parked."""
+        """Wake a relay to raise ``error`` in its session; return False if it is not parked."""
         if relay not in self._parked:
             return False
         self._release(relay, error)
         return True
 
     def close(self) -> None:
-        """Look at nothing any more."""
+        """Stop all checks."""
         self._timer.close()
 
     def _release(self, relay: Relay, error: BaseException | None = None) -> None:
@@ -94,27 +94,27 @@ class Parking(Generic[Ticket]):
         now = time.monotonic()
         if self._part == 0:
             self._round = list(self._awake)
-            self._trim_now_and_then()
+            self._trim_if_due()
         for relay in self._round[self._part :: _PARTS]:
             if relay in self._awake:
-                self._look_at(relay, now)
+                self._check(relay, now)
         self._part = (self._part + 1) % _PARTS
         if self._first_expiry <= now:
-            for relay in [relay for relay in self._parked if relay.expires <= now]:
+            for relay in [relay for relay in self._parked if relay.expiry <= now]:
                 self._release(relay, PeerTimeout("nothing moved for proxy_timeout", blame="client"))
-            self._first_expiry = min((relay.expires for relay in self._parked), default=math.inf)
+            self._first_expiry = min((relay.expiry for relay in self._parked), default=math.inf)
         if not (self._awake or self._parked):
             self._round.clear()
             self._timer.stop()
             self._is_ticking = False
 
-    def _look_at(self, relay: Relay, now: float) -> None:
+    def _check(self, relay: Relay, now: float) -> None:
         relay.arm()
         if relay.may_park(now - PARK_AFTER):
             relay.park()
             self._untrimmed += 1
 
-    def _trim_now_and_then(self) -> None:
+    def _trim_if_due(self) -> None:
         is_quiet = self._untrimmed == self._untrimmed_before
         if self._untrimmed >= (_TRIM_WHEN_QUIET if is_quiet else _TRIM_WHILE_BUSY):
             self._untrimmed = 0

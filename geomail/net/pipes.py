@@ -6,9 +6,9 @@ import fcntl
 import os
 from dataclasses import dataclass
 
-#: Bytes that a pipe holds; what any user may ask for by default (fs.pipe-max-size).
+#: Bytes that a pipe holds; by default, every user may have so many (fs.pipe-max-size).
 CAPACITY = 1 << 20
-#: Pipes that are open at a time; past them bytes are copied.
+#: The most pipes that are open at a time; a relay that gets none copies its bytes.
 MOST_PIPES = 64
 
 
@@ -20,7 +20,7 @@ class Pipe:
     writing: int
 
     def close(self) -> None:
-        """Close both ends, whatever is in it."""
+        """Close both ends; bytes in the pipe are lost."""
         os.close(self.reading)
         os.close(self.writing)
 
@@ -33,7 +33,7 @@ class Pipes:
         self._open = 0
 
     def take(self) -> Pipe | None:
-        """An empty pipe, None if there are too many already or none can be had."""
+        """Return an empty pipe; None if too many are open, or none can be made."""
         if self._idle:
             return self._idle.pop()
         if self._open >= MOST_PIPES:
@@ -41,16 +41,16 @@ class Pipes:
         try:
             pipe = Pipe(*os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
         except OSError:
-            return None  # out of descriptors: copying needs none
+            return None  # no descriptor is free: copying needs none
         try:
             fcntl.fcntl(pipe.writing, fcntl.F_SETPIPE_SZ, CAPACITY)
         except OSError:
-            pass  # a smaller one does as well, only slower
+            pass  # a smaller pipe works, too, but is slower
         self._open += 1
         return pipe
 
     def give_back(self, pipe: Pipe, *, empty: bool) -> None:
-        """Keep the pipe for the next taker; one that still holds bytes is closed."""
+        """Keep the pipe for the next caller of :meth:`take`; close it if it still holds bytes."""
         if empty:
             self._idle.append(pipe)
         else:
@@ -58,7 +58,7 @@ class Pipes:
             self._open -= 1
 
     def close(self) -> None:
-        """Close the pipes that nobody has."""
+        """Close the pipes that are not in use."""
         while self._idle:
             self._idle.pop().close()
             self._open -= 1

@@ -1,28 +1,30 @@
-"""Connections to one HTTP service, kept between questions: how many, and which may be used again when.
+"""Connections to one HTTP service, kept between questions: how many, and when each may be used again.
 
-HTTP/1.1 has nothing that ties an answer to its question but their order on the
-connection. So a service that says more than it was asked for (a second answer,
-a body behind ``Content-Length: 0``) would have that taken for the answer to the
-next question, which is another user's. Four rules together keep that out:
+In HTTP/1.1, only the order on the connection ties an answer to its question. A
+service may send more than it was asked for: a second answer, or a body behind
+``Content-Length: 0``. geomail would take that for the answer to the next
+question, which is another user's. Four rules together prevent this:
 
-* A connection rests after each answer until it was looked at LOOKS times, LOOK
-  seconds apart: for a tenth of a second and a little. Whatever comes in that time
-  was not asked for. Looks are counted, and not seconds: time in which this
-  process did not run proves nothing.
-* Before a rested connection is used, everything that could hold bytes is looked
-  at: what was read ahead, TLS, the kernel.
-* What comes back on it must begin with a status line, and nothing may be there
-  behind its end; else it is thrown away and the question is put again, on a
-  fresh connection, where no earlier question was.
-* A service that has ever said something unasked is never kept again: its idle
-  connections are closed, and what is being answered on used ones is asked again.
+* A connection rests after each answer, until it was checked LOOKS times, LOOK
+  seconds apart. That takes a little more than a tenth of a second. Bytes that
+  arrive in that time were not asked for. Checks are counted, not seconds: time
+  in which this process did not run proves nothing.
+* Before a rested connection is used, every place that could hold bytes is
+  checked: the wire's buffer, TLS, the kernel.
+* The answer on it must begin with a status line, and no bytes may follow its
+  end. Otherwise it is thrown away, and the question is asked again on a fresh
+  connection, which carried no earlier question.
+* After a service has once sent unasked bytes, none of its connections is kept
+  again. Its idle connections are closed, and questions on used ones are asked
+  again.
 
-What is left is a service that says something unasked for the first time, later
-than the rest, in the moment between a question and its answer.
+One case remains: a service sends unasked bytes for the first time, after the
+rest, in the moment between a question and its answer.
 
-The rest costs connections, not time: where none has rested, a fresh one is made.
-So as many are idle as there are questions in the time of a rest: 256 connections
-carry some 2,000 questions a second, and beyond that some questions take a fresh one.
+The rest costs connections, not time: if none has rested, a fresh one is made.
+So the idle connections are as many as the questions in the time of one rest: 256
+connections carry some 2,000 questions a second. With more questions, some need a
+fresh connection.
 """
 
 from __future__ import annotations
@@ -38,17 +40,17 @@ from geomail.errors import Side
 from geomail.net.timing import TimeLimit, now
 from geomail.net.wire import Wire
 
-#: Seconds between two looks at resting connections, and how many a rest takes; the first may come at once.
+#: Seconds between two checks of resting connections, and the checks of one rest; the first may come at once.
 LOOK, LOOKS = 0.025, 5
-#: Seconds that an idle connection is kept.
+#: Seconds for which an idle connection is kept.
 IDLE_TIME = 60.0
 
 
 class Pool:
     """The connections to one service: at most ``most`` at a time; logins that need one wait in order.
 
-    ``keeps`` is whether a connection is kept for the next question; nobody sets it true again.
-    ``unasked`` is called whenever the service was heard to say something unasked, with true the first time.
+    ``keeps``: a connection is kept for the next question. Once false, it stays false.
+    ``unasked`` is called each time the service sends unasked bytes, with True the first time.
     """
 
     def __init__(self, most: int, unasked: Callable[[bool], object]) -> None:
@@ -64,7 +66,7 @@ class Pool:
 
     @property
     def idle(self) -> int:
-        """The number of connections that wait for the next question, or for the end of their rest."""
+        """The number of connections that wait for the next question or rest."""
         return sum(map(len, self._resting)) + len(self._rested)
 
     @property
@@ -73,9 +75,9 @@ class Pool:
         return len(self._rested)
 
     def enter(self, seconds: float, peer: Side, late: str) -> float:
-        """Take a place, for one connection; returns what is left of ``seconds``.
+        """Take a place for one connection; return what is left of ``seconds``.
 
-        Raises PeerTimeout with the text ``late`` if none came free in time.
+        Raises PeerTimeout with the text ``late`` if no place becomes free in time.
         """
         if self._busy < self.most:
             self._busy += 1
@@ -86,7 +88,7 @@ class Pool:
         return max(0.0, seconds - (now() - since))
 
     def leave(self) -> None:
-        """Give the place to the next in the line, or back."""
+        """Give the place to the next login that waits, or back to the pool."""
         if self._waiting:
             turn = next(iter(self._waiting))
             del self._waiting[turn]
@@ -108,10 +110,10 @@ class Pool:
 
     # -- connections ------------------------------------------------------------------------------
 
-    def rested(self) -> Wire | None:
-        """A connection that has rested and is silent, None if there is none: make one then.
+    def take_rested(self) -> Wire | None:
+        """Return a connection that has rested and is silent; None if there is none: make one then.
 
-        That of the shortest silence, so that those which are too many are given up.
+        It is the one that was used last, so that connections in excess stay idle until they are closed.
         """
         while self._rested:
             wire, since = self._rested.popitem()
@@ -121,11 +123,11 @@ class Pool:
                 return wire
             wire.close()
             if not is_silent:
-                self.speaks_unasked()
+                self.report_unasked()
         return None
 
     def make_room(self) -> None:
-        """Close an idle connection, if one more would be too many; its caller has a place and connects."""
+        """Close an idle connection if one more would be too many; call it with a place, before connecting."""
         if self._busy + self.idle > self.most:
             for idle in (*self._resting, self._rested):
                 if idle:
@@ -133,16 +135,16 @@ class Pool:
                     return
 
     def keep(self, wire: Wire) -> None:
-        """Let a connection rest whose answer has come to its end."""
+        """Let a connection rest; its answer has been read to the end."""
         self._resting[0][wire] = 0.0
-        wire.watch(self._stirs, wire)
+        wire.watch(self._handle_input, wire)
         if not self._is_ticking:
             self._is_ticking = True
             self._timer = self._timer or get_hub().loop.timer(LOOK, LOOK, ref=False)
             self._timer.again(self._tick)
 
-    def speaks_unasked(self) -> None:
-        """Note that the service said something unasked: it is never kept again."""
+    def report_unasked(self) -> None:
+        """Report that the service sent unasked bytes: no connection to it is kept again."""
         is_new, self.keeps = self.keeps, False
         self.close()
         self._unasked(is_new)
@@ -166,12 +168,12 @@ class Pool:
             oldest.close()
         self._is_ticking = any(self._resting)
         if self._is_ticking:
-            self._timer.again(self._tick)  # a whole interval from now on, however late this one is
+            self._timer.again(self._tick)  # a whole interval from now, even if this call is late
         else:
             self._timer.stop()
 
-    def _stirs(self, wire: Wire) -> None:
-        """An idle connection has ended, or says what geomail did not ask for."""
+    def _handle_input(self, wire: Wire) -> None:
+        """Drop an idle connection that has ended, or that sends unasked bytes."""
         said = wire.look_ahead()
         if said is None:
             return
@@ -180,4 +182,4 @@ class Pool:
         self._rested.pop(wire, None)
         wire.close()
         if said:
-            self.speaks_unasked()
+            self.report_unasked()

@@ -1,4 +1,4 @@
-"""TLS sessions in memory that processes share, for ``ssl_session_cache = "shared:NAME:SIZE"``."""
+"""The cache of TLS sessions in shared memory, for ``ssl_session_cache = "shared:NAME:SIZE"``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from geomail.net.ticket_keys import ChangingKeys
 
-#: Longest session that is kept; a client's certificate is part of its session.
+#: The most bytes of a session that is kept; a client's certificate is part of its session.
 LARGEST = 8192
 _SLOT = 256
 _DIGEST, _SIZE = 16, 2
@@ -17,15 +17,15 @@ _HEAD = _DIGEST + _SIZE
 
 
 class SessionCache:
-    """Sessions by their id, in ``size`` bytes; made before the processes that share it are forked.
+    """A table of sessions by their id, in ``size`` bytes; make it before forking the processes that share it.
 
-    There is no lock: an entry carries a digest, and one that another process
-    has written over, wholly or in part, is not found. A session may be lost,
-    as from any cache; it is never another one. How long one is good for is in
-    the session.
+    It needs no lock: each entry has a digest, and an entry that another process
+    has overwritten, wholly or in part, is not found. So a session may be lost,
+    as from any cache, but it is never mistaken for another. The session itself
+    holds the time until which it is valid.
     """
 
-    #: How often fresh keys of tickets were to be drawn.
+    #: The number of calls of :func:`draw_fresh_ticket_keys`.
     drawing: ClassVar[int] = 0
 
     def __init__(self, size: int) -> None:
@@ -33,10 +33,10 @@ class SessionCache:
         self._memory = mmap.mmap(-1, self._slots * _SLOT + _HEAD + LARGEST)
         self._ticket_keys: dict[float, tuple[int, ChangingKeys]] = {}
 
-    def ticket_keys(self, life: float) -> ChangingKeys:
-        """Keys of tickets for servers that share the cache and whose sessions live for ``life`` seconds.
+    def get_ticket_keys(self, life: float) -> ChangingKeys:
+        """Return the ticket keys of servers that share the cache, with sessions of ``life`` seconds.
 
-        They are the same until :func:`draw_fresh_ticket_keys` is called.
+        The keys are the same until :func:`draw_fresh_ticket_keys` is called.
         """
         drawn, keys = self._ticket_keys.get(life, (-1, None))
         if keys is None or drawn < SessionCache.drawing:
@@ -49,12 +49,12 @@ class SessionCache:
         if len(session) > LARGEST:
             return
         entry = _digest(session_id, session) + len(session).to_bytes(_SIZE, "big") + session
-        start = self._place(session_id)
+        start = self._find_place(session_id)
         self._memory[start : start + len(entry)] = entry
 
     def get(self, session_id: bytes) -> bytes | None:
-        """The session of this id, if it is still there."""
-        start = self._place(session_id)
+        """Return the session of this id; None if it is not there."""
+        start = self._find_place(session_id)
         head = self._memory[start : start + _HEAD]
         size = int.from_bytes(head[_DIGEST:], "big")
         if not 0 < size <= LARGEST:
@@ -65,21 +65,21 @@ class SessionCache:
     def remove(self, session_id: bytes) -> None:
         """Forget a session, if it is there."""
         if self.get(session_id) is not None:
-            start = self._place(session_id)
+            start = self._find_place(session_id)
             self._memory[start : start + _HEAD] = bytes(_HEAD)
 
-    def _place(self, session_id: bytes) -> int:
+    def _find_place(self, session_id: bytes) -> int:
         return int.from_bytes(session_id[:8], "big") % self._slots * _SLOT
 
 
 def draw_fresh_ticket_keys() -> None:
-    """Draw random keys for the contexts that are made from now on: once, before those of a reload."""
+    """Draw random keys for the contexts that are made from now on; call it once, before those of a reload."""
     SessionCache.drawing += 1
 
 
 @functools.cache
-def shared_cache(name: str, size: int) -> SessionCache:
-    """The cache of this name and size: one for all servers that name it, and kept over reloads."""
+def get_shared_cache(name: str, size: int) -> SessionCache:
+    """Return the cache of this name and size: all servers that name it share it, and a reload keeps it."""
     return SessionCache(size)
 
 

@@ -1,4 +1,4 @@
-"""Keys of TLS session tickets: those of files, and those that change with time, in all workers at once."""
+"""Keys of TLS session tickets: keys from files, and keys that change with time in all workers at once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-#: Seconds that a key is the only one, between the life of the sessions of the key before and the next change:
-#: OpenSSL can open tickets of one key by itself, but not those of two.
+#: Seconds for which a key is the only one: from the last session of the key before it to the next change.
+#: With one key, OpenSSL opens tickets by itself; with two keys it needs a callback.
 ALONE = 3600.0
-#: Seconds after a reload in which workers of before it may still make tickets, for clients that they have
-#: accepted; and the most reloads of which keys are kept.
+#: Seconds after a reload in which old workers may still make tickets, for clients that they have accepted;
+#: and the most reloads whose keys are kept.
 _OVERLAP, _MOST_OLDER = 60.0, 8
 _SECRET, _EPOCH, _DIGEST = 32, 8, 16
 _BODY = _EPOCH + _SECRET
@@ -22,7 +22,7 @@ _SLOT = _BODY + _DIGEST
 
 @dataclass(frozen=True, slots=True)
 class TicketKey:
-    """A key as it stands in nginx's files: 80 bytes (AES-256), or 48 (AES-128)."""
+    """A ticket key, as in nginx's files: 80 bytes (AES-256), or 48 (AES-128)."""
 
     name: bytes = field(repr=False)
     aes: bytes = field(repr=False)
@@ -30,7 +30,7 @@ class TicketKey:
 
     @classmethod
     def parse(cls, data: bytes) -> TicketKey | None:
-        """The key in these bytes; None if they are not 48 or 80."""
+        """Return the key in these bytes; None unless they are 48 or 80."""
         if len(data) == 80:
             return cls(name=data[:16], hmac=data[16:48], aes=data[48:])
         if len(data) == 48:
@@ -39,23 +39,22 @@ class TicketKey:
 
 
 class ChangingKeys:
-    """A new key every ``life`` and ALONE seconds; made before the processes that share it are forked.
+    """Keys that change every ``life`` + ALONE seconds; make them before the processes are forked.
 
-    ``life`` is that of sessions: for so many seconds after a change, the key
-    before opens the tickets that it made; then there is one key alone.
+    ``life`` is the life of sessions: for so many seconds after a change, the
+    key before still opens the tickets that it made. Then there is one key alone.
 
-    The secret that a key is made of follows from the one before, and not the
-    other way round. So whoever is the first to need the next writes what anybody
-    else would write, and no lock is wanted; and memory that is read later on
-    opens no ticket of earlier times. There are two places, one written in turn
-    with the other, as a process may be killed while it writes; they hold the
-    same where only one key is in use.
+    Each key is made of a secret. The next secret is computed from the present
+    one, and cannot be turned back. So the process that needs the next secret first
+    writes the same bytes as any other would, and no lock is needed; and an
+    attacker that reads the memory can open no ticket of earlier times. There are
+    two places, written in turn, as a process may be killed while it writes; while
+    only one key is in use, both hold the same.
 
-    An attacker that reads the memory knows all keys to come, too, until there are
-    others: at a reload, the first secret is a random one. ``before`` are the
-    keys up to then, of which the tickets are opened for their time; that they
-    are in memory of their own lets workers from before the reload go on as
-    they did, and be those that stay if the reload is given up.
+    An attacker that reads the memory also knows all keys to come, until a reload:
+    that begins with a random secret. ``before`` are the keys up to the reload;
+    their tickets are opened until they are over. They are in memory of their own,
+    so that old workers are not disturbed, and can stay if the reload fails.
     """
 
     def __init__(self, life: float, before: ChangingKeys | None = None) -> None:
@@ -66,35 +65,38 @@ class ChangingKeys:
         self._older: list[ChangingKeys] = []
         self._older_end = now + life + _OVERLAP
         if before is not None:
-            self._older = [each for each in (before, *before._older) if each._opening(now)][:_MOST_OLDER]
+            self._older = [each for each in (before, *before._older) if each._list_opening(now)][:_MOST_OLDER]
             before._older = []
-        self.current()
+        self.get_current()
 
-    def current(self) -> tuple[list[TicketKey], float]:
-        """The key in use, then the earlier keys that still open tickets; and until when this is so.
+    def get_current(self) -> tuple[list[TicketKey], float]:
+        """Return the key in use, then the earlier keys that still open tickets; and when that changes.
 
-        That is of time.monotonic().
+        The time is of time.monotonic().
         """
         now = time.monotonic()
-        keys, end = self._own(now)
+        keys, end = self._advance(now)
         if now >= self._older_end:
             self._erase_older()
-        older = [key for each in self._older for key in each._opening(now)]
+        older = [key for each in self._older for key in each._list_opening(now)]
         return keys + older, min(end, self._older_end) if older else end
 
-    def _opening(self, now: float) -> list[TicketKey]:
-        """The keys that are in memory, as long as there may be tickets of theirs."""
+    def _list_opening(self, now: float) -> list[TicketKey]:
+        """Return the keys in memory whose tickets may still be valid."""
         ends = ((secret, (epoch + 1) * self._period + self._life) for epoch, secret in set(self._read()))
-        return [_key(secret) for secret, end in ends if now < end]
+        return [_make_key(secret) for secret, end in ends if now < end]
 
     def _erase_older(self) -> None:
         for each in self._older:
             each._memory[:] = bytes(2 * _SLOT)
         self._older = []
 
-    def _own(self, now: float) -> tuple[list[TicketKey], float]:
+    def _advance(self, now: float) -> tuple[list[TicketKey], float]:
+        """Compute the secrets up to now; return the keys that are made of them, and when that changes."""
         today = int(now / self._period)
-        known = dict(self._read()) or {today: secrets.token_bytes(_SECRET)}  # nothing there yet, or all torn
+        known = dict(self._read()) or {
+            today: secrets.token_bytes(_SECRET)
+        }  # memory is empty, or both are torn
         epoch = max(known)
         for following in range(epoch + 1, today + 1):
             known = {epoch: known[epoch], following: _digest(known[epoch], b"next")}
@@ -106,7 +108,7 @@ class ChangingKeys:
             before, until = epoch, end
         self._write(epoch - 1, before, known[before])
         self._write(epoch, epoch, known[epoch])
-        return [_key(known[each]) for each in sorted({epoch, before}, reverse=True)], until
+        return [_make_key(known[each]) for each in sorted({epoch, before}, reverse=True)], until
 
     def _read(self) -> Iterator[tuple[int, bytes]]:
         for start in (0, _SLOT):
@@ -120,7 +122,7 @@ class ChangingKeys:
         self._memory[start : start + _SLOT] = body + _digest(body, b"whole", _DIGEST)
 
 
-def _key(secret: bytes) -> TicketKey:
+def _make_key(secret: bytes) -> TicketKey:
     return TicketKey(
         name=_digest(secret, b"name", 16), aes=_digest(secret, b"aes"), hmac=_digest(secret, b"hmac")
     )

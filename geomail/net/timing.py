@@ -1,10 +1,10 @@
 """Time limits: ``gevent.Timeout`` turned into geomail's own error.
 
 A limit is for a phase (a login, a question to the auth source, a handshake),
-never for one read: that would not end a client which sends one byte every 29
-seconds. Each greenlet has one timer, its :class:`Clock`; entering a limit only
-notes a deadline, and the timer is moved when it fires too early or would fire
-too late. So a session sets about one timer, whatever its number of phases.
+never for one read: a client that sends one byte every 29 seconds would never
+reach that limit. Each greenlet has one timer, its :class:`Clock`; entering a
+limit only notes a deadline, and the timer is moved when it fires too early or
+would fire too late. So a session sets about one timer, however many phases it has.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from gevent import Timeout, get_hub, getcurrent
 
 from geomail.errors import PeerTimeout, Side
 
-#: time.monotonic and gevent's getcurrent: what is Final, the compiled build finds without asking a module.
+#: time.monotonic and gevent's getcurrent; Final, so that the compiled build need not ask a module for them.
 now: Final = time.monotonic
 current: Final = getcurrent
 
 
 class Clock:
-    """The one timer of a greenlet: ``alarm`` is thrown into it when the first of its limits is over.
+    """The one timer of a greenlet: it throws ``alarm`` into the greenlet when the first limit is over.
 
     ``fired`` is that limit. ``lasting`` keeps the timer between limits, for a
     greenlet that serves one session after another.
@@ -40,7 +40,7 @@ class Clock:
         self._timer: Any = None
 
     def wake_by(self, deadline: float) -> None:
-        """Look at the limits at ``deadline`` (of ``time.monotonic()``) at the latest."""
+        """Check the limits at ``deadline`` (of ``time.monotonic()``) or earlier."""
         if deadline < self.armed:
             self.close()
             self.armed = deadline
@@ -48,7 +48,7 @@ class Clock:
             self._timer.start(self._ring, update=True)
 
     def close(self) -> None:
-        """Look at nothing any more."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.close()
             self._timer, self.armed = None, math.inf
@@ -57,13 +57,13 @@ class Clock:
         self.close()
         over, limit, at = None, self.innermost, now()
         while limit is not None:
-            if limit.expires() <= at:
+            if limit.get_expiry() <= at:
                 over = limit
             limit = limit.outer
         limit = self.innermost
         while limit is not None:
             if limit is not over:
-                self.wake_by(limit.expires())
+                self.wake_by(limit.get_expiry())
             limit = limit.outer
         if over is not None:
             self.fired = over
@@ -73,9 +73,9 @@ class Clock:
 class TimeLimit:
     """A block that must end within ``seconds``, or PeerTimeout is raised in it.
 
-    ``blame`` is whom the block waits for, ``private`` what the log says; ``{seconds}``
-    in it is filled in when that is said.
-    Limits nest: each turns only its own end into an error, the outermost first.
+    ``blame`` is the side for which the block waits. ``private`` is the text for
+    the log; ``{seconds}`` in it is filled in when the error is raised. Limits
+    nest: each turns only its own end into an error, the outermost first.
     """
 
     __slots__ = ("_blame", "_clock", "_private", "_seconds", "deadline", "outer")
@@ -89,12 +89,12 @@ class TimeLimit:
         self.deadline = math.inf
 
     def start(self) -> float:
-        """Note when the time of the block began; returns when it will be over, if nothing changes that."""
+        """Start the time of the block; return when it will be over, unless that is changed later."""
         self.deadline = now() + self._seconds
         return self.deadline
 
-    def expires(self) -> float:
-        """When the block is over its time, as ``time.monotonic()`` counts."""
+    def get_expiry(self) -> float:
+        """Return the time.monotonic() at which the block's time is over."""
         return self.deadline
 
     def __enter__(self) -> None:

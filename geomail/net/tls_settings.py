@@ -1,4 +1,4 @@
-"""The settings of a listener's TLS, with their files; one that is wrong is named by nginx's directive."""
+"""Settings of a listener's TLS, with their files; an error names nginx's directive."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from geomail.net.openssl.contexts import ServerContext
 from geomail.net.ticket_keys import ChangingKeys, TicketKey
 from geomail.parties import VerifyClient
 
-#: Seconds that a session lives where nothing is said of it.
+#: Seconds for which a session lives by default, as in OpenSSL.
 _OPENSSL_TIMEOUT = 7200.0
 #: Names of certificates in a folder, as OpenSSL looks for them: a digest of the subject, and a number.
 _HASHED = "[0-9a-f]*.[0-9]*"
-#: Longest passphrase that ``ssl`` takes.
+#: The most bytes of a passphrase that ``ssl`` takes.
 _LONGEST_PASSWORD = 1024
-#: OpenSSL's reasons where a key is another certificate's, of the same kind or not.
+#: OpenSSL's reasons if a key belongs to another certificate, of the same kind or not.
 _MISMATCH = ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-#: Where OpenSSL's reason holds one of these words, it judged the certificate, not the key.
+#: If OpenSSL's reason holds one of these words, the certificate is bad, not the key.
 _ABOUT_CERTIFICATES = ("TOO_SMALL", "TOO_WEAK")
 
 
-def refuse_all(needing: Mapping[str, bool]) -> None:
-    """Refuse the first of the directives that is in use: libssl is out of reach."""
-    for directive, used in needing.items():
+def refuse_used(directives: Mapping[str, bool]) -> None:
+    """Raise TlsSettingError for the first directive that is in use: they need libssl, which is missing."""
+    for directive, used in directives.items():
         if used:
             text = "needs a Python whose ssl module is linked to OpenSSL 3 as a shared library"
             raise TlsSettingError(directive, text)
 
 
 def set_ciphers(context: ssl.SSLContext, ciphers: str, prefer_server_ciphers: bool) -> None:
-    """``ssl_ciphers`` (up to TLS 1.2) and ``ssl_prefer_server_ciphers``."""
+    """Apply ``ssl_ciphers`` (up to TLS 1.2) and ``ssl_prefer_server_ciphers``."""
     try:
         context.set_ciphers(ciphers)
     except ssl.SSLError:
@@ -49,23 +49,24 @@ def set_ciphers(context: ssl.SSLContext, ciphers: str, prefer_server_ciphers: bo
 def load_certificates(
     context: ssl.SSLContext, pairs: Iterable[tuple[str, str]], password_file: str | None
 ) -> None:
-    """``ssl_certificate`` with ``ssl_certificate_key``, ``data:…`` too; ``ssl_password_file``."""
+    """Apply ``ssl_certificate`` and ``…_key`` (also as ``data:…``), with ``ssl_password_file``."""
     passwords = () if password_file is None else _read_passwords(password_file)
     for certificate, key in pairs:
         with (
-            _as_file("ssl_certificate", certificate) as certificate_file,
-            _as_file("ssl_certificate_key", key) as key_file,
+            _open_as_file("ssl_certificate", certificate) as certificate_file,
+            _open_as_file("ssl_certificate_key", key) as key_file,
         ):
-            _load(context, certificate_file, key_file, passwords, (_label(certificate), _label(key)))
+            labels = _make_label(certificate), _make_label(key)
+            _load(context, certificate_file, key_file, passwords, labels)
 
 
 def load_dhparam(context: ssl.SSLContext, file: str) -> None:
-    """``ssl_dhparam``: without it there is no DHE."""
+    """Apply ``ssl_dhparam``: without it, no cipher with DHE can be used."""
     _read("ssl_dhparam", file)
     try:
         context.load_dh_params(file)
     except ssl.SSLError as error:
-        text = f"{file!r} holds no usable DH parameters in PEM ({_reason(error)})"
+        text = f"{file!r} holds no usable DH parameters in PEM ({_get_reason(error)})"
         raise TlsSettingError("ssl_dhparam", text) from None
 
 
@@ -77,7 +78,7 @@ def verify_clients(
     trusted_certificate: str | None,
     crl: str | None,
 ) -> list[bytes]:
-    """``ssl_verify_client`` and what belongs to it; returns what a client's verdict depends on."""
+    """Apply ``ssl_verify_client`` and its companions; return all on which the result for a client depends."""
     basis = [mode.encode(), str(depth).encode()]
     if mode != "off":
         if mode != "optional_no_ca" and client_certificate is None and trusted_certificate is None:
@@ -98,7 +99,7 @@ def verify_clients(
 def resume_sessions(
     context: ServerContext, cache: str, timeout: float | None, tickets: bool, ticket_keys: Sequence[str]
 ) -> None:
-    """``ssl_session_cache``, ``ssl_session_timeout``, ``ssl_session_tickets``, ``ssl_session_ticket_key``."""
+    """Apply ``ssl_session_cache``, ``…_timeout``, ``…_tickets`` and ``…_ticket_key``."""
     sessions.set_session_cache(context, cache)
     if timeout is not None:
         sessions.set_session_timeout(context, timeout)
@@ -109,14 +110,14 @@ def resume_sessions(
     elif tickets:
         life = _OPENSSL_TIMEOUT if timeout is None else timeout
         shared = context.shared_sessions
-        keys = ChangingKeys(life) if shared is None else shared.ticket_keys(life)
+        keys = ChangingKeys(life) if shared is None else shared.get_ticket_keys(life)
         sessions.change_session_ticket_keys(context, keys)
 
 
 def load_system_authorities(context: ssl.SSLContext) -> None:
-    """Trust the system's authorities, each of them read now.
+    """Trust the system's authorities, and read each of them now.
 
-    Of those in a folder, OpenSSL by itself would read one when a peer's certificate names it.
+    By itself, OpenSSL reads an authority in a folder only when a peer's certificate names it.
     """
     places = ssl.get_default_verify_paths()
     if places.cafile is not None:
@@ -126,16 +127,16 @@ def load_system_authorities(context: ssl.SSLContext) -> None:
         try:
             context.load_verify_locations(cafile=file)
         except (OSError, ssl.SSLError):
-            continue  # what OpenSSL could not use either: a link to nothing, or to no certificate
+            continue  # OpenSSL could not use it either: a broken link, or a file without a certificate
 
 
-def _reason(error: ssl.SSLError) -> str:
-    """OpenSSL's reason, in words."""
+def _get_reason(error: ssl.SSLError) -> str:
+    """Return OpenSSL's reason, in words."""
     return (error.reason or str(error)).lower().replace("_", " ")
 
 
 def _read(directive: str, file: str) -> bytes:
-    """The content of a directive's file."""
+    """Return the content of a directive's file."""
     try:
         return Path(file).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: NUL in a name
@@ -144,18 +145,18 @@ def _read(directive: str, file: str) -> bytes:
 
 
 def _load_authorities(context: ssl.SSLContext, directive: str, file: str) -> bytes:
-    """Trust the CAs in a file, and give its content."""
+    """Trust the CAs in a file, and return its content."""
     content = _read(directive, file)
     try:
         context.load_verify_locations(cafile=file)
     except ssl.SSLError as error:
-        text = f"{file!r} holds no certificate in PEM ({_reason(error)})"
+        text = f"{file!r} holds no certificate in PEM ({_get_reason(error)})"
         raise TlsSettingError(directive, text) from None
     return content
 
 
 def _read_ticket_keys(files: Sequence[str]) -> list[TicketKey]:
-    """``ssl_session_ticket_key``: one key in each file, the first is the one in use."""
+    """Read ``ssl_session_ticket_key``: one key in each file; the first is the one in use."""
     keys = []
     for file in files:
         key = TicketKey.parse(_read("ssl_session_ticket_key", file))
@@ -166,21 +167,23 @@ def _read_ticket_keys(files: Sequence[str]) -> list[TicketKey]:
 
 
 def _read_passwords(file: str) -> tuple[bytes, ...]:
-    """One on each line; empty lines are none."""
+    """Read the passwords, one on each line; empty lines are skipped."""
     lines = [line.removesuffix(b"\r") for line in _read("ssl_password_file", file).split(b"\n")]
     if any(len(line) > _LONGEST_PASSWORD for line in lines):
-        raise TlsSettingError("ssl_password_file", f"too long line in {file!r}")
+        text = f"too long line in {file!r}: a password has at most {_LONGEST_PASSWORD} bytes"
+        raise TlsSettingError("ssl_password_file", text)
+
     return tuple(line for line in lines if line)
 
 
-def _label(value: str) -> str:
-    """How a file is called in messages; what stands behind ``data:`` may be a key."""
+def _make_label(value: str) -> str:
+    """Return the name of a file for messages; the text after ``data:`` is hidden, as it may be a key."""
     return "data:…" if value.startswith("data:") else repr(value)
 
 
 @contextmanager
-def _as_file(directive: str, value: str) -> Iterator[str]:
-    """The name of a file with what the directive gives."""
+def _open_as_file(directive: str, value: str) -> Iterator[str]:
+    """Give the name of a file that holds the directive's certificate or key."""
     if value.startswith(("engine:", "store:")):
         raise TlsSettingError(directive, f"{value.partition(':')[0]}: is not supported; name a file")
     if not value.startswith("data:"):
@@ -196,7 +199,7 @@ def _as_file(directive: str, value: str) -> Iterator[str]:
 def _load(
     context: ssl.SSLContext, certificate: str, key: str, passwords: Sequence[bytes], labels: tuple[str, str]
 ) -> None:
-    """Load a certificate and its key, which each of the passwords may open. Nobody is asked at a terminal."""
+    """Load a certificate and its key, trying each password; OpenSSL must not ask for one at the terminal."""
     asked = False
 
     def answer(password: bytes | None) -> Callable[[], bytes]:
@@ -216,24 +219,24 @@ def _load(
             return
         except ssl.SSLError as error:
             if not asked or error.reason in _MISMATCH:
-                raise _refused(error, certificate, labels) from None
+                raise _explain(error, certificate, labels) from None
     raise TlsSettingError("ssl_certificate_key", f"no line of ssl_password_file opens {labels[1]}")
 
 
-def _refused(error: ssl.SSLError, certificate: str, labels: tuple[str, str]) -> TlsSettingError:
-    """Which of the two files OpenSSL means, and what is wrong with it."""
+def _explain(error: ssl.SSLError, certificate: str, labels: tuple[str, str]) -> TlsSettingError:
+    """Find out which of the two files OpenSSL means, and what is wrong with it."""
     if error.reason in _MISMATCH:
         text = f"the key {labels[1]} does not belong to the certificate {labels[0]} (key values mismatch)"
         return TlsSettingError("ssl_certificate_key", text)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cafile=certificate)
     except ssl.SSLError as closer:
-        return _no_certificate(closer, labels)
+        return _blame_certificate(closer, labels)
     if any(word in (error.reason or "") for word in _ABOUT_CERTIFICATES):
-        return _no_certificate(error, labels)
-    reason = _reason(error) if error.reason else "it holds no private key in PEM"  # OpenSSL: "PEM lib"
+        return _blame_certificate(error, labels)
+    reason = _get_reason(error) if error.reason else "it holds no private key in PEM"  # OpenSSL: "PEM lib"
     return TlsSettingError("ssl_certificate_key", f"cannot load key {labels[1]}: {reason}")
 
 
-def _no_certificate(error: ssl.SSLError, labels: tuple[str, str]) -> TlsSettingError:
-    return TlsSettingError("ssl_certificate", f"cannot load certificate {labels[0]}: {_reason(error)}")
+def _blame_certificate(error: ssl.SSLError, labels: tuple[str, str]) -> TlsSettingError:
+    return TlsSettingError("ssl_certificate", f"cannot load certificate {labels[0]}: {_get_reason(error)}")

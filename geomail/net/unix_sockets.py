@@ -1,8 +1,8 @@
-"""Listening Unix sockets and their files, in folders where others may replace what they like.
+"""Listening Unix sockets and their files, in folders where other users may replace files.
 
-A privileged process that changes or removes a file by its path acts on whatever
-an unprivileged one has put there. So a file is made with the mode that it keeps,
-and later on only the inode is acted on that was bound.
+If a privileged process changes or removes a file by its path, an unprivileged
+one may have put another file there. So a file is made with the mode that it keeps,
+and later only the inode that was bound is changed or removed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from geomail.folders import holding_folder_of
+from geomail.folders import hold_folder_of
 
 #: The mode of a Unix socket: its folder limits access to it, as in nginx.
 _ANYBODY = 0o666
@@ -32,16 +32,16 @@ class UnixListener(RawSocket):
     def is_in_place(self) -> bool:
         """Tell whether the file is still at its path."""
         try:
-            return _identity(os.lstat(self.path)) == self.identity
+            return _get_identity(os.lstat(self.path)) == self.identity
         except OSError:
             return False
 
     def admit(self, mode: int, group: int | None) -> None:
-        """Give the file this mode and group (None: as it is). Raises OSError, also where it is not there."""
-        with _own_file(self.path) as (file, status):
-            if _identity(status) != self.identity:
+        """Give the file this mode and group (None: unchanged). Raises OSError, also for a missing file."""
+        with _hold_own_file(self.path) as (file, status):
+            if _get_identity(status) != self.identity:
                 raise FileExistsError(errno.EEXIST, "there is another file in its place")
-            _give(file, status, group)
+            _set_group(file, status, group)
             if stat.S_IMODE(status.st_mode) != mode:
                 file.chmod(mode)
 
@@ -53,7 +53,7 @@ class UnixListener(RawSocket):
         except OSError:
             return
         try:
-            if _identity(os.stat(place.name, dir_fd=folder, follow_symlinks=False)) == self.identity:
+            if _get_identity(os.stat(place.name, dir_fd=folder, follow_symlinks=False)) == self.identity:
                 os.unlink(place.name, dir_fd=folder)
         except OSError:
             pass  # another process has removed it, or the folder is closed to us now
@@ -62,23 +62,24 @@ class UnixListener(RawSocket):
 
 
 def bind_unix(path: str, backlog: int, mode: int = _ANYBODY, group: int | None = None) -> UnixListener:
-    """A listening, non-blocking Unix socket, whose file has this mode and group (None: the process's).
+    """Make a listening, non-blocking Unix socket, whose file has this mode and group (None: the process's).
 
-    One on which no process listens any more is replaced. The umask is changed for a
-    moment, so no other thread may make files meanwhile. Raises OSError.
+    A socket at this path on which no process listens any more is replaced. The
+    umask is changed for a moment, so no other thread may make files meanwhile.
+    Raises OSError.
     """
     sock = UnixListener(AF_UNIX, SOCK_STREAM)
     try:
         sock.setblocking(False)
-        with holding_folder_of(path) as folder:
+        with hold_folder_of(path) as folder:
             before = os.umask(0o777 & ~mode)
             try:
                 _bind(sock, path, folder)
             finally:
                 os.umask(before)
-        with _own_file(path) as (file, status):
-            sock.path, sock.identity = path, _identity(status)
-            _give(file, status, group)
+        with _hold_own_file(path) as (file, status):
+            sock.path, sock.identity = path, _get_identity(status)
+            _set_group(file, status, group)
         sock.listen(backlog)
     except OSError:
         sock.close()
@@ -97,9 +98,9 @@ def _bind(sock: RawSocket, path: str, folder: int) -> None:
 
 
 @contextmanager
-def _own_file(path: str) -> Iterator[tuple[Path, os.stat_result]]:
-    """The file of a socket of ours: a path that leads to it whatever becomes of its name, and what it is."""
-    with holding_folder_of(path) as folder:
+def _hold_own_file(path: str) -> Iterator[tuple[Path, os.stat_result]]:
+    """Hold the file of our socket: a path that leads to it even if its name changes, and its status."""
+    with hold_folder_of(path) as folder:
         held = os.open(Path(path).name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         status = os.fstat(held)
@@ -110,12 +111,12 @@ def _own_file(path: str) -> Iterator[tuple[Path, os.stat_result]]:
         os.close(held)
 
 
-def _give(file: Path, status: os.stat_result, group: int | None) -> None:
+def _set_group(file: Path, status: os.stat_result, group: int | None) -> None:
     if group is not None and status.st_gid != group:
         os.chown(file, -1, group)
 
 
-def _identity(status: os.stat_result) -> _Identity:
+def _get_identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino
 
 

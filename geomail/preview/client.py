@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from geomail.config.address import is_literal, normalize_address, parse_address
 from geomail.config.listen import Listen, parse_listen
 from geomail.errors import GeomailError
-from geomail.net.resolver import canonical_host
+from geomail.net.resolver import normalise_host
 from geomail.parties import (
     TEMPUNAVAIL,
     UNAVAILABLE,
@@ -167,7 +167,7 @@ def _parse_client(text: str) -> tuple[str, int]:
         raise Unusable(f"--client {error}") from None
     if not is_literal(address.host):
         raise Unusable(f"--client {text}: must be an IP address, with or without a port")
-    return canonical_host(address.host), address.port
+    return normalise_host(address.host), address.port
 
 
 def _choose_local_address(host: str) -> str:

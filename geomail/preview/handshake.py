@@ -139,7 +139,7 @@ class Stage:
 
     def name_client(self, client: Client) -> None:
         """Look up the client's host name, as ``serve`` does when a client connects."""
-        found = self.resolver.client_name(client.address, self.server.timeout)
+        found = self.resolver.find_client_name(client.address, self.server.timeout)
         client.name = choose_name(found.name, found.temporary)
 
     def admit(self, login: Login, client: Client) -> Scene | Refused:

@@ -12,8 +12,8 @@ from geomail.auth import client_contexts
 from geomail.config.probe.names import resolve_names
 from geomail.errors import GeomailError
 from geomail.net import memory
-from geomail.net.session_cache import shared_cache
-from geomail.privileges import Account, CannotStart, account_for
+from geomail.net.session_cache import get_shared_cache
+from geomail.privileges import Account, CannotStart, choose_account
 from geomail.process.children import GrowingDelay, impossible
 from geomail.process.keeper import MetricsSocket, close_new, open_control, open_metrics
 from geomail.process.listeners import close_vanished, open_listeners, tune_all
@@ -60,7 +60,7 @@ class Generation:
         self.contexts.forget()
         written = [line for server in self.config.servers for line in _written_keys(server)]
         self.config = self.config.model_copy(update={"servers": ()})
-        shared_cache.cache_clear()
+        get_shared_cache.cache_clear()
         gc.unfreeze()  # contexts are held by what they call
         gc.collect()
         memory.wipe(written)
@@ -97,7 +97,7 @@ def open_generation(
     """
     loaded = time.time()
     config = resolve_names(config)
-    account = account_for(config.user)
+    account = choose_account(config.user)
     bound, served = (old.listeners, old.control) if old else ([], None)
     contexts = client_contexts(config)
     listeners, control = open_listeners(config, bound), served

@@ -12,7 +12,7 @@ from geomail.config.address import Address, choose_wildcard, normalize_address
 from geomail.errors import GeomailError, TlsSettingError
 from geomail.net.listen import IPPROTO_MPTCP, bind, tune
 from geomail.net.session_cache import draw_fresh_ticket_keys
-from geomail.net.tls import TlsSide, server_context
+from geomail.net.tls import TlsSide
 from geomail.net.unix_sockets import UnixListener
 from geomail.process.worker import Listener
 
@@ -174,7 +174,8 @@ def tls_side(server: Server) -> TlsSide | None:
         return None
     try:
         pairs = zip(server.ssl_certificate, server.ssl_certificate_key, strict=True)
-        context = server_context(certificates=pairs, alpn=server.facts.alpn, **server.tls_settings)
+        settings = ServerSettings(certificates=pairs, alpn=server.facts.alpn, **server.tls_settings)
+        context = make_server_context(settings)
     except (OSError, TlsSettingError) as error:
         raise CannotListen(f"TLS of server {server.name}: {error}") from None
     return TlsSide(context, server=True, verify_client=server.ssl_verify_client)

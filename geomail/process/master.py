@@ -24,7 +24,7 @@ from gevent import monkey
 from geomail import build
 from geomail.errors import GeomailError
 from geomail.net import memory
-from geomail.privileges import CannotStart, become, close_to_others
+from geomail.privileges import CannotStart, become, forbid_inspection
 from geomail.process.children import end_with
 from geomail.process.generation import Generation, open_generation, tell_listeners, use_log
 from geomail.process.keeper import Keeper
@@ -93,15 +93,15 @@ class Master:
 
         Raises CannotStart and ConfigError at the start, Abandoned at the end.
         """
-        close_to_others()
-        memory.wipe_what_is_freed()
+        forbid_inspection()
+        memory.wipe_freed_memory()
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         self._open_files = allow_open_files()
         self._current = self._open(None)
         self._last_number = self._current.number
         self._keeper.use(self._current.control, self._current.metrics)
         tell_listeners(self._log, self._current)
-        self._log.say("notice", build.introduced())
+        self._log.say("notice", build.introduce_build())
         self._log.say("notice", f"started {self._current.config.workers} worker(s)")
         preload()
         gc.collect()

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from gevent import config as gevent_config
 
 import geomail
-from geomail.net.openssl.binding import available
+from geomail.net.openssl.binding import is_available
 
 #: Packages of commands alone: no server needs them.
 _OF_COMMANDS = ("geomail.config.nginx", "geomail.preview")
@@ -44,7 +44,7 @@ def preload() -> None:
         codecs.lookup(codec)
     for name in ("format_context", "resolver", "threadpool"):  # what a hub is made of
         getattr(gevent_config, name)
-    available()  # libssl, where it can be had
+    is_available()  # libssl, where it can be had
     linecache.updatecache = _no_source
 
 

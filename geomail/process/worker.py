@@ -21,10 +21,11 @@ from geomail.config.schema import Listen, Server
 from geomail.errors import GeomailError, ShuttingDown
 from geomail.events import EventStream, TraceLine
 from geomail.net import memory
-from geomail.net.client_contexts import MakesContext
+from geomail.net.client_contexts import ContextMaker
 from geomail.net.crew import Crew
 from geomail.net.listen import Acceptor
-from geomail.net.tls import TlsSide, client_context
+from geomail.net.tls import TlsSide
+from geomail.net.tls_contexts import make_client_context
 from geomail.net.wire import Wire
 from geomail.parties import Client
 from geomail.process.incidents import Incidents
@@ -92,15 +93,15 @@ class Worker:
         log: Log,
         generation: int = 0,
         console: Way | None = None,
-        contexts: MakesContext = client_context,
+        contexts: ContextMaker = make_client_context,
     ) -> None:
         if not monkey.is_module_patched("socket"):
             raise GeomailError("gevent's monkey patching must come first: use the geomail command")
         self._config = config
         self._log = log
         log.move_to_background()
-        memory.wipe_what_is_freed(False)  # which costs a busy relay too much
-        memory.keep_for_buffers()
+        memory.wipe_freed_memory(False)  # which costs a busy relay too much
+        memory.keep_freed_memory()
         crew = Crew()
         self._sessions = Sessions(crew)
         self._incidents = Incidents(log.say)
@@ -235,7 +236,7 @@ class Worker:
 
     def _admit_waiting(self, acceptor: Acceptor, listener: Listener, most: int) -> None:
         room = max(0, min(most, self._config.worker_connections - len(self._sessions)))
-        for sock, address in islice(acceptor.waiting(), room):
+        for sock, address in islice(acceptor.accept_waiting(), room):
             self._open_session(sock, address, acceptor.local, listener)
 
     def _open_session(self, sock: RawSocket, address: Any, local: Any, listener: Listener) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from geomail.conversation import CR, NUL, Conversation, hidden
+from geomail.conversation import CR, NUL, Conversation, mask_all
 from geomail.errors import (
     AuthUnavailable,
     BackendGarbage,
@@ -187,7 +187,7 @@ class ClientDialogue(Frontend):
 
     def _ask(self, challenge: bytes) -> bytes:
         self.conversation.send_line(self.prompt + challenge)
-        line = self.conversation.read_line(self._limit, hidden)
+        line = self.conversation.read_line(self._limit, mask_all)
         if line.rstrip(b" ") == _CANCEL:
             raise sasl.CancelledExchange("the client cancels")
         if is_broken(line) or len(split_arguments(line)) > self.max_arguments:

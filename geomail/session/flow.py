@@ -109,7 +109,7 @@ def _admit(session: Session, login: Login, attempt: int) -> tuple[bytes, ...] | 
 
 def _describe_tls(session: Session, channel: TlsChannel) -> None:
     client = session.client
-    client.tls = channel.described
+    client.tls = channel.version_and_cipher
     if session.service.server.ssl_verify_client != "off":
         client.certificate = channel.client_certificate
     if session.service.server.proxy_protocol == "v2":

@@ -49,7 +49,7 @@ def preface(
 
 
 def _name(client: Client, service: Service, remark: Callable[[str], None]) -> None:
-    found = service.resolver.client_name(client.address, service.server.timeout)
+    found = service.resolver.find_client_name(client.address, service.server.timeout)
     client.name = choose_name(found.name, found.temporary)
     if found.problem:
         remark(found.problem)

@@ -64,7 +64,7 @@ class SessionRecord(SessionClosed):
 
     def count(self, wire: Wire) -> None:
         """Note what the client's connection tells: its TLS, and the bytes so far."""
-        self.tls = " ".join(wire.tls_described or ())
+        self.tls = " ".join(wire.tls_version_and_cipher or ())
         self.bytes_in, self.bytes_out = wire.received, wire.sent
 
     def close(self, client: Client, wire: Wire) -> None:

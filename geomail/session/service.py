@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from geomail.auth.users import Tell
     from geomail.config.schema import Config, Server
     from geomail.events import EventStream
-    from geomail.net.client_contexts import MakesContext
+    from geomail.net.client_contexts import ContextMaker
     from geomail.net.crew import Crew
     from geomail.net.parking import Parking
     from geomail.net.resolver import Resolver
@@ -64,7 +64,7 @@ class Service:
     tracing: Tracing
 
 
-def make_services(config: Config, surroundings: Surroundings, contexts: MakesContext) -> dict[str, Service]:
+def make_services(config: Config, surroundings: Surroundings, contexts: ContextMaker) -> dict[str, Service]:
     """Make the service of each server, by the server's name. Raises OSError if a TLS file cannot be used."""
     backends = Backends(config.backends, contexts)
     directory = directory_for(config, surroundings.tell)

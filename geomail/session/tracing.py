@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Literal
 
 from geomail.control.selection import Selection, selection_from
-from geomail.conversation import Mask, Tracer, hidden
+from geomail.conversation import Mask, Tracer, mask_all
 from geomail.events import TraceLine
 from geomail.secrets import as_text, make_mask
 
@@ -150,12 +150,12 @@ class SessionTrace:
     def learn(self, *secrets: bytes | None) -> None:
         """These are secrets of the session, to be masked from now on and in what was kept."""
         self._is_late = False
-        if self._made is hidden:
+        if self._made is mask_all:
             return
         self._made = None
         self._secrets.update(secret for secret in secrets if secret)
         if len(self._secrets) > MOST_SECRETS or any(len(secret) > LONGEST_SECRET for secret in self._secrets):
-            self._made = hidden
+            self._made = mask_all
             self._secrets.clear()  # no line is shown any more in which they could be
 
     def forget(self) -> SessionTrace | NoTrace:
@@ -183,7 +183,7 @@ class SessionTrace:
 
     def _take(self, leg: Leg, direction: Literal[">", "<"], line: bytes, because: str) -> None:
         if self._is_late and (leg, direction) in _ECHOES:
-            line = hidden(line)
+            line = mask_all(line)
         self._tell(Entry(time.time(), leg, direction, line, because))
 
     def _tell(self, entry: Entry) -> None:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from gevent import monkey
 
-from geomail.folders import holding_folder_of, is_closed
+from geomail.folders import hold_folder_of, is_protected
 
 #: A level, and a line that ends in a line feed.
 Line = tuple[str, bytes]
@@ -148,7 +148,7 @@ class File(_Descriptor):
     def _open(self) -> int:
         if self._owner is None or os.geteuid() != 0:  # a worker has no rights that a link could abuse
             return self._open_path(os.O_CREAT)
-        with holding_folder_of(self._path) as folder:
+        with hold_folder_of(self._path) as folder:
             try:
                 fd = self._open_path(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, folder)
             except FileExistsError:
@@ -162,7 +162,7 @@ class File(_Descriptor):
         try:
             status = os.fstat(fd)
             if stat.S_ISREG(status.st_mode) and (status.st_uid != owner or status.st_nlink != 1):
-                if status.st_nlink != 1 or not is_closed(os.fstat(folder)):
+                if status.st_nlink != 1 or not is_protected(os.fstat(folder)):
                     problem = "it must belong to the workers' user and have no second link; move it away"
                     raise PermissionError(errno.EPERM, problem)
                 os.fchown(fd, owner, -1)

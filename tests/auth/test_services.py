@@ -35,8 +35,8 @@ def test_a_service_that_says_something_unasked_is_told_once_and_counted_each_tim
     noted: list[tuple[str, str]] = []
     services = AuthServices(lambda *told: noted.append(told))
     pool = services.pool(server("imap", auth_http=URL), "auth http server 127.0.0.1:9000")
-    pool.speaks_unasked()
-    pool.speaks_unasked()
+    pool.report_unasked()
+    pool.report_unasked()
 
     assert noted[0][1].startswith("auth http server 127.0.0.1:9000 said something that it was not asked: ")
     assert [kind for kind, _ in noted] == ["auth_unasked"] * 2

@@ -390,8 +390,8 @@ def test_a_broken_file_leaves_the_users_in_force_and_is_told_once(setup: Setup) 
         setup.look()
 
     assert setup.told == [
-        f"error users file {setup.file}:6: error: frank: this is no password hash that geomail can verify, "
-        "or not a whole one and 1 more; the users read before stay in force"
+        f"error users file {setup.file}:6: error: frank: this is not a password hash that geomail can "
+        "verify, or not a complete one and 1 more; the users read before stay in force"
     ]
     setup.replace(USERS)
     assert isinstance(setup.check(b"ann@example.org"), Accepted)

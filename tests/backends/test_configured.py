@@ -8,7 +8,7 @@ from geomail.backends.configured import ConfiguredBackends
 from geomail.backends.endpoint import Endpoint
 from geomail.config.schema import Backend
 from geomail.net.connect import Address
-from geomail.net.tls import client_context
+from geomail.net.tls_contexts import make_client_context
 
 #: What names mean here; ``lost`` is a configured one that is not found.
 NAMES = {
@@ -41,7 +41,7 @@ def backends(**addresses: str) -> ConfiguredBackends:
         )
         for name, address in addresses.items()
     }
-    return ConfiguredBackends(tables, client_context)
+    return ConfiguredBackends(tables, make_client_context)
 
 
 @pytest.mark.parametrize(

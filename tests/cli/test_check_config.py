@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from geomail.build import described
+from geomail.build import describe_build
 from geomail_cli.main import app
 
 SOUND = """\
@@ -184,7 +184,7 @@ def test_long_lines_stay_whole(file: Path) -> None:
 def test_version() -> None:
     result = CliRunner().invoke(app, ["--version"])
 
-    assert (result.exit_code, result.stdout) == (0, f"{described()}\n")
+    assert (result.exit_code, result.stdout) == (0, f"{describe_build()}\n")
 
 
 def test_the_command_loads_no_session(file: Path) -> None:

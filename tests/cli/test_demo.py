@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from geomail.build import described
+from geomail.build import describe_build
 from geomail_cli import demo as demo_module
 from geomail_cli.main import app
 from tests.servers.geomail import COMMAND
@@ -134,7 +134,7 @@ def mail() -> EmailMessage:
 
 
 def test_its_log_begins_with_the_build(demo: Demo) -> None:
-    assert f" {described()}\n" in demo.output.text
+    assert f" {describe_build()}\n" in demo.output.text
 
 
 def send(demo: Demo, message: EmailMessage, recipient: str = BOB) -> None:

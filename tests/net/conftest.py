@@ -1,4 +1,4 @@
-"""Nothing that these tests open may stay: counted around every one of them."""
+"""Files and greenlets, counted around each test: a test must leave none behind."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
-from geomail.net import wire
-from geomail.net.tls import TlsSide, client_context
+from geomail.net import raw_wire
+from geomail.net.tls import TlsSide
+from geomail.net.tls_contexts import make_client_context
 from tests.net.legs import Legs, leg
 from tests.net.pki import Pki
 from tests.net.support import asked, listener_context, noting_read
 from tests.servers.certificates import Certificates
 
-#: How often the loop may turn until what a test has ended is gone.
+#: Turns of the loop until everything that a test has ended must be gone.
 ENDINGS = 10
 
 
@@ -31,7 +32,7 @@ def _running() -> list[gevent.Greenlet[..., object]]:
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
     gevent.sleep(0)  # the loop opens its own files when it first runs
-    gc.freeze()  # what was there before is left out of the count, and makes it no slower
+    gc.freeze()  # objects of before the test are not counted, and do not slow the count down
     files = _open_files()
     yield
     for _ in range(ENDINGS):
@@ -47,34 +48,34 @@ def nothing_leaks() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def reads_are_noted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(wire, "read", noting_read)
+    monkeypatch.setattr(raw_wire, "read", noting_read)
     yield
     asked.clear()
 
 
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    """Certificates of every verdict."""
+    """Certificates for every result of a verification."""
     return Pki(tmp_path_factory.mktemp("pki"))
 
 
 @pytest.fixture
 def server_side(certificates: Certificates) -> TlsSide:
-    """TLS as geomail has it towards clients."""
+    """Geomail's side of TLS towards clients."""
     return TlsSide(listener_context(certificates.server), server=True)
 
 
 @pytest.fixture
 def client_side(certificates: Certificates) -> TlsSide:
-    """TLS as geomail has it towards backends."""
-    return TlsSide(client_context(ca=str(certificates.ca.certificate), verify=True), False, "localhost")
+    """Geomail's side of TLS towards backends."""
+    return TlsSide(make_client_context(ca=str(certificates.ca.certificate), verify=True), False, "localhost")
 
 
 @pytest.fixture(params=["plain-plain", "tls-plain", "plain-tls", "tls-tls"])
 def legs(
     request: pytest.FixtureRequest, server_side: TlsSide, client_side: TlsSide, certificates: Certificates
 ) -> Legs:
-    """Both legs of a relay, in every combination; the client's is named first."""
+    """Both legs of a relay, with TLS and without, in every combination; the client's leg comes first."""
     client, backend = request.param.split("-")
     return Legs(
         leg("client", server_side if client == "tls" else None, certificates),

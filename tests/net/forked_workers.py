@@ -1,6 +1,6 @@
 """A master and two workers, as geomail has them: ``python -m tests.net.forked_workers``.
 
-Reads the keywords of server_context as JSON, makes the context, forks, and
+Reads the keywords of make_server_context as JSON, makes the context, forks, and
 prints the port of each worker. A worker greets ten clients at most; all ends
 with standard input.
 """
@@ -16,7 +16,8 @@ import gevent
 
 from geomail.errors import SessionError
 from geomail.net.listen import Acceptor, bind
-from geomail.net.tls import TlsSide, server_context
+from geomail.net.tls import TlsSide
+from geomail.net.tls_contexts import ServerSettings, make_server_context
 from geomail.net.wire import Wire
 
 SECONDS = 30
@@ -24,7 +25,7 @@ SECONDS = 30
 
 def main() -> None:
     settings = json.loads(sys.stdin.readline())
-    side = TlsSide(server_context(**settings), server=True)
+    side = TlsSide(make_server_context(ServerSettings(**settings)), server=True)
     sockets = [bind(host="127.0.0.1", port=0, path="") for _ in range(2)]
     children = []
     for sock in sockets:

@@ -1,4 +1,4 @@
-"""A relay with both its legs, and who is at their other ends."""
+"""A relay with both its legs, and the peers at their other ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.servers.certificates import Certificates
 
 @dataclass
 class Leg:
-    """A wire, what was asked of its socket since it was made, and its other end."""
+    """A wire, the reads of its socket since it was made, and its other end."""
 
     peer: Peer
     wire: Wire
@@ -28,7 +28,7 @@ class Leg:
 
 
 def leg(side: Side, tls: TlsSide | None, certificates: Certificates) -> Leg:
-    """A leg with TLS active, or without TLS."""
+    """Make a leg, with TLS active or without TLS."""
     near, far = tcp_pair()
     wire = Wire(raw(near), side, tls)
     asked = asked_of(wire)
@@ -91,11 +91,11 @@ class Legs:
         return self._session
 
     def ended_by(self) -> str:
-        """Who ended it, which must be soon."""
+        """Return the side that ended the relay, which must be soon."""
         return self.session.get(timeout=PATIENCE)
 
     def leave(self) -> None:
-        """Let both peers close, and the session end of it."""
+        """Close both peers, and wait until the session has ended."""
         self.client.close()
         self.backend.close()
         self.session.join(timeout=PATIENCE)

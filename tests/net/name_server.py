@@ -1,4 +1,4 @@
-"""A DNS server that answers as a test tells it to, over UDP and TCP."""
+"""A DNS server that answers from a test's table, over UDP and TCP."""
 
 import socket
 from collections.abc import Callable, Mapping
@@ -12,21 +12,21 @@ from dns.message import Message
 
 #: Record lines (``name ttl IN type data``), a code, raw bytes, or None for silence.
 Reply = tuple[str, ...] | dns.rcode.Rcode | bytes | None
-#: By ``name type``; a list gives one reply after the other, a function the datagrams to send.
+#: Replies by ``name type``; a list holds one reply after the other, a function returns the datagrams to send.
 Zone = Mapping[str, Reply | list[Reply] | Callable[[Message], list[bytes]]]
 
 NOTHING: tuple[str, ...] = ()
 
 
 class NameServer:
-    """Answers from ``zone`` (NXDOMAIN for what is not in it); ``tcp_zone`` is the same over TCP."""
+    """A server that answers from ``zone``, and NXDOMAIN for other names; ``tcp_zone`` is for TCP."""
 
     def __init__(self, zone: Zone, tcp_zone: Zone | None = None) -> None:
         self.zone = zone
         self.tcp_zone = zone if tcp_zone is None else tcp_zone
-        #: What was asked, ``name type``, with `` tcp`` behind it if it was.
+        #: The questions, ``name type``, with `` tcp`` behind it if it came over TCP.
         self.asked: list[str] = []
-        #: Where the last datagram came from.
+        #: The address from which the last datagram came.
         self.client: tuple[str, int] = ("", 0)
         self._tcp, self._udp = _two_on_one_port()
         self.address: tuple[str, int] = self._tcp.getsockname()
@@ -76,7 +76,7 @@ def _two_on_one_port() -> tuple[socket.socket, socket.socket]:
         tcp, udp = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             udp.bind(tcp.getsockname())
-        except OSError:  # that port is somebody's over UDP
+        except OSError:  # another socket has that port over UDP
             tcp.close()
             udp.close()
         else:
@@ -85,7 +85,7 @@ def _two_on_one_port() -> tuple[socket.socket, socket.socket]:
 
 
 def answer_to(query: Message, reply: tuple[str, ...] | dns.rcode.Rcode) -> Message:
-    """The message that gives these records, or this code."""
+    """Make the message with these records, or this code."""
     answer = dns.message.make_response(query)
     if isinstance(reply, dns.rcode.Rcode):
         answer.set_rcode(reply)
@@ -97,7 +97,7 @@ def answer_to(query: Message, reply: tuple[str, ...] | dns.rcode.Rcode) -> Messa
 
 
 def truncated(query: Message) -> list[bytes]:
-    """An answer that did not fit, cut in the middle of its record."""
+    """Return a truncated answer, cut in the middle of its record."""
     kind = query.question[0].rdtype.name
     data = {"A": "192.0.2.99", "AAAA": "2001:db8::99", "PTR": "cut.test."}[kind]
     answer = answer_to(query, (f"{query.question[0].name} 60 IN {kind} {data}",))

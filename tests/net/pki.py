@@ -1,4 +1,4 @@
-"""Certificates of every verdict, made by the openssl command."""
+"""Certificates for every result of a verification, made by the openssl command."""
 
 import subprocess
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Pair:
 
 
 class Pki:
-    """Two CAs, one of them trusted, and what they signed."""
+    """Two CAs, one of them trusted, and the certificates that they signed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,25 +54,25 @@ class Pki:
         self.dhparam = self._dhparam()
 
     def encrypted(self, pair: Pair, password: str) -> Pair:
-        """The same pair, its key protected."""
+        """Make a copy of the pair with an encrypted key."""
         key = self._path(f"{Path(pair.key).stem}.encrypted.key")
         _openssl("pkey", "-in", pair.key, "-aes128", "-passout", f"pass:{password}", "-out", key)
         return Pair(pair.certificate, key)
 
     def weak(self) -> Pair:
-        """A pair that OpenSSL's default security level refuses."""
+        """Make a pair that OpenSSL's default security level refuses."""
         return self._issue("weak", self.ca, "/CN=weak", kind=("-newkey", "rsa:1024"))
 
     def named(self, name: str, subject: str, *more: str) -> Pair:
-        """A certificate of the trusted CA for any subject."""
+        """Make a certificate of the trusted CA for a subject."""
         return self._issue(name, self.ca, subject, more=more)
 
     def openssl(self, *arguments: str) -> str:
-        """What the openssl command prints."""
+        """Run the openssl command, and return its output."""
         return _openssl(*arguments)
 
     def file(self, name: str, content: str | bytes) -> str:
-        """A file beside the others."""
+        """Return the path of a file beside the others."""
         path = self.folder / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return str(path)

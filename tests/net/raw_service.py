@@ -1,4 +1,4 @@
-"""A service on a socket that says exactly the bytes it is told to."""
+"""A service on a socket that sends exactly the given bytes."""
 
 import socket
 import ssl
@@ -10,11 +10,11 @@ import gevent
 
 from geomail.net.pool import Pool
 
-#: Ends a connection: politely, or with a reset.
+#: The two ways to end a connection: politely, or with a reset.
 CLOSE, RESET = "close", "reset"
-#: What is done after a request: bytes are sent, numbers slept.
+#: The steps after a request: bytes are sent, numbers are seconds of sleep.
 Action = bytes | float | str
-#: Holds a port that refuses, while the tests run: the next server could be given one that is let go.
+#: Holds a port that refuses while the tests run: otherwise the next server could get it.
 _NEVER_LISTENING = socket.socket()
 _NEVER_LISTENING.bind(("127.0.0.1", 0))
 
@@ -56,7 +56,7 @@ class RawService:
         gevent.sleep(0.01)
 
     def say(self, data: bytes) -> None:
-        """Send what nobody asked for on every connection."""
+        """Send unasked bytes on every connection."""
         for sock in self._open:
             sock.sendall(data)
         gevent.sleep(0.01)
@@ -81,7 +81,7 @@ class RawService:
                 for action in answer:
                     _act(sock, action)
         except OSError:
-            pass  # closed under our feet, as some tests want it
+            pass  # the other side has closed it, as in some tests
         finally:
             sock.close()
 
@@ -109,7 +109,7 @@ def _act(sock: socket.socket, action: Action) -> None:
 
 
 def closed_port() -> int:
-    """A port of 127.0.0.1 that refuses whoever connects."""
+    """Return a port of 127.0.0.1 that refuses every connection."""
     port: int = _NEVER_LISTENING.getsockname()[1]
     return port
 

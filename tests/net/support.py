@@ -1,4 +1,4 @@
-"""Connections on loopback, and peers that share no code with what is tested."""
+"""Connections on loopback, and peers that share no code with geomail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Protocol, TypeVar
 import gevent
 
 from geomail.errors import Side
-from geomail.net.tls import TlsSide, server_context
+from geomail.net.tls import TlsSide
+from geomail.net.tls_contexts import ServerSettings, make_server_context
 from geomail.net.wire import Wire
 from tests.servers.certificates import Certificate
 
@@ -25,20 +26,20 @@ T = TypeVar("T")
 
 
 def within(do: Callable[[], T]) -> T:
-    """Return what ``do`` returns, where it could stall."""
+    """Return the result of ``do``; fail if it stalls."""
     with gevent.Timeout(PATIENCE, AssertionError(f"took more than {PATIENCE} s")):
         return do()
 
 
 def until(true: Callable[[], object]) -> None:
-    """Wait for what others are about to bring about."""
+    """Wait until ``true`` returns a true value."""
     with gevent.Timeout(PATIENCE, AssertionError(f"not so after {PATIENCE} s")):
         while not true():
             gevent.sleep(0.005)
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Both ends of a TCP connection."""
+    """Return both ends of a TCP connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         near = socket.create_connection(listener.getsockname())
         far, _ = listener.accept()
@@ -49,36 +50,38 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def raw(sock: socket.socket) -> RawSocket:
-    """The same connection as a wire wants it: unpatched, non-blocking."""
+    """Return the connection in the form that a wire needs: unpatched, non-blocking."""
     bare = RawSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
     bare.setblocking(False)
     return bare
 
 
 def reset(sock: socket.socket) -> None:
-    """Vanish: the other end gets a RST."""
+    """Close with a reset: the other end gets a RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
 
 
 def listener_context(certificate: Certificate, *protocols: str) -> ssl.SSLContext:
-    """What geomail's listeners show clients."""
-    return server_context(
-        certificates=[(str(certificate.certificate), str(certificate.key))],
-        protocols=protocols or ("TLSv1.2", "TLSv1.3"),
-        ciphers="HIGH:!aNULL:!MD5",
-        alpn="smtp",
+    """Make the context of geomail's listeners."""
+    return make_server_context(
+        ServerSettings(
+            certificates=[(str(certificate.certificate), str(certificate.key))],
+            protocols=protocols or ("TLSv1.2", "TLSv1.3"),
+            ciphers="HIGH:!aNULL:!MD5",
+            alpn="smtp",
+        )
     )
 
 
 def speaking(context: ssl.SSLContext, version: ssl.TLSVersion) -> ssl.SSLContext:
-    """The context, for one version of TLS."""
+    """Limit the context to one version of TLS, and return it."""
     context.minimum_version = context.maximum_version = version
     return context
 
 
 def read_all(peer: Peer) -> bytes:
-    """Everything up to the end of the stream."""
+    """Read up to the end of the stream."""
     pieces = []
     while piece := peer.recv(65536):
         pieces.append(piece)
@@ -86,7 +89,7 @@ def read_all(peer: Peer) -> bytes:
 
 
 def read_exactly(peer: Peer, size: int) -> bytes:
-    """The next ``size`` bytes."""
+    """Read the next ``size`` bytes."""
     pieces = []
     while size:
         piece = peer.recv(size)
@@ -98,7 +101,7 @@ def read_exactly(peer: Peer, size: int) -> bytes:
 
 
 class Peer(Protocol):
-    """What a test does at the other end of a wire, plain or secured."""
+    """The other end of a wire, plain or secured, in the hands of a test."""
 
     sock: socket.socket
 
@@ -127,30 +130,30 @@ class PlainPeer:
         reset(self.sock)
 
 
-#: How much was asked of a descriptor at once, where a test wants to know; forgotten behind it.
+#: The sizes of reads from a descriptor, if a test wants to know; cleared after each test.
 asked: dict[int, list[int]] = {}
 
 
 def asked_of(wire: Wire) -> list[int]:
-    """How much is asked of its socket at once, from now on."""
+    """Return a list of the sizes of all reads from the socket from now on."""
     return asked.setdefault(wire.fileno(), [])
 
 
 def noting_read(fd: int, size: int) -> bytes:
-    """What wires read with in these tests: os.read, and it is noted."""
+    """Read with os.read, and note the size: wires read with this in these tests."""
     if fd in asked:
         asked[fd].append(size)
     return os.read(fd, size)
 
 
 def wire_pair(peer: Side = "client", tls: TlsSide | None = None) -> tuple[Wire, PlainPeer]:
-    """A wire, and who is at its other end."""
+    """Make a wire, and the peer at its other end."""
     near, far = tcp_pair()
     return Wire(raw(near), peer, tls), PlainPeer(far)
 
 
 def secured_pair(tls: TlsSide, context: ssl.SSLContext, peer: Side = "client") -> tuple[Wire, TlsPeer]:
-    """A wire, and who is at its other end, TLS active; ``context`` is the other end's."""
+    """Make a wire with TLS active, and the peer at its other end, which has the ``context``."""
     near, far = tcp_pair()
     wire = Wire(raw(near), peer, tls)
     other = TlsPeer(far, context, server=not tls.server, name="localhost" if tls.server else None)
@@ -181,7 +184,7 @@ class TlsPeer:
         self._step = step
 
     def handshake(self, then: bytes = b"") -> None:
-        """Shake hands; ``then`` leaves with the last flight, in one segment."""
+        """Do the handshake; send ``then`` in the same segment as the last flight."""
         while not self._handshaken():
             self._flush()
             self._fill()
@@ -213,13 +216,13 @@ class TlsPeer:
                 gevent.sleep(0)
 
     def record(self, data: bytes) -> bytes:
-        """``data`` as it would stand on the wire."""
+        """Return ``data`` as it would be on the wire."""
         for start in range(0, len(data), 16384):
             self.tls.write(data[start : start + 16384])
         return self.outgoing.read()
 
     def notify(self) -> bytes:
-        """A close_notify as it would stand on the wire."""
+        """Return a close_notify as it would be on the wire."""
         try:
             self.tls.unwrap()
         except ssl.SSLError:
@@ -230,7 +233,7 @@ class TlsPeer:
         self.sock.sendall(self.record(data))
 
     def recv(self, size: int) -> bytes:
-        """None at a close_notify; a connection that ends without one raises ConnectionError."""
+        """Read; return None at a close_notify. Raises ConnectionError at an end without one."""
         while True:
             try:
                 return self.tls.read(min(size, 16384))

@@ -1,4 +1,4 @@
-"""ssl_verify_client and what belongs to it: every row of what may be shown, and what comes of it."""
+"""ssl_verify_client and its companions: each certificate that a client may show, and the result."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from tests.net.tls_support import V12, V13, VERSIONS, client, listening, meet, s
 
 REFUSED, MISSING = "certificate error", "no certificate"
 
-#: What a client shows, what is found of it, and what `on`, `optional` and `optional_no_ca` make of that.
+#: The certificate that a client shows, OpenSSL's result, and that of `on`, `optional` and `optional_no_ca`.
 SHOWN: dict[str | None, tuple[str, int, str | None, str | None, str | None]] = {
     None: ("NONE", 0, MISSING, None, None),
     "good": ("SUCCESS", 0, None, None, None),
@@ -28,7 +28,9 @@ SHOWN: dict[str | None, tuple[str, int, str | None, str | None, str | None]] = {
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("mode", ["on", "optional", "optional_no_ca"])
 @pytest.mark.parametrize("shown", SHOWN)
-def test_verdicts(shown: str | None, mode: VerifyClient, version: ssl.TLSVersion, pki: Pki) -> None:
+def test_results_for_certificates(
+    shown: str | None, mode: VerifyClient, version: ssl.TLSVersion, pki: Pki
+) -> None:
     listener = listening(
         pki.ec,
         verify_client=mode,
@@ -58,7 +60,7 @@ def test_off_asks_for_none(version: ssl.TLSVersion, pki: Pki) -> None:
     assert judge_certificate("off", met.channel.client_certificate) is None
 
 
-def test_any_certificate_is_told_as_nginx_tells_it(pki: Pki) -> None:
+def test_a_certificate_is_described_as_in_nginx(pki: Pki) -> None:
     listener = listening(pki.ec, verify_client="on", client_certificate=pki.ca.certificate)
 
     certificate = meet(listener, client(pki, shown=pki.good)).channel.client_certificate
@@ -127,7 +129,7 @@ def test_the_names_of_cas(
     assert ("Requested Signature Algorithms" in said) is (names is not None)
 
 
-def test_a_ca_that_is_not_sent_is_trusted_all_the_same(pki: Pki) -> None:
+def test_a_ca_whose_name_is_not_sent_is_trusted_too(pki: Pki) -> None:
     listener = listening(pki.ec, verify_client="on", trusted_certificate=pki.ca.certificate)
 
     assert meet(listener, client(pki, shown=pki.good)).channel.client_certificate.verify == "SUCCESS"
@@ -146,7 +148,7 @@ def test_both_ca_files_count(pki: Pki) -> None:
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
-def test_openssls_client_is_heard_out(version: str, pki: Pki) -> None:
+def test_all_lines_of_openssls_client_are_read(version: str, pki: Pki) -> None:
     def tell(wire: Wire) -> bytes:
         assert wire.channel is not None
         certificate = wire.channel.client_certificate
@@ -168,7 +170,7 @@ def test_openssls_client_is_heard_out(version: str, pki: Pki) -> None:
 @pytest.mark.parametrize("tickets", [True, False])
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("shown", SHOWN)
-def test_a_resumed_session_has_the_verdict_that_it_began_with(
+def test_a_resumed_session_keeps_its_first_result(
     shown: str | None, version: ssl.TLSVersion, tickets: bool, pki: Pki
 ) -> None:
     listener = listening(
@@ -241,7 +243,7 @@ def test_details_of_a_client_that_tells_little(pki: Pki) -> None:
     assert details.key == "EC256"
 
 
-def test_details_of_a_certificate_that_is_no_good(pki: Pki) -> None:
+def test_details_of_a_bad_certificate(pki: Pki) -> None:
     listener = listening(pki.ec, verify_client="optional_no_ca")
 
     details = meet(listener, client(pki, shown=pki.self_signed)).channel.details

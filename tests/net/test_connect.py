@@ -1,4 +1,4 @@
-"""Connecting: one address after the other, and nothing left behind where it fails."""
+"""Connecting: one address after the other; a failure leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from geomail.errors import PeerTimeout
 from geomail.net import connect as module
-from geomail.net.connect import Address, connect
+from geomail.net.connect import Address, connect_first
 from geomail.net.timing import TimeLimit
 from geomail.net.tls import TlsSide
 from geomail.net.wire import Wire
@@ -29,7 +29,7 @@ def address_of(listener: socket.socket) -> Address:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """One that answers."""
+    """A listener that answers."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         sock.settimeout(PATIENCE)
         yield sock
@@ -37,13 +37,13 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def closed() -> Address:
-    """An address where nobody listens."""
+    """An address without a listener."""
     return socket.AF_INET, ("127.0.0.1", closed_port())
 
 
 @pytest.fixture
 def swamped() -> Iterator[socket.socket]:
-    """One that answers nobody: its backlog is full."""
+    """A listener that answers no connection: its backlog is full."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as sock:
         waiting = [socket.socket() for _ in range(3)]
         for one in waiting:
@@ -57,7 +57,7 @@ def swamped() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def hanging(swamped: socket.socket) -> Address:
-    """An address where nobody ever answers."""
+    """An address that never answers."""
     return address_of(swamped)
 
 
@@ -67,7 +67,7 @@ def option(wire: Wire, level: int, name: int) -> int:
 
 
 def speaks(wire: Wire, listener: socket.socket) -> bool:
-    """Whether the wire leads to this listener."""
+    """Tell whether the wire leads to this listener."""
     other, _ = listener.accept()
     with other:
         wire.send(b"hello")
@@ -78,7 +78,7 @@ def speaks(wire: Wire, listener: socket.socket) -> bool:
 def test_tcp(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as listener:
-        wire = connect([address_of(listener)], peer="backend")
+        wire = connect_first([address_of(listener)], peer="backend")
 
         assert wire.peer == "backend"
         assert option(wire, socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -92,20 +92,20 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        wire = connect([(socket.AF_UNIX, path)], peer="backend")
+        wire = connect_first([(socket.AF_UNIX, path)], peer="backend")
         assert speaks(wire, listener)
         wire.close()
 
     with pytest.raises(ConnectionRefusedError):
-        connect([(socket.AF_UNIX, path)], peer="backend")
+        connect_first([(socket.AF_UNIX, path)], peer="backend")
     with pytest.raises(FileNotFoundError):
-        connect([(socket.AF_UNIX, path + "x")], peer="backend")
+        connect_first([(socket.AF_UNIX, path + "x")], peer="backend")
 
 
-def test_tls_is_there_to_be_started(
+def test_tls_can_be_started(
     listener: socket.socket, client_side: TlsSide, certificates: Certificates
 ) -> None:
-    wire = connect([address_of(listener)], peer="backend", tls=client_side)
+    wire = connect_first([address_of(listener)], peer="backend", tls=client_side)
     other, _ = listener.accept()
     peer = TlsPeer(other, certificates.server.server_context(), server=True)
     shaking = gevent.spawn(peer.handshake)
@@ -120,19 +120,19 @@ def test_tls_is_there_to_be_started(
 
 def test_refused(closed: Address) -> None:
     with pytest.raises(ConnectionRefusedError, match="Connection refused"):
-        connect([closed], peer="backend")
+        connect_first([closed], peer="backend")
 
 
 def test_unreachable() -> None:
     multicast = (socket.AF_INET, ("224.0.0.1", 25))  # TCP cannot go there
 
     with pytest.raises(OSError, match="unreachable") as raised:
-        connect([multicast], peer="backend")
+        connect_first([multicast], peer="backend")
     assert raised.value.errno == errno.ENETUNREACH
 
 
 def test_a_late_answer(swamped: socket.socket) -> None:
-    connecting = gevent.spawn(connect, [address_of(swamped)], peer="backend")
+    connecting = gevent.spawn(connect_first, [address_of(swamped)], peer="backend")
     gevent.sleep(0.05)
     assert not connecting.ready()
 
@@ -150,7 +150,7 @@ def _accept_all(listener: socket.socket) -> None:
 
 
 def test_a_late_refusal(swamped: socket.socket) -> None:
-    connecting = gevent.spawn(connect, [address_of(swamped)], peer="backend")
+    connecting = gevent.spawn(connect_first, [address_of(swamped)], peer="backend")
     gevent.sleep(0.05)
     assert not connecting.ready()
 
@@ -162,26 +162,26 @@ def test_a_late_refusal(swamped: socket.socket) -> None:
 
 def test_no_address_at_all() -> None:
     with pytest.raises(OSError, match="no address"):
-        connect([], peer="backend")
+        connect_first([], peer="backend")
 
 
-def test_the_next_address_is_tried_where_one_refuses(closed: Address, listener: socket.socket) -> None:
-    wire = connect([closed, closed, address_of(listener)], peer="backend")
+def test_after_a_refusal_the_next_address_is_tried(closed: Address, listener: socket.socket) -> None:
+    wire = connect_first([closed, closed, address_of(listener)], peer="backend")
 
     assert speaks(wire, listener)
     wire.close()
 
 
 def test_the_first_address_that_answers_is_taken(closed: Address, listener: socket.socket) -> None:
-    wire = connect([address_of(listener), closed], peer="backend")
+    wire = connect_first([address_of(listener), closed], peer="backend")
 
     assert speaks(wire, listener)
     wire.close()
 
 
-def test_the_last_failure_is_the_one_that_is_told(closed: Address, tmp_path: Path) -> None:
+def test_the_last_failure_is_reported(closed: Address, tmp_path: Path) -> None:
     with pytest.raises(ConnectionRefusedError):
-        connect([(socket.AF_UNIX, str(tmp_path / "none")), closed], peer="backend")
+        connect_first([(socket.AF_UNIX, str(tmp_path / "none")), closed], peer="backend")
 
 
 def test_an_address_that_hangs_does_not_use_up_the_time_of_the_next(
@@ -191,7 +191,7 @@ def test_an_address_that_hangs_does_not_use_up_the_time_of_the_next(
     began = time.monotonic()
 
     with TimeLimit(PATIENCE, blame="backend", private="too late"):
-        wire = connect([hanging, address_of(listener)], peer="backend")
+        wire = connect_first([hanging, address_of(listener)], peer="backend")
 
     assert 0.09 < time.monotonic() - began < PATIENCE / 2
     assert speaks(wire, listener)
@@ -204,7 +204,7 @@ def test_a_hanging_address_and_then_a_refusal(
     monkeypatch.setattr(module, "ATTEMPT", 0.05)
 
     with pytest.raises(ConnectionRefusedError):
-        connect([hanging, closed], peer="backend")
+        connect_first([hanging, closed], peer="backend")
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -216,11 +216,11 @@ def test_the_callers_limit_is_for_all_of_it(
         pytest.raises(PeerTimeout, match="too late"),
         TimeLimit(0.2, blame="backend", private="too late"),
     ):
-        connect([hanging] * number, peer="backend")
+        connect_first([hanging] * number, peer="backend")
 
 
-def test_being_killed_leaves_nothing_open(hanging: Address) -> None:
-    job = gevent.spawn(connect, [hanging], peer="backend")
+def test_a_killed_connect_leaves_nothing_open(hanging: Address) -> None:
+    job = gevent.spawn(connect_first, [hanging], peer="backend")
     gevent.sleep(0.01)
 
     job.kill()
@@ -228,7 +228,7 @@ def test_being_killed_leaves_nothing_open(hanging: Address) -> None:
     assert isinstance(job.value, gevent.GreenletExit)
 
 
-def test_what_is_reached_on_this_machine_is_not_exposed(listener: socket.socket, tmp_path: Path) -> None:
+def test_a_peer_on_this_machine_is_not_exposed(listener: socket.socket, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(path))
@@ -240,7 +240,7 @@ def test_what_is_reached_on_this_machine_is_not_exposed(listener: socket.socket,
             (socket.AF_INET6, ("::ffff:127.0.0.1", port, 0, 0)),
             (socket.AF_UNIX, str(path)),
         ):
-            wire = connect([address], peer="backend")
+            wire = connect_first([address], peer="backend")
             seen = [wire.exposed]
             wire.is_local = False
             seen.append(wire.exposed)

@@ -1,4 +1,4 @@
-"""Greenlets that are used again, and the calls that are made in them."""
+"""Greenlets that are used again, and the calls in them."""
 
 import gevent
 import pytest
@@ -8,7 +8,7 @@ from geomail.net.crew import Crew
 
 
 def many_at_once(crew: Crew, calls: int) -> None:
-    """Have so many calls wait at the same time, and end."""
+    """Run so many calls at the same time, and wait for their end."""
     go_on = gevent.event.Event()
     jobs = [crew.start(go_on.wait) for _ in range(calls)]
     gevent.sleep(0)

@@ -12,7 +12,8 @@ from geomail.errors import PeerGone, PeerTimeout, TlsFailed
 from geomail.net import http, pool
 from geomail.net.http import Answer, BadAnswer, HttpClient
 from geomail.net.pool import Pool
-from geomail.net.tls import TlsSide, client_context
+from geomail.net.tls import TlsSide
+from geomail.net.tls_contexts import make_client_context
 from tests.net.raw_service import CLOSE, RESET, Action, RawService, closed_port, until_rested
 from tests.net.support import PATIENCE, until
 from tests.servers.certificates import Certificate, Certificates
@@ -67,7 +68,7 @@ def _short_rest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(client: HttpClient) -> Answer:
-    """Ask when all idle connections have rested."""
+    """Wait until all idle connections have rested, then ask."""
     until_rested(client.pool)
     return client.ask(REQUEST)
 
@@ -141,7 +142,9 @@ def test_one_connection_serves_many_questions(answer: bytes, client_of: Clients)
 
 
 @pytest.mark.parametrize("answer", NOT_REUSABLE.values(), ids=NOT_REUSABLE.keys())
-def test_an_answer_of_unclear_end_counts_and_ends_the_connection(answer: bytes, client_of: Clients) -> None:
+def test_an_answer_with_an_unclear_end_counts_and_ends_the_connection(
+    answer: bytes, client_of: Clients
+) -> None:
     with RawService(answer) as service:
         client = client_of(service.port)
 
@@ -205,7 +208,7 @@ def test_headers_are_kept_in_order_under_their_lower_case_name(client_of: Client
         (b"HTTP/1.1 200 OK\n" + b"X:\n" * 9000, "sent more than 16384 bytes of headers"),
     ],
 )
-def test_what_is_no_answer(answer: bytes, problem: str, client_of: Clients) -> None:
+def test_text_that_is_not_an_answer(answer: bytes, problem: str, client_of: Clients) -> None:
     with RawService(answer) as service:
         client = client_of(service.port)
         with pytest.raises(BadAnswer) as caught:
@@ -227,7 +230,7 @@ def test_odd_headers_are_skipped(odd: bytes, client_of: Clients) -> None:
     assert service.connections == 1
 
 
-def test_white_space_around_a_value_is_not_of_it(client_of: Clients) -> None:
+def test_white_space_around_a_value_is_dropped(client_of: Clients) -> None:
     with RawService(head(b"X:\t1 \t", b"Y: \t\t", b"Content-Length:\t0\t")) as service:
         found = client_of(service.port).ask(REQUEST)
 
@@ -275,7 +278,7 @@ def test_half_an_answer_on_a_fresh_connection(answer: list[Action], client_of: C
         [head(b"X: 1", b"Transfer-Encoding: chunked"), b"0\r\n", CLOSE],
     ],
 )
-def test_half_a_body_does_not_take_the_answer_back(answer: list[Action], client_of: Clients) -> None:
+def test_half_a_body_does_not_spoil_the_answer(answer: list[Action], client_of: Clients) -> None:
     with RawService(answer) as service:
         client = client_of(service.port)
         ask(client)
@@ -285,7 +288,7 @@ def test_half_a_body_does_not_take_the_answer_back(answer: list[Action], client_
     assert service.connections == 2
 
 
-def test_a_body_that_does_not_come_delays_nobody_for_long(
+def test_a_missing_body_delays_the_answer_only_briefly(
     client_of: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "BODY_TIME", 0.05)
@@ -335,7 +338,7 @@ def test_a_question_whose_answer_had_begun_is_not_asked_again(client_of: Clients
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_an_answer_that_nobody_asked_for_is_nobodys(at_once: bool, client_of: Clients) -> None:
+def test_an_unasked_answer_is_not_used(at_once: bool, client_of: Clients) -> None:
     forged = head(b"X: forged", start=b"HTTP/1.1 204 No Content")
     with RawService(EMPTY + forged if at_once else EMPTY, EMPTY) as service:
         client = client_of(service.port)
@@ -348,9 +351,7 @@ def test_an_answer_that_nobody_asked_for_is_nobodys(at_once: bool, client_of: Cl
     assert service.connections == 2
 
 
-def test_an_answer_that_nobody_asked_for_is_nobodys_under_tls(
-    client_of: Clients, certificates: Certificates
-) -> None:
+def test_an_unasked_answer_is_not_used_under_tls(client_of: Clients, certificates: Certificates) -> None:
     forged = head(b"X: forged", start=b"HTTP/1.1 204 No Content")
     padded = head(b"X: 1", b"Content-Length: 0", b"Y: " + b"y" * 2000)
     with RawService(padded + forged, EMPTY, tls=certificates.server.server_context()) as service:
@@ -405,13 +406,13 @@ def test_the_time_for_the_whole_answer_is_limited(answer: list[Action], client_o
     assert 0.09 < time.monotonic() - began < PATIENCE / 2
 
 
-def test_nobody_listens(client_of: Clients) -> None:
+def test_a_service_that_is_not_there(client_of: Clients) -> None:
     with pytest.raises(ConnectionRefusedError):
         client_of(closed_port()).ask(REQUEST)
 
 
 def _tls(ca: Path, name: str = "localhost") -> TlsSide:
-    return TlsSide(client_context(ca=str(ca), verify=True), server=False, server_name=name)
+    return TlsSide(make_client_context(ca=str(ca), verify=True), server=False, server_name=name)
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])

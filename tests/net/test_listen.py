@@ -1,4 +1,4 @@
-"""Listening sockets, and what is accepted from them."""
+"""Listening sockets, and the connections that are accepted from them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_accepting_waits() -> None:
             sock.close()
 
 
-def test_a_flood_of_connections_leaves_others_their_turn() -> None:
+def test_a_flood_of_connections_leaves_other_greenlets_their_turn() -> None:
     listener = bind(host="127.0.0.1", port=0, path="")
     turns: list[int] = []
     with closing(Acceptor(listener)) as acceptor, ExitStack() as open_ones:
@@ -102,18 +102,18 @@ def test_a_connection_that_another_process_took_is_not_missed() -> None:
             job.get()[0].close()
 
 
-def test_who_waits_already_can_be_taken_in_at_once() -> None:
+def test_waiting_clients_can_be_accepted_at_once() -> None:
     listener = bind(host="127.0.0.1", port=0, path="", backlog=1000)
     many = min(600, int(Path("/proc/sys/net/core/somaxconn").read_text()))
     with closing(Acceptor(listener)) as acceptor, ExitStack() as opened:
         for _ in range(many):
             opened.enter_context(client_of(listener))
-        taken = [opened.enter_context(closing(sock)) for sock, _ in acceptor.waiting()]
+        taken = [opened.enter_context(closing(sock)) for sock, _ in acceptor.accept_waiting()]
         assert len(taken) == many
-        assert list(acceptor.waiting()) == []
+        assert list(acceptor.accept_waiting()) == []
 
 
-def test_no_descriptor_left_is_an_error_and_not_the_end() -> None:
+def test_accepting_goes_on_after_an_error_without_descriptors() -> None:
     listener = bind(host="127.0.0.1", port=0, path="")
     with closing(Acceptor(listener)) as acceptor, client_of(listener), ExitStack() as filling:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -137,7 +137,7 @@ def _another_descriptor() -> int:
         return -1
 
 
-def test_whoever_waits_for_a_connection_can_be_killed() -> None:
+def test_a_greenlet_that_waits_for_a_connection_can_be_killed() -> None:
     listener = bind(host="127.0.0.1", port=0, path="")
     acceptor = Acceptor(listener)
     job = gevent.spawn(acceptor.accept)
@@ -166,7 +166,7 @@ def test_a_port_that_was_in_use_a_moment_ago() -> None:
         port = first.getsockname()[1]
         client = client_of(first)
         fd, _ = first._accept()  # type: ignore[attr-defined]
-        os.close(fd)  # whoever closes first keeps the port for a minute
+        os.close(fd)  # the side that closes first keeps the port for a minute
         client.close()
 
     bind(host="127.0.0.1", port=port, path="").close()
@@ -206,7 +206,7 @@ def test_a_living_unix_socket_is_not_replaced(backlog: int, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "datagram socket"])
-def test_what_is_no_listener_is_left_alone(kind: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_listener_is_left_alone(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "precious"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
         if kind == "file":
@@ -221,12 +221,12 @@ def test_what_is_no_listener_is_left_alone(kind: str, tmp_path: Path) -> None:
         assert path.exists()
 
 
-def test_a_unix_socket_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_unix_socket_in_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         bind(host="", port=0, path=str(tmp_path / "none" / "imap"))
 
 
-def test_anybody_who_reaches_a_unix_socket_may_connect(tmp_path: Path) -> None:
+def test_every_user_that_reaches_a_unix_socket_may_connect(tmp_path: Path) -> None:
     path = tmp_path / "imap"
     mask = os.umask(0o077)
     try:
@@ -237,7 +237,7 @@ def test_anybody_who_reaches_a_unix_socket_may_connect(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
 
 
-# -- what can be tuned ----------------------------------------------------------------------------
+# -- tuning ---------------------------------------------------------------------------------------
 
 
 def option(sock: RawSocket, level: int, name: int) -> int:
@@ -281,7 +281,9 @@ def test_accepted_connections_are_as_the_listener_is_tuned(
         ({"backlog": 10**12, "rcvbuf": 10**12, "sndbuf": 10**12}, []),
     ],
 )
-def test_what_the_system_does_not_do_stops_nobody(tuned: dict[str, Any], refused: list[str]) -> None:
+def test_an_option_that_the_system_refuses_is_reported_and_skipped(
+    tuned: dict[str, Any], refused: list[str]
+) -> None:
     listener = bind(host="127.0.0.1", port=0, path="")
     assert tune(listener, **{**PLAIN, **tuned}) == refused
     with closing(Acceptor(listener)) as acceptor, client_of(listener):
@@ -294,7 +296,7 @@ def test_a_unix_listener_has_only_a_backlog_and_buffers(tmp_path: Path) -> None:
         assert option(listener, socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 8192
 
 
-def test_the_backlog_bounds_who_may_wait() -> None:
+def test_the_backlog_bounds_waiting_clients() -> None:
     with ExitStack() as opened:
         listener = opened.enter_context(closing(bind(host="127.0.0.1", port=0, path="")))
         tune(listener, **{**PLAIN, "backlog": 1})

@@ -1,4 +1,4 @@
-"""The lookout sees that a waiting client has gone: an end, a reset; not one that has more to say."""
+"""The lookout notices by an end or a reset that a waiting client has gone, unless bytes are unread."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,21 +18,21 @@ from tests.servers.certificates import Certificates
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookout]:
-    monkeypatch.setattr(lookout, "LOOK", 60.0)  # the tests look themselves
+    monkeypatch.setattr(lookout, "LOOK", 60.0)  # the tests run the checks themselves
     made = Lookout()
     yield made
     made.close()
 
 
 def looks(watch: Lookout, count: int) -> None:
-    """Let it look so often, whatever it sees."""
+    """Run so many checks."""
     for _ in range(count):
         gevent.sleep(0.002)
         watch._look()
 
 
 def left(watch: Lookout, wire: Wire, peer: Peer, happened: Callable[[Peer], object], count: int) -> bool:
-    """Tell whether it is taken for gone, so many looks after something has happened."""
+    """Tell whether the client counts as gone, so many checks after an event."""
     gone: list[PeerGone] = []
     watch.begin(wire, gone.append)
     happened(peer)
@@ -80,7 +80,9 @@ def _says_more_and_resets(peer: Peer) -> None:
         pytest.param(_says_more_and_resets, 1, True, id="a reset behind what it said"),
     ],
 )
-def test_who_has_gone(happened: Callable[[Peer], object], count: int, gone: bool, watched: Lookout) -> None:
+def test_clients_that_have_gone(
+    happened: Callable[[Peer], object], count: int, gone: bool, watched: Lookout
+) -> None:
     wire, peer = wire_pair()
 
     assert left(watched, wire, peer, happened, count) is gone
@@ -94,7 +96,7 @@ def test_who_has_gone(happened: Callable[[Peer], object], count: int, gone: bool
         pytest.param(_says_more_and_closes, False, id="it says more, and ends"),
     ],
 )
-def test_who_has_gone_under_tls(
+def test_clients_that_have_gone_under_tls(
     happened: Callable[[Peer], object],
     gone: bool,
     watched: Lookout,
@@ -106,7 +108,7 @@ def test_who_has_gone_under_tls(
     assert left(watched, wire, peer, happened, PATIENCE + 1) is gone
 
 
-def test_what_it_said_before_its_end_is_read_later(watched: Lookout) -> None:
+def test_bytes_before_the_end_can_be_read_later(watched: Lookout) -> None:
     wire, peer = wire_pair()
     watched.begin(wire, lambda _error: None)
     _says_more_and_ends(peer)
@@ -121,7 +123,7 @@ def test_what_it_said_before_its_end_is_read_later(watched: Lookout) -> None:
     peer.close()
 
 
-def test_the_end_of_a_wait_is_the_end_of_looking(watched: Lookout) -> None:
+def test_no_check_after_the_end_of_a_wait(watched: Lookout) -> None:
     wire, peer = wire_pair()
     watched.begin(wire, _unexpected)
     peer.end_sending()
@@ -136,7 +138,7 @@ def test_the_end_of_a_wait_is_the_end_of_looking(watched: Lookout) -> None:
     peer.close()
 
 
-def test_it_rests_while_nobody_waits(watched: Lookout) -> None:
+def test_no_checks_while_no_client_waits(watched: Lookout) -> None:
     wire, peer = wire_pair()
     watched.begin(wire, _unexpected)
     watched.end(wire)

@@ -1,11 +1,11 @@
-"""What the C library does with the memory that is freed."""
+"""Settings of the C library for freed memory."""
 
 import subprocess
 import sys
 
 import pytest
 
-#: Three buffers at a time, as TLS has them. Prints how many pages had to be fetched anew.
+#: Three buffers at a time, as with TLS. Prints the number of pages that had to be fetched again.
 BUFFERS = """
 import resource
 from geomail.net import memory
@@ -28,8 +28,8 @@ print(faults() - before)
 @pytest.mark.parametrize(
     ("first", "then", "least", "most"),
     [
-        pytest.param("memory.keep_for_buffers()", "", 0, 100, id="kept"),
-        pytest.param("memory.keep_for_buffers()", "memory.give_back()", 100, 1000, id="given back once"),
+        pytest.param("memory.keep_freed_memory()", "", 0, 100, id="kept"),
+        pytest.param("memory.keep_freed_memory()", "memory.give_back()", 100, 1000, id="given back once"),
         pytest.param("", "", 1000, 100_000, id="given back all the time: what glibc does by itself"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The functions below server_context: what is found in libssl, and what is read from certificates."""
+"""The functions below make_server_context: access to libssl, and the fields of certificates."""
 
 import _ssl
 import ssl
@@ -16,23 +16,23 @@ from tests.net.tls_support import listening
 
 
 def test_it_is_available() -> None:
-    assert binding.available()
+    assert binding.is_available()
 
 
 def test_pointers() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     connection = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
 
-    pointer = binding.pointer_to_context(context)
+    pointer = binding.get_context_pointer(context)
 
-    assert binding.libssl().SSL_get_SSL_CTX(binding.pointer_to_connection(connection)) == pointer
+    assert binding.libssl().SSL_get_SSL_CTX(binding.get_connection_pointer(connection)) == pointer
     assert binding.libssl().SSL_CTX_get_options(pointer) == context.options
-    assert binding.pointer_to_context(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) != pointer
+    assert binding.get_context_pointer(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) != pointer
 
 
 def _room_of_buffers(connection: ssl.SSLObject) -> list[int]:
-    """What the memory BIOs of a connection keep: BUF_MEM.max, behind a length and a pointer."""
-    loaded, pointer = binding.libssl(), binding.pointer_to_connection(connection)
+    """Return the sizes of the memory BIOs of a connection: BUF_MEM.max, behind a length and a pointer."""
+    loaded, pointer = binding.libssl(), binding.get_connection_pointer(connection)
     rooms = []
     for bio in (loaded.SSL_get_rbio(pointer), loaded.SSL_get_wbio(pointer)):
         kept = c_void_p()
@@ -65,16 +65,16 @@ def test_objects_that_look_different_are_left_alone(
     words: list[int | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = binding.libssl()
-    monkeypatch.setattr(binding, "_words", lambda _instance, count: words[:count])
+    monkeypatch.setattr(binding, "_read_words", lambda _instance, count: words[:count])
 
-    assert not binding._objects_look_as_known(loaded)
+    assert not binding._has_known_layout(loaded)
 
 
 def test_objects_that_are_too_small_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = binding.libssl()
-    monkeypatch.setattr(binding, "_room", lambda _instance: 2)
+    monkeypatch.setattr(binding, "_count_words", lambda _instance: 2)
 
-    assert not binding._objects_look_as_known(loaded)
+    assert not binding._has_known_layout(loaded)
 
 
 def test_a_library_that_is_linked_in_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,12 +90,12 @@ def test_a_library_of_another_version_is_out_of_reach(name: str, monkeypatch: py
     assert binding._load.__wrapped__() is None
 
 
-def test_errors_are_told_once() -> None:
+def test_errors_are_returned_once() -> None:
     libssl = binding.libssl()
     assert not libssl.SSL_load_client_CA_file(b"/none")
 
-    assert "No such file or directory" in binding.errors()
-    assert binding.errors() == "no reason given"
+    assert "No such file or directory" in binding.take_errors()
+    assert binding.take_errors() == "no reason given"
 
 
 def test_every_function_has_its_types() -> None:
@@ -106,11 +106,11 @@ def test_every_function_has_its_types() -> None:
         assert (function.restype, list(function.argtypes)) == (result, arguments)
 
 
-def test_nobody_is_asked_for_a_password_at_the_terminal(pki: Pki) -> None:
+def test_openssl_does_not_ask_for_a_password_at_the_terminal(pki: Pki) -> None:
     ask = binding.libssl()["SSL_CTX_get_default_passwd_cb"]
     ask.restype, ask.argtypes = c_void_p, [c_void_p]
 
-    assert ask(binding.pointer_to_context(listening(pki.ec))) is not None
+    assert ask(binding.get_context_pointer(listening(pki.ec))) is not None
 
 
 # -- ALPN -----------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_nobody_is_asked_for_a_password_at_the_terminal(pki: Pki) -> None:
     ],
 )
 def test_names_of_a_list(data: bytes, names: list[bytes]) -> None:
-    assert list(contexts._names(data)) == names
+    assert list(contexts._split_names(data)) == names
 
 
 # -- ticket keys ----------------------------------------------------------------------------------
@@ -152,9 +152,9 @@ def test_a_key_is_not_shown() -> None:
 # -- certificates ---------------------------------------------------------------------------------
 
 
-def described(pki: Pki, subject: str, *options: str) -> peers.Described:
+def described(pki: Pki, subject: str, *options: str) -> peers.CertificateSummary:
     pem = pki.openssl("req", "-x509", "-utf8", "-key", pki.ec.key, "-subj", subject, *options)
-    return peers.describe(ssl.PEM_cert_to_DER_cert(pem))
+    return peers.describe_certificate(ssl.PEM_cert_to_DER_cert(pem))
 
 
 @pytest.mark.parametrize(
@@ -195,4 +195,4 @@ def test_serials_stay_on_one_line(given: str, serial: str, pki: Pki) -> None:
     ("code", "text"), [(0, "ok"), (10, "certificate has expired"), (18, "self-signed certificate")]
 )
 def test_results_in_words(code: int, text: str) -> None:
-    assert peers.verify_reason(code) == text
+    assert peers.explain_verify_result(code) == text

@@ -1,4 +1,4 @@
-"""A silent relay holds no greenlet, and nobody can tell but by the memory."""
+"""A silent relay holds no greenlet; only its memory shows that."""
 
 import random
 import time
@@ -15,7 +15,7 @@ from tests.net.support import PATIENCE, Peer, read_exactly
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Park after a moment, for the sake of quick tests."""
+    """Park after a moment, so that the tests are fast."""
     monkeypatch.setattr(parking, "PARK_AFTER", 0.02)
     monkeypatch.setattr(parking, "_SWEEP", 0.01)
 
@@ -54,7 +54,7 @@ def test_an_end_is_noticed_while_parked(side: str, legs: Legs) -> None:
     assert legs.ended_by() == side
 
 
-def test_what_is_over_its_time_while_parked(legs: Legs) -> None:
+def test_a_timeout_while_parked(legs: Legs) -> None:
     began = time.monotonic()
     legs.relay(idle=0.3)
     assert parked(legs)
@@ -65,7 +65,7 @@ def test_what_is_over_its_time_while_parked(legs: Legs) -> None:
     legs.backend.close()
 
 
-def test_a_movement_counts_from_when_it_was(plain_legs: Legs) -> None:
+def test_idle_time_is_counted_from_the_last_movement(plain_legs: Legs) -> None:
     plain_legs.relay(idle=1.0)
     for _ in range(3):
         assert parked(plain_legs)
@@ -100,7 +100,7 @@ def test_a_relay_whose_peer_does_not_read_is_not_silent(plain_legs: Legs) -> Non
 
 
 def _words(seed: int) -> list[tuple[bytes, float]]:
-    """What one side says, and how long it is silent after each part."""
+    """Return the bytes that one side sends, each with the seconds of silence after it."""
     chance = random.Random(seed)
     sizes, silences = (1, 10, 5000, 20_000), (0.0, 0.001, 0.018, 0.022, 0.03, 0.04)
     return [(chance.randbytes(chance.choice(sizes)), chance.choice(silences)) for _ in range(150)]
@@ -112,7 +112,7 @@ def _say(peer: Peer, words: list[tuple[bytes, float]]) -> None:
         gevent.sleep(silence)
 
 
-def test_nothing_is_lost_by_coming_and_going(legs: Legs) -> None:
+def test_nothing_is_lost_by_parking_and_waking(legs: Legs) -> None:
     legs.relay()
     pairs = [(legs.client, legs.backend, _words(1)), (legs.backend, legs.client, _words(2))]
     talking = [gevent.spawn(_say, sender, words) for sender, _, words in pairs]
@@ -140,11 +140,11 @@ def test_a_relay_that_was_splicing_is_parked_too(plain_legs: Legs) -> None:
     legs.leave()
 
 
-def test_nothing_is_looked_at_when_nobody_is_left(plain_legs: Legs) -> None:
+def test_no_checks_without_relays(plain_legs: Legs) -> None:
     looks: Any = plain_legs.parking._timer
     plain_legs.relay()
     assert parked(plain_legs)
-    assert looks.active  # a parked relay is looked at for its timeout
+    assert looks.active  # a parked relay is checked for its timeout
     plain_legs.leave()
     gevent.sleep(0.05)
     assert not looks.active

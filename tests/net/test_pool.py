@@ -1,4 +1,4 @@
-"""Connections to a service that are used again: how many, when, and never for what nobody asked."""
+"""Connections to a service that are used again: how many, when, and never with unasked bytes."""
 
 import itertools
 import time
@@ -22,7 +22,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Fixture:
-    """Clients with a pool each; ``unasked`` is what their pools have told."""
+    """Clients with a pool each; ``unasked`` holds the reports of their pools."""
 
     def __init__(self) -> None:
         self.made: list[HttpClient] = []
@@ -52,13 +52,13 @@ def client_of() -> Iterator[Fixture]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait for it; the test's own limit ends that."""
+    """Wait for the event; the test's own limit ends the wait."""
     with gevent.Timeout(10.0):
         while not condition():
             gevent.sleep(0.002)
 
 
-# -- a service that says what nobody asked ---------------------------------------------------------
+# -- a service that sends unasked bytes -----------------------------------------------------------
 
 
 class TwoFaced:
@@ -128,7 +128,7 @@ DELAYS = (0.0, 0.0002, 0.001, 0.005, 0.02, 0.05)
 
 
 def logins(client: HttpClient, count: int, users: int) -> list[tuple[bytes, bytes | None]]:
-    """Questions of so many users at a time, ``count`` in all: those whose answer was another user's."""
+    """Ask for so many users at a time, ``count`` times in all; return those with another user's answer."""
     numbers = iter(range(count))
     wrong = []
 
@@ -160,7 +160,7 @@ def test_no_answer_reaches_another_user_in_ten_thousand_logins(
 
 @pytest.mark.parametrize("delay", [0.0, 0.03])
 @pytest.mark.parametrize("surplus", SURPLUS.values(), ids=SURPLUS.keys())
-def test_whatever_comes_unasked_is_nobodys_answer(
+def test_unasked_bytes_are_no_users_answer(
     surplus: Callable[[bytes], bytes], delay: float, client_of: Fixture
 ) -> None:
     with TwoFaced(surplus, delay, every=9) as port:
@@ -171,7 +171,7 @@ def test_whatever_comes_unasked_is_nobodys_answer(
         assert (client.pool.keeps, client.pool.idle) == (False, 0)
 
 
-#: What a used connection gives, after a rest in which it was silent; nothing of it may be an answer.
+#: Bytes on a used connection, after a rest in which it was silent; none of them may count as an answer.
 LATE = {
     "no status line": [b"X: forged\r\n\r\n"],
     "the end of a body": [b"</p>\r\nX: forged\r\n\r\n"],
@@ -187,7 +187,7 @@ LATE = {
 
 
 @pytest.mark.parametrize("late", LATE.values(), ids=LATE.keys())
-def test_what_may_not_be_the_answer_is_asked_for_again(late: list[Action], client_of: Fixture) -> None:
+def test_a_question_with_a_doubtful_answer_is_asked_again(late: list[Action], client_of: Fixture) -> None:
     with RawService(ANSWER % b"1", late, ANSWER % b"2") as service:
         client = client_of(service.port)
         client.ask(REQUEST)
@@ -199,7 +199,7 @@ def test_what_may_not_be_the_answer_is_asked_for_again(late: list[Action], clien
     assert client_of.unasked == [True]
 
 
-def test_questions_under_way_on_used_connections_are_asked_again_when_the_service_is_found_out(
+def test_after_unasked_bytes_questions_on_used_connections_are_asked_again(
     client_of: Fixture,
 ) -> None:
     slow: list[Action] = [0.1, ANSWER % b"forged"]
@@ -216,7 +216,7 @@ def test_questions_under_way_on_used_connections_are_asked_again_when_the_servic
     assert client_of.unasked[0] is True
 
 
-def test_a_first_answer_counts_whatever_follows_it(client_of: Fixture) -> None:
+def test_a_first_answer_counts_even_if_bytes_follow(client_of: Fixture) -> None:
     with RawService([ANSWER % b"1" + ANSWER % b"forged"]) as service:
         client = client_of(service.port)
 
@@ -225,7 +225,7 @@ def test_a_first_answer_counts_whatever_follows_it(client_of: Fixture) -> None:
     assert (service.connections, client_of.unasked[0]) == (3, True)
 
 
-def test_an_idle_connection_that_just_ends_is_no_offence(client_of: Fixture) -> None:
+def test_an_idle_connection_may_end(client_of: Fixture) -> None:
     with RawService(ANSWER % b"1") as service:
         client = client_of(service.port)
         client.ask(REQUEST)
@@ -235,14 +235,14 @@ def test_an_idle_connection_that_just_ends_is_no_offence(client_of: Fixture) -> 
     assert client_of.unasked == []
 
 
-# -- the rest --------------------------------------------------------------------------------------
+# -- the rest -------------------------------------------------------------------------------------
 
 
 def test_a_rest_lasts_its_time(client_of: Fixture) -> None:
     with RawService(ANSWER % b"1") as service:
         client = client_of(service.port)
         for _ in range(3):
-            gevent.sleep(pool.LOOK * 0.9)  # as the timer runs already, the next look is near
+            gevent.sleep(pool.LOOK * 0.9)  # as the timer runs already, the next check is near
             client.ask(REQUEST)
             began = time.monotonic()
             until(lambda: client.pool.ready)
@@ -263,7 +263,7 @@ def test_a_connection_rests_before_it_is_used_again(client_of: Fixture) -> None:
     assert (service.connections, len(set(service.served[3:]))) == (3, 3)
 
 
-def test_of_rested_connections_that_used_last_is_used_next(
+def test_the_rested_connection_that_was_used_last_is_used_next(
     client_of: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "LOOK", 0.0005)
@@ -278,7 +278,7 @@ def test_of_rested_connections_that_used_last_is_used_next(
     assert len(set(service.served[3:])) == 1
 
 
-def test_connections_that_nobody_needs_are_given_up(
+def test_connections_that_are_not_needed_are_closed(
     client_of: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "LOOK", 0.0005)
@@ -295,7 +295,7 @@ def test_connections_that_nobody_needs_are_given_up(
         until(one_is_left)
 
 
-def test_connections_are_kept_by_nobody_who_is_told_not_to(client_of: Fixture) -> None:
+def test_a_client_without_keeps_closes_its_connections(client_of: Fixture) -> None:
     with RawService(ANSWER % b"1") as service:
         client = client_of(service.port, keeps=False)
         for _ in range(2):
@@ -305,10 +305,10 @@ def test_connections_are_kept_by_nobody_who_is_told_not_to(client_of: Fixture) -
     assert service.connections == 2
 
 
-# -- how many ---------------------------------------------------------------------------------------
+# -- how many -------------------------------------------------------------------------------------
 
 
-def test_connections_are_bounded_and_those_who_wait_are_served_in_order(client_of: Fixture) -> None:
+def test_connections_are_bounded_and_waiting_questions_go_in_order(client_of: Fixture) -> None:
     served: list[int] = []
     most_asked: list[int] = []
     with RawService([0.005, ANSWER % b"1"]) as service:
@@ -325,7 +325,7 @@ def test_connections_are_bounded_and_those_who_wait_are_served_in_order(client_o
     assert [number // 2 for number in served] == [number // 2 for number in range(20)]
 
 
-def test_those_that_rest_count_among_the_bound(client_of: Fixture) -> None:
+def test_resting_connections_count_too(client_of: Fixture) -> None:
     with RawService(ANSWER % b"1") as service:
         client = client_of(service.port, most=3)
         for _ in range(10):
@@ -347,7 +347,7 @@ def test_waiting_for_a_place_is_inside_the_time_for_the_answer(client_of: Fixtur
     assert str(second.exception) in ("no place", "timed out")
 
 
-def test_a_place_comes_free_whatever_ends_a_question(client_of: Fixture) -> None:
+def test_every_end_of_a_question_frees_its_place(client_of: Fixture) -> None:
     with RawService([60.0], [60.0], ANSWER % b"1") as service:
         client = client_of(service.port, most=1)
         first, second, third = (gevent.spawn(client.ask, REQUEST) for _ in range(3))
@@ -361,7 +361,7 @@ def test_a_place_comes_free_whatever_ends_a_question(client_of: Fixture) -> None
         assert client.ask(REQUEST).last(b"x") == b"1"
 
 
-def test_a_place_that_came_to_one_that_has_just_left_goes_to_the_next(client_of: Fixture) -> None:
+def test_the_place_of_a_greenlet_that_has_just_left_goes_to_the_next(client_of: Fixture) -> None:
     client = client_of(1, most=1)
     client.pool.enter(1.0, "auth", "no place")
     leaver, last = (gevent.spawn(client.pool.enter, 5.0, "auth", "no place") for _ in range(2))

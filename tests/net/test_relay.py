@@ -1,4 +1,4 @@
-"""What a relay copies, how much it holds meanwhile, and when it tires."""
+"""The bytes that a relay copies, its memory meanwhile, and its timeout."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ def test_nothing_moves(legs: Legs) -> None:
     legs.relay(idle=0.3)
     gevent.sleep(0)
 
-    due = legs.relaying.expires
+    due = legs.relaying.expiry
     assert began + 0.3 <= due <= time.monotonic() + 0.3
     assert _times_out(legs) >= due
 
@@ -285,7 +285,7 @@ def test_nothing_moves(legs: Legs) -> None:
         pytest.param(lambda legs: legs.backend, lambda legs: legs.client, id="the backend"),
     ],
 )
-def test_traffic_in_either_direction_starts_the_time_anew(
+def test_traffic_in_either_direction_starts_the_time_again(
     speaker: Callable[[Legs], Peer], listener: Callable[[Legs], Peer], legs: Legs
 ) -> None:
     legs.relay(idle=0.6)
@@ -296,7 +296,7 @@ def test_traffic_in_either_direction_starts_the_time_anew(
         speaker(legs).sendall(b"x")
         assert listener(legs).recv(1) == b"x"
 
-    due = legs.relaying.expires
+    due = legs.relaying.expiry
     assert moved + 0.6 <= due <= time.monotonic() + 0.6
     assert _times_out(legs) >= due
 

@@ -1,4 +1,4 @@
-"""How a relay ends: who ended it, what is still delivered, who hears of it when, and what stays behind."""
+"""The end of a relay: the side that ended it, the bytes that are still delivered, and what is left behind."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.net.support import PATIENCE, Peer, TlsPeer, read_all, read_exactly, w
 
 
 def end_of_stream(peer: Peer) -> None:
-    """Nothing more comes from this peer: under TLS it says so."""
+    """End sending from this peer, under TLS with a close_notify."""
     peer.end_sending()
 
 
 def end_of_tcp(peer: Peer) -> None:
-    """Nothing more comes from this peer: a FIN, and under TLS not a word before it."""
+    """End sending from this peer with a FIN alone, also under TLS."""
     peer.sock.shutdown(socket.SHUT_WR)
 
 
@@ -33,7 +33,7 @@ End = Callable[[Peer], None]
 
 
 @every_end
-def test_a_client_that_says_no_more_still_gets_its_reply(end: End, legs: Legs) -> None:
+def test_a_client_that_has_ended_sending_still_gets_its_reply(end: End, legs: Legs) -> None:
     legs.relay()
     legs.client.sendall(b"a FETCH 1 BODY[]\r\n")
     end(legs.client)
@@ -76,7 +76,7 @@ def test_what_the_client_sent_is_flushed_before_its_end(legs: Legs) -> None:
 
 
 def test_a_backend_answers_while_the_client_ends(legs: Legs) -> None:
-    """The close_notify to the backend must not cost what it has sent meanwhile and nobody has read."""
+    """The close_notify to the backend must not lose bytes that it has sent and geomail has not read."""
     legs.relay(buffer=1000)
     answering = gevent.spawn(legs.backend.sendall, b"x" * 8_000_000)
     gevent.sleep(0.1)
@@ -121,11 +121,13 @@ def test_a_client_that_vanishes_in_the_middle_of_an_upload(legs: Legs) -> None:
 def test_what_a_client_sent_before_it_vanished_is_still_delivered(legs: Legs) -> None:
     legs.relay()
     uploading = gevent.spawn(_send_until_it_fails, legs.client)
-    gevent.sleep(0.1)  # now the relay holds bytes that the backend has no room for
+    gevent.sleep(0.1)  # now the relay holds bytes for which the backend has no room
     uploading.kill()
     legs.client.reset()
-    while legs.relaying._ended_by is None:  # the client cannot be written to, and the relay hears of it
-        legs.backend.sendall(b"x")  # no more of them: what a socket holds unread as it is closed resets it
+    while legs.relaying._ended_by is None:  # a write to the client fails, and the relay notices
+        legs.backend.sendall(
+            b"x"
+        )  # one byte at a time: a socket that is closed with unread bytes sends a reset
         gevent.sleep(0.05)
 
     read = within(lambda: read_all(legs.backend))
@@ -194,7 +196,7 @@ def test_last_words_that_were_read_ahead(legs: Legs) -> None:
     legs.backend.close()
 
 
-def test_a_client_in_the_middle_of_an_upload_hears_why_the_backend_ended(legs: Legs) -> None:
+def test_a_client_in_the_middle_of_an_upload_gets_the_backends_last_words(legs: Legs) -> None:
     legs.relay()
     uploading = gevent.spawn(_send_until_it_fails, legs.client)
     read_exactly(legs.backend, 1_000_000)
@@ -284,7 +286,7 @@ def test_no_timer_outlives_the_relay(who: str, plain_legs: Legs, monkeypatch: py
         peer.close()
     assert legs.ended_by() in ("client", "backend")
 
-    gevent.sleep(0.3)  # whatever were thrown now would end this test, or stand in its output
+    gevent.sleep(0.3)  # an exception thrown now would end this test, or appear in its output
 
 
 # -- what stays behind ----------------------------------------------------------------------------

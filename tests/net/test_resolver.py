@@ -1,4 +1,4 @@
-"""Every row of nginx's table of client names, against a real DNS server; and hosts to addresses."""
+"""Every row of nginx's table of client names, against a real DNS server; and the addresses of hosts."""
 
 import socket
 import time
@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geomail.net import lookups, nameservers, resolver
-from geomail.net.resolver import ClientName, Resolver, canonical_host, literal_family
+from geomail.net.resolver import ClientName, Resolver, get_ip_family, normalise_host
 from tests.net.name_server import NOTHING, NameServer, Reply, Zone, answer_to, truncated
 from tests.net.support import PATIENCE
 from tests.servers.support import free_port
@@ -34,7 +34,7 @@ TEMPUNAVAIL = ClientName(None, temporary=True)
 
 @pytest.fixture(scope="module", autouse=True)
 def _threads_are_there() -> None:
-    """gevent's pool is filled before leaks are counted: its threads stay."""
+    """Fill gevent's pool of threads before leaks are counted: its threads stay."""
     gevent.joinall([gevent.spawn(getaddrinfo, "localhost", None) for _ in range(40)], raise_error=True)
 
 
@@ -72,7 +72,7 @@ def no_response(query: Message) -> list[bytes]:
     return [query.to_wire()]
 
 
-#: The table of client names: what DNS says, what becomes of it.
+#: The table of client names: the DNS records, and the name.
 ROWS: dict[str, tuple[Zone, ClientName]] = {
     "PTR: NXDOMAIN": ({}, NOT_FOUND),
     "PTR: no answers": ({POINTER: NOTHING}, NOT_FOUND),
@@ -143,30 +143,30 @@ ROWS: dict[str, tuple[Zone, ClientName]] = {
 
 
 def patience(expected: ClientName) -> float:
-    """Seconds for the lookup: few where they are expected to be over in vain."""
+    """Return the seconds for the lookup: few if it is expected to time out."""
     return 0.15 if "timed out" in (expected.problem or "") else PATIENCE
 
 
 @pytest.mark.parametrize(("zone", "expected"), ROWS.values(), ids=ROWS.keys())
 def test_the_name_of_a_client(zone: Zone, expected: ClientName) -> None:
     with NameServer(zone) as server:
-        assert Resolver([server.address], patience(expected)).client_name(ADDRESS, 20) == expected
+        assert Resolver([server.address], patience(expected)).find_client_name(ADDRESS, 20) == expected
 
 
-def test_without_a_resolver_nobody_has_a_name() -> None:
-    assert Resolver([], PATIENCE).client_name(ADDRESS, 20) == UNAVAILABLE
+def test_without_a_resolver_no_client_has_a_name() -> None:
+    assert Resolver([], PATIENCE).find_client_name(ADDRESS, 20) == UNAVAILABLE
 
 
 def test_a_client_on_a_unix_socket_has_none_for_now() -> None:
     with NameServer(FOUND) as server:
-        assert Resolver([server.address], PATIENCE).client_name("unix:", 20) == TEMPUNAVAIL
+        assert Resolver([server.address], PATIENCE).find_client_name("unix:", 20) == TEMPUNAVAIL
 
     assert server.asked == []
 
 
 def test_an_invalid_name_is_not_looked_up() -> None:
     with NameServer(pointing("PTR a_b.test.")) as server:
-        Resolver([server.address], PATIENCE).client_name(ADDRESS, 20)
+        Resolver([server.address], PATIENCE).find_client_name(ADDRESS, 20)
 
     assert server.asked == [POINTER]
 
@@ -180,13 +180,13 @@ def test_an_ipv6_client(answered: tuple[str, ...]) -> None:
         AAAA: tuple(f"client.test. 60 IN AAAA {address}" for address in answered),
     }
     with NameServer(zone) as server:
-        found = Resolver([server.address], PATIENCE).client_name("2001:db8::7", 20)
+        found = Resolver([server.address], PATIENCE).find_client_name("2001:db8::7", 20)
         assert found == ClientName(b"client.test")
 
 
 def test_a_mapped_client_is_an_ipv4_client() -> None:
     with NameServer(FOUND) as server:
-        found = Resolver([server.address], PATIENCE).client_name("::ffff:192.0.2.7", 20)
+        found = Resolver([server.address], PATIENCE).find_client_name("::ffff:192.0.2.7", 20)
         assert found == ClientName(b"client.test")
 
 
@@ -195,7 +195,7 @@ def test_a_mapped_client_is_an_ipv4_client() -> None:
 
 def test_both_families_are_asked_at_once() -> None:
     with NameServer(FOUND) as server:
-        Resolver([server.address], PATIENCE).client_name(ADDRESS, 20)
+        Resolver([server.address], PATIENCE).find_client_name(ADDRESS, 20)
 
     assert sorted(server.asked) == sorted([POINTER, A, AAAA])
 
@@ -205,7 +205,7 @@ def test_the_servers_take_turns() -> None:
     with NameServer(zone) as one, NameServer(zone) as two:
         found = Resolver([one.address, two.address], PATIENCE)
         for last in range(4):
-            found.client_name(f"192.0.2.{last}", 20)
+            found.find_client_name(f"192.0.2.{last}", 20)
 
     assert (len(one.asked), len(two.asked)) == (2, 2)
 
@@ -213,7 +213,7 @@ def test_the_servers_take_turns() -> None:
 def test_a_silent_server_s_question_goes_to_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nameservers, "RESEND", 0.05)
     with NameServer({POINTER: None, A: None, AAAA: None}) as one, NameServer(FOUND) as two:
-        found = Resolver([one.address, two.address], PATIENCE).client_name(ADDRESS, 20)
+        found = Resolver([one.address, two.address], PATIENCE).find_client_name(ADDRESS, 20)
         assert found == ClientName(b"client.test")
 
     assert one.asked[0] == POINTER
@@ -222,12 +222,12 @@ def test_a_silent_server_s_question_goes_to_the_next_one(monkeypatch: pytest.Mon
 def test_only_what_is_unanswered_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nameservers, "RESEND", 0.05)
     with NameServer({**FOUND, AAAA: [None, NOTHING]}) as server:
-        assert Resolver([server.address], PATIENCE).client_name(ADDRESS, 20).name == b"client.test"
+        assert Resolver([server.address], PATIENCE).find_client_name(ADDRESS, 20).name == b"client.test"
 
     assert sorted(server.asked) == sorted([POINTER, A, AAAA, AAAA])
 
 
-def test_a_late_answer_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_answer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first server answers only after the question went to the second one."""
     monkeypatch.setattr(nameservers, "RESEND", 0.05)
 
@@ -236,7 +236,7 @@ def test_a_late_answer_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
         return [answer_to(query, NOTHING).to_wire()]
 
     with NameServer({POINTER: late}) as one, NameServer({POINTER: None}) as two:
-        assert Resolver([one.address, two.address], PATIENCE).client_name(ADDRESS, 20) == NOT_FOUND
+        assert Resolver([one.address, two.address], PATIENCE).find_client_name(ADDRESS, 20) == NOT_FOUND
 
 
 def test_a_server_that_is_not_there_costs_no_time() -> None:
@@ -244,7 +244,7 @@ def test_a_server_that_is_not_there_costs_no_time() -> None:
         found = Resolver([("127.0.0.1", free_port()), server.address], PATIENCE)
         began = time.monotonic()
 
-        assert found.client_name(ADDRESS, 20) == ClientName(b"client.test")
+        assert found.find_client_name(ADDRESS, 20) == ClientName(b"client.test")
 
     assert time.monotonic() - began < nameservers.RESEND
 
@@ -259,14 +259,14 @@ def test_no_server_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nameservers, "RawSocket", counted)
     servers = [("127.0.0.1", free_port()), ("127.0.0.1", free_port())]
 
-    assert Resolver(servers, 0.2).client_name(ADDRESS, 20) == TIMED_OUT
+    assert Resolver(servers, 0.2).find_client_name(ADDRESS, 20) == TIMED_OUT
     assert 2 <= len(made) <= 4, "each is tried at each of its turns, and not in a busy loop"
 
 
-def test_a_server_that_cannot_be_sent_to_is_one_that_is_silent() -> None:
+def test_an_unreachable_server_counts_as_silent() -> None:
     broadcast = ("255.255.255.255", 53)
 
-    assert Resolver([broadcast], 0.1).client_name(ADDRESS, 20) == TIMED_OUT
+    assert Resolver([broadcast], 0.1).find_client_name(ADDRESS, 20) == TIMED_OUT
 
 
 def test_the_right_answer_among_wrong_ones() -> None:
@@ -274,24 +274,26 @@ def test_the_right_answer_among_wrong_ones() -> None:
         return [b"", b"x", *another_id(query), *another_id(query), answer_to(query, (PTR,)).to_wire()]
 
     with NameServer({**FOUND, POINTER: answers}) as server:
-        assert Resolver([server.address], PATIENCE).client_name(ADDRESS, 20) == ClientName(b"client.test")
+        assert Resolver([server.address], PATIENCE).find_client_name(ADDRESS, 20) == ClientName(
+            b"client.test"
+        )
 
 
-def test_an_answer_from_elsewhere_is_none() -> None:
+def test_an_answer_from_elsewhere_is_ignored() -> None:
     def from_another_port(query: Message) -> list[bytes]:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as elsewhere:
             elsewhere.sendto(answer_to(query, (PTR,)).to_wire(), server.client)
         return []
 
     with NameServer({**FOUND, POINTER: from_another_port}) as server:
-        assert Resolver([server.address], 0.1).client_name(ADDRESS, 20) == TIMED_OUT
+        assert Resolver([server.address], 0.1).find_client_name(ADDRESS, 20) == TIMED_OUT
 
 
 def test_a_flood_of_wrong_answers_ends_the_lookup() -> None:
     with NameServer({POINTER: lambda query: another_id(query) * 80}) as server:
         began = time.monotonic()
 
-        assert Resolver([server.address], PATIENCE).client_name(ADDRESS, 20) == TIMED_OUT
+        assert Resolver([server.address], PATIENCE).find_client_name(ADDRESS, 20) == TIMED_OUT
 
     assert time.monotonic() - began < PATIENCE / 2
 
@@ -312,14 +314,16 @@ TCP_ROWS: dict[str, tuple[Zone, ClientName]] = {
 @pytest.mark.parametrize(("tcp_zone", "expected"), TCP_ROWS.values(), ids=TCP_ROWS.keys())
 def test_a_truncated_answer_is_asked_for_over_tcp(tcp_zone: Zone, expected: ClientName) -> None:
     with NameServer({**FOUND, A: truncated}, tcp_zone) as server:
-        assert Resolver([server.address], patience(expected)).client_name(ADDRESS, 20) == expected
+        assert Resolver([server.address], patience(expected)).find_client_name(ADDRESS, 20) == expected
 
     assert f"{A} tcp" in server.asked
 
 
 def test_a_truncated_pointer_is_asked_for_over_tcp() -> None:
     with NameServer({**FOUND, POINTER: truncated}, FOUND) as server:
-        assert Resolver([server.address], PATIENCE).client_name(ADDRESS, 20) == ClientName(b"client.test")
+        assert Resolver([server.address], PATIENCE).find_client_name(ADDRESS, 20) == ClientName(
+            b"client.test"
+        )
 
 
 QUERY = dns.message.make_query("7.2.0.192.in-addr.arpa.", "PTR")
@@ -337,9 +341,9 @@ GOOD = answer_to(QUERY, (PTR,)).to_wire()[2:]
         st.integers(0, len(GOOD)).map(lambda size: GOOD[:size]),
     )
 )
-def test_no_answer_whatever_raises(answer: bytes) -> None:
+def test_no_answer_makes_the_lookup_raise(answer: bytes) -> None:
     with NameServer({POINTER: answer}) as server:
-        found = Resolver([server.address], 0.02).client_name(ADDRESS, 20)
+        found = Resolver([server.address], 0.02).find_client_name(ADDRESS, 20)
 
     assert isinstance(found, ClientName)
 
@@ -347,10 +351,10 @@ def test_no_answer_whatever_raises(answer: bytes) -> None:
 # -- what is kept ---------------------------------------------------------------------------------
 
 
-def test_what_was_learnt_is_kept() -> None:
+def test_answers_are_kept() -> None:
     with NameServer(FOUND) as server:
         found = Resolver([server.address], PATIENCE)
-        names = {found.client_name(ADDRESS, 20) for _ in range(5)}
+        names = {found.find_client_name(ADDRESS, 20) for _ in range(5)}
 
     assert names == {ClientName(b"client.test")}
     assert len(server.asked) == 3
@@ -363,16 +367,16 @@ def test_what_was_learnt_is_kept() -> None:
         {POINTER: (PTR,), A: (HERE.replace(" 60 ", " 0 "),), AAAA: NOTHING},
     ],
 )
-def test_what_does_not_hold_is_asked_again(zone: Zone) -> None:
+def test_a_stale_answer_is_asked_for_again(zone: Zone) -> None:
     with NameServer(zone) as server:
         found = Resolver([server.address], PATIENCE)
-        assert found.client_name(ADDRESS, 20) == found.client_name(ADDRESS, 20)
+        assert found.find_client_name(ADDRESS, 20) == found.find_client_name(ADDRESS, 20)
 
     assert len(server.asked) == 6
 
 
 def no_such_name(ttl: int, minimum: int) -> Callable[[Message], list[bytes]]:
-    """NXDOMAIN, with the SOA of a zone."""
+    """Return NXDOMAIN, with the SOA of a zone."""
 
     def answers(query: Message) -> list[bytes]:
         answer = answer_to(query, dns.rcode.NXDOMAIN)
@@ -386,7 +390,7 @@ def no_such_name(ttl: int, minimum: int) -> Callable[[Message], list[bytes]]:
 def holds_for(
     found: Callable[[], object], server: NameServer, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> bool:
-    """Tell whether an answer is kept for so long, and no longer than a second more."""
+    """Tell whether an answer is kept for so long, and at most one second longer."""
     found()
     asked, now = len(server.asked), time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: now() + seconds)
@@ -421,34 +425,34 @@ def holds_for(
         pytest.param({**FOUND, A: ("client.test. 20 CH A a.test. 1",), AAAA: NOTHING}, None, 29, id="class"),
     ],
 )
-def test_that_there_is_no_name_is_kept(
+def test_a_missing_name_is_kept(
     zone: Zone, valid: float | None, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with NameServer(zone) as server:
         found = Resolver([server.address], 0.1, valid=valid)
 
-        assert holds_for(lambda: found.client_name(ADDRESS, 20), server, monkeypatch, seconds)
+        assert holds_for(lambda: found.find_client_name(ADDRESS, 20), server, monkeypatch, seconds)
 
 
 @pytest.mark.parametrize("zone", [FOUND, {}, {POINTER: dns.rcode.SERVFAIL}, {POINTER: None}])
 def test_a_hundred_clients_of_one_address_ask_once(zone: Zone) -> None:
     with NameServer(zone) as server:
         found = Resolver([server.address], 0.2)
-        clients = [gevent.spawn(found.client_name, ADDRESS, 20) for _ in range(100)]
+        clients = [gevent.spawn(found.find_client_name, ADDRESS, 20) for _ in range(100)]
         gevent.joinall(clients, raise_error=True)
 
     assert len({client.value for client in clients}) == 1
     assert len(server.asked) == len(set(server.asked))
 
 
-def test_a_client_that_leaves_takes_the_answer_from_nobody() -> None:
+def test_a_client_that_leaves_does_not_stop_the_lookup() -> None:
     def late(query: Message) -> list[bytes]:
         time.sleep(0.1)
         return [answer_to(query, (PTR,)).to_wire()]
 
     with NameServer({**FOUND, POINTER: late}) as server:
         found = Resolver([server.address], PATIENCE)
-        first, second = (gevent.spawn(found.client_name, ADDRESS, 20) for _ in range(2))
+        first, second = (gevent.spawn(found.find_client_name, ADDRESS, 20) for _ in range(2))
         gevent.sleep(0.02)
         first.kill()
         assert second.get(timeout=5) == ClientName(b"client.test")
@@ -456,28 +460,28 @@ def test_a_client_that_leaves_takes_the_answer_from_nobody() -> None:
     assert server.asked.count(POINTER) == 1
 
 
-def test_no_client_waits_for_a_silent_server_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clients_wait_for_a_silent_server_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     with NameServer({POINTER: None}) as server:
         found = Resolver([server.address], 1.5)
         began = time.monotonic()
-        late = found.client_name(ADDRESS, 0.1)
-        assert time.monotonic() - began < 1.5
+        late = found.find_client_name(ADDRESS, 0.1)
+        assert time.monotonic() - began < 0.35
         assert late == ClientName(None, True, f"{ADDRESS} could not be resolved in time")
-        assert found.client_name(ADDRESS, 20) == TIMED_OUT
+        assert found.find_client_name(ADDRESS, 20) == TIMED_OUT
         began = time.monotonic()
-        assert found.client_name(ADDRESS, 20) == TIMED_OUT
-        assert time.monotonic() - began < 1.5
+        assert found.find_client_name(ADDRESS, 20) == TIMED_OUT
+        assert time.monotonic() - began < 0.05
 
     assert server.asked == [POINTER]
 
 
-def test_there_is_an_end_to_questions_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_questions_at_a_time_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver, "MOST_LOOKUPS", 3)
     with NameServer({}) as server:
         server.zone = {f"{last}.2.0.192.in-addr.arpa. PTR": None for last in range(1, 9)}
         found = Resolver([server.address], 0.2)
-        names = [gevent.spawn(found.client_name, f"192.0.2.{last}", 20) for last in range(1, 9)]
-        hosts = [gevent.spawn(found.addresses, f"host{number}.test", 1) for number in range(8)]
+        names = [gevent.spawn(found.find_client_name, f"192.0.2.{last}", 20) for last in range(1, 9)]
+        hosts = [gevent.spawn(found.find_addresses, f"host{number}.test", 1) for number in range(8)]
         gevent.joinall(names, raise_error=True)
         gevent.joinall(hosts)
 
@@ -486,67 +490,67 @@ def test_there_is_an_end_to_questions_at_a_time(monkeypatch: pytest.MonkeyPatch)
     assert len({asked.partition(".")[0] for asked in server.asked if asked.startswith("host")}) == 8
 
 
-def test_what_was_kept_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kept_answer_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic
     with NameServer(FOUND) as server:
         found = Resolver([server.address], PATIENCE)
-        found.client_name(ADDRESS, 20)
+        found.find_client_name(ADDRESS, 20)
         monkeypatch.setattr(time, "monotonic", lambda: now() + 61)
-        found.client_name(ADDRESS, 20)
+        found.find_client_name(ADDRESS, 20)
 
     assert len(server.asked) == 6
 
 
-def test_how_long_answers_are_kept_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_valid_sets_how_long_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic
     with NameServer(FOUND) as server:
         names = Resolver([server.address], PATIENCE, valid=600)
-        names.client_name(ADDRESS, 20)
+        names.find_client_name(ADDRESS, 20)
         monkeypatch.setattr(time, "monotonic", lambda: now() + 590)
-        assert names.client_name(ADDRESS, 20).name == b"client.test"
+        assert names.find_client_name(ADDRESS, 20).name == b"client.test"
         assert len(server.asked) == 3
         monkeypatch.setattr(time, "monotonic", lambda: now() + 610)
-        names.client_name(ADDRESS, 20)
+        names.find_client_name(ADDRESS, 20)
         assert len(server.asked) == 6
 
 
 @pytest.mark.parametrize(("families", "asked"), [({"ipv6": False}, [A]), ({"ipv4": False}, [AAAA])])
 def test_only_one_family_is_asked_for(families: dict[str, bool], asked: list[str]) -> None:
     with NameServer(FOUND) as server:
-        Resolver([server.address], PATIENCE, **families).client_name(ADDRESS, 20)
+        Resolver([server.address], PATIENCE, **families).find_client_name(ADDRESS, 20)
         assert server.asked == [POINTER, *asked]
 
 
-def test_while_the_servers_fail_the_last_addresses_are_good(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_the_servers_fail_the_last_addresses_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic
     here = ("mail.test. 60 IN A 192.0.2.1",)
     zone: dict[str, Reply | list[Reply]] = {"mail.test. A": [here, dns.rcode.SERVFAIL]}
     with NameServer(zone) as server:
         found = Resolver([server.address], PATIENCE, ipv6=False)
-        first = found.addresses("mail.test", 143)
+        first = found.find_addresses("mail.test", 143)
         monkeypatch.setattr(time, "monotonic", lambda: now() + 61)
-        assert found.addresses("mail.test", 143) == first
-        assert found.addresses("mail.test", 143) == first
+        assert found.find_addresses("mail.test", 143) == first
+        assert found.find_addresses("mail.test", 143) == first
         assert len(server.asked) == 2, "the failure is kept, too"
         monkeypatch.setattr(time, "monotonic", lambda: now() + 61 + 31)
         server.zone = {"mail.test. A": ("mail.test. 60 IN A 192.0.2.2",)}
-        assert found.addresses("mail.test", 143)[0][1][0] == "192.0.2.2"
+        assert found.find_addresses("mail.test", 143)[0][1][0] == "192.0.2.2"
         server.zone = {"mail.test. A": dns.rcode.SERVFAIL}
         for later in range(100, 86400, 10_000):  # however often it fails
             monkeypatch.setattr(time, "monotonic", lambda later=later: now() + later)
-            assert found.addresses("mail.test", 143)[0][1][0] == "192.0.2.2"
+            assert found.find_addresses("mail.test", 143)[0][1][0] == "192.0.2.2"
         monkeypatch.setattr(time, "monotonic", lambda: now() + 61 + 31 + 60 + 86400)
         with pytest.raises(OSError, match="Server failure"):
-            found.addresses("mail.test", 143)
+            found.find_addresses("mail.test", 143)
 
 
-def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_kept_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookups, "CACHE_SIZE", 2)
     zone = {f"{name}.test. A": (f"{name}.test. 60 IN A 192.0.2.1",) for name in "abc"}
     with NameServer(zone) as server:
         found = Resolver([server.address], PATIENCE)
         for name in "abcbca":
-            found.addresses(f"{name}.test", 1)
+            found.find_addresses(f"{name}.test", 1)
 
     assert [asked[0] for asked in server.asked if asked.endswith(" A")] == ["a", "b", "c", "a"]
 
@@ -561,9 +565,9 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("2001:db8::1", (socket.AF_INET6, ("2001:db8::1", 143, 0, 0))),
     ],
 )
-def test_an_address_is_one(host: str, expected: tuple[int, object]) -> None:
+def test_an_ip_address_needs_no_lookup(host: str, expected: tuple[int, object]) -> None:
     with NameServer({}) as server:
-        assert Resolver([server.address], PATIENCE).addresses(host, 143) == [expected]
+        assert Resolver([server.address], PATIENCE).find_addresses(host, 143) == [expected]
 
     assert server.asked == []
 
@@ -588,7 +592,7 @@ def test_an_address_is_one(host: str, expected: tuple[int, object]) -> None:
 )
 def test_the_addresses_of_a_host(zone: Zone, expected: list[str]) -> None:
     with NameServer(zone) as server:
-        found = Resolver([server.address], 0.1).addresses("mail.test", 143)
+        found = Resolver([server.address], 0.1).find_addresses("mail.test", 143)
 
     assert [address[0] for _, address in found] == expected
     assert {address[1] for _, address in found} == {143}
@@ -603,28 +607,30 @@ def test_the_addresses_of_a_host(zone: Zone, expected: list[str]) -> None:
     ],
 )
 def test_a_host_that_is_not_found(zone: Zone, problem: str) -> None:
-    with NameServer(zone) as server, pytest.raises(OSError) as caught:  # noqa: PT011 - its text is looked at
-        Resolver([server.address], 0.1).addresses("mail.test", 143)
+    with NameServer(zone) as server, pytest.raises(OSError) as caught:  # noqa: PT011 - its text is tested
+        Resolver([server.address], 0.1).find_addresses("mail.test", 143)
 
     assert str(caught.value).startswith(problem)
 
 
 @pytest.mark.parametrize("host", ["a" * 64, "a..b", "a." * 130 + "b"])
 @pytest.mark.parametrize("with_servers", [True, False])
-def test_what_is_no_host_name(host: str, with_servers: bool) -> None:
+def test_a_text_that_is_not_a_host_name(host: str, with_servers: bool) -> None:
     with NameServer({}) as server, pytest.raises(OSError):  # noqa: PT011
-        Resolver([server.address] if with_servers else [], 0.1).addresses(host, 143)
+        Resolver([server.address] if with_servers else [], 0.1).find_addresses(host, 143)
 
 
-def test_the_system_knows_localhost_whatever_the_servers_say() -> None:
+def test_the_system_resolves_localhost() -> None:
     with NameServer({"localhost. A": ("localhost. 60 IN A 192.0.2.1",)}) as server:
-        found = Resolver([server.address], PATIENCE).addresses("localhost", 143)
+        found = Resolver([server.address], PATIENCE).find_addresses("localhost", 143)
 
     assert server.asked == []
     assert {address[0] for _, address in found} <= {"127.0.0.1", "::1"}
 
 
-def test_the_system_is_asked_where_the_servers_know_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_system_is_asked_about_names_that_the_servers_do_not_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[str] = []
 
     def getaddrinfo(host: str, port: None, type: int) -> list[tuple[object, ...]]:  # noqa: A002
@@ -637,13 +643,13 @@ def test_the_system_is_asked_where_the_servers_know_nothing(monkeypatch: pytest.
     monkeypatch.setattr(resolver, "getaddrinfo", getaddrinfo)
     with NameServer({}) as server:
         found = Resolver([server.address], PATIENCE)
-        answers = [found.addresses("in-etc-hosts", 143) for _ in range(3)]
+        answers = [found.find_addresses("in-etc-hosts", 143) for _ in range(3)]
 
     assert answers == [[(socket.AF_INET, ("192.0.2.1", 143)), (socket.AF_INET6, ("::1", 143, 0, 0))]] * 3
     assert asked == ["in-etc-hosts"]
 
 
-def test_what_the_system_does_not_know_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_the_system_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def getaddrinfo(host: str, port: None, type: int) -> list[tuple[object, ...]]:  # noqa: A002
@@ -653,7 +659,7 @@ def test_what_the_system_does_not_know_is_asked_once(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(resolver, "getaddrinfo", getaddrinfo)
     found = Resolver([], PATIENCE)
-    logins = [gevent.spawn(found.addresses, "nowhere.test", 143) for _ in range(20)]
+    logins = [gevent.spawn(found.find_addresses, "nowhere.test", 143) for _ in range(20)]
     gevent.joinall(logins)
 
     assert {str(login.exception) for login in logins} == {
@@ -663,7 +669,7 @@ def test_what_the_system_does_not_know_is_asked_once(monkeypatch: pytest.MonkeyP
     now = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: now() + resolver.SYSTEM_LIFE)
     with pytest.raises(OSError, match="nowhere"):
-        found.addresses("nowhere.test", 143)
+        found.find_addresses("nowhere.test", 143)
     assert len(asked) == 2
 
 
@@ -682,8 +688,8 @@ def test_what_the_system_does_not_know_is_asked_once(monkeypatch: pytest.MonkeyP
         ("", None),
     ],
 )
-def test_what_is_an_address(host: str, family: int | None) -> None:
-    assert literal_family(host) == family
+def test_ip_families(host: str, family: int | None) -> None:
+    assert get_ip_family(host) == family
 
 
 @pytest.mark.parametrize(
@@ -699,4 +705,4 @@ def test_what_is_an_address(host: str, family: int | None) -> None:
     ],
 )
 def test_the_form_in_which_hosts_are_compared(host: str, canonical: str) -> None:
-    assert canonical_host(host) == canonical
+    assert normalise_host(host) == canonical

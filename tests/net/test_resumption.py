@@ -1,4 +1,4 @@
-"""Which sessions are resumed, by whom, and which are not."""
+"""The sessions that are resumed, and those that are not."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from geomail.net.session_cache import shared_cache
+from geomail.net.session_cache import get_shared_cache
 from tests.net.pki import Pki
 from tests.net.support import PATIENCE
 from tests.net.tls_support import V12, V13, VERSIONS, client, listening, meet, s_client, serving, settings
@@ -54,7 +54,7 @@ def test_caches_and_tickets(
 
     assert not first.resumed
     if version == V13 and not resumed:
-        assert first.tls.session is None or not first.tls.session.has_ticket  # none is sent in vain
+        assert first.tls.session is None or not first.tls.session.has_ticket  # no useless ticket is sent
     assert meet(listener, visitor, first.tls.session).resumed is resumed
 
 
@@ -156,7 +156,7 @@ def test_a_ticket_of_the_newest_key_is_renewed_in_tls_1_3_only(
         said = s_client(port, option, "-sess_in", file)
 
     assert "Reused, TLSv1." in said
-    assert meet(listener, visitor).channel.described[0] == version.name.replace("_", ".")
+    assert meet(listener, visitor).channel.version_and_cipher[0] == version.name.replace("_", ".")
     if version == V13:
         assert said.count("Post-Handshake New Session Ticket arrived") == 1
 
@@ -176,7 +176,7 @@ def test_a_forged_ticket_is_no_ticket(sizes: tuple[int, ...], version: ssl.TLSVe
     assert not meet(listening(pki.ec, session_ticket_key=mine), visitor, forged).resumed
 
 
-# -- who may not ----------------------------------------------------------------------------------
+# -- refused --------------------------------------------------------------------------------------
 
 Change = Callable[[Pki], dict[str, Any]]
 VERIFYING: dict[str, Any] = {"verify_client": "optional_no_ca"}
@@ -230,7 +230,7 @@ def test_tickets_leave_the_shared_cache_empty(pki: Pki) -> None:
 
     meet(listener, client(pki))
 
-    assert not any(shared_cache("empty", 1 << 16)._memory[:])
+    assert not any(get_shared_cache("empty", 1 << 16)._memory[:])
 
 
 def test_a_session_with_a_long_certificate_is_shared(pki: Pki) -> None:
@@ -253,7 +253,7 @@ def test_a_session_with_a_long_certificate_is_shared(pki: Pki) -> None:
 
 @contextmanager
 def workers(**keywords: Any) -> Iterator[list[int]]:
-    """The ports of two workers that were forked with one context."""
+    """Run two workers that were forked with one context; give their ports."""
     command = [sys.executable, "-m", "tests.net.forked_workers"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as master:
         assert master.stdin is not None
@@ -269,7 +269,7 @@ def workers(**keywords: Any) -> Iterator[list[int]]:
 def _visit(
     port: int, visitor: ssl.SSLContext, session: ssl.SSLSession | None = None
 ) -> tuple[ssl.SSLSession | None, bool]:
-    """The session, and whether it was resumed."""
+    """Return the session, and whether it was resumed."""
     with (
         socket.create_connection(("127.0.0.1", port), PATIENCE) as sock,
         visitor.wrap_socket(sock, server_hostname="localhost", session=session) as tls,

@@ -1,4 +1,4 @@
-"""server_context by nginx's directives; sessions and client certificates have files of their own."""
+"""make_server_context by nginx's directives; sessions and client certificates have files of their own."""
 
 import base64
 import re
@@ -43,12 +43,12 @@ def test_two_certificates_by_what_the_client_can_verify(
     assert kind.lower().startswith(("ecdsa", "rsa") if shown == "either" else shown)
 
 
-def test_a_chain_is_sent_as_it_stands_in_the_file(pki: Pki) -> None:
+def test_a_chain_is_sent_as_it_is_in_the_file(pki: Pki) -> None:
     with serving(listening(pki.deep)) as (port, _):
         assert s_client(port, "-showcerts").count("BEGIN CERTIFICATE") == 2
 
 
-def test_no_chain_is_made_up_from_the_cas_for_clients(pki: Pki) -> None:
+def test_no_chain_is_built_from_the_cas_for_clients(pki: Pki) -> None:
     authorities = pki.file("both-cas.crt", pki.ca.text + pki.intermediate.text)
     lone = pki.file(
         "lone.crt", pki.deep.text.split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
@@ -97,14 +97,14 @@ def test_nginx_protocols_that_openssl_has_no_more_are_left_out(pki: Pki) -> None
     ("prefer", "expected"),
     [(False, "ECDHE-ECDSA-AES128-GCM-SHA256"), (True, "ECDHE-ECDSA-AES256-GCM-SHA384")],
 )
-def test_whose_order_of_ciphers_counts(prefer: bool, expected: str, pki: Pki) -> None:
+def test_prefer_server_ciphers(prefer: bool, expected: str, pki: Pki) -> None:
     server = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256"
     visitor = client(pki, V12)
     visitor.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384")
 
     met = meet(listening(pki.ec, ciphers=server, prefer_server_ciphers=prefer), visitor)
 
-    assert met.channel.described == ("TLSv1.2", expected)
+    assert met.channel.version_and_cipher == ("TLSv1.2", expected)
 
 
 @pytest.mark.parametrize(
@@ -219,10 +219,13 @@ def test_conf_commands_come_last(pki: Pki) -> None:
     commands = [("MaxProtocol", "TLSv1.2"), ("CipherString", "ECDHE-ECDSA-AES128-GCM-SHA256")]
     context = listening(pki.ec, ciphers="ECDHE-ECDSA-AES256-GCM-SHA384", conf_command=commands)
 
-    assert meet(context, client(pki)).channel.described == ("TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256")
+    assert meet(context, client(pki)).channel.version_and_cipher == (
+        "TLSv1.2",
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+    )
 
 
-def test_conf_commands_of_both_sides_are_taken(pki: Pki) -> None:
+def test_conf_commands_of_both_sides_are_accepted(pki: Pki) -> None:
     context = listening(pki.ec, conf_command=[("VerifyMode", "Peer"), ("RequestCAPath", str(pki.folder))])
 
     assert context.verify_mode == ssl.CERT_OPTIONAL
@@ -236,9 +239,9 @@ def test_conf_commands_replace_the_certificate(pki: Pki) -> None:
     assert meet(listener, client(pki)).tls.getpeercert(True) == ssl.PEM_cert_to_DER_cert(pki.ec.text)
 
 
-# -- what is wrong --------------------------------------------------------------------------------
+# -- errors ---------------------------------------------------------------------------------------
 
-#: Directive, what the message says of it, and the settings.
+#: The directive, the message about it, and the settings.
 WRONG: list[tuple[str, str, Change]] = [
     ("ssl_protocols", "none of SSLv2, SSLv3", lambda pki: {"protocols": ("SSLv3", "SSLv2")}),
     ("ssl_ciphers", "'nonsense': no cipher", lambda pki: {"ciphers": "nonsense"}),
@@ -377,7 +380,7 @@ WRONG: list[tuple[str, str, Change]] = [
     ),
     (
         "ssl_conf_command",
-        "'Certificate', '/none' is refused: .*No such file",
+        "'Certificate', '/none' is refused by OpenSSL: .*No such file",
         lambda pki: {"conf_command": [("Certificate", "/none")]},
     ),
     (
@@ -401,14 +404,14 @@ def weak(pki: Pki) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("directive", "text", "change"), [pytest.param(*row, id=f"{row[0]}: {row[1]}") for row in WRONG]
 )
-def test_what_is_wrong_is_named(directive: str, text: str, change: Change, pki: Pki) -> None:
+def test_errors_name_the_directive(directive: str, text: str, change: Change, pki: Pki) -> None:
     with pytest.raises(TlsSettingError, match=text) as raised:
         listening(pki.ec, **change(pki))
 
     assert raised.value.directive == directive
     assert str(raised.value) == f"{directive}: {raised.value.text}"
     assert str(raised.value).isprintable()
-    listening(pki.ec)  # OpenSSL's errors do not outlive it
+    listening(pki.ec)  # OpenSSL's queue of errors is empty again
     meet(listening(pki.ec), client(pki))
 
 
@@ -421,7 +424,7 @@ def test_a_key_in_the_configuration_is_not_shown(pki: Pki) -> None:
     assert secret not in str(raised.value)
 
 
-def test_a_name_cannot_steer_a_terminal(pki: Pki) -> None:
+def test_a_name_cannot_control_a_terminal(pki: Pki) -> None:
     with pytest.raises(TlsSettingError) as raised:
         listening(pki.ec, certificates=[("/\x1b[2J", pki.ec.key)])
 
@@ -469,7 +472,9 @@ def test_without_libssl_the_defaults_work(pki: Pki) -> None:
         ("ssl_conf_command", lambda pki: {"conf_command": [("MaxProtocol", "TLSv1.2")]}),
     ],
 )
-def test_without_libssl_what_needs_it_is_refused_by_name(directive: str, change: Change, pki: Pki) -> None:
+def test_without_libssl_directives_that_need_it_are_refused_by_name(
+    directive: str, change: Change, pki: Pki
+) -> None:
     with pytest.raises(TlsSettingError, match="OpenSSL 3 as a shared library") as raised:
         listening(pki.ec, **change(pki))
 

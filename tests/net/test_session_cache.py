@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from geomail.net.session_cache import LARGEST, SessionCache, shared_cache
+from geomail.net.session_cache import LARGEST, SessionCache, get_shared_cache
 
 SIZE = 32768
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ def test_sizes(size: int, kept: bool) -> None:
     assert (cache.get(b"\xff" * 8) is not None) is kept
 
 
-def test_whatever_is_written_over_is_missed_and_never_another() -> None:
+def test_an_overwritten_session_is_missed_and_never_mistaken() -> None:
     cache, number = SessionCache(SIZE), random.Random(4)
     put = {number.randbytes(32): number.randbytes(number.randrange(1, 2000)) for _ in range(500)}
     for session_id, session in put.items():
@@ -74,6 +74,6 @@ def test_processes_share_it() -> None:
 
 
 def test_one_cache_by_name_and_size() -> None:
-    assert shared_cache("a", SIZE) is shared_cache("a", SIZE)
-    assert shared_cache("a", SIZE) is not shared_cache("b", SIZE)
-    assert shared_cache("a", SIZE) is not shared_cache("a", 2 * SIZE)
+    assert get_shared_cache("a", SIZE) is get_shared_cache("a", SIZE)
+    assert get_shared_cache("a", SIZE) is not get_shared_cache("b", SIZE)
+    assert get_shared_cache("a", SIZE) is not get_shared_cache("a", 2 * SIZE)

@@ -1,4 +1,4 @@
-"""Keys that change with time: the same in all processes, and gone when their time is over."""
+"""Keys that change with time: the same in all processes, and erased when their time is over."""
 
 import gc
 import ssl
@@ -25,7 +25,7 @@ Clock = Callable[[float], None]
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Lets so many seconds pass."""
+    """A clock that a test sets: it lets so many seconds pass."""
     now = 12 * PERIOD + 1
 
     def sleep(seconds: float) -> None:
@@ -45,55 +45,55 @@ def copied(keys: ChangingKeys) -> ChangingKeys:
 
 def test_the_key_of_today_is_the_one_before_tomorrow(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
-    (first,), end = keys.current()
+    (first,), end = keys.get_current()
     assert end == 13 * PERIOD
     passes(PERIOD - 2)
-    assert keys.current() == ([first], end)
+    assert keys.get_current() == ([first], end)
 
     passes(1)
-    (second, before), end = keys.current()
+    (second, before), end = keys.get_current()
     assert (before, end) == (first, 13 * PERIOD + LIFE)
     assert len({first.name, second.name, first.aes, second.aes, first.hmac, second.hmac}) == 6
 
     passes(PERIOD)
-    assert keys.current()[0][1:] == [second]
+    assert keys.get_current()[0][1:] == [second]
 
 
-def test_the_one_before_goes_when_no_session_of_its_can_live(passes: Clock) -> None:
+def test_the_key_before_goes_when_its_last_session_is_over(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     passes(PERIOD - 1)
-    (newest, before), end = keys.current()
+    (newest, before), end = keys.get_current()
     passes(LIFE - 1)
-    assert keys.current() == ([newest, before], end)
+    assert keys.get_current() == ([newest, before], end)
     passes(1)
-    assert keys.current() == ([newest], 14 * PERIOD)
+    assert keys.get_current() == ([newest], 14 * PERIOD)
 
 
-def test_who_comes_late_finds_the_same_keys(passes: Clock) -> None:
+def test_a_late_process_finds_the_same_keys(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     twin = copied(keys)
     for _ in range(5):
         passes(PERIOD)
-        keys.current()
+        keys.get_current()
 
-    assert twin.current() == keys.current()
+    assert twin.get_current() == keys.get_current()
     twin._memory[:] = keys._memory[:]
     passes(1000 * PERIOD)
-    assert twin.current() == keys.current()
+    assert twin.get_current() == keys.get_current()
 
 
-def test_who_was_stopped_while_it_wrote_does_no_harm(passes: Clock) -> None:
+def test_a_process_that_was_stopped_while_writing_does_no_harm(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     passes(PERIOD)
     late = copied(keys)
-    late.current()
+    late.get_current()
     passes(2 * PERIOD)
-    newest = keys.current()[0][0]
+    newest = keys.get_current()[0][0]
 
     half = len(keys._memory) // 2
-    for start in (0, half):  # what was to be written long ago comes now
+    for start in (0, half):  # the bytes of a write that began long ago arrive now
         keys._memory[start : start + half] = late._memory[start : start + half]
-        (key, *_), until = keys.current()
+        (key, *_), until = keys.get_current()
         assert (key, until) == (newest, 16 * PERIOD)
 
 
@@ -106,33 +106,33 @@ def test_who_was_stopped_while_it_wrote_does_no_harm(passes: Clock) -> None:
         pytest.param(LIFE, 1, 14 * PERIOD, id="the other of the only key's"),
     ],
 )
-def test_a_torn_place_is_made_good(since: float, place: int, end: float, passes: Clock) -> None:
+def test_a_torn_place_is_written_again(since: float, place: int, end: float, passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     passes(PERIOD + since)
-    newest = keys.current()[0][0]
+    newest = keys.get_current()[0][0]
     keys._memory[place * len(keys._memory) // 2 + 20] ^= 1
 
-    (key, *_), until = keys.current()
+    (key, *_), until = keys.get_current()
     assert (key, until) == (newest, end)
 
 
-def test_nothing_at_all_is_left(passes: Clock) -> None:
+def test_both_places_are_torn(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     keys._memory[:] = bytes(len(keys._memory))
 
-    assert keys.current() == keys.current()
+    assert keys.get_current() == keys.get_current()
 
 
-def test_nothing_is_left_of_a_secret_that_has_had_its_time(passes: Clock) -> None:
+def test_nothing_is_left_of_a_secret_whose_time_is_over(passes: Clock) -> None:
     keys = ChangingKeys(LIFE)
     ((_, secret),) = set(keys._read())
     for seconds in (PERIOD - 1, LIFE - 1):
         passes(seconds)
-        keys.current()
+        keys.get_current()
         assert secret in keys._memory[:]
 
     passes(1)
-    keys.current()
+    keys.get_current()
     assert secret not in keys._memory[:]
 
 
@@ -144,11 +144,11 @@ period = 300 + ticket_keys.ALONE
 now = ticket_keys.time.monotonic()
 ticket_keys.time = types.SimpleNamespace(monotonic=lambda: now + period)
 if (child := os.fork()) == 0:
-    print(keys.current()[0][0].name.hex(), flush=True)
+    print(keys.get_current()[0][0].name.hex(), flush=True)
     os._exit(0)
 os.waitpid(child, 0)
 assert max(dict(keys._read())) == int(now / period) + 1  # the child has written it
-print(keys.current()[0][0].name.hex())
+print(keys.get_current()[0][0].name.hex())
 """
 
 
@@ -193,7 +193,7 @@ def test_a_reload_keeps_the_keys_of_a_shared_cache(pki: Pki) -> None:
 
 @pytest.mark.parametrize("version", [V12, V13])
 @pytest.mark.parametrize("cache", ["none", "off", "builtin"])
-def test_keys_change_where_no_cache_is_shared(
+def test_keys_change_without_a_shared_cache(
     cache: str, version: ssl.TLSVersion, passes: Clock, pki: Pki
 ) -> None:
     listener = listening(pki.ec, session_cache=cache, session_timeout=LIFE)
@@ -211,7 +211,7 @@ def test_keys_change_where_no_cache_is_shared(
 
 
 def reloaded(name: str, pki: Pki) -> ssl.SSLContext:
-    """The context of a listener as the next reload makes it."""
+    """Make the context of a listener, as the next reload does."""
     draw_fresh_ticket_keys()
     return listening(pki.ec, session_cache=f"shared:{name}:64k", session_timeout=LIFE)
 
@@ -220,60 +220,60 @@ def secrets_of(keys: ChangingKeys) -> set[bytes]:
     return {secret for _, secret in keys._read()}
 
 
-def test_a_reload_draws_a_key_that_nobody_could_know(passes: Clock) -> None:
+def test_a_reload_draws_a_random_key(passes: Clock) -> None:
     before = ChangingKeys(LIFE)
     leaked = copied(before)
     after = ChangingKeys(LIFE, before)
     known: set[bytes] = set()
     for _ in range(3):
-        known |= {key.aes for key in leaked.current()[0]}
+        known |= {key.aes for key in leaked.get_current()[0]}
         passes(PERIOD)
     for _ in range(3):
-        assert not known & {key.aes for key in after.current()[0]}
+        assert not known & {key.aes for key in after.get_current()[0]}
         passes(PERIOD)
 
 
-def test_after_a_reload_the_keys_of_before_open_tickets_for_their_time(passes: Clock) -> None:
+def test_after_a_reload_older_keys_open_tickets_for_their_time(passes: Clock) -> None:
     before = ChangingKeys(LIFE)
     passes(PERIOD - 1)
-    (second, first), _ = before.current()
+    (second, first), _ = before.get_current()
     after = ChangingKeys(LIFE, before)
 
-    (newest, *older), end = after.current()
+    (newest, *older), end = after.get_current()
     assert newest not in (first, second)
     assert set(older) == {first, second}
     assert end == 13 * PERIOD + LIFE + 60
-    passes(LIFE)  # the first has no tickets any more
-    assert after.current()[0][1:] == [second]
+    passes(LIFE)  # no ticket of the first key is valid now
+    assert after.get_current()[0][1:] == [second]
     passes(60)
-    assert after.current() == ([newest], 14 * PERIOD)
+    assert after.get_current() == ([newest], 14 * PERIOD)
 
 
-def test_nothing_is_left_of_the_keys_of_before_a_reload(passes: Clock) -> None:
+def test_nothing_is_left_of_the_keys_from_before_a_reload(passes: Clock) -> None:
     before = ChangingKeys(LIFE)
     after = ChangingKeys(LIFE, before)
     secret = secrets_of(before)
     passes(LIFE + 59)
-    after.current()
+    after.get_current()
     assert secrets_of(before) == secret
     passes(1)
-    after.current()
+    after.get_current()
     assert not any(before._memory[:])
 
 
-def test_the_workers_of_before_a_reload_go_on_as_they_did(passes: Clock) -> None:
-    """They, and those that are still there when the reload is given up and another one comes."""
+def test_a_reload_does_not_disturb_old_workers(passes: Clock) -> None:
+    """The keys stay, also after a reload that failed and another one."""
     before = ChangingKeys(LIFE)
     ChangingKeys(LIFE, before)
     passes(PERIOD)
     twin = copied(before)
-    assert before.current() == twin.current()
+    assert before.get_current() == twin.get_current()
 
     given_up = ChangingKeys(LIFE, before)
     passes(2 * LIFE)
-    (living, *_), _ = before.current()
+    (living, *_), _ = before.get_current()
     after = ChangingKeys(LIFE, given_up)
-    assert living in after.current()[0][1:]
+    assert living in after.get_current()[0][1:]
 
 
 def test_reloads_without_end_keep_a_bounded_number_of_keys(passes: Clock) -> None:
@@ -282,7 +282,7 @@ def test_reloads_without_end_keep_a_bounded_number_of_keys(passes: Clock) -> Non
         passes(1)
         keys = ChangingKeys(LIFE, keys)
 
-    assert 5 < len(keys.current()[0]) < 12
+    assert 5 < len(keys.get_current()[0]) < 12
     assert sum(isinstance(thing, ChangingKeys) for thing in gc.get_objects()) < 30
 
 

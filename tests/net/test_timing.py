@@ -29,7 +29,7 @@ def test_a_block_that_takes_too_long() -> None:
     assert raised.value.__suppress_context__ or "GEOMAIL_COMPILED" in os.environ  # mypyc knows no "from None"
 
 
-def test_a_block_that_ends_in_time_hears_nothing_of_it_later() -> None:
+def test_a_block_that_ends_in_time_is_not_interrupted_later() -> None:
     with TimeLimit(SHORT, blame="client", private="unheard"):
         pass
     gevent.sleep(SHORT * 2)
@@ -77,7 +77,7 @@ def test_the_outer_limit_goes_on_after_the_inner_one_has_fired() -> None:
         gevent.sleep(LONG)
 
 
-def test_of_limits_that_are_over_at_once_the_outermost_is_told() -> None:
+def test_of_limits_that_are_over_at_once_the_outermost_raises() -> None:
     with (
         pytest.raises(PeerTimeout, match="outer"),
         TimeLimit(SHORT, blame="client", private="outer"),
@@ -87,7 +87,7 @@ def test_of_limits_that_are_over_at_once_the_outermost_is_told() -> None:
         gevent.sleep(LONG)
 
 
-def test_a_limit_that_was_put_off_does_not_put_off_the_others() -> None:
+def test_a_postponed_limit_does_not_postpone_others() -> None:
     inner = TimeLimit(SHORT, blame="backend", private="inner")
     with (
         gevent.Timeout(LONG / 2),
@@ -99,7 +99,7 @@ def test_a_limit_that_was_put_off_does_not_put_off_the_others() -> None:
         gevent.sleep(LONG)
 
 
-def test_somebody_elses_timeout_is_not_ours() -> None:
+def test_another_timeout_passes_through() -> None:
     with gevent.Timeout(SHORT) as theirs:
         with pytest.raises(gevent.Timeout) as raised, TimeLimit(LONG, blame="client", private="ours"):
             gevent.sleep(LONG)

@@ -1,4 +1,4 @@
-"""TLS on a wire: handshakes good and bad, what is waiting in the BIO, and the end."""
+"""TLS on a wire: good and bad handshakes, bytes that wait in the BIO, and the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import gevent
 import pytest
 
 from geomail.errors import GeomailError, PeerGone, ProtocolViolation, TlsFailed
-from geomail.net.tls import TlsSide, client_context, server_context
+from geomail.net.tls import TlsSide
+from geomail.net.tls_contexts import ServerSettings, make_client_context, make_server_context
 from tests.net.support import (
     PATIENCE,
     V12,
@@ -50,7 +51,7 @@ def test_a_client_shakes_hands(
     assert wire.secured
     cipher = peer.tls.cipher()
     assert cipher is not None
-    assert wire.tls_described == (peer.tls.version(), cipher[0])
+    assert wire.tls_version_and_cipher == (peer.tls.version(), cipher[0])
     peer.sendall(b"NOOP\r\n")
     assert wire.read_line(100) == b"NOOP"
     wire.send_line(b"250 OK")
@@ -93,7 +94,7 @@ def test_a_backend_shakes_hands(
 
 @pytest.mark.parametrize("version", [V12, V13])
 @pytest.mark.parametrize("size", [10, 4096, 40_000, 300_000])
-def test_what_came_with_the_last_flight_is_not_left_waiting(
+def test_bytes_in_the_last_flight_are_read(
     size: int, version: ssl.TLSVersion, server_side: TlsSide, certificates: Certificates
 ) -> None:
     wire, sock = wire_pair("client", server_side)
@@ -179,7 +180,7 @@ def test_bytes_behind_starttls_in_one_segment_are_a_violation(injected: bytes, s
     peer.close()
 
 
-def test_bytes_behind_starttls_in_the_next_segment_are_never_taken_as_said_under_tls(
+def test_bytes_behind_starttls_in_the_next_segment_never_count_as_sent_under_tls(
     server_side: TlsSide,
 ) -> None:
     wire, peer = wire_pair("client", server_side)
@@ -242,7 +243,7 @@ def test_no_handshake_at_all(sent: bytes, reason: str, server_side: TlsSide) -> 
         (("TLSv1.2",), V12, "AES128-SHA", "HANDSHAKE_FAILURE"),
     ],
 )
-def test_a_client_hears_by_an_alert_why_it_failed(
+def test_an_alert_tells_a_client_why_it_failed(
     protocols: tuple[str, ...],
     version: ssl.TLSVersion,
     ciphers: str,
@@ -298,10 +299,10 @@ def test_a_client_that_leaves_in_the_handshake(
         ("expired", "localhost", "certificate has expired"),
     ],
 )
-def test_a_certificate_that_does_not_hold(
+def test_a_certificate_that_is_refused(
     shown: str, name: str, reason: str, certificates: Certificates
 ) -> None:
-    context = client_context(ca=str(certificates.ca.certificate), verify=True)
+    context = make_client_context(ca=str(certificates.ca.certificate), verify=True)
     wire, sock = wire_pair("backend", TlsSide(context, False, name))
     peer = TlsPeer(sock.sock, getattr(certificates, shown).server_context(), server=True)
     shaking = gevent.spawn(_failure_of, peer)
@@ -317,8 +318,8 @@ def test_a_certificate_that_does_not_hold(
 
 
 @pytest.mark.parametrize("name", ["localhost", "mail.example.test", "127.0.0.1", "::1"])
-def test_a_certificate_that_holds(name: str, certificates: Certificates) -> None:
-    context = client_context(ca=str(certificates.ca.certificate), verify=True)
+def test_a_certificate_that_is_accepted(name: str, certificates: Certificates) -> None:
+    context = make_client_context(ca=str(certificates.ca.certificate), verify=True)
     wire, peer = secured_pair(TlsSide(context, False, name), certificates.server.server_context(), "backend")
 
     assert wire.secured
@@ -329,7 +330,7 @@ def test_a_certificate_that_holds(name: str, certificates: Certificates) -> None
 
 @pytest.mark.parametrize("shown", ["untrusted", "expired", "misnamed"])
 def test_verification_that_was_turned_off(shown: str, certificates: Certificates) -> None:
-    side = TlsSide(client_context(ca=None, verify=False), False, "localhost")
+    side = TlsSide(make_client_context(ca=None, verify=False), False, "localhost")
     wire, peer = secured_pair(side, getattr(certificates, shown).server_context(), "backend")
 
     assert wire.secured
@@ -340,7 +341,7 @@ def test_verification_that_was_turned_off(shown: str, certificates: Certificates
 
 def test_the_systems_authorities(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca.certificate))
-    side = TlsSide(client_context(ca=None, verify=True), False, "localhost")
+    side = TlsSide(make_client_context(ca=None, verify=True), False, "localhost")
     wire, peer = secured_pair(side, certificates.server.server_context(), "backend")
 
     assert wire.secured
@@ -350,7 +351,7 @@ def test_the_systems_authorities(certificates: Certificates, monkeypatch: pytest
 
 
 def test_the_systems_authorities_do_not_know_ours(certificates: Certificates) -> None:
-    side = TlsSide(client_context(ca=None, verify=True), False, "localhost")
+    side = TlsSide(make_client_context(ca=None, verify=True), False, "localhost")
     wire, sock = wire_pair("backend", side)
     peer = TlsPeer(sock.sock, certificates.server.server_context(), server=True)
     shaking = gevent.spawn(_failure_of, peer)
@@ -368,7 +369,7 @@ def test_a_client_certificate_is_shown(certificates: Certificates) -> None:
     wanting.verify_mode = ssl.CERT_REQUIRED
     wanting.load_verify_locations(certificates.ca.certificate)
     ours = certificates.client
-    context = client_context(
+    context = make_client_context(
         ca=str(certificates.ca.certificate),
         verify=True,
         certificate=str(ours.certificate),
@@ -427,15 +428,17 @@ def test_protocols(
 
 
 def _server_context(certificate: Path, key: Path, ciphers: str = "HIGH") -> ssl.SSLContext:
-    return server_context(
-        certificates=[(str(certificate), str(key))],
-        protocols=("TLSv1.3",),
-        ciphers=ciphers,
-        alpn="smtp",
+    return make_server_context(
+        ServerSettings(
+            certificates=[(str(certificate), str(key))],
+            protocols=("TLSv1.3",),
+            ciphers=ciphers,
+            alpn="smtp",
+        )
     )
 
 
-def test_files_and_words_that_are_wrong(certificates: Certificates, tmp_path: Path) -> None:
+def test_wrong_files_and_values(certificates: Certificates, tmp_path: Path) -> None:
     good, other = certificates.server, certificates.misnamed
     with pytest.raises(WRONG, match="No such file"):
         _server_context(tmp_path / "none.crt", good.key)
@@ -444,10 +447,10 @@ def test_files_and_words_that_are_wrong(certificates: Certificates, tmp_path: Pa
     with pytest.raises(WRONG, match=r"(?i)cipher"):
         _server_context(good.certificate, good.key, "nonsense")
     with pytest.raises(WRONG, match="No such file"):
-        client_context(ca=str(tmp_path / "none.crt"), verify=True)
+        make_client_context(ca=str(tmp_path / "none.crt"), verify=True)
 
 
-def test_nobody_is_asked_for_the_password_of_a_key(certificates: Certificates, tmp_path: Path) -> None:
+def test_openssl_does_not_ask_for_the_password_of_a_key(certificates: Certificates, tmp_path: Path) -> None:
     key = tmp_path / "encrypted.key"
     encrypt = [program("openssl"), "pkey", "-in", str(certificates.server.key), "-aes128"]
     subprocess.run([*encrypt, "-passout", "pass:secret", "-out", str(key)], check=True, capture_output=True)
@@ -459,11 +462,11 @@ def test_nobody_is_asked_for_the_password_of_a_key(certificates: Certificates, t
 def test_the_systems_authorities_are_read_at_once(
     tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OpenSSL by itself reads one of a folder when a peer shows its certificate, which may be too late."""
+    """By itself, OpenSSL reads a CA of a folder when a peer's certificate names it, which may be too late."""
     (tmp_path / "0a1b2c3d.0").write_bytes(certificates.ca.certificate.read_bytes())
     (tmp_path / "0a1b2c3e.0").write_text("no certificate")
     (tmp_path / "0a1b2c3f.0").symlink_to("gone")
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
-    context = client_context(ca=None, verify=True)
+    context = make_client_context(ca=None, verify=True)
     assert [each["subject"] for each in context.get_ca_certs()] == [((("commonName", "geomail tests: ca"),),)]

@@ -1,4 +1,4 @@
-"""What goes on inside TLS after the handshake: pieces of records, the end, and what is in the BIO then."""
+"""TLS after the handshake: pieces of records, the end, and the bytes in the BIO at the end."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ def test_bytes_behind_a_close_notify_do_not_count(secured: tuple[Wire, TlsPeer])
 
 
 @pytest.mark.parametrize("size", [100, 100_000])
-def test_what_stands_before_a_broken_record_is_delivered_first(
-    size: int, secured: tuple[Wire, TlsPeer]
-) -> None:
+def test_bytes_before_a_broken_record_are_delivered_first(size: int, secured: tuple[Wire, TlsPeer]) -> None:
     wire, peer = secured
     peer.sock.sendall(peer.record(b"x" * size) + b"\x17\x03\x03\x00\x20" + b"x" * 32)
 
@@ -69,7 +67,7 @@ def test_what_stands_before_a_broken_record_is_delivered_first(
 def test_the_end_of_a_broken_connection_breaks_no_other(
     server_side: TlsSide, certificates: Certificates
 ) -> None:
-    """OpenSSL has one queue of errors: what one connection leaves there, the next one takes for its own."""
+    """OpenSSL has one queue of errors: an error that one connection leaves there would hit the next one."""
     (wire, peer), (other, another) = (
         secured_pair(server_side, speaking(certificates.client_context(), V13)) for _ in range(2)
     )
@@ -92,11 +90,11 @@ def test_the_end_of_a_broken_connection_breaks_no_other(
         each.close()
 
 
-def test_the_end_is_told_also_where_libssl_is_out_of_reach(
+def test_the_end_is_sent_even_without_libssl(
     secured: tuple[Wire, TlsPeer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire, peer = secured
-    monkeypatch.setattr(tls, "available", lambda: False)
+    monkeypatch.setattr(tls, "is_available", lambda: False)
 
     wire.end_sending()
     peer.sendall(b"and more")
@@ -151,12 +149,12 @@ def test_closing_says_goodbye(secured: tuple[Wire, TlsPeer]) -> None:
     wire.send(b"bye")
     wire.close()
 
-    assert read_all(peer) == b"bye"  # a stream that just ends raises ConnectionError there
+    assert read_all(peer) == b"bye"  # without close_notify, this raises ConnectionError
     peer.close()
 
 
 def test_key_updates_without_end_are_refused(monkeypatch: pytest.MonkeyPatch, server_side: TlsSide) -> None:
-    """Each asks for an answer of its size, which waits for our next write: it must not wait for ever."""
+    """Each update needs an answer of the same size, which waits for our next write: they must not pile up."""
     monkeypatch.setattr(tls, "_MOST_UNSENT", 200)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Unix sockets in folders where another user may replace any file: root acts on its own files alone."""
+"""Unix sockets in folders where another user may replace files: root changes only its own files."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Path:
-    """A folder of the attacker's."""
+    """A folder that the attacker owns."""
     folder = tmp_path / "theirs"
     folder.mkdir()
     if os.geteuid() == 0:
@@ -27,7 +27,7 @@ def theirs(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["file", "socket"])
 def precious(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A file of root's, which must stay as it is."""
+    """A file that root owns, which must not change."""
     file = tmp_path / "precious"
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(file)) if request.param == "socket" else file.write_text("root's")
@@ -40,7 +40,7 @@ def precious(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 def put_in_place(path: Path, how: str, precious: Path) -> None:
-    """What somebody may do who can write to the folder of a socket."""
+    """The acts of a user that can write to the folder of a socket."""
     if how == "replace":
         precious.replace(path)
     else:
@@ -48,7 +48,7 @@ def put_in_place(path: Path, how: str, precious: Path) -> None:
 
 
 def facts(path: Path) -> tuple[int, int]:
-    """Mode and group of a file, of a link itself."""
+    """Return mode and group of a file, or of a link itself."""
     status = path.lstat()
     return stat.S_IMODE(status.st_mode), status.st_gid
 
@@ -62,7 +62,7 @@ def test_a_file_is_made_with_its_mode_and_group(theirs: Path, mode: int) -> None
 
 
 def test_a_file_never_has_a_wider_mode_than_its_own(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between its making and whatever comes then, somebody could connect."""
+    """Before a later change of its mode, another user could connect."""
     path, seen, really = theirs / "socket", [], os.fstat
 
     def after_a_look(descriptor: int) -> os.stat_result:
@@ -76,7 +76,7 @@ def test_a_file_never_has_a_wider_mode_than_its_own(theirs: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("how", ["symlink_to", "hardlink_to", "replace"])
-def test_what_is_put_in_its_place_is_not_changed(theirs: Path, precious: Path, how: str) -> None:
+def test_a_file_that_replaces_it_is_not_changed(theirs: Path, precious: Path, how: str) -> None:
     path = theirs / "socket"
     with closing(bind_unix(str(path), 5, 0o660)) as sock:
         path.unlink()
@@ -90,7 +90,7 @@ def test_what_is_put_in_its_place_is_not_changed(theirs: Path, precious: Path, h
 
 @as_root
 @pytest.mark.parametrize("how", ["symlink_to", "hardlink_to"])
-def test_what_is_put_in_its_place_while_it_is_bound_is_not_changed(
+def test_a_file_that_replaces_it_during_binding_is_not_changed(
     theirs: Path, precious: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, bind = theirs / "socket", UnixListener.bind
@@ -106,9 +106,7 @@ def test_what_is_put_in_its_place_while_it_is_bound_is_not_changed(
 
 
 @as_root
-def test_a_socket_of_somebody_else_in_its_place_is_none_of_ours(
-    theirs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_users_socket_in_its_place_is_not_ours(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, bind = theirs / "socket", UnixListener.bind
 
     def and_replaced(sock: UnixListener, address: str) -> None:

@@ -1,4 +1,4 @@
-"""One connection: lines and their limits, what was read ahead, the end, and what stays behind."""
+"""One connection: lines and their limits, bytes that were read ahead, the end, and what is left behind."""
 
 import os
 import socket
@@ -156,7 +156,7 @@ def test_a_reset_is_named() -> None:
     wire.close()
 
 
-def test_sending_to_one_who_has_gone(pair: tuple[Wire, Peer]) -> None:
+def test_sending_to_a_peer_that_has_gone(pair: tuple[Wire, Peer]) -> None:
     wire, peer = pair
     peer.reset()
 
@@ -171,7 +171,7 @@ def test_sending_to_one_who_has_gone(pair: tuple[Wire, Peer]) -> None:
 # -- bytes ----------------------------------------------------------------------------------------
 
 
-def test_what_a_dialogue_read_ahead_is_received_first(pair: tuple[Wire, Peer]) -> None:
+def test_bytes_that_a_dialogue_read_ahead_are_received_first(pair: tuple[Wire, Peer]) -> None:
     wire, peer = pair
     peer.sendall(b"line\r\n" + b"0123456789")
     assert wire.read_line(100) == b"line"
@@ -227,14 +227,14 @@ def test_a_send_that_has_to_wait_delivers_everything_and_says_when_it_went_on(
     data = bytes(range(256)) * 60_000
     wire.send(b"")
     wire.send(b"x")
-    assert (wire.resumed, wire.sent) == (0, 1)
+    assert (wire.resumed_at, wire.sent) == (0, 1)
     reading = gevent.spawn(read_all, peer)
     began = time.monotonic()
 
     wire.send(data)
     wire.end_sending()
 
-    assert began < wire.resumed <= time.monotonic()
+    assert began < wire.resumed_at <= time.monotonic()
     assert reading.get() == b"x" + data
     wire.close()
     peer.close()
@@ -273,7 +273,7 @@ def test_looking_ahead(happened: Callable[[PlainPeer], None], there: bytes | Non
     peer.close()
 
 
-def test_what_was_looked_at_is_read_later_and_counted_once() -> None:
+def test_bytes_that_were_looked_at_are_read_later_and_counted_once() -> None:
     wire, peer = wire_pair()
     peer.sendall(b"one\r\ntwo\r\n")
 
@@ -295,7 +295,7 @@ def test_looking_ahead_on_a_closed_connection_sees_its_end() -> None:
 
 
 @pytest.mark.parametrize("happened", [_bytes, PlainPeer.end_sending])
-def test_what_comes_while_nobody_reads_keeps_nobody_busy(happened: Callable[[PlainPeer], None]) -> None:
+def test_bytes_that_no_greenlet_reads_keep_none_busy(happened: Callable[[PlainPeer], None]) -> None:
     wire, peer = wire_pair()
     peer.sendall(b"one\r\n")
     wire.read_line(100)
@@ -409,14 +409,14 @@ def test_closing_does_not_cut_off_what_a_slow_client_has_yet_to_read(pair: tuple
     wire.close()  # not even a close_notify could be sent now
 
     received = 0
-    while piece := peer.sock.recv(65536):  # raises ConnectionResetError where it was cut off
+    while piece := peer.sock.recv(65536):  # raises ConnectionResetError if it was cut off
         received += len(piece)
     assert received == sent
     peer.close()
 
 
 def _fill(fd: int) -> int:
-    """Send until there is no room for a single byte more; how much that was."""
+    """Send until there is no room for one more byte; return the number of bytes."""
     sent = 0
     while True:
         try:
@@ -425,7 +425,7 @@ def _fill(fd: int) -> int:
             return sent
 
 
-def test_closing_waits_for_nobody(pair: tuple[Wire, Peer]) -> None:
+def test_closing_does_not_wait(pair: tuple[Wire, Peer]) -> None:
     wire, peer = pair
     sending = gevent.spawn(wire.send, b"x" * 20_000_000)
     gevent.sleep(0.05)
@@ -469,7 +469,7 @@ def test_a_waiting_greenlet_that_is_hung_up_on_gets_nothing_and_the_connection_s
     assert read_exactly(peer, 10) == b"still here"
     peer.sendall(b"so am I")
     assert within(lambda: wire.receive(100)) == b"so am I"
-    wire.hang_up()  # nobody waits
+    wire.hang_up()  # no greenlet waits
     wire.close()
     peer.close()
 

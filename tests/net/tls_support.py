@@ -1,4 +1,4 @@
-"""Contexts by nginx's directives, and who meets them: Python's ssl, and the openssl command."""
+"""Contexts by nginx's directives, and clients for them: Python's ssl, and the openssl command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 import gevent
 
 from geomail.errors import SessionError
-from geomail.net.tls import TlsChannel, TlsSide, server_context
+from geomail.net.tls import TlsChannel, TlsSide
+from geomail.net.tls_contexts import ServerSettings, make_server_context
 from geomail.net.wire import Wire
 from tests.net.pki import Pair, Pki
 from tests.net.support import PATIENCE, TlsPeer, raw, wire_pair, within
@@ -24,7 +25,7 @@ VERSIONS = [V12, V13]
 
 
 def settings(pair: Pair, **more: Any) -> dict[str, Any]:
-    """The keywords of server_context, with nginx's defaults for those that it cannot do without."""
+    """Return the fields of ServerSettings, with nginx's defaults for those that must be there."""
     return {
         "certificates": [(pair.certificate, pair.key)],
         "protocols": ("TLSv1.2", "TLSv1.3"),
@@ -35,14 +36,14 @@ def settings(pair: Pair, **more: Any) -> dict[str, Any]:
 
 
 def listening(pair: Pair, **more: Any) -> ssl.SSLContext:
-    """The context of a listener."""
-    return server_context(**settings(pair, **more))
+    """Make the context of a listener."""
+    return make_server_context(ServerSettings(**settings(pair, **more)))
 
 
 def client(
     pki: Pki, version: ssl.TLSVersion | None = None, *, shown: Pair | None = None, alpn: tuple[str, ...] = ()
 ) -> ssl.SSLContext:
-    """The context of a client that trusts the CA and shows a certificate of its own."""
+    """Make the context of a client that trusts the CA and may show a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(pki.ca.certificate)
     if version is not None:
@@ -55,21 +56,21 @@ def client(
 
 
 @dataclass(frozen=True)
-class Met:
-    """Both ends after a handshake; the client has had a word and with it its tickets."""
+class Meeting:
+    """Both ends after a handshake; the client has read a line, and its tickets with it."""
 
     channel: TlsChannel
     tls: ssl.SSLObject
 
     @property
     def session(self) -> ssl.SSLSession:
-        """What the client would resume."""
+        """The session that the client would resume."""
         assert self.tls.session is not None
         return self.tls.session
 
     @property
     def resumed(self) -> bool:
-        """Whether the client did resume a session."""
+        """True if the client resumed a session."""
         return bool(self.tls.session_reused)
 
 
@@ -78,8 +79,8 @@ def meet(
     visitor: ssl.SSLContext,
     session: ssl.SSLSession | None = None,
     name: str = "localhost",
-) -> Met:
-    """Have a client meet a listener, over a wire; both have closed again."""
+) -> Meeting:
+    """Connect a client to a listener over a wire, and close both again."""
     wire, sock = wire_pair("client", TlsSide(listener, server=True))
     peer = TlsPeer(sock.sock, visitor, name=name, session=session)
     shaking = gevent.spawn(_handshake, peer)
@@ -89,7 +90,7 @@ def meet(
         wire.send(b"220 \r\n")
         assert within(lambda: peer.recv(100)) == b"220 \r\n"
         assert wire.channel is not None
-        return Met(wire.channel, peer.tls)
+        return Meeting(wire.channel, peer.tls)
     finally:
         shaking.kill()
         wire.close()
@@ -110,7 +111,7 @@ Answer = Callable[[Wire], bytes]
 def serving(
     listener: ssl.SSLContext, answer: Answer = lambda _wire: b"220 \r\n"
 ) -> Iterator[tuple[int, list[str]]]:
-    """A server that says one line and closes: its port, and what went wrong with clients."""
+    """Run a server that sends one line and closes; give its port, and the errors of its clients."""
     failures: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as accepting:
         serving = gevent.spawn(_serve, accepting, TlsSide(listener, server=True), answer, failures)
@@ -135,7 +136,7 @@ def _serve(accepting: socket.socket, side: TlsSide, answer: Answer, failures: li
 
 
 def s_client(port: int, *options: str, said: bytes = b"") -> str:
-    """All that openssl's client tells of a connection, which the server ends."""
+    """Return the whole output of openssl's client for a connection, which the server ends."""
     command = [program("openssl"), "s_client", "-connect", f"127.0.0.1:{port}", "-ign_eof", *options]
     ran = subprocess.run(command, input=said, capture_output=True, timeout=PATIENCE, check=False)
     return (ran.stdout + ran.stderr).decode(errors="replace")

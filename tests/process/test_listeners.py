@@ -224,4 +224,4 @@ def _ticket_keys(listener: Listener) -> list[TicketKey]:
     assert listener.side is not None
     assert isinstance(listener.side.context, ServerContext)
     assert listener.side.context.changing_keys is not None
-    return listener.side.context.changing_keys.current()[0]
+    return listener.side.context.changing_keys.get_current()[0]

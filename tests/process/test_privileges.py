@@ -15,7 +15,7 @@ import pytest
 import toml
 
 from geomail.hashes import make_argon2id
-from geomail.privileges import account_of
+from geomail.privileges import look_up_account
 from tests.console.support import Asker
 from tests.e2e.clients import connected
 from tests.process.support import SOON, Running, children, listens, soon, status_of
@@ -56,7 +56,7 @@ def can_be_looked_into(pid: int) -> bool:
 @pytest.mark.parametrize("user", ["nobody", "nobody:daemon"])
 def test_workers_and_console_keep_nothing_of_roots(running: Running, user: str) -> None:
     running.start(user=user, control={"socket": str(running.folder / "control")})
-    account = account_of(user)
+    account = look_up_account(user)
     for pid in soon(lambda: found if len(found := children(running.pid)) == 3 else None):
         soon(partial(facts_are, pid, Uid=account.uid, NoNewPrivs=1))
         assert facts(pid, "Gid", "Groups") == [{account.gid}, set(account.groups)]
@@ -95,7 +95,7 @@ def test_workers_are_not_root_where_nothing_is_written(running: Running) -> None
         with running.logged_in() as client:
             client.quit()
         [worker] = children(process.pid)
-        assert facts(worker, "Uid") == [{account_of(_usual()).uid}]
+        assert facts(worker, "Uid") == [{look_up_account(_usual()).uid}]
         if _usual() == "nobody":
             log.wait_for("warning .*: user: is not set, and there is no account geomail")
 
@@ -136,7 +136,7 @@ def test_a_worker_that_was_taken_over_lures_root_nowhere(
     running: Running, open_folder: Path, name: str, how: str
 ) -> None:
     """It may put what it likes in the place of sockets and log, in a folder that is its user's."""
-    os.chown(open_folder, account_of("nobody").uid, -1)
+    os.chown(open_folder, look_up_account("nobody").uid, -1)
     precious = running.folder / "precious"
     precious.write_text("root's")
     precious.chmod(0o600)
@@ -163,7 +163,7 @@ def test_a_worker_that_was_taken_over_lures_root_nowhere(
 def everything(folder: Path, certificates: Certificates, ports: dict[str, int]) -> str:
     """A configuration with every protocol, auth source and listener, whose workers are nobody."""
     (folder / "users").write_text(f"ann:{make_argon2id(b'secret')}\n")
-    os.chown(folder / "users", account_of("nobody").uid, -1)
+    os.chown(folder / "users", look_up_account("nobody").uid, -1)
     for name, file in (("crt", certificates.server.certificate), ("key", certificates.server.key)):
         (folder / name).write_bytes(file.read_bytes())
     (folder / "key").chmod(0o600)

@@ -23,7 +23,7 @@ V4_TOLD = ProxyAddresses(V4, 41184, "192.0.2.1", 587)
 def sent(data: bytes) -> Rehearsal:
     """A client that sent these bytes and waits."""
     client = Rehearsal(peer="client")
-    client._heard = data
+    client._unread = data
     return client
 
 
@@ -209,7 +209,7 @@ def test_read_takes_the_header_and_nothing_beyond(header: bytes, addresses: Prox
     client = sent(header + b"\x16\x03\x01")
 
     assert proxy_header.read(client) == addresses
-    assert client._heard == b"\x16\x03\x01"
+    assert client._unread == b"\x16\x03\x01"
 
 
 @pytest.mark.parametrize("version", ["on", "v2"])

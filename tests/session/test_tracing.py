@@ -9,7 +9,7 @@ from geomail.config.schema import Config
 from geomail.events import EventStream, TraceLine
 from geomail.net.crew import Crew
 from geomail.net.parking import Parking
-from geomail.net.tls import client_context
+from geomail.net.tls_contexts import make_client_context
 from geomail.net.wire import Wire
 from geomail.session.service import Surroundings, make_services
 from geomail.session.session import Session
@@ -132,7 +132,7 @@ def test_a_session_that_has_ended_keeps_nothing() -> None:
     surroundings = Surroundings(
         *(EventStream(), Crew(), parking, traces.tracing), tell=lambda *_: None, note=lambda *_: None
     )
-    service = make_services(Config(servers=(configured,)), surroundings, client_context)[configured.name]
+    service = make_services(Config(servers=(configured,)), surroundings, make_client_context)[configured.name]
     near, far = socket.socketpair()
     with far:
         far.sendall(b"NOOP\r\n" * 20 + b"CAPA\r\nQUIT\r\n")

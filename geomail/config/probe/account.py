@@ -17,7 +17,7 @@ from geomail.config.schema import Config
 from geomail.config.source import Source
 from geomail.config.units import quote
 from geomail.errors import Problem
-from geomail.privileges import CannotStart, account_for, files_as
+from geomail.privileges import CannotStart, choose_account, open_files_as
 
 #: The files that the C library reads for each look-up of a host name.
 _RESOLVER_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf")
@@ -37,13 +37,13 @@ class _Trial:
 def probe_account(config: Config, source: Source) -> Iterator[Problem]:
     """Report what the workers' user needs but may not use: the users file, the log, look-ups of names."""
     try:
-        account = account_for(config.user)
+        account = choose_account(config.user)
     except CannotStart:
         return  # the check of the user itself reports this
     if account is None or account.is_root:
         return
     for trial in _list_trials(config):
-        with files_as(account):
+        with open_files_as(account):
             reason = _run(trial)
         if reason:
             text = f"{account.name}, the user of the workers, cannot {trial.action}: {reason}"

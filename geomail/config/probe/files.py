@@ -14,8 +14,8 @@ from geomail.config.schema.tables import VERIFYING_FILES
 from geomail.config.source import Source
 from geomail.config.units import quote
 from geomail.errors import Problem, TlsSettingError
-from geomail.net.openssl.binding import available
-from geomail.net.tls import server_context
+from geomail.net.openssl.binding import is_available
+from geomail.net.tls_contexts import ServerSettings, make_server_context
 
 #: What geomail cannot do, and does not refuse, if it reaches OpenSSL only by ``ssl``; by the option.
 _WITHOUT_LIBSSL = {
@@ -42,7 +42,7 @@ def probe_server(server: Server, index: int, source: Source) -> Iterator[Problem
             yield source.make_problem(at(directive), text)
         if text := _explain_idle_versions(server):
             yield source.make_problem(at("ssl_protocols"), text, "warning")
-        if not available():
+        if not is_available():
             yield from _warn_without_libssl(server, index, source)
     elif server.ssl_password_file is not None and (text := explain_unreadable(server.ssl_password_file)):
         yield source.make_problem(at("ssl_password_file"), text)  # nginx reads it in any case
@@ -77,7 +77,8 @@ def _explain_idle_versions(server: Server) -> str:
     kept = ("protocols", "ciphers", "conf_command")
     settings = {key: value for key, value in server.tls_settings.items() if key in kept}
     try:
-        level = server_context(certificates=(), alpn=server.facts.alpn, **settings).security_level
+        settings_of_server = ServerSettings(certificates=(), alpn=server.facts.alpn, **settings)
+        level = make_server_context(settings_of_server).security_level
     except TlsSettingError:
         return ""  # geomail reports that problem by itself
     if level == 0:
@@ -106,7 +107,7 @@ def _try_tls_settings(server: Server, certificates: bool) -> Iterator[tuple[str,
         ]
     for trial in trials:
         try:
-            server_context(**trial)
+            make_server_context(ServerSettings(**trial))
         except TlsSettingError as error:
             yield error.directive, error.text
 

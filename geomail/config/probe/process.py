@@ -12,14 +12,14 @@ from geomail.config.schema import Config
 from geomail.config.source import Source
 from geomail.config.units import quote, show
 from geomail.errors import Problem
-from geomail.privileges import is_makeshift
+from geomail.privileges import falls_back_to_nobody
 
 
 def probe_process(config: Config, source: Source) -> Iterator[Problem]:
     """Report users and groups that do not exist, and places that geomail cannot write to."""
     if config.user is not None and os.geteuid() == 0:  # only root changes the user
         yield from (source.make_problem(("user",), text) for text in _find_unknown_accounts(config.user))
-    if is_makeshift(config.user):
+    if falls_back_to_nobody(config.user):
         text = "is not set, and there is no account geomail, so workers run as nobody"
         fix = "create it (useradd --system geomail), or set user"
         yield source.make_problem(("user",), f"{text}; {fix}", "warning")

@@ -1,4 +1,4 @@
-"""The libssl that the ``ssl`` module is linked to: found, declared, and checked before it is used."""
+"""The libssl to which the ``ssl`` module is linked: found, declared, and checked before it is used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ctypes import (
 from typing import Any
 
 P = c_void_p
-#: Bytes of the head of any object, and of a pointer.
+#: Bytes of the head of every object, and of a pointer.
 _HEAD, _WORD = object.__basicsize__, sizeof(P)
 #: ``int (*)(int preverified, X509_STORE_CTX *)``
 VerifyCallback = CFUNCTYPE(c_int, c_int, P)
@@ -114,39 +114,39 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def available() -> bool:
-    """Whether libssl can be reached: ``ssl`` links OpenSSL 3 as a shared library, in objects as known.
+def is_available() -> bool:
+    """Tell whether libssl can be called.
 
-    A Python with OpenSSL linked in statically, or one whose objects look
-    different, answers no; nothing else of this package may then be called.
+    It can if ``ssl`` links OpenSSL 3 as a shared library, and its objects have the
+    known layout. Otherwise nothing else of this package may be called.
     """
     return _load() is not None
 
 
 def libssl() -> PyDLL:
-    """The library, its functions declared; calls keep the interpreter's lock, as none takes long."""
+    """Return the library, its functions declared; calls keep the interpreter's lock, as none takes long."""
     library = _load()
     assert library is not None, "libssl is not available"
     return library
 
 
-def pointer_to_context(context: ssl.SSLContext) -> int:
-    """The ``SSL_CTX *`` of a context; good for as long as the context lives."""
-    return _word(context, 0)
+def get_context_pointer(context: ssl.SSLContext) -> int:
+    """Return the ``SSL_CTX *`` of a context; it is valid while the context lives."""
+    return _read_word(context, 0)
 
 
-def pointer_to_connection(connection: ssl.SSLObject) -> int:
-    """The ``SSL *`` of a connection; good for as long as the connection lives."""
-    return _word(_inner(connection), 1)
+def get_connection_pointer(connection: ssl.SSLObject) -> int:
+    """Return the ``SSL *`` of a connection; it is valid while the connection lives."""
+    return _read_word(_get_inner(connection), 1)
 
 
 def clear_errors() -> None:
-    """Forget what failed in passing: ``ssl`` would take it for the failure of its own next call."""
+    """Clear OpenSSL's queue of errors: ``ssl`` would take them for the failure of its own next call."""
     libssl().ERR_clear_error()
 
 
-def errors() -> str:
-    """Why the last call failed, in OpenSSL's words; clears them."""
+def take_errors() -> str:
+    """Return why the last call failed, in OpenSSL's words, and clear OpenSSL's queue of errors."""
     library = libssl()
     buffer = create_string_buffer(256)
     reasons: list[str] = []
@@ -167,47 +167,47 @@ def _load() -> PyDLL | None:
             function.restype, function.argtypes = result, arguments
     except (AttributeError, OSError):
         return None  # linked in statically, or older than OpenSSL 3
-    return library if _objects_look_as_known(library) else None
+    return library if _has_known_layout(library) else None
 
 
-def _objects_look_as_known(library: PyDLL) -> bool:
-    """Whether the pointers are where they are looked for; no pointer is followed before it is recognised."""
+def _has_known_layout(library: PyDLL) -> bool:
+    """Tell whether objects hold their pointers in the known places; follow no pointer before."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    connection = _inner(context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True))
-    if sys.implementation.name != "cpython" or _room(connection) < 3 or _room(context) < 1:
+    connection = _get_inner(context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True))
+    if sys.implementation.name != "cpython" or _count_words(connection) < 3 or _count_words(context) < 1:
         return False
-    socket, pointer, owner = _words(connection, 3)
+    socket, pointer, owner = _read_words(connection, 3)
     if socket is not None or pointer is None or owner != id(context):
         return False
     found = library.SSL_get_SSL_CTX(pointer)
-    return found == _words(context, 1)[0] and all(
-        _same_options(library, context, found, options)
+    return found == _read_words(context, 1)[0] and all(
+        _have_same_options(library, context, found, options)
         for options in (context.options | ssl.OP_NO_TICKET, context.options & ~ssl.OP_NO_TICKET)
     )
 
 
-def _same_options(library: PyDLL, context: ssl.SSLContext, pointer: int, options: int) -> bool:
+def _have_same_options(library: PyDLL, context: ssl.SSLContext, pointer: int, options: int) -> bool:
     context.options = ssl.Options(options)
     found: int = library.SSL_CTX_get_options(pointer)
     return found == context.options
 
 
-def _inner(connection: ssl.SSLObject) -> object:
+def _get_inner(connection: ssl.SSLObject) -> object:
     return connection._sslobj  # type: ignore[attr-defined]
 
 
-def _room(instance: object) -> int:
-    """How many words an object holds behind its head."""
+def _count_words(instance: object) -> int:
+    """Return the number of words that an object holds behind its head."""
     return (type(instance).__basicsize__ - _HEAD) // _WORD
 
 
-def _word(instance: object, number: int) -> int:
-    """One of :func:`_words`, read at once."""
+def _read_word(instance: object, number: int) -> int:
+    """Return one of :func:`_read_words`, which is faster than to read them all."""
     pointer = P.from_address(id(instance) + _HEAD + number * _WORD).value
     assert pointer is not None
     return pointer
 
 
-def _words(instance: object, count: int) -> list[int | None]:
-    """The first words of an object behind its head, taken for pointers."""
+def _read_words(instance: object, count: int) -> list[int | None]:
+    """Return the first words of an object behind its head, as pointers."""
     return list((P * count).from_address(id(instance) + _HEAD))

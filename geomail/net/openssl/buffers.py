@@ -1,22 +1,23 @@
-"""The bytes of a connection, as far as ``ssl`` does not reach them."""
+"""The memory of a connection, and its close_notify: ``ssl`` offers access to neither."""
 
 from __future__ import annotations
 
 import ssl
 
-from geomail.net.openssl.binding import clear_errors, libssl, pointer_to_connection
+from geomail.net.openssl.binding import clear_errors, get_connection_pointer, libssl
 
 _CTRL_PENDING, _SET_BUF_MEM = 10, 114
 _CLOSE = 1
 
 
 def give_back_buffers(connection: ssl.SSLObject) -> None:
-    """Have the memory BIOs of a connection begin anew, where nothing is in them.
+    """Give the memory BIOs of a connection fresh, small buffers if they are empty.
 
-    A memory BIO keeps the room for the most that it ever held, a handshake's
-    certificates say: of all that TLS costs a silent connection a tenth.
+    A memory BIO keeps the memory for the most bytes that it ever held, the
+    certificates of a handshake for example. That is a tenth of the memory that
+    TLS takes for a silent connection.
     """
-    library, pointer = libssl(), pointer_to_connection(connection)
+    library, pointer = libssl(), get_connection_pointer(connection)
     for bio in (library.SSL_get_rbio(pointer), library.SSL_get_wbio(pointer)):
         if not library.BIO_ctrl(bio, _CTRL_PENDING, 0, None):
             fresh = library.BUF_MEM_new()
@@ -25,10 +26,10 @@ def give_back_buffers(connection: ssl.SSLObject) -> None:
 
 
 def put_close_notify(connection: ssl.SSLObject) -> None:
-    """Put a close_notify behind what is to be sent.
+    """Put a close_notify behind the bytes that are to be sent.
 
-    ``unwrap`` would ask for the peer's own as well, and fail without it: that
-    costs as much again.
+    ``unwrap`` would also wait for the peer's close_notify, and fail without it:
+    that costs twice as much.
     """
-    if libssl().SSL_shutdown(pointer_to_connection(connection)) < 0:
+    if libssl().SSL_shutdown(get_connection_pointer(connection)) < 0:
         clear_errors()

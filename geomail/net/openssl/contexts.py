@@ -1,4 +1,4 @@
-"""Settings of a server's context that ``ssl`` has no word for, each named for nginx's directive."""
+"""Settings of a server's context that ``ssl`` does not offer, each named after nginx's directive."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from geomail.net.openssl.binding import (
     PasswordCallback,
     VerifyCallback,
     clear_errors,
-    errors,
+    get_context_pointer,
     libssl,
-    pointer_to_context,
+    take_errors,
 )
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ _CTRL_MODE, _CTRL_GROUPS_LIST, _CTRL_CURRENT_CERT = 33, 92, 117
 
 
 class ServerContext(ssl.SSLContext):
-    """A server's context, with what must live as long as it does.
+    """A server's context, with the objects that must live as long as it does.
 
-    Where its sessions may be those of other contexts, ``session_id_context``
-    tells which: those with the same value. Where the keys of its tickets change,
-    those of ``changing_keys`` are good until ``ticket_keys_end``, of
-    time.monotonic().
+    Contexts with the same ``session_id_context`` resume each other's sessions;
+    empty: the context resumes only its own. If the keys of its tickets change,
+    they come from ``changing_keys``, and the present ones are valid until
+    ``ticket_keys_end``, of time.monotonic().
     """
 
     session_id_context: bytes = b""
@@ -54,18 +54,18 @@ def choose_protocol(context: ssl.SSLContext, protocol: str) -> None:
 
     A client that offers none is served. RFC 7301, 3.2.
     """
-    libssl().SSL_CTX_set_alpn_select_cb(pointer_to_context(context), _chooser(protocol.encode()), None)
+    libssl().SSL_CTX_set_alpn_select_cb(get_context_pointer(context), _make_chooser(protocol.encode()), None)
 
 
 @functools.cache
-def _chooser(protocol: bytes) -> Callable[..., int]:
+def _make_chooser(protocol: bytes) -> Callable[..., int]:
     name = create_string_buffer(protocol, len(protocol))
     address = addressof(name)
     only = bytes([len(protocol)]) + protocol
 
     def choose(_connection: int, out: object, size: object, offered: int, length: int, _kept: int) -> int:
         names = string_at(offered, length)
-        if names != only and protocol not in _names(names):
+        if names != only and protocol not in _split_names(names):
             return _ALPN_FATAL
         out[0], size[0] = address, len(name)  # type: ignore[index]
         return _ALPN_SELECTED
@@ -73,8 +73,8 @@ def _chooser(protocol: bytes) -> Callable[..., int]:
     return AlpnCallback(choose)
 
 
-def _names(data: bytes) -> Iterator[bytes]:
-    """The names of an ALPN list, whose form OpenSSL has checked."""
+def _split_names(data: bytes) -> Iterator[bytes]:
+    """Yield the names of an ALPN list; OpenSSL has checked its form."""
     start = 0
     while start < len(data):
         end = start + 1 + data[start]
@@ -82,56 +82,58 @@ def _names(data: bytes) -> Iterator[bytes]:
         start = end
 
 
-def send_no_foreign_chain(context: ssl.SSLContext) -> None:
-    """Send the chain that stands in the certificate's file, not one made up from the CAs for clients."""
-    libssl().SSL_CTX_ctrl(pointer_to_context(context), _CTRL_MODE, _MODE_NO_AUTO_CHAIN, None)
+def send_only_configured_chain(context: ssl.SSLContext) -> None:
+    """Send the chain of the certificate's file, not one that OpenSSL builds from the CAs for clients."""
+    libssl().SSL_CTX_ctrl(get_context_pointer(context), _CTRL_MODE, _MODE_NO_AUTO_CHAIN, None)
 
 
 def set_ecdh_curve(context: ssl.SSLContext, curves: str) -> None:
-    """``ssl_ecdh_curve``: groups for key exchange in order of preference, ``X25519:prime256v1`` say."""
-    accepted = libssl().SSL_CTX_ctrl(pointer_to_context(context), _CTRL_GROUPS_LIST, 0, curves.encode())
+    """Apply ``ssl_ecdh_curve``: key exchange groups in order of preference (``X25519:prime256v1``)."""
+    accepted = libssl().SSL_CTX_ctrl(get_context_pointer(context), _CTRL_GROUPS_LIST, 0, curves.encode())
     if not accepted:
-        raise TlsSettingError("ssl_ecdh_curve", f"{curves!r} is refused: {errors()}")
+        raise TlsSettingError("ssl_ecdh_curve", f"{curves!r} is refused by OpenSSL: {take_errors()}")
 
 
 def ask_for_certificate(context: ssl.SSLContext, depth: int | None) -> None:
-    """``ssl_verify_client`` and ``ssl_verify_depth``: ask for a certificate and verify it.
+    """Apply ``ssl_verify_client`` and ``ssl_verify_depth``: ask for a certificate and verify it.
 
-    No handshake fails by it: the result is to be had from the connection.
+    A bad certificate does not make the handshake fail: ask the connection for the result.
     """
-    pointer = pointer_to_context(context)
+    pointer = get_context_pointer(context)
     libssl().SSL_CTX_set_verify(pointer, _VERIFY_PEER, _go_on)
     if depth is not None:
         libssl().SSL_CTX_set_verify_depth(pointer, depth)
 
 
-#: Called for each certificate of a chain, good or bad.
+#: OpenSSL calls it for each certificate of a chain, good or bad.
 _go_on = VerifyCallback(lambda _preverified, _store: 1)
 
 
 def name_authorities(context: ssl.SSLContext, file: str) -> None:
-    """``ssl_client_certificate``: tell clients the names of the CAs in this file, which can be read."""
+    """Apply ``ssl_client_certificate``: tell clients the names of the CAs in this readable file."""
     names = libssl().SSL_load_client_CA_file(file.encode())
     if not names:
-        raise TlsSettingError("ssl_client_certificate", f"{file!r} holds no certificate in PEM ({errors()})")
-    libssl().SSL_CTX_set_client_CA_list(pointer_to_context(context), names)
+        raise TlsSettingError(
+            "ssl_client_certificate", f"{file!r} holds no certificate in PEM ({take_errors()})"
+        )
+    libssl().SSL_CTX_set_client_CA_list(get_context_pointer(context), names)
     clear_errors()
 
 
 def load_crl(context: ssl.SSLContext, file: str) -> None:
-    """``ssl_crl``: check the whole chain against the revocation lists in this file, which can be read."""
+    """Apply ``ssl_crl``: check the whole chain against the revocation lists in this readable file."""
     library = libssl()
-    store = library.SSL_CTX_get_cert_store(pointer_to_context(context))
+    store = library.SSL_CTX_get_cert_store(get_context_pointer(context))
     lookup = library.X509_STORE_add_lookup(store, library.X509_LOOKUP_file())
     if not (lookup and library.X509_load_crl_file(lookup, file.encode(), _PEM)):
-        raise TlsSettingError("ssl_crl", f"{file!r} holds no revocation list in PEM ({errors()})")
+        raise TlsSettingError("ssl_crl", f"{file!r} holds no revocation list in PEM ({take_errors()})")
     clear_errors()
     context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
 
 
-def certificates(context: ssl.SSLContext) -> Iterator[bytes]:
-    """The server's certificates in DER, one for each kind of key."""
-    library, pointer = libssl(), pointer_to_context(context)
+def list_certificates(context: ssl.SSLContext) -> Iterator[bytes]:
+    """Yield the server's certificates in DER, one for each kind of key."""
+    library, pointer = libssl(), get_context_pointer(context)
     step = _CERT_FIRST
     while library.SSL_CTX_ctrl(pointer, _CTRL_CURRENT_CERT, step, None):
         certificate = library.SSL_CTX_get0_certificate(pointer)
@@ -142,11 +144,11 @@ def certificates(context: ssl.SSLContext) -> Iterator[bytes]:
 
 
 def run_conf_commands(context: ssl.SSLContext, commands: Iterable[tuple[str, str]]) -> None:
-    """``ssl_conf_command``: run commands of SSL_CONF_cmd(3).
+    """Apply ``ssl_conf_command``: run commands of SSL_CONF_cmd(3).
 
-    A key that is protected by a password is refused: nobody is asked for it.
+    A key with a password is refused: OpenSSL must not ask for the password.
     """
-    library, pointer = libssl(), pointer_to_context(context)
+    library, pointer = libssl(), get_context_pointer(context)
     library.SSL_CTX_set_default_passwd_cb(pointer, _no_password)
     conf = library.SSL_CONF_CTX_new()
     try:
@@ -154,13 +156,15 @@ def run_conf_commands(context: ssl.SSLContext, commands: Iterable[tuple[str, str
         library.SSL_CONF_CTX_set_ssl_ctx(conf, pointer)
         for name, value in commands:
             if library.SSL_CONF_cmd(conf, name.encode(), value.encode()) <= 0:
-                raise TlsSettingError("ssl_conf_command", f"{name!r}, {value!r} is refused: {errors()}")
+                raise TlsSettingError(
+                    "ssl_conf_command", f"{name!r}, {value!r} is refused by OpenSSL: {take_errors()}"
+                )
         if not library.SSL_CONF_CTX_finish(conf):
-            raise TlsSettingError("ssl_conf_command", f"cannot be completed: {errors()}")
+            raise TlsSettingError("ssl_conf_command", f"OpenSSL cannot apply the commands: {take_errors()}")
     finally:
         library.SSL_CONF_CTX_free(conf)
     clear_errors()
 
 
-#: Without it, OpenSSL would ask at the terminal, and wait.
+#: Without this callback, OpenSSL would ask at the terminal, and wait.
 _no_password = PasswordCallback(lambda _buffer, _size, _writing, _kept: 0)

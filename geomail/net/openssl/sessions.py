@@ -26,12 +26,12 @@ from geomail.net.openssl.binding import (
     GetSessionCallback,
     NewSessionCallback,
     TicketCallback,
+    get_connection_pointer,
+    get_context_pointer,
     libssl,
-    pointer_to_connection,
-    pointer_to_context,
 )
 from geomail.net.openssl.contexts import ServerContext
-from geomail.net.session_cache import LARGEST, SessionCache, shared_cache
+from geomail.net.session_cache import LARGEST, SessionCache, get_shared_cache
 from geomail.net.ticket_keys import ChangingKeys, TicketKey
 
 _CTRL_CACHE_SIZE, _CTRL_CACHE_MODE, _CTRL_TICKET_KEYS = 42, 44, 59
@@ -43,7 +43,7 @@ _BUILTIN = re.compile(r"builtin(?::([1-9]\d{0,8}))?")
 _SHARED = re.compile(r"shared:([^:\s]+):(\d{1,12})([kKmM]?)")
 
 _TLS_1_3 = 0x304
-_NO_TICKET = int(ssl.OP_NO_TICKET)  # as a Flag, it would cost more than all else that is done for a session
+_NO_TICKET = int(ssl.OP_NO_TICKET)  # as a Flag, it would cost more than all other work for a session
 _Name = c_char * 16
 _UTF8_STRING, _OCTET_STRING = 4, 5
 
@@ -52,14 +52,14 @@ _UTF8_STRING, _OCTET_STRING = 4, 5
 
 
 def set_session_cache(context: ServerContext, words: str) -> None:
-    """``ssl_session_cache``: ``off``, ``none``, or ``builtin[:N]`` and ``shared:NAME:SIZE``, one or both.
+    """Apply ``ssl_session_cache``: ``off``, ``none``, ``builtin[:N]``, ``shared:NAME:SIZE``, or the last two.
 
     ``off`` and ``none`` keep no session (``none`` pretends to, for clients that
-    fail otherwise); tickets resume sessions all the same, unless they are
-    off. ``builtin`` is one cache in each process; ``shared`` is one for all
-    processes that are forked after this.
+    fail otherwise); tickets still resume sessions, unless tickets are off.
+    ``builtin`` is one cache in each process; ``shared`` is one cache for all
+    processes that are forked later.
     """
-    pointer = pointer_to_context(context)
+    pointer = get_context_pointer(context)
     mode = _CACHE_SERVER | _CACHE_NO_INTERNAL
     for word in words.split() or [words]:
         if word in ("off", "none") and words == word:
@@ -69,71 +69,72 @@ def set_session_cache(context: ServerContext, words: str) -> None:
             if match[1]:
                 libssl().SSL_CTX_ctrl(pointer, _CTRL_CACHE_SIZE, int(match[1]), None)
         elif (match := _SHARED.fullmatch(word)) and context.shared_sessions is None:
-            _share(context, _cache(match))
+            _share(context, _find_cache(match))
         else:
             raise TlsSettingError("ssl_session_cache", f"invalid session cache {word!r}")
     libssl().SSL_CTX_ctrl(pointer, _CTRL_CACHE_MODE, mode, None)
 
 
 def set_session_timeout(context: ServerContext, seconds: float) -> None:
-    """``ssl_session_timeout``: how long a session can be resumed."""
-    libssl().SSL_CTX_set_timeout(pointer_to_context(context), int(seconds))
+    """Apply ``ssl_session_timeout``: the seconds for which a session can be resumed."""
+    libssl().SSL_CTX_set_timeout(get_context_pointer(context), int(seconds))
 
 
 def prepare_to_resume(connection: ssl.SSLObject, context: ServerContext) -> None:
-    """Before a handshake: have the ticket keys of today, and resume only sessions of contexts like this one.
+    """Renew ticket keys that are over, and let a connection resume only sessions of contexts like its own.
 
-    The session id context is the connection's: from Python 3.13 on, ``ssl`` overrides the context's.
+    Call it before the handshake. The session id context is set on the
+    connection: from Python 3.13 on, ``ssl`` overrides that of the context.
     """
     if time.monotonic() >= context.ticket_keys_end:
         _renew_ticket_keys(context)
     value = context.session_id_context
     if not value:
         return
-    accepted = libssl().SSL_set_session_id_context(pointer_to_connection(connection), value, len(value))
+    accepted = libssl().SSL_set_session_id_context(get_connection_pointer(connection), value, len(value))
     assert accepted, "too long"
 
 
 def forget_session(connection: ssl.SSLObject) -> None:
-    """Take the session of this connection out of the caches; a ticket that the client holds stays good."""
+    """Remove the session of this connection from the caches; a ticket that the client holds stays valid."""
     library, context = libssl(), connection.context
-    session = library.SSL_get_session(pointer_to_connection(connection))
+    session = library.SSL_get_session(get_connection_pointer(connection))
     if session:
-        library.SSL_CTX_remove_session(pointer_to_context(context), session)
+        library.SSL_CTX_remove_session(get_context_pointer(context), session)
         if isinstance(context, ServerContext) and context.shared_sessions is not None:
-            context.shared_sessions.remove(_id_of(session))
+            context.shared_sessions.remove(_get_id(session))
 
 
-def _cache(match: re.Match[str]) -> SessionCache:
+def _find_cache(match: re.Match[str]) -> SessionCache:
     size = int(match[2]) * _UNITS[match[3].lower()]
     if size < _SMALLEST_CACHE:
         raise TlsSettingError("ssl_session_cache", f"session cache {match[0]!r} is too small")
-    return shared_cache(match[1], size)
+    return get_shared_cache(match[1], size)
 
 
 def _share(context: ServerContext, cache: SessionCache) -> None:
     context.shared_sessions = cache
-    keep, find = _callbacks(cache)
-    pointer = pointer_to_context(context)
+    keep, find = _make_callbacks(cache)
+    pointer = get_context_pointer(context)
     libssl().SSL_CTX_sess_set_new_cb(pointer, keep)
     libssl().SSL_CTX_sess_set_get_cb(pointer, find)
 
 
 @functools.cache
-def _callbacks(cache: SessionCache) -> tuple[Callable[..., int], Callable[..., int | None]]:
+def _make_callbacks(cache: SessionCache) -> tuple[Callable[..., int], Callable[..., int | None]]:
     library = libssl()
 
     def keep(connection: int, session: int) -> int:
         if library.SSL_version(connection) == _TLS_1_3 and not (
             library.SSL_get_options(connection) & _NO_TICKET
         ):
-            return 0  # OpenSSL only tells of it: the whole session is in the ticket
+            return 0  # the session need not be kept: all of it is in the ticket
         size = library.i2d_SSL_SESSION(session, None)
         if 0 < size <= LARGEST:
             buffer = create_string_buffer(size)
             library.i2d_SSL_SESSION(session, byref(c_void_p(addressof(buffer))))
-            cache.put(_id_of(session), buffer.raw)
-        return 0  # no reference to the session is kept
+            cache.put(_get_id(session), buffer.raw)
+        return 0  # we keep no reference to the session
 
     def find(_connection: int, session_id: int, size: int, copy: object) -> int | None:
         copy[0] = 0  # type: ignore[index]  # the session is the caller's
@@ -147,7 +148,7 @@ def _callbacks(cache: SessionCache) -> tuple[Callable[..., int], Callable[..., i
     return NewSessionCallback(keep), GetSessionCallback(find)
 
 
-def _id_of(session: int) -> bytes:
+def _get_id(session: int) -> bytes:
     size = c_uint()
     return string_at(libssl().SSL_SESSION_get_id(session, byref(size)), size.value)
 
@@ -156,7 +157,7 @@ def _id_of(session: int) -> bytes:
 
 
 class _Param(Structure):
-    """OSSL_PARAM."""
+    """OpenSSL's OSSL_PARAM."""
 
     _fields_ = (
         ("key", c_char_p),
@@ -168,32 +169,32 @@ class _Param(Structure):
 
 
 def set_session_ticket_keys(context: ServerContext, keys: Sequence[TicketKey]) -> None:
-    """``ssl_session_ticket_key``: the first key makes tickets, all of them open tickets."""
-    library, pointer = libssl(), pointer_to_context(context)
-    if len(keys) == 1 and len(keys[0].aes) == 32:  # as OpenSSL's own keys are: it asks nobody then
+    """Apply ``ssl_session_ticket_key``: the first key makes tickets, all keys open tickets."""
+    library, pointer = libssl(), get_context_pointer(context)
+    if len(keys) == 1 and len(keys[0].aes) == 32:  # a key like OpenSSL's own: it then needs no callback
         native = keys[0].name + keys[0].hmac + keys[0].aes
         library.SSL_CTX_ctrl(pointer, _CTRL_TICKET_KEYS, len(native), native)
         callback = TicketCallback()
     else:
-        callback = TicketCallback(_ticket_answers(_Ring(keys)))
+        callback = TicketCallback(_make_ticket_callback(_Ring(keys)))
     library.SSL_CTX_set_tlsext_ticket_key_evp_cb(pointer, callback)
     context.ticket_callback = callback
 
 
 def change_session_ticket_keys(context: ServerContext, keys: ChangingKeys) -> None:
-    """Make tickets with keys that change; nginx does so from 1.23.2 on, and only where a cache is shared."""
+    """Make tickets with keys that change; nginx does so from 1.23.2 on, and only with a shared cache."""
     context.changing_keys = keys
     _renew_ticket_keys(context)
 
 
 def _renew_ticket_keys(context: ServerContext) -> None:
     assert context.changing_keys is not None
-    current, context.ticket_keys_end = context.changing_keys.current()
+    current, context.ticket_keys_end = context.changing_keys.get_current()
     set_session_ticket_keys(context, current)
 
 
-def _ticket_answers(keys: _Ring) -> Callable[..., int]:
-    """What OpenSSL asks for each ticket; SSL_CTX_set_tlsext_ticket_key_evp_cb(3) lists the answers."""
+def _make_ticket_callback(keys: _Ring) -> Callable[..., int]:
+    """Make the callback for each ticket; SSL_CTX_set_tlsext_ticket_key_evp_cb(3) lists its results."""
     library = libssl()
 
     def answer(connection: int, name: int, iv: int, cipher: int, mac: int, making: int) -> int:
@@ -216,20 +217,20 @@ def _ticket_answers(keys: _Ring) -> Callable[..., int]:
 
 
 class _Ring:
-    """Keys in the form that OpenSSL takes: the newest makes tickets, all of them open tickets."""
+    """Keys in the form that OpenSSL takes: the newest makes tickets, all keys open tickets."""
 
     __slots__ = ("_names", "by_name")
 
     def __init__(self, keys: Sequence[TicketKey]) -> None:
         self._names = [key.name for key in keys]
-        self.by_name = {key.name: _Armed(key) for key in reversed(keys)}
+        self.by_name = {key.name: _NativeKey(key) for key in reversed(keys)}
 
     @property
-    def newest(self) -> _Armed:
+    def newest(self) -> _NativeKey:
         return self.by_name[self._names[0]]
 
 
-class _Armed:
+class _NativeKey:
     """A key in the form that OpenSSL takes."""
 
     __slots__ = ("_hmac", "aes", "cipher", "mac", "name")

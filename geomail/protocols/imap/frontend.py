@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from geomail.conversation import SECRET, Conversation, hidden
+from geomail.conversation import SECRET, Conversation, mask_all
 from geomail.errors import Farewell, LineTooLong, ProtocolViolation, SessionError
 from geomail.parties import Credentials, Login, Password, Refusal
 from geomail.protocols import sasl
@@ -214,7 +214,7 @@ class ImapFrontend(ClientDialogue):
         """Read a literal, and the rest of the line after it."""
         value = self._read_literal(literal)
         self._room -= literal.size
-        self._line = text = self.conversation.read_line(self._room, hidden)
+        self._line = text = self.conversation.read_line(self._room, mask_all)
         self._room -= len(text) + _LINE_END
         if is_broken(text):
             raise ParseError("a lone CR, or NUL")
@@ -227,7 +227,7 @@ class ImapFrontend(ClientDialogue):
             raise LineTooLong(f"a literal of {literal.size} bytes", blame="client")
         if literal.waits:
             self.conversation.send_line(b"+ OK")
-        return self.conversation.read_exactly(literal.size, hidden)
+        return self.conversation.read_exactly(literal.size, mask_all)
 
     # -- commands ---------------------------------------------------------------------------------
 
