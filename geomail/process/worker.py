@@ -1,15 +1,13 @@
-"""The listeners of one process: accepts clients, and gives each its session."""
+"""A worker: one process that accepts clients, and runs a session for each of them."""
 
 from __future__ import annotations
 
 import math
-import os
 import signal
 import time
 from _socket import AF_UNIX
 from _socket import socket as RawSocket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -21,9 +19,8 @@ from geomail.auth import directory_for, source_for
 from geomail.auth.services import AuthServices
 from geomail.backends import Backends
 from geomail.backends.connect import resolver_for
-from geomail.config.schema import Listen, Server
 from geomail.errors import GeomailError, ShuttingDown
-from geomail.events import EventStream, TraceLine
+from geomail.events import EventStream
 from geomail.net import memory
 from geomail.net.client_contexts import MakesContext
 from geomail.net.crew import Crew
@@ -32,67 +29,40 @@ from geomail.net.lookout import Lookout
 from geomail.net.parking import Parking
 from geomail.net.pipes import Pipes
 from geomail.net.resolver import Resolver
-from geomail.net.tls import TlsSide, client_context
+from geomail.net.tls import client_context
 from geomail.net.wire import Wire
 from geomail.parties import Client
 from geomail.process.incidents import Incidents
+from geomail.process.listeners import Listener
+from geomail.process.reporter import Reporter
 from geomail.protocols import PROTOCOLS, proxy_header
 from geomail.protocols.base import BackendTls, HandshakeOptions
 from geomail.session.flow import Session
 from geomail.session.registry import Sessions
 from geomail.session.service import Service
 from geomail.session.tracing import Tracing
-from geomail.sinks.feed import Feed, Way
-from geomail.sinks.meters import Meters
-from geomail.sinks.tally import Tally
 
 if TYPE_CHECKING:
     from geomail.config.schema import Config
+    from geomail.sinks.feed import ConsoleAddress
     from geomail.sinks.log import Log
 
-#: Clients taken in together when one has come: what a session begins with is in the processor's caches then,
-#: which makes each a tenth cheaper, and those who are served already get their turn soon.
+#: Clients accepted per wake-up. Clients accepted together find code and data in the processor's caches, which
+#: makes each a tenth cheaper; the limit gives the running sessions their turn soon.
 _AT_ONCE: Final = 64
-#: Seconds to wait when the process has no descriptor left for another client.
+#: Seconds to wait when the process has no file descriptor left for another client.
 _OUT_OF_DESCRIPTORS = 0.5
-#: Seconds for the goodbyes to all clients when this process ends, and for the console to hear of it.
-_FAREWELLS, _LAST_NEWS = 1.0, 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """One address of one server, bound, with the TLS of its clients.
-
-    ``specific`` holds listeners of other servers that share its socket: those
-    of single addresses, where this one is on all addresses of the port.
-    """
-
-    server: Server
-    listen: Listen
-    sock: RawSocket
-    side: TlsSide | None
-    specific: dict[str, Listener] = field(default_factory=dict)
-
-    def at(self, address: str) -> Listener:
-        """The listener of who has connected to this address, where this one is on all of them."""
-        return self.specific.get(address, self)
-
-    @property
-    def described(self) -> str:
-        """What the log says at the start: ``listening on [::]:587 for smtp (starttls only)``."""
-        extras = [word for word in ("ssl", "proxy_protocol") if getattr(self.listen, word)]
-        if self.server.starttls != "off" and not self.listen.ssl:
-            extras.append(f"starttls {self.server.starttls}")
-        words = f" ({', '.join(extras)})" if extras else ""
-        return f"listening on {self.listen.label} for {self.server.protocol}{words}"
+#: Seconds for the goodbyes to all clients when this process ends.
+_FAREWELLS = 1.0
 
 
 class Worker:
-    """Serves listeners that were bound for it, in this process.
+    """The sessions of one process, whose clients connect to ``listeners``.
 
-    ``console`` is how the console process is reached, which hears what happens here; None if there
-    is none. ``contexts`` were made for all connections that geomail opens.
-    Raises GeomailError unpatched: a blocking call would stop every session.
+    It reports to the ``console``, if there is one. ``contexts`` makes the TLS
+    of connections to backends and auth services. Raises GeomailError where
+    gevent has not patched the standard library: a blocking call would stop
+    every session.
     """
 
     def __init__(
@@ -101,46 +71,38 @@ class Worker:
         listeners: Sequence[Listener],
         log: Log,
         generation: int = 0,
-        console: Way | None = None,
+        console: ConsoleAddress | None = None,
         contexts: MakesContext = client_context,
     ) -> None:
-        if not monkey.is_module_patched("socket"):
-            raise GeomailError("gevent's monkey patching must come first: use the geomail command")
-        self._config = config
-        self._log = log
-        log.into_background()
-        memory.wipe_what_is_freed(False)  # which costs a busy relay too much
-        memory.keep_for_buffers()
+        _prepare_process(log)
+        self._config, self._log = config, log
         self._crew = Crew()
         self._parking = Parking(self._resume)
         self._sessions = Sessions()
         self._incidents = Incidents(log.say)
         self._stop = Event()
         self._graceful = False
-        self._told: dict[str, Any] = {}
-        self._tracing = Tracing(self._emit_trace)
         events = EventStream()
         log.subscribe(events)
-        self._feed = self._open_feed(console, events, generation) if console is not None else None
+        self._reporter = Reporter(self._sessions, self._incidents, lambda: self._graceful, console)
+        self._reporter.start(config, generation, events, log)
         self._services = _services(
-            config, events, self._crew, self._parking, self._tracing, log, self._incidents, contexts
+            config, events, self._crew, self._parking, self._reporter.tracing, log, self._incidents, contexts
         )
         self._doors = [(Acceptor(listener.sock), listener) for listener in listeners]
-        self._accepting = [
-            gevent.spawn(self._accept, acceptor, listener) for acceptor, listener in self._doors
-        ]
+        self._accepting = [gevent.spawn(self._accept, *door) for door in self._doors]
 
     def run(self, serving: Callable[[], None]) -> None:
         """Serve until a signal: TERM and INT end at once, QUIT when the last session has ended.
 
-        ``serving`` is called as soon as clients are accepted.
+        ``serving`` is called as soon as the worker accepts clients.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop_now)
         gevent.signal_handler(signal.SIGQUIT, self._stop_gracefully)
         gevent.signal_handler(signal.SIGHUP, lambda: None)
         gevent.signal_handler(signal.SIGUSR1, self._log.reopen)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the master blocks what it waits for
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the master blocks the signals that it waits for
         gevent.sleep(0)  # the greenlets that accept have their first turn
         serving()
         self._stop.wait()
@@ -152,8 +114,7 @@ class Worker:
         if self._graceful:
             self._drain()
         self._sessions.end_all(ShuttingDown("geomail stops"), _FAREWELLS)
-        if self._feed is not None:
-            self._feed.close(_LAST_NEWS)
+        self._reporter.close()
         self._log.close()
 
     def _stop_now(self) -> None:
@@ -165,59 +126,16 @@ class Worker:
         self._stop.set()
 
     def _admit_all(self) -> None:
-        """Take in who is connected already: where nobody listens any more, they would be cut off."""
+        """Accept the clients that wait in the queues: closing the sockets would cut them off."""
         for acceptor, listener in self._doors:
             self._admit_waiting(acceptor, listener, self._config.worker_connections)
 
     def _drain(self) -> None:
-        """Wait for the sessions to end, ``worker_shutdown_timeout`` seconds at most where that is set."""
+        """Wait until all sessions have ended, at most ``worker_shutdown_timeout`` seconds if that is set."""
         limit = self._config.worker_shutdown_timeout
         deadline = math.inf if limit is None else time.monotonic() + limit
         while self._graceful and self._sessions and time.monotonic() < deadline:
             self._sessions.await_leaving(0.2)
-
-    def _open_feed(self, console: Way, events: EventStream, generation: int) -> Feed:
-        hello = {
-            "pid": os.getpid(),
-            "generation": generation,
-            "started": time.time(),
-            "protocols": {server.name: server.protocol for server in self._config.servers},
-        }
-        tally = Tally(events, self._config)
-        meters = Meters(events, lambda: {"log": self._log.lost}, lambda: self._incidents.counts)
-        orders = {
-            "list": self._sessions.listed,
-            "kick": self._sessions.kicked,
-            "trace": self._trace,
-            "untrace": self._untrace,
-        }
-
-        def status(everything: bool) -> dict[str, Any]:
-            return self._status(everything, tally, meters)
-
-        return Feed(console, events, hello, status, orders, self._tracing.stop_all)
-
-    def _trace(self, asked: dict[str, Any]) -> dict[str, Any]:
-        self._tracing.start(asked["trace"], asked["select"])
-        gevent.spawn(self._sessions.trace_all)
-        return {}
-
-    def _untrace(self, asked: dict[str, Any]) -> dict[str, Any]:
-        self._tracing.stop(asked["trace"])
-        return {}
-
-    def _emit_trace(self, line: TraceLine) -> None:
-        if self._feed is not None:
-            self._feed.take(line)
-
-    def _status(self, everything: bool, *counting: Tally | Meters) -> dict[str, Any]:
-        """What the console should know now; empty if nothing has changed since it was told."""
-        state = {"sessions": len(self._sessions), "draining": self._graceful}
-        changed = [counters.changes(everything) for counters in counting]
-        if state == self._told and not any(changed):
-            return {}
-        self._told = state
-        return {**state, **{table: rows for tables in changed for table, rows in tables.items()}}
 
     def _accept(self, acceptor: Acceptor, listener: Listener) -> None:
         while True:
@@ -236,7 +154,7 @@ class Worker:
     @property
     def _full(self) -> str:
         most = self._config.worker_connections
-        return f"this worker serves {most} clients (worker_connections): the next ones wait until one leaves"
+        return f"this worker serves {most} clients (worker_connections): more clients wait until one leaves"
 
     def _admit_waiting(self, acceptor: Acceptor, listener: Listener, most: int) -> None:
         room = max(0, min(most, self._config.worker_connections - len(self._sessions)))
@@ -250,7 +168,7 @@ class Worker:
             sock.close()  # gone already
             return
         listener = listener.at(client.local_address)
-        service = self._services[id(listener.server)]
+        service = self._services[listener.server_index]
         number, session_id = self._sessions.new_id()
         wire = Wire(sock, "client", listener.side)
         session = Session(session_id, service, listener.listen, wire, client)
@@ -272,6 +190,15 @@ class Worker:
                 self._sessions.remove(number)
 
 
+def _prepare_process(log: Log) -> None:
+    """Prepare this process for serving mail. Raises GeomailError if gevent has not patched it."""
+    if not monkey.is_module_patched("socket"):
+        raise GeomailError("gevent's monkey patching must come first: use the geomail command")
+    log.into_background()
+    memory.wipe_what_is_freed(False)  # it costs a busy relay too much
+    memory.keep_for_buffers()
+
+
 def _client(sock: RawSocket, address: Any, local: Any) -> Client:
     if sock.family == AF_UNIX:
         return Client("unix:", 0, f"unix:{local}", 0)
@@ -287,18 +214,18 @@ def _services(
     log: Log,
     incidents: Incidents,
     contexts: MakesContext,
-) -> dict[int, Service]:
+) -> list[Service]:
     directory = directory_for(config, log.say)
     auth_services = AuthServices(incidents.note)
     resolvers: dict[Any, Resolver] = {}
-    services = {}
+    services = []
     pipes, lookout = Pipes(), Lookout()
     for server in config.servers:
         asked = (server.resolver, server.resolver_timeout)
         resolver = resolvers.setdefault(asked, resolver_for(server))
         backends = Backends(config.backends, server.protocol, contexts)
         source = source_for(server, config, backends, resolver, directory, auth_services)
-        services[id(server)] = Service(
+        service = Service(
             server=server,
             protocol=PROTOCOLS[server.protocol](server),
             source=source,
@@ -314,4 +241,5 @@ def _services(
             lookout=lookout,
             tracing=tracing,
         )
+        services.append(service)
     return services

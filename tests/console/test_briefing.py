@@ -39,7 +39,7 @@ def console(feed: RawSocket) -> Iterator[Console]:
     console = Console(Sockets(theirs, feed, SHOWN), {"generation": 1, "expected": 1}, Log())
     yield console
     gevent.killall([greenlet for greenlet in _greenlets() if greenlet not in before])
-    console._master.close()
+    console.master.close()
     ours.close()
 
 
@@ -53,9 +53,9 @@ def test_a_reload_waits_until_new_workers_know_what_is_watched(feed: RawSocket, 
         hello = {"pid": os.getpid(), "generation": 1, "started": 0.0, "protocols": {}}
         status = {"sessions": 0, "draining": False}
         worker.sendall(SHOWN + encode({"hello": hello}) + encode({"status": status}))
-        asked = decode(orders.readline())
-        assert asked["do"] == "watch"
-        assert len(console.links) == 1
-        assert not console.await_workers(0.1), "it has not answered yet"
-        worker.sendall(encode({"answer": asked["ask"]}))
-        assert console.await_workers(5)
+        order = decode(orders.readline())
+        assert order["order"] == "watch"
+        assert len(console.overview.links) == 1
+        assert not console.overview.await_workers(0.1), "it has not answered yet"
+        worker.sendall(encode({"answer": order["id"]}))
+        assert console.overview.await_workers(5)

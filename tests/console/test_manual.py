@@ -10,7 +10,7 @@ import pytest
 from geomail.console.control import LONGEST_REQUEST, MOST_REQUESTS, PROTOCOL
 from geomail.console.process import MOST_CLIENTS
 from geomail.console.requests import TRACE_CAPS
-from geomail.control.selection import FIELDS, MOST_MASKS
+from geomail.control.selection import FIELDS, MOST_PATTERNS
 from geomail.events import KINDS, TraceLine
 from tests.console.support import Asker, Running
 from tests.servers.support import program
@@ -42,7 +42,7 @@ def test_every_field_of_a_selection(field: str) -> None:
 
 def test_every_request(asker: Asker) -> None:
     [answer] = asker.ask("?")
-    requests = answer["text"].partition("possible are ")[2].split(", ")
+    requests = answer["text"].partition("must be one of ")[2].split(", ")
     assert len(requests) >= 5
     for request in requests:
         assert f".Ss {request}\n" in MANUAL
@@ -63,7 +63,7 @@ def test_numbers() -> None:
     assert f"at most {LONGEST_REQUEST} bytes" in MANUAL.replace("\n", " ")
     assert f"Up to {MOST_REQUESTS} requests" in MANUAL.replace("\n", " ")
     assert f"the {MOST_CLIENTS + 1}th connection" in MANUAL.replace("\n", " ")
-    assert f"up to {MOST_MASKS} of them" in MANUAL.replace("\n", " ")
+    assert f"up to {MOST_PATTERNS} of them" in MANUAL.replace("\n", " ")
     for usual, most in TRACE_CAPS.values():
         assert re.search(rf"{usual}[, a-z]+ {most} at most", MANUAL)
 

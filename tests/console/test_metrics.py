@@ -175,7 +175,7 @@ def test_a_backend_is_down_while_all_who_try_it_fail() -> None:
 
     def observed(**counted: int) -> bool | None:
         row = {"logins": 0, "refused": 0, "failed": 0, **counted}
-        return health.observed({"b": row} if counted else {}).get("b")
+        return health.update({"b": row} if counted else {}).get("b")
 
     assert observed() is None, "nobody has tried"
     assert observed(failed=1) is False

@@ -14,13 +14,13 @@ def test_what_a_console_that_does_not_read_had_no_room_for_is_said_again() -> No
     theirs.setblocking(False)
     keeper._line = ours
     sent = 0
-    while not keeper._untold:
+    while not keeper._has_unsent:
         sent += 1
-        keeper.tell({"number": sent, "text": "x" * 1000})
+        keeper.report_state({"number": sent, "text": "x" * 1000})
     heard = [decode(theirs.recv(10_000))["state"]["number"] for _ in range(sent - 1)]
     assert heard == list(range(1, sent))
-    keeper.tell_again({"number": sent})
-    keeper.tell_again({"number": sent})
+    keeper.send_unsent({"number": sent})
+    keeper.send_unsent({"number": sent})
     assert decode(theirs.recv(10_000))["state"] == {"number": sent}
     try:
         more = theirs.recv(10_000)

@@ -12,8 +12,14 @@ import pytest
 from geomail.config.schema import Config, Server
 from geomail.net.openssl.contexts import ServerContext
 from geomail.net.ticket_keys import TicketKey
-from geomail.process.listeners import CannotListen, close_vanished, open_listeners, tls_side, tune_all
-from geomail.process.worker import Listener
+from geomail.process.listeners import (
+    CannotListen,
+    Listener,
+    close_vanished,
+    open_listeners,
+    tls_side,
+    tune_all,
+)
 from tests.servers.certificates import Certificates
 from tests.servers.support import free_port
 
@@ -190,7 +196,7 @@ def test_what_is_tuned_is_in_force_only_with_the_rest() -> None:
 def test_what_the_system_does_not_do_is_told() -> None:
     port = free_port()
     with listening(config({"listen": f"127.0.0.1:{port} so_keepalive=12h"})) as listeners:
-        said = f"listen 127.0.0.1:{port}: so_keepalive: 43200: Invalid argument; it goes on without"
+        said = f"listen 127.0.0.1:{port}: so_keepalive: 43200: Invalid argument; the option is left out"
         assert list(tune_all(listeners)) == [said]
 
 

@@ -112,9 +112,9 @@ def test_the_signal_for_another_binary_ends_nothing(running: Running) -> None:
 
 FULL = """
 from geomail_cli.main import app
-from geomail.process import master
+from geomail.process import forks
 
-fork, refusals = master._fork, {refusals}
+fork, refusals = forks._fork, {refusals}
 
 def refused():
     if refusals:
@@ -122,7 +122,7 @@ def refused():
         raise BlockingIOError(11, "Resource temporarily unavailable")
     return fork()
 
-master._fork = refused
+forks._fork = refused
 app(["serve", "-c", "{file}"])
 """
 
@@ -259,7 +259,7 @@ def answering(clients: list[socket.socket]) -> list[socket.socket]:
 @pytest.mark.parametrize(("user", "group"), [("nobody", 65534), ("nobody:daemon", 1)])
 def test_workers_run_as_somebody_else(running: Running, user: str, group: int) -> None:
     if os.geteuid() != 0:
-        unavailable("only root can become somebody else")
+        unavailable("only root can become another user")
     workers = running.start(user=user).two_workers()
 
     def ids(pid: int, kind: str) -> set[int]:
@@ -297,7 +297,7 @@ def test_who_is_not_root_cannot_become_somebody_else(running: Running, user: str
     with log.open("w") as errors, subprocess.Popen([sys.executable, "-c", program], stderr=errors) as process:
         soon(lambda: listens(running.port))
         process.terminate()
-    assert f"warning user = '{user}' is ignored: only root can become somebody else" in log.read_text()
+    assert f"warning user = '{user}' is ignored: only root can become another user" in log.read_text()
 
 
 def test_nobody_knows_the_user(running: Running) -> None:

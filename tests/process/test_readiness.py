@@ -9,18 +9,18 @@ from geomail.process.readiness import Readiness
 
 def test_a_child_is_heard_once() -> None:
     child = Readiness()
-    child.tell("no room")
-    child.tell()
+    child.report("no room")
+    child.report()
 
-    assert child.hear() == "no room"
+    assert child.result() == "no room"
     child.close()
 
 
 def test_a_child_that_serves_says_nothing_else() -> None:
     child = Readiness()
-    child.tell()
+    child.report()
 
-    assert child.hear() == ""
+    assert child.result() == ""
     child.close()
 
 
@@ -30,5 +30,5 @@ def test_a_child_goes_on_where_the_master_does_not_listen_any_more() -> None:
     child.close()
     gevent.sleep(0.01)  # where gevent has a hub, it closes descriptors a turn later
 
-    child.tell()
-    child.tell("and its end is not heard either")
+    child.report()
+    child.report("and its end is not heard either")

@@ -275,7 +275,7 @@ app(["serve", "-c", "{file}"])
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("import os; os._exit(3)", "a worker ended without a word"),
+        ("import os; os._exit(3)", "a worker ended without a report"),
         ("raise ValueError('oh')", r"process \d+ has a bug: ValueError\('oh'\)"),
         (
             "from geomail.errors import GeomailError; raise GeomailError('no')",

@@ -127,7 +127,7 @@ def test_a_session_that_has_ended_keeps_nothing() -> None:
     config, incidents = Config(servers=(configured,)), Incidents(lambda *_: None)
     (service,) = _services(
         config, EventStream(), Crew(), parking, traces.tracing, log, incidents, client_context
-    ).values()
+    )
     near, far = socket.socketpair()
     with far:
         far.sendall(b"NOOP\r\n" * 20 + b"CAPA\r\nQUIT\r\n")
