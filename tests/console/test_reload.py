@@ -67,6 +67,18 @@ def test_two_who_ask_at_once_are_both_answered(own: Running) -> None:
         assert max(asker.next()["done"]["generation"] for asker in (one, other)) == 3
 
 
+def test_a_server_that_is_stopping_refuses_at_once(own: Running) -> None:
+    client = own.imap("last@example.test")
+    with own.asker() as asker:
+        asker.tail()
+        own.server.process.send_signal(signal.SIGQUIT)
+        asker.event("server.ending")
+    with own.asker() as asker:
+        [answer] = asker.ask("reload")
+    assert (answer["error"], answer["text"]) == ("refused", "geomail is stopping")
+    client.logout()
+
+
 def test_the_number_of_workers_changes(own: Running) -> None:
     change(own, "workers = 2", "workers = 3")
     with own.asker() as asker:

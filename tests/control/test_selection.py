@@ -106,7 +106,7 @@ def test_ids_are_chosen_one_by_one_or_by_pattern() -> None:
     assert matches(session="9f3a01bc22-*")
 
 
-def test_whether_anything_is_left_out() -> None:
+def test_a_selection_tells_whether_it_leaves_sessions_out() -> None:
     assert not Selection({})
     assert Selection({"user": ["*"]})
 
@@ -114,18 +114,18 @@ def test_whether_anything_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ([], "a selection is an object"),
-        (None, "a selection is an object"),
+        ([], "select: must be an object"),
+        (None, "select: must be an object"),
         ({"colour": "red"}, "use one of user, client"),
-        ({"user": 1}, "user: a text or an array"),
-        ({"user": ["a", None]}, "user: a text or an array"),
+        ({"user": 1}, "user: must be a text or an array"),
+        ({"user": ["a", None]}, "user: must be a text or an array"),
         ({"client": "300.0.0.1"}, "'300.0.0.1' is not an address, network or pattern"),
         ({"client": "192.0.2.0/33"}, "is not an address, network or pattern"),
         ({"user": "x" * 1001}, "at most 1000 patterns"),
         ({"user": ["x"] * 1001}, "at most 1000 patterns"),
     ],
 )
-def test_what_is_wrong_is_said(value: object, text: str) -> None:
+def test_an_error_says_what_is_wrong(value: object, text: str) -> None:
     with pytest.raises(BadSelection, match=text):
         selection_from(value)
 

@@ -57,6 +57,9 @@ def test_an_address_shares_the_socket_of_its_wildcard(order: int) -> None:
         names = {host: whole.at(host).server.name for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
         assert names == {"127.0.0.1": "one", "127.0.0.2": "all", "127.0.0.3": "one"}
         assert whole.at("127.0.0.3").listen.proxy_protocol
+        listener = whole.at("127.0.0.1")
+        assert wanted.servers[listener.server_index] is listener.server
+        assert wanted.servers[whole.server_index] is whole.server
         assert accepts(port)
         assert accepts(port, "::1")
 
