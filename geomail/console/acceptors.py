@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _AFTER_ERROR = 1.0
 
 #: Serves one connection, and closes it.
-Serve = Callable[[socket.socket], None]
+ConnectionHandler = Callable[[socket.socket], None]
 
 
 class Acceptors:
@@ -27,7 +27,7 @@ class Acceptors:
     ``services`` holds the names that a socket may have, and what serves its connections.
     """
 
-    def __init__(self, services: Mapping[str, Serve], log: Log) -> None:
+    def __init__(self, services: Mapping[str, ConnectionHandler], log: Log) -> None:
         self._services = services
         self._log = log
         self._running: dict[str, gevent.Greenlet[..., None]] = {}
@@ -39,7 +39,7 @@ class Acceptors:
         if sock is not None:
             self._running[name] = gevent.spawn(self._accept, Acceptor(sock), self._services[name])
 
-    def _accept(self, acceptor: Acceptor, serve: Serve) -> None:
+    def _accept(self, acceptor: Acceptor, serve: ConnectionHandler) -> None:
         try:
             while True:
                 try:
@@ -48,11 +48,11 @@ class Acceptors:
                     self._log.say("error", f"console cannot accept: {error.strerror}")
                     gevent.sleep(_AFTER_ERROR)
                 else:
-                    gevent.spawn(serve, cooperative(sock))
+                    gevent.spawn(serve, make_cooperative(sock))
         finally:
             acceptor.close()
 
 
-def cooperative(sock: RawSocket) -> socket.socket:
+def make_cooperative(sock: RawSocket) -> socket.socket:
     """Return the same socket as one of gevent: while it waits, other greenlets run."""
     return socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())

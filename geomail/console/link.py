@@ -13,7 +13,7 @@ from gevent import socket
 from gevent.lock import BoundedSemaphore
 
 from geomail.console.orders import PendingOrders
-from geomail.console.totals import Counters, no_counters
+from geomail.console.totals import Counters, make_counters
 from geomail.control.jsonlines import BadLine, Lines, decode, encode
 from geomail.errors import GeomailError
 
@@ -75,7 +75,7 @@ class Link:
         self.is_briefed = False
         self.sessions = 0
         self.draining = False
-        self.counters: Counters = no_counters()
+        self.counters: Counters = make_counters()
 
     @property
     def pid(self) -> int:

@@ -59,43 +59,45 @@ class Metrics(Collector):
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
-    def pages(self) -> Pages:
+    def make_pages(self) -> Pages:
         """Return the pages that serve the metrics, and the checks whether geomail lives and is ready."""
-        return Pages({"/metrics": self._page, "/livez": _alive, "/readyz": self._readiness})
+        return Pages(
+            {"/metrics": self._show_metrics, "/livez": _show_liveness, "/readyz": self._show_readiness}
+        )
 
-    def _page(self, accept: str) -> tuple[int, str, bytes]:
+    def _show_metrics(self, accept: str) -> tuple[int, str, bytes]:
         encode, kind = choose_encoder(accept)
         return 200, kind, encode(self._registry)
 
-    def _readiness(self, _accept: str) -> tuple[int, str, bytes]:
-        problem = _reason_not_ready(self._overview)
+    def _show_readiness(self, _accept: str) -> tuple[int, str, bytes]:
+        problem = _find_obstacle(self._overview)
         return (503 if problem else 200), _TEXT, f"{problem or 'ready'}\n".encode()
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics as they are now."""
-        sums = self._overview.sums()
-        yield from self._processes()
-        yield from self._servers(sums)
-        yield from self._backends(sums)
-        yield from _counts(sums)
+        sums = self._overview.add_up()
+        yield from self._collect_processes()
+        yield from self._collect_servers(sums)
+        yield from self._collect_backends(sums)
+        yield from _collect_counts(sums)
         for table, (name, text, label) in _HISTOGRAMS.items():
-            yield _histogram(name, text, label, BOUNDS[table], sums[table])
-        yield from _incidents(sums["incidents"])
-        yield from self._losses(sums["losses"])
+            yield _make_histogram(name, text, label, BOUNDS[table], sums[table])
+        yield from _collect_incidents(sums["incidents"])
+        yield from self._collect_losses(sums["losses"])
 
-    def _processes(self) -> Iterator[Metric]:
+    def _collect_processes(self) -> Iterator[Metric]:
         state = self._overview.state
         build = GaugeMetricFamily("geomail_build_info", "What runs", labels=("version", "python"))
         build.add_metric((__version__, platform.python_version()), 1)
         yield build
-        yield _gauge("geomail_start_time_seconds", "When the master started", state["started"])
-        yield from self._workers()
+        yield _make_gauge("geomail_start_time_seconds", "When the master started", state["started"])
+        yield from self._collect_workers()
         loaded = "When the configuration was read"
-        yield _gauge("geomail_config_loaded_timestamp_seconds", loaded, state["loaded"])
+        yield _make_gauge("geomail_config_loaded_timestamp_seconds", loaded, state["loaded"])
         refused = state["refused"] is not None
-        yield _gauge("geomail_config_reload_refused", "Whether the last reload was refused", refused)
+        yield _make_gauge("geomail_config_reload_refused", "Whether the last reload was refused", refused)
 
-    def _workers(self) -> Iterator[Metric]:
+    def _collect_workers(self) -> Iterator[Metric]:
         overview = self._overview
         workers = GaugeMetricFamily("geomail_workers", "Worker processes", labels=("state",))
         draining = sum(link.draining for link in overview.links)
@@ -103,24 +105,24 @@ class Metrics(Collector):
         workers.add_metric(("draining",), draining)
         yield workers
         expected = "Worker processes that there should be"
-        yield _gauge("geomail_workers_wanted", expected, overview.state["expected"])
+        yield _make_gauge("geomail_workers_wanted", expected, overview.state["expected"])
         deaths = CounterMetricFamily("geomail_worker_deaths", "Workers that died, since the console started")
         deaths.add_metric((), overview.deaths)
         yield deaths
 
-    def _servers(self, sums: Counters) -> Iterator[Metric]:
+    def _collect_servers(self, sums: Counters) -> Iterator[Metric]:
         labels = ("protocol", "server")
         active = GaugeMetricFamily("geomail_sessions_active", "Active sessions", labels=labels)
         opened = CounterMetricFamily("geomail_sessions", "Sessions that were accepted", labels=labels)
-        for name, row in sorted(self._overview.with_active(sums, "servers").items()):
+        for name, row in sorted(self._overview.add_active(sums, "servers").items()):
             values = self._overview.protocols.get(name, ""), name
             active.add_metric(values, row["active"])
             opened.add_metric(values, row["opened"])
         yield active
         yield opened
 
-    def _backends(self, sums: Counters) -> Iterator[Metric]:
-        rows = self._overview.with_active(sums, "backends")
+    def _collect_backends(self, sums: Counters) -> Iterator[Metric]:
+        rows = self._overview.add_active(sums, "backends")
         logins = CounterMetricFamily(
             "geomail_backend_logins", "Logins at backends", labels=("backend", "result")
         )
@@ -134,9 +136,9 @@ class Metrics(Collector):
         )
         for name, is_up in sorted(self._health.update(rows).items()):
             up.add_metric((name,), is_up)
-        yield from (active, logins, up, _relayed(sums["relayed"]))
+        yield from (active, logins, up, _make_relay_counter(sums["relayed"]))
 
-    def _losses(self, rows: Table) -> Iterator[Metric]:
+    def _collect_losses(self, rows: Table) -> Iterator[Metric]:
         lines = CounterMetricFamily("geomail_log_lines_lost", "Lines that the log's target did not accept")
         lines.add_metric((), rows.get("log", {}).get("count", 0) + self._log.lost)
         events = CounterMetricFamily("geomail_watch_events_lost", "Events that viewers did not get")
@@ -168,7 +170,7 @@ class BackendHealth:
         return self._up
 
 
-def _counts(sums: Counters) -> Iterator[Metric]:
+def _collect_counts(sums: Counters) -> Iterator[Metric]:
     for table, (name, text, labels) in _COUNTS.items():
         counter = CounterMetricFamily(name, text, labels=labels)
         for key, row in sorted(sums[table].items()):
@@ -176,14 +178,14 @@ def _counts(sums: Counters) -> Iterator[Metric]:
         yield counter
 
 
-def _incidents(rows: Table) -> Iterator[Metric]:
+def _collect_incidents(rows: Table) -> Iterator[Metric]:
     for kind, (name, text) in _INCIDENTS.items():
         incidents = CounterMetricFamily(name, text)
         incidents.add_metric((), rows.get(kind, {}).get("count", 0))
         yield incidents
 
 
-def _relayed(rows: Table) -> Metric:
+def _make_relay_counter(rows: Table) -> Metric:
     relayed = CounterMetricFamily(
         "geomail_relay_bytes",
         "Bytes of ended sessions that were logged in: sent by clients (in), sent to clients (out)",
@@ -195,11 +197,11 @@ def _relayed(rows: Table) -> Metric:
     return relayed
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
+def _make_gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, text, value=float(value))
 
 
-def _histogram(name: str, text: str, label: str, bounds: tuple[float, ...], rows: Table) -> Metric:
+def _make_histogram(name: str, text: str, label: str, bounds: tuple[float, ...], rows: Table) -> Metric:
     histogram = HistogramMetricFamily(name, text, labels=(label,))
     for key, row in sorted(rows.items()):
         count, buckets = 0, []
@@ -210,11 +212,11 @@ def _histogram(name: str, text: str, label: str, bounds: tuple[float, ...], rows
     return histogram
 
 
-def _alive(_accept: str) -> tuple[int, str, bytes]:
+def _show_liveness(_accept: str) -> tuple[int, str, bytes]:
     return 200, _TEXT, b"alive\n"
 
 
-def _reason_not_ready(overview: Overview) -> str | None:
+def _find_obstacle(overview: Overview) -> str | None:
     """Return why no client can be served; None if clients can."""
     if overview.state["ending"]:
         return "ending"

@@ -87,11 +87,11 @@ class Overview:
         gevent.joinall(list(asking.values()))
         return [link for link, asked in asking.items() if not asked.value]
 
-    def sums(self) -> Counters:
+    def add_up(self) -> Counters:
         """Return the counters of all workers, of ended ones too, by server and by backend."""
-        return self._totals.sums(self._connected())
+        return self._totals.add_up(self._connected())
 
-    def with_active(self, sums: Counters, table: str) -> Table:
+    def add_active(self, sums: Counters, table: str) -> Table:
         """Return the rows of a table, each with ``active``: the sessions in workers that still live."""
         started, ended = _ACTIVE[table]
         rows = {name: {**row, "active": 0} for name, row in sums[table].items()}
@@ -101,12 +101,12 @@ class Overview:
         return rows
 
     def sample(self) -> None:
-        """Take a sample of the counters for :meth:`rates`; call it once a second."""
+        """Take a sample of the counters for :meth:`compute_rates`; call it once a second."""
         self._totals.sample(self._connected())
 
-    def rates(self) -> dict[str, float]:
+    def compute_rates(self) -> dict[str, float]:
         """Return how much each counter grows in a second, over the last few seconds."""
-        return self._totals.rates()
+        return self._totals.compute_rates()
 
     def _connected(self) -> list[Counters]:
         return [link.counters for link in self.links]

@@ -62,9 +62,9 @@ class Pages:
         page = self._pages.get(path)
         if page is None:
             return method, 404, "text/plain", " ".join(self._pages).encode() + b"\n"
-        return method, *page(_accepted(headers))
+        return method, *page(_read_accept(headers))
 
 
-def _accepted(headers: list[str]) -> str:
+def _read_accept(headers: list[str]) -> str:
     values = [header.partition(":") for header in headers]
     return ",".join(value.strip() for name, _, value in values if name.strip().lower() == "accept")

@@ -11,7 +11,7 @@ import gevent
 from gevent import socket
 from gevent.event import Event as Signal
 
-from geomail.console.acceptors import Acceptors, cooperative
+from geomail.console.acceptors import Acceptors, make_cooperative
 from geomail.console.audience import Audience
 from geomail.console.control import Client
 from geomail.console.link import Link, shows_token
@@ -48,7 +48,7 @@ class Console:
         self.overview = Overview(state)
         self.audience = Audience(self.overview)
         self.master = MasterLine(
-            cooperative(sockets.master), {"state": self._take_state, "listener": self._take_listener}
+            make_cooperative(sockets.master), {"state": self._take_state, "listener": self._take_listener}
         )
         self._log = log
         self._token = sockets.token
@@ -56,7 +56,12 @@ class Console:
         self._requests = Requests(self.overview, self.audience, self.master)
         metrics = Metrics(self.overview, self.audience, log)
         self._acceptors = Acceptors(
-            {"feed": self._serve_worker, "control": self._serve_client, "metrics": metrics.pages().serve}, log
+            {
+                "feed": self._serve_worker,
+                "control": self._serve_client,
+                "metrics": metrics.make_pages().serve,
+            },
+            log,
         )
         self._acceptors.replace("control", sockets.control)
         self._acceptors.replace("metrics", sockets.metrics)

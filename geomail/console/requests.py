@@ -15,7 +15,7 @@ from geomail.console.control import Client, Handler, RequestError
 from geomail.console.link import Link, WorkerGone
 from geomail.console.master_line import MasterLine, MasterSilent, OrderRefused
 from geomail.console.overview import Overview
-from geomail.console.totals import overall
+from geomail.console.totals import add_rows
 from geomail.console.viewer import Viewer
 from geomail.control.selection import BadSelection, Selection, selection_from
 from geomail.events import KINDS
@@ -54,39 +54,39 @@ class Requests:
         """Report the state of the server."""
         overview = self._overview
         silent = overview.refresh(_STATUS_PATIENCE)
-        sums, state = overview.sums(), overview.state
+        sums, state = overview.add_up(), overview.state
         yield {
             "done": {
                 "version": __version__,
                 "now": time.time(),
                 **{key: state[key] for key in ("pid", "started", "ending")},
-                "configuration": _configuration(state),
+                "configuration": _describe_configuration(state),
                 "sessions": sum(link.sessions for link in overview.links),
-                "totals": overall(sums["servers"]),
-                "rates": overview.rates(),
-                "workers": [_worker(link, link not in silent) for link in overview.links],
-                "servers": overview.with_active(sums, "servers"),
-                "backends": overview.with_active(sums, "backends"),
+                "totals": add_rows(sums["servers"]),
+                "rates": overview.compute_rates(),
+                "workers": [_describe_worker(link, link not in silent) for link in overview.links],
+                "servers": overview.add_active(sums, "servers"),
+                "backends": overview.add_active(sums, "backends"),
                 "viewers": len(self._audience.viewers),
             }
         }
 
     def who(self, _client: Client, request: dict[str, Any]) -> Answers:
         """List the live sessions that the request selects, in pages."""
-        yield from self._pages("list", request)
+        yield from self._list_sessions("list", request)
 
     def kick(self, _client: Client, request: dict[str, Any]) -> Answers:
         """End the sessions that the request selects, and list them; ``{}`` selects all of them."""
         if "select" not in request:
             raise RequestError("bad-request", "kick needs a selection")
-        yield from self._pages("kick", request)
+        yield from self._list_sessions("kick", request)
 
     def tail(self, client: Client, request: dict[str, Any]) -> Answers:
         """Send events as they happen, until the client leaves."""
         kinds = request.get("events", list(KINDS))
         if not isinstance(kinds, list) or not kinds or not all(kind in KINDS for kind in map(str, kinds)):
             raise RequestError("bad-request", f"events: must be an array of {', '.join(KINDS)}")
-        viewer = Viewer(client.outbox, request["id"], kinds, _selection(request))
+        viewer = Viewer(client.outbox, request["id"], kinds, _read_selection(request))
         self._audience.add(viewer)
         try:
             yield {"watching": kinds}
@@ -97,9 +97,9 @@ class Requests:
 
     def trace(self, client: Client, request: dict[str, Any]) -> Answers:
         """Send the dialogues of the selected sessions, line by line, until a limit is reached."""
-        if not _selection(request) or not {"user", "client"} & request["select"].keys():
+        if not _read_selection(request) or not {"user", "client"} & request["select"].keys():
             raise RequestError("bad-request", "a trace needs a selection by user or client")
-        caps = {name: _cap(request, name) for name in TRACE_CAPS}
+        caps = {name: _read_cap(request, name) for name in TRACE_CAPS}
         if len(self._audience.traces) >= MOST_TRACES:
             raise RequestError("busy", f"{MOST_TRACES} traces are running")
         viewer = self._audience.add_trace(
@@ -141,12 +141,12 @@ class Requests:
         except MasterSilent as error:
             raise RequestError("busy", str(error)) from None
 
-    def _pages(self, order: str, request: dict[str, Any]) -> Answers:
-        _selection(request)  # an error in it is reported before any worker gets the order
+    def _list_sessions(self, order: str, request: dict[str, Any]) -> Answers:
+        _read_selection(request)  # an error in it is reported before any worker gets the order
         select, found, silent = request.get("select", {}), 0, []
         for link in tuple(self._overview.links):
             try:
-                for sessions in _pages_of(link, order, select):
+                for sessions in _ask_for_pages(link, order, select):
                     found += len(sessions)
                     yield {"sessions": [{**session, "worker": link.pid} for session in sessions]}
             except WorkerGone:
@@ -154,7 +154,7 @@ class Requests:
         yield {"done": {"sessions": found, "silent": silent}}
 
 
-def _pages_of(link: Link, order: str, select: Any) -> Iterator[list[dict[str, Any]]]:
+def _ask_for_pages(link: Link, order: str, select: Any) -> Iterator[list[dict[str, Any]]]:
     after = 0
     while after is not None:
         answer = link.order(order, select=select, after=after)
@@ -165,7 +165,7 @@ def _pages_of(link: Link, order: str, select: Any) -> Iterator[list[dict[str, An
             yield answer["sessions"]
 
 
-def _cap(request: dict[str, Any], name: str) -> float:
+def _read_cap(request: dict[str, Any], name: str) -> float:
     default, most = TRACE_CAPS[name]
     given = request.get(name, default)
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= most:
@@ -173,14 +173,14 @@ def _cap(request: dict[str, Any], name: str) -> float:
     return given
 
 
-def _selection(request: dict[str, Any]) -> Selection:
+def _read_selection(request: dict[str, Any]) -> Selection:
     try:
         return selection_from(request.get("select", {}))
     except BadSelection as error:
         raise RequestError("bad-selection", str(error)) from None
 
 
-def _configuration(state: dict[str, Any]) -> dict[str, Any]:
+def _describe_configuration(state: dict[str, Any]) -> dict[str, Any]:
     """Describe the configuration in force.
 
     ``changed`` says whether the file is newer; None: the file cannot be looked at.
@@ -193,8 +193,8 @@ def _configuration(state: dict[str, Any]) -> dict[str, Any]:
     return {**known, "changed": changed}
 
 
-def _worker(link: Link, answers: bool) -> dict[str, Any]:
-    counters = overall(link.counters["servers"])
+def _describe_worker(link: Link, answers: bool) -> dict[str, Any]:
+    counters = add_rows(link.counters["servers"])
     return {
         **{key: link.hello[key] for key in ("pid", "generation", "started")},
         "draining": link.draining,

@@ -25,7 +25,7 @@ Counters = dict[str, Table]
 TABLES = ("servers", "backends", *BOUNDS, *COUNTS)
 
 
-def no_counters() -> Counters:
+def make_counters() -> Counters:
     """Return tables without rows."""
     return {table: {} for table in TABLES}
 
@@ -39,7 +39,7 @@ def add(total: Counters, counters: Mapping[str, Table]) -> None:
                 sums[counter] = sums.get(counter, 0) + value
 
 
-def overall(servers: Table) -> dict[str, int]:
+def add_rows(servers: Table) -> dict[str, int]:
     """Add up the rows of all servers into one row."""
     return {counter: sum(row[counter] for row in servers.values()) for counter in SERVER_COUNTERS}
 
@@ -48,9 +48,9 @@ class Totals:
     """The counters of ended workers; the caller of each method gives those of the living ones."""
 
     def __init__(self) -> None:
-        self._forgotten = no_counters()
+        self._forgotten = make_counters()
         self._ended: dict[Hashable, Counters] = {}
-        self._before = overall({})
+        self._before = add_rows({})
         self._samples: deque[tuple[float, dict[str, int]]] = deque(maxlen=RATE_SECONDS + 1)
 
     def retire(self, worker: Hashable, counters: Counters) -> None:
@@ -73,12 +73,12 @@ class Totals:
     def welcome(self, worker: Hashable, counters: Counters) -> None:
         """Note a worker that has connected, for the first time or again; its earlier counts are not new."""
         if self._ended.pop(worker, None) is None:
-            for counter, value in overall(counters["servers"]).items():
+            for counter, value in add_rows(counters["servers"]).items():
                 self._before[counter] += value
 
-    def sums(self, living: Iterable[Counters]) -> Counters:
+    def add_up(self, living: Iterable[Counters]) -> Counters:
         """Return the sums of all counters."""
-        total = no_counters()
+        total = make_counters()
         for counters in self._all(living):
             add(total, counters)
         return total
@@ -88,14 +88,14 @@ class Totals:
 
     def sample(self, living: Iterable[Counters]) -> None:
         """Note the sums as they are now; call it once a second."""
-        total = no_counters()
+        total = make_counters()
         for counters in self._all(living):
             add(total, {"servers": counters["servers"]})
-        sums = overall(total["servers"])
+        sums = add_rows(total["servers"])
         counted = {counter: value - self._before[counter] for counter, value in sums.items()}
         self._samples.append((time.monotonic(), counted))
 
-    def rates(self) -> dict[str, float]:
+    def compute_rates(self) -> dict[str, float]:
         """Return how much each counter grows in a second; 0 while there are fewer than two samples."""
         if len(self._samples) < 2:
             return dict.fromkeys(SERVER_COUNTERS, 0.0)

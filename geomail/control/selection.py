@@ -40,7 +40,7 @@ class Selection:
                 raise BadSelection(
                     f"sessions cannot be selected by {field!r}; use one of {', '.join(FIELDS)}"
                 )
-            self._tests.append((field, _test(field, list(given))))
+            self._tests.append((field, _make_test(field, list(given))))
 
     def __bool__(self) -> bool:
         """Tell whether the selection leaves any session out."""
@@ -65,18 +65,18 @@ def selection_from(value: object) -> Selection:
     return Selection(patterns)
 
 
-def _test(field: str, patterns: list[str]) -> Test:
+def _make_test(field: str, patterns: list[str]) -> Test:
     if len(patterns) > MOST_PATTERNS or any(len(pattern) > LONGEST_PATTERN for pattern in patterns):
         raise BadSelection(f"{field}: at most {MOST_PATTERNS} patterns of {LONGEST_PATTERN} characters each")
     if field == "client":
-        return _any_of([_client_test(pattern) for pattern in patterns])
+        return _match_any([_make_client_test(pattern) for pattern in patterns])
     if field == "session" and not any(_has_wildcards(pattern) for pattern in patterns):
         return frozenset(patterns).__contains__
-    test = _any_of([_pattern_test(pattern) for pattern in patterns])
-    return test if field != "backend" else lambda label: any(map(test, _names_of(label)))
+    test = _match_any([_make_pattern_test(pattern) for pattern in patterns])
+    return test if field != "backend" else lambda label: any(map(test, _split_label(label)))
 
 
-def _any_of(tests: list[Test]) -> Test:
+def _match_any(tests: list[Test]) -> Test:
     return tests[0] if len(tests) == 1 else lambda value: any(test(value) for test in tests)
 
 
@@ -84,22 +84,22 @@ def _has_wildcards(text: str) -> bool:
     return "*" in text or "?" in text
 
 
-def _pattern_test(pattern: str) -> Test:
+def _make_pattern_test(pattern: str) -> Test:
     # ``translate`` makes atomic groups, which never backtrack: the time grows only with the length of a name.
     return re.compile(translate(pattern.replace("[", "[[]")), re.IGNORECASE).match
 
 
-def _client_test(pattern: str) -> Test:
+def _make_client_test(pattern: str) -> Test:
     if _has_wildcards(pattern) or pattern.startswith("unix:"):
-        return _pattern_test(pattern)
+        return _make_pattern_test(pattern)
     try:
         network = ip_network(pattern, strict=False)
     except ValueError:
         raise BadSelection(f"client: {pattern!r} is not an address, network or pattern") from None
-    return lambda client: _within(client, network)
+    return lambda client: _is_within(client, network)
 
 
-def _within(client: str, network: IPv4Network | IPv6Network) -> bool:
+def _is_within(client: str, network: IPv4Network | IPv6Network) -> bool:
     try:
         address = ip_address(client)
     except ValueError:
@@ -107,7 +107,7 @@ def _within(client: str, network: IPv4Network | IPv6Network) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address) in network
 
 
-def _names_of(label: str) -> tuple[str, ...]:
+def _split_label(label: str) -> tuple[str, ...]:
     """Return the names of a backend ``192.0.2.1:143 (dc)``: the whole label, its address, and its name."""
     address, _, name = label.partition(" (")
     return (label, address, name.removesuffix(")")) if name else (label,)

@@ -28,7 +28,7 @@ class GrowingDelay:
         self.due = 0.0
         self._last = 0.0
 
-    def died(self, born: float) -> float:
+    def note_death(self, born: float) -> float:
         """Note the death of a child born at this time (time.monotonic()); return the delay in seconds."""
         now = time.monotonic()
         if now - born >= _HEALTHY_AGE:

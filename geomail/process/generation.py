@@ -58,7 +58,7 @@ class Generation:
             listener.sock.close()
         self.listeners.clear()
         self.contexts.forget()
-        written = [line for server in self.config.servers for line in _written_keys(server)]
+        written = [line for server in self.config.servers for line in _find_written_keys(server)]
         self.config = self.config.model_copy(update={"servers": ()})
         shared_cache.cache_clear()
         gc.unfreeze()  # contexts are part of reference cycles
@@ -109,19 +109,19 @@ def open_generation(
         close_unless_kept(control, served)
         raise
     metrics = open_metrics(config.metrics, old.metrics if old else None, log)
-    for text in _limits(config, open_files):
+    for text in _check_limits(config, open_files):
         log.say("warning", text)
     return Generation(number, config, account, listeners, contexts, control, metrics, loaded)
 
 
-def _written_keys(server: Server) -> Iterator[bytes]:
+def _find_written_keys(server: Server) -> Iterator[bytes]:
     """Yield the lines of private keys that the configuration itself holds."""
     for key in server.ssl_certificate_key:
         if key.startswith("data:"):
             yield from (line.encode() for line in key.splitlines() if len(line) >= _WORTH_WIPING)
 
 
-def _limits(config: Config, open_files: int) -> Iterable[str]:
+def _check_limits(config: Config, open_files: int) -> Iterable[str]:
     usual = type(config).model_fields["worker_connections"].default
     named = 0 if config.worker_connections == usual else config.worker_connections
     return check_limits(config.user, named, open_files)
@@ -141,14 +141,14 @@ def announce_listeners(log: Log, generation: Generation, before: Generation | No
     """Set the options of listeners, and log them: after a reload only new ones, and closed ones."""
     for refused in tune_all(generation.listeners):
         log.say("warning", refused)
-    now, then = _descriptions(generation.listeners), _descriptions(before.listeners if before else ())
+    now, then = _describe(generation.listeners), _describe(before.listeners if before else ())
     for added in (text for text in now if text not in then):
         log.say("notice", added)
     for gone in (text for text in then if text not in now):
         log.say("notice", f"no longer {gone}")
 
 
-def _descriptions(listeners: Iterable[Listener]) -> dict[str, None]:
+def _describe(listeners: Iterable[Listener]) -> dict[str, None]:
     """Return the lines of the log that name each listener, in their order."""
     return dict.fromkeys(
         each.description for listener in listeners for each in (listener, *listener.specific.values())

@@ -39,7 +39,7 @@ class Keeper:
         self._log = log
         self._control: UnixListener | None = None
         self._metrics: MetricsSocket | None = None
-        self._feed = _private_listener()
+        self._feed = _open_private_listener()
         self._token = secrets.token_bytes(TOKEN)
         self._line: RawSocket | None = None
         self._pid = 0
@@ -103,7 +103,7 @@ class Keeper:
             self._line = ours
         else:
             ours.close()
-            self._restart.died(self._born)
+            self._restart.note_death(self._born)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the console, if it runs."""
@@ -125,7 +125,7 @@ class Keeper:
         if self._line is not None:
             self._line.close()
             self._line = None
-        self._restart.died(self._born)
+        self._restart.note_death(self._born)
         if how is not None:
             self._log.say("error", f"console {pid} died ({how}); mail goes on")
         return True
@@ -157,7 +157,7 @@ class Keeper:
         """Answer an order of the console, by the id of the order."""
         self._has_unsent = not self._send("answer", {"id": number, **answer, "state": state})
 
-    def orders(self) -> Iterator[dict[str, Any]]:
+    def take_orders(self) -> Iterator[dict[str, Any]]:
         """Yield the orders that the console has sent since the last call."""
         while self._line is not None:
             try:
@@ -190,7 +190,7 @@ class Keeper:
         return True
 
 
-def _private_listener() -> RawSocket:
+def _open_private_listener() -> RawSocket:
     """Open a listening Unix socket without a file, at an address that the kernel chooses."""
     sock = RawSocket(AF_UNIX, SOCK_STREAM)
     sock.setblocking(False)

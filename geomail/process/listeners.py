@@ -68,26 +68,26 @@ def open_listeners(config: Config, previous: Sequence[Listener]) -> list[Listene
     clients may wait there. TLS session tickets get fresh keys. Raises CannotListen.
     """
     draw_fresh_ticket_keys()
-    wanted = list(_wanted(config))
-    taken = {canonical(each.listen) for each in wanted}
-    alone = [each for each in wanted if _wildcard(each.listen) not in taken]
+    claims = list(_list_claims(config))
+    taken = {canonical(each.listen) for each in claims}
+    alone = [each for each in claims if _wildcard(each.listen) not in taken]
     sockets = _Sockets(previous, {_kind(each.listen) for each in alone})
     try:
         listeners = [each.bound_to(sockets.get(each.listen)) for each in alone]
         wholes = {canonical(listener.listen): listener for listener in listeners}
-        listeners.extend(_parts(previous, wholes, sockets))
+        listeners.extend(_keep_parts(previous, wholes, sockets))
     except CannotListen:
         sockets.close_new()
         raise
-    for each in wanted:
+    for each in claims:
         if (whole := wholes.get(_wildcard(each.listen))) is not None:
             whole.specific[str(ip_address(each.listen.host))] = each.bound_to(whole.sock)
     return listeners
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """One address that a configuration wants to listen on; the fields are those of a Listener."""
+class _Claim:
+    """One address on which a configuration wants to listen; the fields are those of a Listener."""
 
     server: Server
     server_index: int
@@ -98,14 +98,14 @@ class _Wanted:
         return Listener(self.server, self.server_index, self.listen, sock, self.side)
 
 
-def _wanted(config: Config) -> Iterator[_Wanted]:
+def _list_claims(config: Config) -> Iterator[_Claim]:
     for index, server in enumerate(config.servers):
-        side = tls_side(server)
+        side = make_tls_side(server)
         for listen in server.listen:
-            yield _Wanted(server, index, listen, side)
+            yield _Claim(server, index, listen, side)
 
 
-def _parts(
+def _keep_parts(
     previous: Iterable[Listener], wholes: Mapping[str, Listener], sockets: _Sockets
 ) -> Iterator[Listener]:
     """Yield listeners for single addresses that a wildcard takes over and that keep their own sockets."""
@@ -209,7 +209,7 @@ def _wildcard(listen: Listen) -> str:
     )
 
 
-def tls_side(server: Server) -> TlsSide | None:
+def make_tls_side(server: Server) -> TlsSide | None:
     """Make the TLS of a server's clients; None if it has none. Raises CannotListen."""
     if not server.has_tls:
         return None

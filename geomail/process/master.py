@@ -82,8 +82,8 @@ class Master:
         self._keeper = Keeper(log)
         self._workforce = Workforce(log, self._keeper)
         self._reloader = Reloader(partial(load, file), self._workforce, self._keeper, log)
-        self._signals = self._signal_table()
-        self._orders = self._order_table()
+        self._signals = self._make_signal_table()
+        self._orders = self._make_order_table()
 
     def run(self) -> None:
         """Start, and stay until all workers have ended.
@@ -133,12 +133,12 @@ class Master:
         """Return the seconds after which the loop goes on if no signal comes."""
         if self._ending:
             return _PAUSE_WHILE_ENDING
-        due = [time for time in (self._keeper.due, self._workforce.due) if time is not None]
+        due = [when for when in (self._keeper.due, self._workforce.due) if when is not None]
         return max(0.0, min(due) - time.monotonic()) if due else _PAUSE
 
     # -- signals ----------------------------------------------------------------------------------
 
-    def _signal_table(self) -> dict[int, Callable[[], None]]:
+    def _make_signal_table(self) -> dict[int, Callable[[], None]]:
         """Return the handlers of signals; every signal in it is blocked, and the loop waits for it."""
         return {
             signal.SIGTERM: self._stop_now,
@@ -201,13 +201,13 @@ class Master:
 
     # -- orders of the console --------------------------------------------------------------------
 
-    def _order_table(self) -> dict[str, Handler]:
+    def _make_order_table(self) -> dict[str, Handler]:
         """Return the handlers of orders, by the names of the orders."""
         return {"reload": self._reload_by_order}
 
     def _take_orders(self) -> None:
         """Carry out all orders that the console has sent, and answer each."""
-        for order in self._keeper.orders():
+        for order in self._keeper.take_orders():
             try:
                 answer = {"error": None, **self._carry_out(order)}
             except GeomailError as error:
@@ -255,7 +255,7 @@ class Master:
 
     def _bury(self, pid: int, code: int) -> None:
         """Forget a child that has ended, and start the consequences."""
-        how = f"exit status {code}" if code >= 0 else f"killed by {_name(-code)}"
+        how = f"exit status {code}" if code >= 0 else f"killed by {_name_signal(-code)}"
         if self._keeper.bury(pid, how if code and not self._ending else None):
             return
         if pid == self._companion and not self._ending:
@@ -273,7 +273,7 @@ class Master:
             self._log.say("error", f"worker {pid} died ({how}); its sessions are lost{successor}")
 
 
-def _name(number: int) -> str:
+def _name_signal(number: int) -> str:
     """Return a signal's name; real-time signals have none."""
     try:
         return signal.Signals(number).name

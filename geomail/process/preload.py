@@ -38,7 +38,7 @@ CODECS = (
 
 def preload() -> None:
     """Import everything that a server may need; make no hub, which would live in every child."""
-    for name in (*_modules(), *_LATE):
+    for name in (*_list_modules(), *_LATE):
         importlib.import_module(name)
     for codec in CODECS:
         codecs.lookup(codec)
@@ -48,7 +48,7 @@ def preload() -> None:
     linecache.updatecache = _no_source
 
 
-def _modules() -> Iterator[str]:
+def _list_modules() -> Iterator[str]:
     for module in pkgutil.walk_packages(geomail.__path__, "geomail."):
         if not module.name.startswith(_OF_COMMANDS):
             yield module.name

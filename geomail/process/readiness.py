@@ -53,7 +53,7 @@ class Readiness:
         """Return the descriptor of the reading end."""
         return self._reads
 
-    def result(self) -> str:
+    def await_result(self) -> str:
         """Wait for the report or the end of the child; return why it does not serve, empty if it does."""
         text = os.read(self._reads, _LONGEST)
         return (
@@ -78,7 +78,7 @@ def await_all(waiting: Iterable[Readiness], seconds: float, ending: Iterable[sig
     while left:
         for descriptor, _ in poll.poll(_LOOK_EVERY):
             poll.unregister(descriptor)
-            if failure := left.pop(descriptor).result():
+            if failure := left.pop(descriptor).await_result():
                 return failure
         if signal.sigpending() & set(ending):
             return "geomail is stopping"

@@ -31,6 +31,9 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 class ReloadRefused(GeomailError):
     """A configuration that could not be put in force; the old one still is."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason[:_LONGEST_REASON])
+
 
 class Reloader:
     """Puts the configuration that ``load`` returns in force: at the start, and again at each reload.
@@ -77,10 +80,10 @@ class Reloader:
             fresh = self._open(old)
         except Exception as error:  # noqa: BLE001  # even a bug in reading the file must not end the mail
             reason = str(error) if isinstance(error, GeomailError) else f"a bug: {error!r}"
-            raise _refusal(reason) from None
+            raise ReloadRefused(reason) from None
         if failure := self._try_out(fresh):
             self._undo(fresh, old)
-            raise _refusal(failure)
+            raise ReloadRefused(failure)
         self._put_in_force(fresh)
         close_vanished(old.listeners, fresh.listeners)
         announce_listeners(self._log, fresh, old)
@@ -122,7 +125,3 @@ class Reloader:
         self._workforce.current = fresh
         self._keeper.use(fresh.control, fresh.metrics)
         self.refused = None
-
-
-def _refusal(reason: str) -> ReloadRefused:
-    return ReloadRefused(reason[:_LONGEST_REASON])

@@ -66,7 +66,7 @@ class Workforce:
         born = generation.workers.pop(pid, None) if generation is not None else None
         if generation is None or born is None:
             return None
-        return f"; next start in {generation.restart.died(born):g} s"
+        return f"; next start in {generation.restart.note_death(born):g} s"
 
     # -- starting children ------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ class Workforce:
         now = time.monotonic()
         while self.current is not None and (due := self.due) is not None and now >= due:
             if not self.start(self.current):
-                self.current.restart.died(now)
+                self.current.restart.note_death(now)
 
     def start(
         self, generation: Generation, readiness: Readiness | None = None, others: Sequence[Readiness] = ()

@@ -16,8 +16,8 @@ from geomail.process.listeners import (
     CannotListen,
     Listener,
     close_vanished,
+    make_tls_side,
     open_listeners,
-    tls_side,
     tune_all,
 )
 from tests.servers.certificates import Certificates
@@ -207,7 +207,7 @@ def test_tls_settings_that_cannot_be_used(tmp_path: Path) -> None:
     files = {"ssl_certificate": str(tmp_path / "no.crt"), "ssl_certificate_key": str(tmp_path / "no.key")}
     wanted = config({"name": "x", "listen": "127.0.0.1:993 ssl", **files})
     with pytest.raises(CannotListen, match="TLS of server x: ssl_certificate"):
-        tls_side(wanted.servers[0])
+        make_tls_side(wanted.servers[0])
 
 
 def test_each_reload_draws_keys_for_tickets_of_which_its_servers_share_one(

@@ -12,7 +12,7 @@ def test_a_child_is_heard_once() -> None:
     child.report("no room")
     child.report()
 
-    assert child.result() == "no room"
+    assert child.await_result() == "no room"
     child.close()
 
 
@@ -20,7 +20,7 @@ def test_a_child_that_serves_says_nothing_else() -> None:
     child = Readiness()
     child.report()
 
-    assert child.result() == ""
+    assert child.await_result() == ""
     child.close()
 
 
