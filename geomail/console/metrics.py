@@ -147,7 +147,7 @@ class Metrics(Collector):
 
 
 class BackendHealth:
-    """Whether each backend can be reached, judged by the sessions that tried."""
+    """The reachability of each backend, judged by the sessions that tried."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, int]] = {}

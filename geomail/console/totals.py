@@ -45,7 +45,7 @@ def add_rows(servers: Table) -> dict[str, int]:
 
 
 class Totals:
-    """The counters of ended workers; the caller of each method gives those of the living ones."""
+    """The counters of ended workers; the caller of each method gives the counters of the living ones."""
 
     def __init__(self) -> None:
         self._forgotten = make_counters()

@@ -1,6 +1,6 @@
 """Selections of sessions: by user, client, server, protocol, backend, id and outcome.
 
-Patterns are those of ``doveadm who``: ``*`` is any text, ``?`` any character,
+Patterns are like in ``doveadm who``: ``*`` is any text, ``?`` any character,
 and case does not matter. A client can also be named by its address or network.
 """
 

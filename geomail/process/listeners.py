@@ -142,7 +142,7 @@ def tune_all(listeners: Iterable[Listener]) -> Iterator[str]:
 
 
 class _Sockets:
-    """Sockets of the kinds in ``wanted``: those that are bound already, and new ones."""
+    """Sockets of the kinds in ``wanted``: bound ones of before, and new ones."""
 
     def __init__(self, previous: Sequence[Listener], wanted: Collection[_Kind]) -> None:
         self._leaving = [listener for listener in previous if _kind(listener.listen) not in wanted]

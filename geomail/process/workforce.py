@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Workforce:
-    """The workers of the generation in force, ``current``, and of older ones that still have sessions."""
+    """The workers of the generation in force, ``current``, and of older ones that still have sessions.
+
+    It also starts the console, which is a child as they are.
+    """
 
     def __init__(self, log: Log, keeper: Keeper) -> None:
         self.current: Generation | None = None
@@ -55,9 +58,9 @@ class Workforce:
         _signal(generation.workers, signal.SIGQUIT)
 
     def bury(self, pid: int) -> str | None:
-        """Forget a worker that has ended; None if the process was not a worker.
+        """Forget a worker that has ended, and return what the log says of its successor.
 
-        Return the words for the log on its successor, empty if it has none.
+        Empty: it has no successor. None: the process was not a worker.
         """
         if pid in self._draining:
             self._draining.remove(pid)
@@ -82,7 +85,7 @@ class Workforce:
     ) -> bool:
         """Start a worker of a generation; return whether the system had room for it.
 
-        It reports by its ``readiness`` whether it serves; ``others`` are those of other workers.
+        It reports by its ``readiness`` whether it serves; ``others`` belong to other workers.
         """
 
         def work() -> None:
@@ -91,7 +94,7 @@ class Workforce:
             if readiness is not None:
                 readiness.in_child()
             self._become_child_of(generation)
-            self._work(generation, readiness.report if readiness is not None else _nobody_waits)
+            self._work(generation, readiness.report if readiness is not None else _report_nothing)
 
         pid = self._start_child(work, readiness)
         if pid:
@@ -159,5 +162,5 @@ def _signal(pids: Iterable[int], number: signal.Signals) -> None:
             pass  # it ended a moment ago; the master has not reaped it yet
 
 
-def _nobody_waits() -> None:
-    """Tell nothing: the master need not know when this worker serves."""
+def _report_nothing() -> None:
+    """Do nothing: the master does not wait until this worker serves."""

@@ -1,4 +1,4 @@
-"""geomail-control(7) holds what the server says."""
+"""geomail-control(7) describes what the server sends."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ WORDS = set(re.findall(r"[a-z_.-]+", MANUAL))
 
 
 def names(value: Any) -> set[str]:
-    """The fields of an object; not of those that are kept by the name of a server or backend."""
+    """Return the fields of an object; without objects whose keys are names of servers or backends."""
     fields = set(value)
     for inner in ("configuration", "totals", "rates"):
         fields |= set(value.get(inner, ()))

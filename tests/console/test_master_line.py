@@ -20,7 +20,7 @@ Reports = list[tuple[dict[str, Any], int]]
 
 @contextmanager
 def line() -> Iterator[tuple[MasterLine, socket.socket, Reports]]:
-    """A line that is read, the master's end of it, and the reports with the number of their sockets."""
+    """Read a line; yield it, the master's end, and its reports with the number of their sockets."""
     ours, theirs = cooperative.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     reports: Reports = []
 

@@ -1,4 +1,4 @@
-"""``reload``: the file is put in force, or it is said why not."""
+"""``reload``: it puts the file in force, or says why not."""
 
 import signal
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_a_reload_by_signal_is_seen_too(own: Running) -> None:
         assert asker.event("server.reloaded")["generation"] == 2
 
 
-def test_two_who_ask_at_once_are_both_answered(own: Running) -> None:
+def test_two_clients_that_ask_at_once_are_both_answered(own: Running) -> None:
     with own.asker() as one, own.asker() as other:
         one.send("reload")
         other.send("reload")
@@ -85,7 +85,7 @@ def test_the_number_of_workers_changes(own: Running) -> None:
         assert len(asker.done("reload")["workers"]) == 3
 
 
-def test_the_control_socket_moves_and_those_who_are_connected_stay(own: Running, tmp_path: Path) -> None:
+def test_the_control_socket_moves_and_its_clients_stay_connected(own: Running, tmp_path: Path) -> None:
     console = own.console
     change(own, "control.sock", "elsewhere.sock")
     with own.asker() as asker:

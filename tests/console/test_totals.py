@@ -1,4 +1,4 @@
-"""Counters of workers that come and go."""
+"""Counters of workers that start and end."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ ZERO = dict.fromkeys(SERVER_COUNTERS, 0)
 
 
 def counted(**counters: int) -> Any:
-    """The counters of a worker with one server."""
+    """Return the counters of a worker with one server."""
     return {**make_counters(), "servers": {"imap": {**ZERO, **counters}}}
 
 
@@ -56,7 +56,7 @@ def test_rates_are_of_the_last_seconds_and_of_what_happened_then(monkeypatch: py
     known, now = Totals(), 100.0
     monkeypatch.setattr("geomail.console.totals.time.monotonic", lambda: now)
     known.sample([])
-    known.welcome("a", counted(logins=5000))  # when this console began, that had long happened
+    known.welcome("a", counted(logins=5000))  # counted before this console started
     assert known.compute_rates()["logins"] == 0
     for second in range(30):
         now += 1

@@ -1,4 +1,4 @@
-"""Which sessions a selection means."""
+"""Selections: which sessions they select."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a configuration listens on, and what becomes of it when the configuration changes."""
+"""The listeners of a configuration, and what happens to them when it changes."""
 
 import os
 import socket
@@ -84,7 +84,7 @@ def test_a_change_keeps_what_stays_closes_what_goes_and_binds_what_is_new(tmp_pa
 
 
 def answered_by(listeners: list[Listener], port: int, host: str) -> str:
-    """The server whose client somebody is who connects to this address; empty if nobody listens there."""
+    """Return the server that accepts a client at this address; empty if there is no listener."""
     with socket.socket() as client:
         client.settimeout(20)
         if client.connect_ex((host, port)) != 0:
@@ -96,7 +96,7 @@ def answered_by(listeners: list[Listener], port: int, host: str) -> str:
                 continue
             os.close(fd)
             return listener.at(host).server.name
-    raise AssertionError("nobody has accepted")
+    raise AssertionError("no listener has accepted")
 
 
 def test_an_address_that_becomes_all_addresses_keeps_its_clients() -> None:
@@ -111,7 +111,7 @@ def test_an_address_that_becomes_all_addresses_keeps_its_clients() -> None:
         close_vanished(old, new)
         assert new[1].sock is old[0].sock
         assert not new[1].listen.proxy_protocol
-        os.close(new[1].sock._accept()[0])  # type: ignore[attr-defined]  # who came before the change
+        os.close(new[1].sock._accept()[0])  # type: ignore[attr-defined]  # the client that connected before the change
         names = [answered_by(new, port, f"127.0.0.{number}") for number in (1, 2, 3)]
         assert names == ["all", "all", "one"]
         with listening(before, new) as again:
@@ -150,7 +150,7 @@ def test_a_change_may_do_no_more_than_a_start() -> None:
         open_listeners(config(*both), [])
 
 
-def test_who_has_agreed_once_lets_no_stranger_in() -> None:
+def test_a_socket_that_was_shared_once_is_not_shared_with_strangers() -> None:
     port = free_port()
     with (
         listening(config({"listen": f"127.0.0.1:{port}"})) as old,
@@ -181,7 +181,7 @@ def test_all_or_nothing() -> None:
         assert (accepts(kept), accepts(fresh)) == (True, False)
 
 
-def test_what_is_tuned_is_in_force_only_with_the_rest() -> None:
+def test_options_of_sockets_change_only_when_the_configuration_is_in_force() -> None:
     port = free_port()
 
     def keeps_alive(listeners: list[Listener]) -> bool:
@@ -196,7 +196,7 @@ def test_what_is_tuned_is_in_force_only_with_the_rest() -> None:
         assert not keeps_alive(new)
 
 
-def test_what_the_system_does_not_do_is_told() -> None:
+def test_options_that_the_system_does_not_take_are_reported() -> None:
     port = free_port()
     with listening(config({"listen": f"127.0.0.1:{port} so_keepalive=12h"})) as listeners:
         said = f"listen 127.0.0.1:{port}: so_keepalive: 43200: Invalid argument; the option is left out"

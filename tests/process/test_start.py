@@ -36,7 +36,7 @@ def test_a_session_of_tls_goes_on_with_another_worker(
     session: ssl.SSLSession | None = None
     for _ in range(60):
         with ExitStack() as opened:
-            # a client that waits keeps its worker busy, so that the next one may be another's
+            # a client that waits keeps its worker busy, so that another worker may accept the next one
             for _ in range(2):
                 plain = opened.enter_context(socket.create_connection((LOOPBACK, running.port), SOON))
                 secured = opened.enter_context(
