@@ -45,7 +45,7 @@ class Running:
     geomail: Geomail | None = None
 
     def configuration(self, *listens: str, **more: Any) -> str:
-        """Make a configuration with these addresses, by default its own, and ``more`` at the top of the file."""
+        """Make a configuration with these addresses, by default its own; ``more`` is at its top."""
         server = {"protocol": "imap", "listen": list(listens) or [f"{LOOPBACK}:{self.port}"]}
         return toml.dumps(
             {
