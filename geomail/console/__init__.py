@@ -1,8 +1,10 @@
-"""The console: one process, apart from mail, for everything that operators look at.
+"""The console: one process, apart from mail, that serves operators.
 
-``keeper`` is the master's side: the sockets, and the start again where the
-console died. ``process`` is the process itself; ``link`` holds one worker's
-feed, ``control`` one client of the control socket, ``requests`` what such a
-client may ask for, and ``totals`` what the workers' counters come to. None of
-it speaks mail, and no mail waits for it.
+``process`` is the process itself. ``overview`` holds what it knows of the
+server, ``audience`` the viewers of events and traces; ``link`` is the
+connection to one worker, ``master_line`` the one to the master. ``control``
+serves one client of the control socket, ``requests`` holds what such a client
+may ask for, and ``metrics`` the pages for Prometheus. The master starts the
+process, and starts it again when it dies: ``geomail/process/keeper.py``. It
+speaks no mail, and no mail waits for it.
 """

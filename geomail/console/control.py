@@ -1,4 +1,4 @@
-"""One client of the control socket: what it asks, one line each, and what it is answered."""
+"""One client of the control socket: its requests, one line each, and the answers to them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LONGEST_REQUEST = 128 * 1024
 MOST_REQUESTS = 16
 _LONGEST_ID = 100
 
-#: Carries out a request. Each object that it yields becomes a line; the last one holds ``done``.
+#: A function that carries out a request. Each object that it yields becomes a line; the last has ``done``.
 Handler = Callable[["Client", dict[str, Any]], Iterator[dict[str, Any]]]
 
 
 class RequestError(GeomailError):
-    """A request cannot be carried out; ``code`` is for programs, the text for people."""
+    """A request that cannot be carried out; ``code`` is for programs, the text for people."""
 
     def __init__(self, code: str, text: str, **more: Any) -> None:
         super().__init__(text)
@@ -34,10 +34,10 @@ class RequestError(GeomailError):
 
 
 class Client:
-    """Serves one connection to the control socket.
+    """One connection to the control socket.
 
-    The handlers named in ``streams`` go on until the client leaves; what else
-    it asked for is finished then, in case it has only ended its sending.
+    The handlers named in ``streams`` go on until the client leaves. All other
+    requests are still finished then: the client may have ended its sending only.
     """
 
     def __init__(self, sock: socket.socket, handlers: Mapping[str, Handler], streams: frozenset[str]) -> None:
@@ -48,27 +48,27 @@ class Client:
         self.outbox = Outbox(sock)
 
     def serve(self) -> None:
-        """Answer requests until the client ends or does not read."""
+        """Answer requests until the client leaves or stops reading."""
         try:
             self._send({"geomail": PROTOCOL, "version": __version__})
             self._listen()
             gevent.joinall([running for do, running in self._running.values() if do not in self._streams])
             self.outbox.flush(STUCK)
         except (OSError, ClientGone):
-            pass  # nobody is left to be answered
+            pass  # the client has gone, and needs no answer
         finally:
             gevent.killall([running for _, running in self._running.values()])
             self.outbox.close()
             self._sock.close()
 
     def refuse(self, text: str) -> None:
-        """Say why it is not served, and close."""
+        """Tell the client why it is not served, and close."""
         try:
             self._send({"geomail": PROTOCOL, "version": __version__})
             self._send({"id": None, "error": "busy", "text": text})
             self.outbox.flush(1.0)
         except ClientGone:
-            pass  # it had asked for nothing yet
+            pass  # the client has asked for nothing yet
         self.outbox.close()
         self._sock.close()
 
@@ -95,12 +95,13 @@ class Client:
 
     def _start(self, number: int | str | None, do: Any, request: dict[str, Any]) -> None:
         if number is None:
-            raise RequestError("bad-request", "a request has an id: a number, or a short text")
+            text = f"id: must be a number, or a text of at most {_LONGEST_ID} characters"
+            raise RequestError("bad-request", text)
         if number in self._running or len(self._running) >= MOST_REQUESTS:
-            raise RequestError("busy", f"the id is in use, or {MOST_REQUESTS} requests are under way")
+            raise RequestError("busy", f"the id is in use, or {MOST_REQUESTS} requests are running")
         handler = self._handlers.get(do) if isinstance(do, str) else None
         if handler is None:
-            raise RequestError("unknown-request", f"do: possible are {', '.join(sorted(self._handlers))}")
+            raise RequestError("unknown-request", f"do: must be one of {', '.join(sorted(self._handlers))}")
         self._running[number] = do, gevent.spawn(self._run, number, handler, request)
 
     def _run(self, number: int | str, handler: Handler, request: dict[str, Any]) -> None:
@@ -118,5 +119,5 @@ class Client:
         except RequestError as error:
             yield error.answer
         except Exception:
-            yield {"error": "bug", "text": "geomail failed; its log tells more"}
+            yield {"error": "bug", "text": "a bug in geomail; its log has the details"}
             raise

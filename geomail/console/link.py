@@ -1,16 +1,19 @@
-"""The console's end of one worker's feed."""
+"""The console's end of the connection to one worker."""
 
 from __future__ import annotations
 
+import os
+import struct
 from collections.abc import Callable
+from hmac import compare_digest
 from typing import Any
 
 import gevent
 from gevent import socket
-from gevent.event import AsyncResult
 from gevent.lock import BoundedSemaphore
 
-from geomail.console.totals import Counters, no_counters
+from geomail.console.orders import PendingOrders
+from geomail.console.totals import Counters, make_counters
 from geomail.control.jsonlines import BadLine, Lines, decode, encode
 from geomail.errors import GeomailError
 
@@ -19,19 +22,44 @@ LONGEST_LINE = 8 * 1024 * 1024
 #: Seconds that a worker has for an answer.
 PATIENCE = 5.0
 _NEWS = (b'{"event"', b'{"lost"')
+_CREDENTIALS = struct.Struct("3i")
 
 
 class WorkerGone(GeomailError):
     """The worker has ended, or does not answer."""
 
 
+def shows_token(sock: socket.socket, token: bytes) -> bool:
+    """Tell whether a connection is from the same user and sends the token first.
+
+    Only children of the same master know the token.
+    """
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(credentials)
+    if uid != os.geteuid():
+        return False
+    received = b""
+    sock.settimeout(PATIENCE)
+    while len(received) < len(token) and (more := _receive(sock, len(token) - len(received))):
+        received += more
+    sock.settimeout(None)
+    return compare_digest(received, token)
+
+
+def _receive(sock: socket.socket, most: int) -> bytes:
+    try:
+        return sock.recv(most)
+    except OSError:
+        return b""
+
+
 class Link:
-    """One worker: what it has told of itself, and the way to ask it for more.
+    """A connection to one worker, and what the worker has sent about itself.
 
     ``news`` is called with the lines that hold events or losses, without
-    their LF, and ``ready`` when the worker has told all of itself. ``counters``
-    are the rows of its tally; ``is_briefed`` is for the console to note that
-    the worker knows what is being watched.
+    their LF; ``ready`` is called once, when the worker has introduced itself.
+    ``counters`` are the rows of its tally; ``is_briefed`` says that the worker
+    knows which events and traces it must send.
     """
 
     def __init__(
@@ -40,15 +68,14 @@ class Link:
         self._sock = sock
         self._news = news
         self._ready = ready
-        self._asked: dict[int, AsyncResult[dict[str, Any]]] = {}
-        self._last_ask = 0
+        self._orders = PendingOrders()
         self._sending = BoundedSemaphore()
         self.hello: dict[str, Any] = {"pid": 0, "generation": 0, "started": 0.0}
         self._is_known = False
         self.is_briefed = False
         self.sessions = 0
         self.draining = False
-        self.counters: Counters = no_counters()
+        self.counters: Counters = make_counters()
 
     @property
     def pid(self) -> int:
@@ -62,51 +89,45 @@ class Link:
 
     @property
     def key(self) -> tuple[int, float]:
-        """What tells this worker from all others, also where a process id is used again."""
+        """The process id and the start time: the system may use a process id again."""
         return self.pid, self.hello["started"]
 
-    def ask(self, do: str, seconds: float = PATIENCE, **parameters: Any) -> dict[str, Any]:
-        """Have an order carried out, and give the answer. Raises WorkerGone."""
-        self._last_ask += 1
-        number = self._last_ask
-        answer = self._asked[number] = AsyncResult()
-        try:
-            self._send(encode({"ask": number, "do": do, **parameters}), seconds)
-            answer.wait(seconds)
-            if not answer.ready():
-                raise self._silent()
-            told = answer.get(block=False)
-            assert told is not None
-            return told
-        finally:
-            del self._asked[number]
+    def order(self, name: str, seconds: float = PATIENCE, **parameters: Any) -> dict[str, Any]:
+        """Have the worker carry out an order, and return its answer. Raises WorkerGone."""
+
+        def send(number: int) -> None:
+            self._send(encode({"order": name, "id": number, **parameters}), seconds)
+
+        answer = self._orders.send(send, seconds)
+        if answer is None:
+            raise self._no_answer()
+        return answer
 
     def refresh(self, seconds: float) -> None:
-        """Have the worker tell its counters as they are now. Raises WorkerGone."""
-        self._take_status(self.ask("status", seconds)["status"])
+        """Ask the worker for its counters as they are now. Raises WorkerGone."""
+        self._take_status(self.order("status", seconds)["status"])
 
     def read(self) -> None:
-        """Take in what the worker sends, until it ends."""
+        """Take what the worker sends, until the connection ends."""
         lines = Lines(LONGEST_LINE)
         try:
             while data := self._sock.recv(262144):
                 self._take(lines.feed(data))
         except (OSError, BadLine):
-            pass  # whatever it was, it is over
+            pass  # the worker has gone, or is not to be trusted any more
         finally:
             self._sock.close()
-            for answer in self._asked.values():
-                answer.set_exception(WorkerGone(f"worker {self.pid} has ended"))
+            self._orders.fail(WorkerGone(f"worker {self.pid} has ended"))
 
     def _send(self, line: bytes, seconds: float) -> None:
         try:
-            with gevent.Timeout(seconds, self._silent()), self._sending:
+            with gevent.Timeout(seconds, self._no_answer()), self._sending:
                 self._sock.sendall(line)
         except (OSError, WorkerGone):
             self._sock.close()  # half a line may have gone out
-            raise self._silent() from None
+            raise self._no_answer() from None
 
-    def _silent(self) -> WorkerGone:
+    def _no_answer(self) -> WorkerGone:
         return WorkerGone(f"worker {self.pid} does not answer")
 
     def _take(self, lines: list[bytes]) -> None:
@@ -116,17 +137,15 @@ class Link:
         if len(news) < len(lines):
             for line in lines:
                 if not line.startswith(_NEWS):
-                    self._take_word(decode(line))
+                    self._take_message(decode(line))
 
-    def _take_word(self, word: dict[str, Any]) -> None:
-        if "answer" in word:
-            answer = self._asked.get(word.pop("answer"))
-            if answer is not None:
-                answer.set(word)
-        elif "status" in word:
-            self._take_status(word["status"])
-        elif "hello" in word:
-            self.hello = word["hello"]
+    def _take_message(self, message: dict[str, Any]) -> None:
+        if "answer" in message:
+            self._orders.take(message.pop("answer"), message)
+        elif "status" in message:
+            self._take_status(message["status"])
+        elif "hello" in message:
+            self.hello = message["hello"]
 
     def _take_status(self, status: dict[str, Any]) -> None:
         self.sessions, self.draining = status["sessions"], status["draining"]

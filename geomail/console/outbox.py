@@ -1,4 +1,4 @@
-"""What a client of the control socket has yet to read."""
+"""The answers and events that a client of the control socket has not read yet."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from geomail.errors import GeomailError
 
 #: Bytes that wait for one client.
 MOST_WAITING = 1024 * 1024
-#: Seconds after which a client that takes nothing in is given up.
+#: Seconds after which geomail gives up a client that reads nothing.
 STUCK = 30.0
 
 
 class ClientGone(GeomailError):
-    """A client has left, or reads nothing."""
+    """A client that has left, or reads nothing."""
 
 
 class Outbox:
-    """Sends to one client, and holds at most MOST_WAITING bytes (and one piece) for it."""
+    """A queue of data for one client: at most MOST_WAITING bytes, and one piece more."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -32,7 +32,7 @@ class Outbox:
         self._writing = gevent.spawn(self._write)
 
     def offer(self, data: bytes) -> bool:
-        """Have it sent if there is room; whether there was."""
+        """Send data if there is room for it; return whether there was."""
         if self._size >= MOST_WAITING:
             return False
         self._waiting.append(data)
@@ -41,12 +41,12 @@ class Outbox:
         return True
 
     def put(self, data: bytes) -> None:
-        """Have it sent; waits for room. Raises ClientGone."""
+        """Send data, and wait for room. Raises ClientGone."""
         while not self.offer(data):
             self._await_progress(STUCK)
 
     def flush(self, seconds: float) -> None:
-        """Wait until all has been sent, ``seconds`` at most. Raises ClientGone."""
+        """Wait until all data has been sent, ``seconds`` at most. Raises ClientGone."""
         deadline = time.monotonic() + seconds
         while self._size and (left := deadline - time.monotonic()) > 0:
             self._await_progress(left)
@@ -69,6 +69,6 @@ class Outbox:
                 self._size -= len(data)
                 self._sent.set()
         except OSError:
-            pass  # the reader sees the end too
+            pass  # the greenlet that reads notices the end, too
         finally:
             self._sent.set()

@@ -1,4 +1,4 @@
-"""Serves a few small pages over HTTP/1.1: each connection gets one, in a bounded time."""
+"""A few small pages over HTTP/1.1: each connection gets one, in a bounded time."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ MOST_CONNECTIONS = 32
 _PATIENCE = 10.0
 _LONGEST_REQUEST = 8192
 
-#: Makes a page for an Accept header: status, content type, content.
+#: A function that makes a page for an Accept header: status, content type, content.
 Page = Callable[[str], tuple[int, str, bytes]]
 
 
 class Pages:
-    """Serves pages by their path."""
+    """Pages by their path."""
 
     def __init__(self, pages: Mapping[str, Page]) -> None:
         self._pages = pages
         self._connections = 0
 
     def serve(self, sock: socket.socket) -> None:
-        """Answer one request, and close."""
+        """Answer one request, and close the connection."""
         with sock:
             if self._connections >= MOST_CONNECTIONS:
                 return
@@ -35,7 +35,7 @@ class Pages:
                 with gevent.Timeout(_PATIENCE, TimeoutError):
                     self._answer(sock)
             except OSError:
-                pass  # it has gone, or was too slow
+                pass  # the client has gone, or was too slow
             finally:
                 self._connections -= 1
 
@@ -51,7 +51,7 @@ class Pages:
         head += f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
         sock.sendall(head.encode() + (content if method != "HEAD" else b""))
         sock.shutdown(socket.SHUT_WR)
-        sock.recv(1)  # until it has read: closing over something unread would reset the connection
+        sock.recv(1)  # wait until the client has read: closing before that would reset the connection
 
     def _respond(self, request: str) -> tuple[str, int, str, bytes]:
         first, *headers = request.splitlines()
@@ -62,9 +62,9 @@ class Pages:
         page = self._pages.get(path)
         if page is None:
             return method, 404, "text/plain", " ".join(self._pages).encode() + b"\n"
-        return method, *page(_accepted(headers))
+        return method, *page(_read_accept(headers))
 
 
-def _accepted(headers: list[str]) -> str:
+def _read_accept(headers: list[str]) -> str:
     values = [header.partition(":") for header in headers]
     return ",".join(value.strip() for name, _, value in values if name.strip().lower() == "accept")

@@ -1,32 +1,32 @@
-"""What a client of the control socket may ask for; geomail-control(7) describes it for its authors."""
+"""The requests that clients of the control socket may send; geomail-control(7) describes them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gevent.event import Event as Signal
 
 from geomail import __version__
+from geomail.console.audience import Audience
 from geomail.console.control import Client, Handler, RequestError
 from geomail.console.link import Link, WorkerGone
-from geomail.console.totals import overall
+from geomail.console.master_line import MasterLine, MasterSilent, OrderRefused
+from geomail.console.overview import Overview
+from geomail.console.totals import add_rows
 from geomail.console.viewer import Viewer
 from geomail.control.selection import BadSelection, Selection, selection_from
 from geomail.events import KINDS
 
-if TYPE_CHECKING:
-    from geomail.console.process import Console
-
-#: Seconds that a worker has to tell how it is.
+#: Seconds that a worker has to send its counters.
 _STATUS_PATIENCE = 2.0
 #: Seconds that the workers of a new configuration have to start.
 _START_PATIENCE = 30.0
 #: The requests that go on until the client leaves.
 STREAMS = frozenset({"tail", "trace"})
-#: Bounds of a trace, and what they are where nothing is said: seconds, lines, bytes.
+#: The limits of a trace, each with its default and its maximum.
 TRACE_CAPS = {"seconds": (60, 3600), "lines": (10_000, 1_000_000), "bytes": (10_000_000, 1_000_000_000)}
 #: Traces that run at a time.
 MOST_TRACES = 8
@@ -35,10 +35,12 @@ Answers = Iterator[dict[str, Any]]
 
 
 class Requests:
-    """The handlers, by the word that a request has as ``do``."""
+    """The handlers of requests, by the name that a request gives as ``do``."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, overview: Overview, audience: Audience, master: MasterLine) -> None:
+        self._overview = overview
+        self._audience = audience
+        self._master = master
         self.handlers: dict[str, Handler] = {
             "status": self.status,
             "who": self.who,
@@ -49,59 +51,58 @@ class Requests:
         }
 
     def status(self, _client: Client, _request: dict[str, Any]) -> Answers:
-        """How the server is."""
-        console = self._console
-        silent = console.refresh(_STATUS_PATIENCE)
-        sums = console.sums()
+        """Report the state of the server."""
+        overview = self._overview
+        silent = overview.refresh(_STATUS_PATIENCE)
+        sums, state = overview.add_up(), overview.state
         yield {
             "done": {
                 "version": __version__,
                 "now": time.time(),
-                **{key: console.state[key] for key in ("pid", "started", "ending")},
-                "configuration": _configuration(console.state),
-                "sessions": sum(link.sessions for link in console.links),
-                "totals": overall(sums["servers"]),
-                "rates": console.totals.rates(),
-                "workers": [_worker(link, link not in silent) for link in console.links],
-                "servers": console.with_active(sums, "servers"),
-                "backends": console.with_active(sums, "backends"),
-                "viewers": len(console.viewers),
+                **{key: state[key] for key in ("pid", "started", "ending")},
+                "configuration": _describe_configuration(state),
+                "sessions": sum(link.sessions for link in overview.links),
+                "totals": add_rows(sums["servers"]),
+                "rates": overview.compute_rates(),
+                "workers": [_describe_worker(link, link not in silent) for link in overview.links],
+                "servers": overview.add_active(sums, "servers"),
+                "backends": overview.add_active(sums, "backends"),
+                "viewers": len(self._audience.viewers),
             }
         }
 
     def who(self, _client: Client, request: dict[str, Any]) -> Answers:
-        """The live sessions that are selected, in pages."""
-        yield from self._pages("list", request)
+        """List the live sessions that the request selects, in pages."""
+        yield from self._list_sessions("list", request)
 
     def kick(self, _client: Client, request: dict[str, Any]) -> Answers:
-        """End the sessions that are selected, and list them; all of them are ``{}``."""
+        """End the sessions that the request selects, and list them; ``{}`` selects all of them."""
         if "select" not in request:
             raise RequestError("bad-request", "kick needs a selection")
-        yield from self._pages("kick", request)
+        yield from self._list_sessions("kick", request)
 
     def tail(self, client: Client, request: dict[str, Any]) -> Answers:
-        """Events as they happen, until the client leaves."""
+        """Send events as they happen, until the client leaves."""
         kinds = request.get("events", list(KINDS))
         if not isinstance(kinds, list) or not kinds or not all(kind in KINDS for kind in map(str, kinds)):
-            raise RequestError("bad-request", f"events: an array is wanted, of {', '.join(KINDS)}")
-        viewer = Viewer(client.outbox, request["id"], kinds, _selection(request))
-        self._console.watch(viewer)
+            raise RequestError("bad-request", f"events: must be an array of {', '.join(KINDS)}")
+        viewer = Viewer(client.outbox, request["id"], kinds, _read_selection(request))
+        self._audience.add(viewer)
         try:
             yield {"watching": kinds}
             viewer.begin()
             Signal().wait()
         finally:
-            self._console.unwatch(viewer)
+            self._audience.remove(viewer)
 
     def trace(self, client: Client, request: dict[str, Any]) -> Answers:
-        """The dialogues of the sessions that are selected, line by line, until a cap is reached."""
-        if not _selection(request) or not {"user", "client"} & request["select"].keys():
+        """Send the dialogues of the selected sessions, line by line, until a limit is reached."""
+        if not _read_selection(request) or not {"user", "client"} & request["select"].keys():
             raise RequestError("bad-request", "a trace needs a selection by user or client")
-        caps = {name: _cap(request, name) for name in TRACE_CAPS}
-        console = self._console
-        if len(console.traces) >= MOST_TRACES:
+        caps = {name: _read_cap(request, name) for name in TRACE_CAPS}
+        if len(self._audience.traces) >= MOST_TRACES:
             raise RequestError("busy", f"{MOST_TRACES} traces are running")
-        viewer = console.trace(
+        viewer = self._audience.add_trace(
             client.outbox, request["id"], request["select"], int(caps["lines"]), int(caps["bytes"])
         )
         try:
@@ -112,33 +113,40 @@ class Requests:
             viewer.tell_losses()
             yield {"done": {"reached": reached, "lines": viewer.lines, "lost": viewer.lost_ever}}
         finally:
-            console.untrace(viewer)
+            self._audience.remove_trace(viewer)
 
     def reload(self, _client: Client, _request: dict[str, Any]) -> Answers:
-        """Put the configuration file in force; answers when that is done or refused."""
+        """Put the configuration file in force; answer when that is done or refused."""
         began = time.monotonic()
-        outcome = self._console.ask_for_reload()
-        if outcome["error"] is not None:
-            raise RequestError("refused", outcome["error"])
-        if not self._console.await_workers(_START_PATIENCE):
-            text = f"the new workers did not start within {_START_PATIENCE:g} s; the log may tell why"
+        self._order_reload()
+        overview = self._overview
+        if not overview.await_workers(_START_PATIENCE):
+            text = f"the new workers did not start within {_START_PATIENCE:g} s; read the log for the reason"
             raise RequestError("not-started", text)
-        generation, links = self._console.state["generation"], self._console.links
+        links, is_new = tuple(overview.links), overview.serves_configuration_in_force
         yield {
             "done": {
-                "generation": generation,
-                "workers": [link.pid for link in links if link.generation == generation],
-                "draining": [link.pid for link in links if link.generation != generation],
+                "generation": overview.state["generation"],
+                "workers": [link.pid for link in links if is_new(link)],
+                "draining": [link.pid for link in links if not is_new(link)],
                 "seconds": time.monotonic() - began,
             }
         }
 
-    def _pages(self, do: str, request: dict[str, Any]) -> Answers:
-        _selection(request)  # what is wrong with it is said before any worker is asked
+    def _order_reload(self) -> None:
+        try:
+            self._master.order("reload")
+        except OrderRefused as error:
+            raise RequestError("refused", str(error)) from None
+        except MasterSilent as error:
+            raise RequestError("busy", str(error)) from None
+
+    def _list_sessions(self, order: str, request: dict[str, Any]) -> Answers:
+        _read_selection(request)  # an error in it is reported before any worker gets the order
         select, found, silent = request.get("select", {}), 0, []
-        for link in tuple(self._console.links):
+        for link in tuple(self._overview.links):
             try:
-                for sessions in _pages_of(link, do, select):
+                for sessions in _ask_for_pages(link, order, select):
                     found += len(sessions)
                     yield {"sessions": [{**session, "worker": link.pid} for session in sessions]}
             except WorkerGone:
@@ -146,10 +154,10 @@ class Requests:
         yield {"done": {"sessions": found, "silent": silent}}
 
 
-def _pages_of(link: Link, do: str, select: Any) -> Iterator[list[dict[str, Any]]]:
+def _ask_for_pages(link: Link, order: str, select: Any) -> Iterator[list[dict[str, Any]]]:
     after = 0
     while after is not None:
-        answer = link.ask(do, select=select, after=after)
+        answer = link.order(order, select=select, after=after)
         if "error" in answer:
             raise WorkerGone(answer["error"])
         after = answer["after"]
@@ -157,23 +165,26 @@ def _pages_of(link: Link, do: str, select: Any) -> Iterator[list[dict[str, Any]]
             yield answer["sessions"]
 
 
-def _cap(request: dict[str, Any], name: str) -> float:
-    usual, most = TRACE_CAPS[name]
-    given = request.get(name, usual)
+def _read_cap(request: dict[str, Any], name: str) -> float:
+    default, most = TRACE_CAPS[name]
+    given = request.get(name, default)
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= most:
-        raise RequestError("bad-request", f"{name}: a number is wanted, up to {most}")
+        raise RequestError("bad-request", f"{name}: must be a number above 0, at most {most}")
     return given
 
 
-def _selection(request: dict[str, Any]) -> Selection:
+def _read_selection(request: dict[str, Any]) -> Selection:
     try:
         return selection_from(request.get("select", {}))
     except BadSelection as error:
         raise RequestError("bad-selection", str(error)) from None
 
 
-def _configuration(state: dict[str, Any]) -> dict[str, Any]:
-    """What is in force; ``changed`` is whether the file is newer, None where that cannot be seen."""
+def _describe_configuration(state: dict[str, Any]) -> dict[str, Any]:
+    """Describe the configuration in force.
+
+    ``changed`` says whether the file is newer; None: the file cannot be looked at.
+    """
     known = {key: state[key] for key in ("file", "generation", "loaded", "refused")}
     try:
         changed = Path(state["file"]).stat().st_mtime > state["loaded"]
@@ -182,8 +193,8 @@ def _configuration(state: dict[str, Any]) -> dict[str, Any]:
     return {**known, "changed": changed}
 
 
-def _worker(link: Link, answers: bool) -> dict[str, Any]:
-    counters = overall(link.counters["servers"])
+def _describe_worker(link: Link, answers: bool) -> dict[str, Any]:
+    counters = add_rows(link.counters["servers"])
     return {
         **{key: link.hello[key] for key in ("pid", "generation", "started")},
         "draining": link.draining,

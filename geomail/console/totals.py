@@ -1,4 +1,4 @@
-"""What the workers' counters come to: they do not fall when a worker ends, and they have rates."""
+"""Sums of the workers' counters: they do not fall when a worker ends, and they have rates."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from geomail.sinks.tally import OTHERS, SERVER_COUNTERS
 
 #: Seconds that rates are taken over.
 RATE_SECONDS = 10
-#: Ended workers that are remembered one by one: such a one may only have lost its connection.
+#: Ended workers that are remembered one by one: such a worker may only have lost its connection.
 _REMEMBERED = 64
-#: Rows of a table that are kept of all workers before: each may have had other backends.
+#: Rows of a table that are kept for all earlier workers: each may have had other backends.
 MOST_ROWS = 2000
 
-#: Rows of counters by name: those of servers, or those of backends.
+#: Rows of counters by name: of servers, or of backends.
 Table = dict[str, dict[str, int]]
 Counters = dict[str, Table]
 
 
-#: Those of a tally, and those of meters.
+#: The tables of a tally, and the tables of meters.
 TABLES = ("servers", "backends", *BOUNDS, *COUNTS)
 
 
-def no_counters() -> Counters:
-    """The counters of nobody."""
+def make_counters() -> Counters:
+    """Return tables without rows."""
     return {table: {} for table in TABLES}
 
 
 def add(total: Counters, counters: Mapping[str, Table]) -> None:
-    """Add to the rows of the same names."""
+    """Add counters to the rows with the same names in ``total``."""
     for table, rows in counters.items():
         for name, row in rows.items():
             sums = total[table].setdefault(name, {})
@@ -39,18 +39,18 @@ def add(total: Counters, counters: Mapping[str, Table]) -> None:
                 sums[counter] = sums.get(counter, 0) + value
 
 
-def overall(servers: Table) -> dict[str, int]:
-    """One row, of the rows of all servers together."""
+def add_rows(servers: Table) -> dict[str, int]:
+    """Add up the rows of all servers into one row."""
     return {counter: sum(row[counter] for row in servers.values()) for counter in SERVER_COUNTERS}
 
 
 class Totals:
-    """The counters of workers that have ended; those of the living are given where sums are asked for."""
+    """The counters of ended workers; the caller of each method gives the counters of the living ones."""
 
     def __init__(self) -> None:
-        self._forgotten = no_counters()
+        self._forgotten = make_counters()
         self._ended: dict[Hashable, Counters] = {}
-        self._before = overall({})
+        self._before = add_rows({})
         self._samples: deque[tuple[float, dict[str, int]]] = deque(maxlen=RATE_SECONDS + 1)
 
     def retire(self, worker: Hashable, counters: Counters) -> None:
@@ -60,7 +60,7 @@ class Totals:
             self._forget(self._ended.pop(next(iter(self._ended))))
 
     def _forget(self, counters: Counters) -> None:
-        """Add up what the worker counted; what there is no row for any more goes to that of others."""
+        """Add a worker's counters to the sums; when the table is full, new names go to the row of others."""
         for table, rows in counters.items():
             kept = self._forgotten[table]
             for name, row in rows.items():
@@ -71,14 +71,14 @@ class Totals:
                     add(self._forgotten, {table: {name: row}})
 
     def welcome(self, worker: Hashable, counters: Counters) -> None:
-        """A worker has come, or come back; what it had counted before did not happen now."""
+        """Note a worker that has connected, for the first time or again; its earlier counts are not new."""
         if self._ended.pop(worker, None) is None:
-            for counter, value in overall(counters["servers"]).items():
+            for counter, value in add_rows(counters["servers"]).items():
                 self._before[counter] += value
 
-    def sums(self, living: Iterable[Counters]) -> Counters:
-        """All counters."""
-        total = no_counters()
+    def add_up(self, living: Iterable[Counters]) -> Counters:
+        """Return the sums of all counters."""
+        total = make_counters()
         for counters in self._all(living):
             add(total, counters)
         return total
@@ -87,16 +87,16 @@ class Totals:
         return (self._forgotten, *self._ended.values(), *living)
 
     def sample(self, living: Iterable[Counters]) -> None:
-        """Note what has been counted by now; called once a second."""
-        total = no_counters()
+        """Note the sums as they are now; call it once a second."""
+        total = make_counters()
         for counters in self._all(living):
             add(total, {"servers": counters["servers"]})
-        sums = overall(total["servers"])
+        sums = add_rows(total["servers"])
         counted = {counter: value - self._before[counter] for counter, value in sums.items()}
         self._samples.append((time.monotonic(), counted))
 
-    def rates(self) -> dict[str, float]:
-        """What happened in a second of late, by counter; nothing while too little is known."""
+    def compute_rates(self) -> dict[str, float]:
+        """Return how much each counter grows in a second; 0 while there are fewer than two samples."""
         if len(self._samples) < 2:
             return dict.fromkeys(SERVER_COUNTERS, 0.0)
         (began, first), (ended, last) = self._samples[0], self._samples[-1]

@@ -1,4 +1,4 @@
-"""Those who watch the dialogues of some sessions, line by line."""
+"""Viewers of the dialogues of some sessions, line by line."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _START = encode({"event": TraceLine.kind})[:-2]
 
 
 class TraceViewer(Viewer):
-    """The stream of one trace to one client; ``ended`` is set to the cap that it has reached.
+    """The stream of one trace to one client; ``ended`` is set to the limit that it has reached.
 
-    ``number`` names it to the workers, ``select`` is what it means. Beyond
-    ``lines`` or ``size`` bytes nothing is sent.
+    Workers know it by its ``number``, and trace the sessions that ``select``
+    names. Beyond ``lines`` lines or ``size`` bytes it sends nothing.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class TraceViewer(Viewer):
         self._left = size
 
     def show(self, news: News) -> None:
-        """Send the lines of this trace."""
+        """Send the lines that belong to this trace."""
         if any(line.startswith(_START) for line in news.lines):
             for line, record in zip(news.lines, news.records, strict=True):
                 if record["event"] == TraceLine.kind and record["trace"] == self.number:
                     self._show_line(line)
 
     def announce(self, line: bytes) -> None:
-        """Nothing: it is about sessions alone."""
+        """Send nothing: a trace is about sessions, not about the server."""
 
     def _show_line(self, line: bytes) -> None:
         if self.ended.ready():

@@ -1,4 +1,4 @@
-"""Those who watch events as they happen."""
+"""Viewers of events, as they happen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_HELD, MOST_HELD_BYTES = 10_000, 1024 * 1024
 
 
 class News:
-    """Some events of a worker, as lines without their LF; decoded once for all who look inside."""
+    """Some events of a worker, as lines without their LF; decoded once for all viewers that look inside."""
 
     def __init__(self, lines: list[bytes]) -> None:
         self.lines = lines
@@ -27,12 +27,12 @@ class News:
 
 
 class Viewer:
-    """A stream of events of the given kinds to one client, answering its request ``request``.
+    """A stream of events of the given kinds to one client; it answers the client's request ``request``.
 
-    Nobody waits for it: what its client does not read in time is dropped, and
-    the client is told how many events that were; ``lost_ever`` counts them.
-    Until :meth:`begin` all is held back, so that what says that it begins is
-    the first line.
+    No worker waits for it: events that the client does not read in time are
+    dropped, and the client is told their number; ``lost_ever`` counts them.
+    Until :meth:`begin` it holds all events back, so that the answer to the
+    request comes first.
     """
 
     def __init__(self, outbox: Outbox, request: object, kinds: Sequence[str], selection: Selection) -> None:
@@ -48,13 +48,13 @@ class Viewer:
         self.lost_ever = 0
 
     def begin(self) -> None:
-        """Send from now on, first what has been held back."""
+        """Send events from now on, first those that were held back."""
         held, self._held = self._held, None
         if held:
             self._send(held)
 
     def show(self, news: News) -> None:
-        """Send what it asked for of this."""
+        """Send the events that the client asked for."""
         lines = news.lines
         if self._selection:
             records = zip(lines, news.records, strict=True)
@@ -64,16 +64,16 @@ class Viewer:
             self._send(lines)
 
     def announce(self, line: bytes) -> None:
-        """Send what concerns everybody."""
+        """Send an event of the server, which all viewers get."""
         self._send([line])
 
     def lose(self, number: int) -> None:
-        """Note that a worker dropped events; some of them may have been for this viewer."""
+        """Note that events were dropped, some of which may have been for this viewer."""
         self._lost += number
         self.lost_ever += number
 
     def tell_losses(self) -> None:
-        """Say how many events were dropped, if any were and the client reads again."""
+        """Tell the client how many events were dropped, if any were and it reads again."""
         if (
             self._lost
             and self._held is None

@@ -1,1 +1,1 @@
-"""What both ends of the control socket speak."""
+"""The language of the control socket: clients and the console both use it."""

@@ -1,7 +1,7 @@
-"""JSON lines: how geomail's processes, and those who watch them, talk to each other.
+"""JSON lines: how geomail's processes talk to each other, and to operators.
 
-A line is one JSON object in ASCII, ended by LF; nothing in it can steer a
-terminal, because JSON escapes what could.
+A line is one JSON object in ASCII, ended by LF. No line can control a
+terminal, because JSON escapes all control characters.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
 class BadLine(GeomailError):
-    """A line is too long, or is no JSON object."""
+    """A line that is too long, or not a JSON object."""
 
 
 def encode(value: dict[str, Any]) -> bytes:
-    """The object as one line, its LF included."""
+    """Return the object as one line, with its LF."""
     return _ENCODER.encode(value).encode("ascii") + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The object in a line. Raises BadLine."""
+    """Return the object in a line. Raises BadLine."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -35,15 +35,15 @@ def decode(line: bytes) -> dict[str, Any]:
 
 
 class Lines:
-    """Cuts a stream of bytes into lines of at most ``limit`` bytes."""
+    """The lines in a stream of bytes, each at most ``limit`` bytes long."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that are whole now, without their LF. Raises BadLine if one is too long."""
+        """Add data; return the lines that are complete now, without LF. Raises BadLine if one is too long."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > self._limit or any(len(line) > self._limit for line in lines):
-            raise BadLine(f"a line of more than {self._limit} bytes")
+            raise BadLine(f"a line is longer than {self._limit} bytes")
         return lines

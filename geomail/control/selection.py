@@ -1,7 +1,7 @@
-"""Which sessions are meant: by user, client, server, protocol, backend, id and outcome.
+"""Selections of sessions: by user, client, server, protocol, backend, id and outcome.
 
-Masks are those of ``doveadm who``: ``*`` is any text, ``?`` any character, and
-case does not matter. A client is also named by its address or network.
+Patterns are like in ``doveadm who``: ``*`` is any text, ``?`` any character,
+and case does not matter. A client can also be named by its address or network.
 """
 
 from __future__ import annotations
@@ -14,87 +14,92 @@ from typing import Any
 
 from geomail.errors import GeomailError
 
-#: What sessions and their events can be chosen by: names of their fields.
+#: The fields by which sessions and their events can be selected.
 FIELDS = ("user", "client", "server", "protocol", "backend", "session", "outcome")
-#: Masks in one selection; ids that ``kick`` names one by one are many.
-MOST_MASKS = 1000
-LONGEST_MASK = 1000
+#: Patterns for one field: ``kick`` may name many session ids one by one.
+MOST_PATTERNS = 1000
+LONGEST_PATTERN = 1000
 
 Test = Callable[[str], object]
 
 
 class BadSelection(GeomailError):
-    """A selection cannot be understood; the text says why."""
+    """A selection that cannot be understood; the text says why."""
 
 
 class Selection:
-    """For each field that is named, one of its masks must match; with no field named it is everything.
+    """Patterns by field: of each field that is named, one pattern must match. No field: all sessions.
 
     Raises BadSelection.
     """
 
-    def __init__(self, masks: Mapping[str, Iterable[str]]) -> None:
+    def __init__(self, patterns: Mapping[str, Iterable[str]]) -> None:
         self._tests: list[tuple[str, Test]] = []
-        for field, given in masks.items():
+        for field, given in patterns.items():
             if field not in FIELDS:
-                raise BadSelection(f"sessions cannot be chosen by {field!r}; possible: {', '.join(FIELDS)}")
-            self._tests.append((field, _test(field, list(given))))
+                raise BadSelection(
+                    f"sessions cannot be selected by {field!r}; use one of {', '.join(FIELDS)}"
+                )
+            self._tests.append((field, _make_test(field, list(given))))
 
     def __bool__(self) -> bool:
-        """Whether it leaves anything out."""
+        """Tell whether the selection leaves any session out."""
         return bool(self._tests)
 
     def matches(self, fields: Mapping[str, Any]) -> bool:
-        """Whether a session, or an event of one, is meant; a field that it lacks matches nothing."""
+        """Tell whether a session, or an event of one, is selected; a missing field matches no pattern."""
         return all(field in fields and test(fields[field]) for field, test in self._tests)
 
 
 def selection_from(value: object) -> Selection:
-    """The selection in a request: an object of fields and masks, one text or several. Raises BadSelection."""
+    """Read the selection in a request: an object of fields, each with one pattern or an array of them.
+
+    Raises BadSelection.
+    """
     if not isinstance(value, dict):
-        raise BadSelection('a selection is an object: {"user": ["jane*"]}')
-    masks = {field: [given] if isinstance(given, str) else given for field, given in value.items()}
-    for field, given in masks.items():
-        if not isinstance(given, list) or not all(isinstance(mask, str) for mask in given):
-            raise BadSelection(f"{field}: a text or an array of texts is wanted")
-    return Selection(masks)
+        raise BadSelection('select: must be an object, like {"user": ["jane*"]}')
+    patterns = {field: [given] if isinstance(given, str) else given for field, given in value.items()}
+    for field, given in patterns.items():
+        if not isinstance(given, list) or not all(isinstance(pattern, str) for pattern in given):
+            raise BadSelection(f"{field}: must be a text or an array of texts")
+    return Selection(patterns)
 
 
-def _test(field: str, masks: list[str]) -> Test:
-    if len(masks) > MOST_MASKS or any(len(mask) > LONGEST_MASK for mask in masks):
-        raise BadSelection(f"{field}: at most {MOST_MASKS} masks of {LONGEST_MASK} characters each")
+def _make_test(field: str, patterns: list[str]) -> Test:
+    if len(patterns) > MOST_PATTERNS or any(len(pattern) > LONGEST_PATTERN for pattern in patterns):
+        raise BadSelection(f"{field}: at most {MOST_PATTERNS} patterns of {LONGEST_PATTERN} characters each")
     if field == "client":
-        return _any_of([_client_test(mask) for mask in masks])
-    if field == "session" and not any(_is_mask(mask) for mask in masks):
-        return frozenset(masks).__contains__
-    test = _any_of([_mask_test(mask) for mask in masks])
-    return test if field != "backend" else lambda label: any(map(test, _names_of(label)))
+        return _match_any([_make_client_test(pattern) for pattern in patterns])
+    if field == "session" and not any(_has_wildcards(pattern) for pattern in patterns):
+        return frozenset(patterns).__contains__
+    test = _match_any([_make_pattern_test(pattern) for pattern in patterns])
+    return test if field != "backend" else lambda label: any(map(test, _split_label(label)))
 
 
-def _any_of(tests: list[Test]) -> Test:
+def _match_any(tests: list[Test]) -> Test:
     return tests[0] if len(tests) == 1 else lambda value: any(test(value) for test in tests)
 
 
-def _is_mask(text: str) -> bool:
+def _has_wildcards(text: str) -> bool:
     return "*" in text or "?" in text
 
 
-def _mask_test(mask: str) -> Test:
-    # Groups that never give back what they took keep a long name from costing more than it is long.
-    return re.compile(translate(mask.replace("[", "[[]")), re.IGNORECASE).match
+def _make_pattern_test(pattern: str) -> Test:
+    # ``translate`` makes atomic groups, which never backtrack: the time grows only with the length of a name.
+    return re.compile(translate(pattern.replace("[", "[[]")), re.IGNORECASE).match
 
 
-def _client_test(mask: str) -> Test:
-    if _is_mask(mask) or mask.startswith("unix:"):
-        return _mask_test(mask)
+def _make_client_test(pattern: str) -> Test:
+    if _has_wildcards(pattern) or pattern.startswith("unix:"):
+        return _make_pattern_test(pattern)
     try:
-        network = ip_network(mask, strict=False)
+        network = ip_network(pattern, strict=False)
     except ValueError:
-        raise BadSelection(f"client: {mask!r} is no address, network or mask") from None
-    return lambda client: _within(client, network)
+        raise BadSelection(f"client: {pattern!r} is not an address, network or pattern") from None
+    return lambda client: _is_within(client, network)
 
 
-def _within(client: str, network: IPv4Network | IPv6Network) -> bool:
+def _is_within(client: str, network: IPv4Network | IPv6Network) -> bool:
     try:
         address = ip_address(client)
     except ValueError:
@@ -102,7 +107,7 @@ def _within(client: str, network: IPv4Network | IPv6Network) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address) in network
 
 
-def _names_of(label: str) -> tuple[str, ...]:
-    """What a backend may be called by: ``192.0.2.1:143 (dc)`` as a whole, its address, and its name."""
+def _split_label(label: str) -> tuple[str, ...]:
+    """Return the names of a backend ``192.0.2.1:143 (dc)``: the whole label, its address, and its name."""
     address, _, name = label.partition(" (")
     return (label, address, name.removesuffix(")")) if name else (label,)

@@ -1,1 +1,1 @@
-"""The processes of a server: the master, its workers and companions, and what they are started with."""
+"""The processes of a server: the master, its workers and its console, and how they start and end."""

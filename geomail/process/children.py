@@ -1,4 +1,4 @@
-"""Children of the master: how long each lives, and when another takes its place."""
+"""Children of the master: when a new one replaces one that died, and what limits them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from geomail.privileges import CannotStart
 
-#: One that dies younger than this (seconds) delays the next start.
+#: A child that dies younger than this (seconds) delays the next start.
 _HEALTHY_AGE = 10.0
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
 _PR_SET_PDEATHSIG = 1
@@ -19,17 +19,17 @@ _libc = ctypes.CDLL(None)
 
 
 class GrowingDelay:
-    """When a child may be started in place of one that died: later each time, where they die young.
+    """The time when a child may replace one that died: the delay grows while they die young.
 
-    Those that were started together and die together delay it once.
+    Children that were started together and die together add one delay only.
     """
 
     def __init__(self) -> None:
         self.due = 0.0
         self._last = 0.0
 
-    def died(self, born: float) -> float:
-        """One that was ``born`` then (time.monotonic()) has died; the seconds to wait."""
+    def note_death(self, born: float) -> float:
+        """Note the death of a child born at this time (time.monotonic()); return the delay in seconds."""
         now = time.monotonic()
         if now - born >= _HEALTHY_AGE:
             self._last = 0.0
@@ -39,17 +39,17 @@ class GrowingDelay:
         return self._last
 
 
-def impossible(user: str | None, sessions: int, open_files: int) -> Iterator[str]:
-    """What children cannot be, or not in full: ``user``, and the host of so many sessions."""
+def check_limits(user: str | None, sessions: int, open_files: int) -> Iterator[str]:
+    """Yield warnings: children cannot become ``user``, or cannot have so many sessions."""
     if user is not None and os.geteuid() != 0:
-        yield f"user = {user!r} is ignored: only root can become somebody else"
+        yield f"user = {user!r} is ignored: only root can become another user"
     if 2 * sessions > open_files:
         text = f"worker_connections = {sessions} takes twice as many open files"
         yield f"{text}, but the system allows {open_files} (LimitNOFILE, ulimit -Hn)"
 
 
 def end_with(parent: int) -> None:
-    """Have this process told to end (TERM) when its parent ends, however that comes. Raises CannotStart."""
+    """Let the kernel end this process (TERM) when its parent ends for any reason. Raises CannotStart."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         raise CannotStart("the master has ended")

@@ -1,4 +1,4 @@
-"""Incidents of a process and not of one session: counted, and logged without a flood."""
+"""Incidents of a process, not of one session: all are counted, and few are logged."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
-#: Seconds in which the same words are logged once.
+#: Seconds in which the same text is logged only once.
 ONCE_IN = 1.0
 
 
 class Incidents:
-    """Counts incidents by kind; ``say`` is the log's, with a level and words."""
+    """The incidents of a process by kind; ``say`` writes to the log, with a level and a text."""
 
     def __init__(self, say: Callable[[str, str], object]) -> None:
         self.counts: defaultdict[str, int] = defaultdict(int)
@@ -19,9 +19,9 @@ class Incidents:
         self._silent_until: dict[str, float] = {}
 
     def note(self, kind: str, text: str) -> None:
-        """Count an incident; log ``text``, if there is any, unless that was done a moment ago.
+        """Count an incident; log ``text`` unless it is empty, or was logged a moment ago.
 
-        ``text`` must be one of a few: it says nothing of a client or of a time.
+        There must be few different texts: none may contain a client or a time.
         """
         self.counts[kind] += 1
         now = time.monotonic()

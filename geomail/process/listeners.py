@@ -3,65 +3,113 @@
 from __future__ import annotations
 
 import errno
+from _socket import socket as RawSocket
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from geomail.config.address import Address, choose_wildcard, normalize_address
+from geomail.config.schema import Listen, Server
 from geomail.errors import GeomailError, TlsSettingError
 from geomail.net.listen import IPPROTO_MPTCP, bind, tune
 from geomail.net.session_cache import draw_fresh_ticket_keys
 from geomail.net.tls import TlsSide
+from geomail.net.tls_contexts import ServerSettings, make_server_context
 from geomail.net.unix_sockets import UnixListener
-from geomail.process.worker import Listener
 
 if TYPE_CHECKING:
-    from _socket import socket as RawSocket
+    from geomail.config.schema import Config, KeepAlive
 
-    from geomail.config.schema import Config, KeepAlive, Listen, Server
-
-
+#: The properties of a socket that cannot change once it is bound: address, MPTCP, IPv6 only.
 _Kind = tuple[str, bool, bool]
 
 
 class CannotListen(GeomailError):
-    """An address or a TLS setting cannot be used; the text says which and why."""
+    """An address or a TLS setting that cannot be used; the text says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One address of one server, bound, with the TLS of its clients.
+
+    ``server_index`` is the place of the server among those of its
+    configuration: names of servers need not be unique. ``specific`` holds
+    listeners of other servers that share the socket: they have a single
+    address each, and this one has all other addresses of the port.
+    """
+
+    server: Server
+    server_index: int
+    listen: Listen
+    sock: RawSocket
+    side: TlsSide | None
+    specific: dict[str, Listener] = field(default_factory=dict)
+
+    def at(self, address: str) -> Listener:
+        """Return the listener for clients that have connected to this address."""
+        return self.specific.get(address, self)
+
+    @property
+    def description(self) -> str:
+        """The words of the log: ``listening on [::]:587 for smtp (starttls only)``."""
+        extras = [word for word in ("ssl", "proxy_protocol") if getattr(self.listen, word)]
+        if self.server.starttls != "off" and not self.listen.ssl:
+            extras.append(f"starttls {self.server.starttls}")
+        words = f" ({', '.join(extras)})" if extras else ""
+        return f"listening on {self.listen.label} for {self.server.protocol}{words}"
 
 
 def open_listeners(config: Config, previous: Sequence[Listener]) -> list[Listener]:
-    """Bind all of a configuration without names, or nothing; sockets that are bound already are taken over.
+    """Bind all addresses of a configuration, or none; sockets that are bound already are taken over.
 
-    An address whose port is also listened on with a wildcard shares its
-    socket: Linux lets nobody have both. Only one that has had a socket of its
-    own before keeps it, as clients may wait there. Tickets of TLS sessions get
-    fresh keys. Raises CannotListen.
+    The configuration holds no host names any more. An address whose port
+    another listener has with a wildcard shares that socket: Linux does not
+    allow both. Only an address that had its own socket before keeps it, as
+    clients may wait there. TLS session tickets get fresh keys. Raises CannotListen.
     """
     draw_fresh_ticket_keys()
-    listens = [(server, tls_side(server), listen) for server in config.servers for listen in server.listen]
-    taken = {normalize_address(listen) for _, _, listen in listens}
-    alone = [each for each in listens if _wildcard(each[2]) not in taken]
-    sockets = _Sockets(previous, {_kind(listen) for _, _, listen in alone})
-    listeners: list[Listener] = []
+    claims = list(_list_claims(config))
+    taken = {normalize_address(each.listen) for each in claims}
+    alone = [each for each in claims if _wildcard(each.listen) not in taken]
+    sockets = _Sockets(previous, {_kind(each.listen) for each in alone})
     try:
-        for server, side, listen in alone:
-            listeners.append(Listener(server, listen, sockets.get(listen), side))
+        listeners = [each.bound_to(sockets.get(each.listen)) for each in alone]
         wholes = {normalize_address(listener.listen): listener for listener in listeners}
-        listeners.extend(_parts(previous, wholes, sockets))
+        listeners.extend(_keep_parts(previous, wholes, sockets))
     except CannotListen:
         sockets.close_new()
         raise
-    for server, side, listen in listens:
-        if _wildcard(listen) in taken:
-            whole = wholes[_wildcard(listen)]
-            whole.specific[str(ip_address(listen.host))] = Listener(server, listen, whole.sock, side)
+    for each in claims:
+        if (whole := wholes.get(_wildcard(each.listen))) is not None:
+            whole.specific[str(ip_address(each.listen.host))] = each.bound_to(whole.sock)
     return listeners
 
 
-def _parts(
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """One address on which a configuration wants to listen; the fields are those of a Listener."""
+
+    server: Server
+    server_index: int
+    listen: Listen
+    side: TlsSide | None
+
+    def bound_to(self, sock: RawSocket) -> Listener:
+        return Listener(self.server, self.server_index, self.listen, sock, self.side)
+
+
+def _list_claims(config: Config) -> Iterator[_Claim]:
+    for index, server in enumerate(config.servers):
+        side = make_tls_side(server)
+        for listen in server.listen:
+            yield _Claim(server, index, listen, side)
+
+
+def _keep_parts(
     previous: Iterable[Listener], wholes: Mapping[str, Listener], sockets: _Sockets
 ) -> Iterator[Listener]:
-    """The listeners of single addresses that wildcards take over, in sockets of their own."""
+    """Yield listeners for single addresses that a wildcard takes over and that keep their own sockets."""
     for before in previous:
         if (whole := wholes.get(_wildcard(before.listen))) is not None:
             listen = replace(whole.listen, host=before.listen.host)
@@ -69,7 +117,7 @@ def _parts(
 
 
 def close_vanished(old: Iterable[Listener], current: Iterable[Listener]) -> None:
-    """Close the sockets that are no longer listened on, and remove the files of Unix sockets."""
+    """Close the sockets that have no listener any more, and remove the files of Unix sockets."""
     kept = {id(listener.sock) for listener in current}
     for listener in old:
         if id(listener.sock) not in kept:
@@ -79,7 +127,7 @@ def close_vanished(old: Iterable[Listener], current: Iterable[Listener]) -> None
 
 
 def tune_all(listeners: Iterable[Listener]) -> Iterator[str]:
-    """Set on sockets that are bound what can be set later; gives what the system does not do."""
+    """Set the options of bound sockets; yield a sentence for each that the system does not take."""
     for listener in listeners:
         listen, sock = listener.listen, listener.sock
         refused = tune(
@@ -90,12 +138,12 @@ def tune_all(listeners: Iterable[Listener]) -> Iterator[str]:
             keepalive=_keepalive(listen.so_keepalive),
         )
         if listen.multipath and not listen.path and sock.proto != IPPROTO_MPTCP:
-            refused.append("multipath: the system has none")
-        yield from (f"listen {listen.label}: {text}; it goes on without" for text in refused)
+            refused.append("multipath: the system has no MPTCP")
+        yield from (f"listen {listen.label}: {text}; the option is left out" for text in refused)
 
 
 class _Sockets:
-    """Sockets by their address: those that are bound already, and new ones, of the kinds in ``wanted``."""
+    """Sockets of the kinds in ``wanted``: bound ones of before, and new ones."""
 
     def __init__(self, previous: Sequence[Listener], wanted: Collection[_Kind]) -> None:
         self._leaving = [listener for listener in previous if _kind(listener.listen) not in wanted]
@@ -111,7 +159,7 @@ class _Sockets:
             raise CannotListen(f"cannot listen on {listen.label}: {error.strerror}") from None
 
     def _bind(self, listen: Listen) -> RawSocket:
-        """Bind it; in the way may be a socket that goes, and has part of the address or more than that."""
+        """Bind a new socket, also beside a socket that is about to close and overlaps its address."""
         try:
             sock = _bind(listen)
         except OSError as error:
@@ -144,7 +192,7 @@ def _bind(listen: Listen, beside: Sequence[RawSocket] = ()) -> RawSocket:
 
 
 def _kind(listen: Listen) -> _Kind:
-    """What cannot be changed in a socket that is bound."""
+    """Return the properties that cannot change once the socket is bound."""
     return (
         normalize_address(listen),
         not listen.path and listen.multipath,
@@ -159,7 +207,7 @@ def _keepalive(settings: bool | KeepAlive) -> bool | tuple[int | None, int | Non
 
 
 def _wildcard(listen: Listen) -> str:
-    """The address, of another listener, that would be on this one too; empty if there is none."""
+    """Return the wildcard address that includes this one; empty if there is none."""
     host = choose_wildcard(listen.host)
     return (
         ""
@@ -168,8 +216,8 @@ def _wildcard(listen: Listen) -> str:
     )
 
 
-def tls_side(server: Server) -> TlsSide | None:
-    """The TLS of a server's clients; None if it has none. Raises CannotListen."""
+def make_tls_side(server: Server) -> TlsSide | None:
+    """Make the TLS of a server's clients; None if it has none. Raises CannotListen."""
     if not server.has_tls:
         return None
     try:

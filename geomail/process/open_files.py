@@ -1,4 +1,4 @@
-"""What the system allows a process."""
+"""The limit of open files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import resource
 
 
 def allow_open_files() -> int:
-    """Let this process and its children open as many files as the system lets them; how many that is."""
+    """Raise the limit of this process and its children to the most that the system allows; return it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most

@@ -12,58 +12,63 @@ from contextlib import suppress
 from gevent import monkey
 
 _poll = monkey.get_original("select", "poll")
-#: What a child says when it serves; what it says of a failure never begins so.
+#: The message of a child that serves; no text on a failure begins with it.
 _SERVING = b"\0"
 _LONGEST = 4000
-#: Milliseconds until it is seen that the wait itself is to end.
+#: Milliseconds between two checks whether the wait must end early.
 _LOOK_EVERY = 100
 
 
 class Readiness:
-    """A pipe from one child, made before the fork; then each side says first which one it is."""
+    """A pipe from one child to the master, made before the fork.
+
+    After the fork, the child first calls ``in_child``, and the master ``in_master``.
+    """
 
     def __init__(self) -> None:
         self._reads, self._writes = os.pipe()
-        self._told = False
+        self._has_reported = False
 
     def in_child(self) -> None:
-        """Keep the writing end alone."""
+        """Close the reading end, in the child."""
         os.close(self._reads)
 
     def in_master(self) -> None:
-        """Keep the reading end alone."""
+        """Close the writing end, in the master."""
         os.close(self._writes)
 
-    def tell(self, failure: str = "") -> None:
-        """In the child: say that it serves, or why it does not; what is said later is not heard.
+    def report(self, failure: str = "") -> None:
+        """Report that the child serves, or why it does not; later calls report nothing.
 
-        It never waits, as a pipe has room for that. The master does not listen any more where another
-        child has failed first: the child goes on then, until the master ends it.
+        It never waits, as a pipe has room for one report. If another child has failed first, the master
+        does not read any more: then this child goes on until the master ends it.
         """
-        if not self._told:
-            self._told = True
+        if not self._has_reported:
+            self._has_reported = True
             with suppress(BrokenPipeError):
                 os.write(self._writes, failure.encode("utf-8", "replace")[:_LONGEST] or _SERVING)
             os.close(self._writes)
 
     def fileno(self) -> int:
-        """The reading end."""
+        """Return the descriptor of the reading end."""
         return self._reads
 
-    def hear(self) -> str:
-        """In the master: why the child does not serve, empty if it does. It waits for its word or its end."""
-        said = os.read(self._reads, _LONGEST)
-        return "" if said == _SERVING else said.decode("utf-8", "replace") or "a worker ended without a word"
+    def await_result(self) -> str:
+        """Wait for the report or the end of the child; return why it does not serve, empty if it does."""
+        text = os.read(self._reads, _LONGEST)
+        return (
+            "" if text == _SERVING else text.decode("utf-8", "replace") or "a worker ended without a report"
+        )
 
     def close(self) -> None:
-        """In the master, when it is done, or in a child that is another one: close the reading end."""
+        """Close the reading end: in the master at the end, or in another child."""
         os.close(self._reads)
 
 
 def await_all(waiting: Iterable[Readiness], seconds: float, ending: Iterable[signal.Signals]) -> str:
-    """Wait until all children serve; why they do not, if one does not, or not in time.
+    """Wait until all children serve; return why one does not, or not in time; empty if all do.
 
-    It ends as soon as one has failed, or as one of the signals ``ending``, which are blocked, has come.
+    The wait ends early when one child has failed, or one of the blocked signals ``ending`` has come.
     """
     deadline = time.monotonic() + seconds
     left = {child.fileno(): child for child in waiting}
@@ -73,10 +78,10 @@ def await_all(waiting: Iterable[Readiness], seconds: float, ending: Iterable[sig
     while left:
         for descriptor, _ in poll.poll(_LOOK_EVERY):
             poll.unregister(descriptor)
-            if failure := left.pop(descriptor).hear():
+            if failure := left.pop(descriptor).await_result():
                 return failure
         if signal.sigpending() & set(ending):
-            return "geomail ends"
+            return "geomail is stopping"
         if time.monotonic() > deadline:
             return f"a worker does not serve after {seconds:g} s"
     return ""

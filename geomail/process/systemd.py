@@ -1,4 +1,4 @@
-"""What systemd is told of the master; sd_notify(3)."""
+"""Notifications of the master to systemd; see sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from _socket import socket as RawSocket
 
 
 def notify(state: str) -> None:
-    """Tell systemd (``Type=notify``), where it asked to be told."""
+    """Tell systemd the state of the service, if its unit has ``Type=notify``."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -16,6 +16,6 @@ def notify(state: str) -> None:
     try:
         sock.sendto(state.encode(), address.replace("@", "\0", 1))
     except OSError:
-        pass  # nobody listens there any more; serving mail matters more
+        pass  # systemd does not listen any more; serving mail matters more
     finally:
         sock.close()

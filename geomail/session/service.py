@@ -64,19 +64,19 @@ class Service:
     tracing: Tracing
 
 
-def make_services(config: Config, surroundings: Surroundings, contexts: ContextMaker) -> dict[str, Service]:
-    """Make the service of each server, by the server's name. Raises OSError if a TLS file cannot be used."""
+def make_services(config: Config, surroundings: Surroundings, contexts: ContextMaker) -> list[Service]:
+    """Make the service of each server, in their order. Raises OSError if a TLS file cannot be used."""
     backends = Backends(config.backends, contexts)
     directory = directory_for(config, surroundings.tell)
     auth_services = AuthServices(surroundings.note, contexts)
     resolvers: dict[Any, Resolver] = {}
     pipes, lookout = Pipes(), Lookout()
-    services = {}
+    services = []
     for server in config.servers:
         asked = (server.resolver, server.resolver_timeout)
         resolver = resolvers.setdefault(asked, resolver_for(server))
         source = source_for(server, config, backends, resolver, directory, auth_services)
-        services[server.name] = Service(
+        service = Service(
             server=server,
             protocol=PROTOCOLS[server.protocol](server),
             source=source,
@@ -93,4 +93,5 @@ def make_services(config: Config, surroundings: Surroundings, contexts: ContextM
             lookout=lookout,
             tracing=surroundings.tracing,
         )
+        services.append(service)
     return services

@@ -1,8 +1,18 @@
-"""A worker's line to the console process: events for those who watch, counters, answers to what is asked.
+"""A worker's connection to the console: events for viewers, counters, and answers to orders.
 
-Nothing waits for it. Where the console does not read fast enough, events are
-dropped and counted; where it has gone, the worker looks for the next one. With
-nobody watching it sends what the counters have come to, once a second at most.
+No session waits for it. When the console reads too slowly, events are dropped
+and counted; when the console has gone, the worker connects to the next one.
+Without viewers the worker sends its counters only, at most once a second.
+
+Both ends send lines of JSON. The console sends orders, and the worker answers
+each by its ``id``; an answer with ``error`` says why there is no result:
+
+    {"order": "kick", "id": 7, "select": {…}, "after": 0}
+    {"answer": 7, "sessions": […], "after": null}
+
+All else that the worker sends is ``{"hello": {…}}``, once and first,
+``{"status": {…}}``, the fields and rows that have changed, ``{"event": …}``,
+and ``{"lost": N}``, a number of dropped events.
 """
 
 from __future__ import annotations
@@ -21,60 +31,56 @@ from geomail.control.jsonlines import BadLine, Lines, decode, encode
 from geomail.errors import GeomailError
 from geomail.events import KINDS, Event, EventStream, TraceLine, to_dict
 
-#: Events that wait for the console; those beyond are lost.
+#: Events that wait for the console; further ones are dropped.
 MOST_WAITING = 4096
-#: Bytes of the lines that wait of one trace, and of all of them.
+#: Bytes of waiting lines: of one trace, and of all traces.
 TRACE_BYTES, TRACES_BYTES = 1024 * 1024, 4 * 1024 * 1024
-#: Events that are encoded at a stretch.
+#: Events that are encoded together.
 _BATCH = 128
-#: Seconds in which events gather, so that one write carries many.
+#: Seconds to wait for more events, so that one write sends many.
 _GATHER = 0.02
 #: Longest order from the console, in bytes.
 LONGEST_ORDER = 128 * 1024
-#: Seconds between two looks at the counters.
+#: Seconds between two reports of the counters.
 _STATUS_EVERY = 1.0
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 2.0
 
-#: Bytes by which a worker shows the console that they have the same master.
+#: Bytes of the token by which a worker proves to the console that they have the same master.
 TOKEN: Final = 32
 
-Order = Callable[[dict[str, Any]], dict[str, Any]]
+#: A function that carries out an order; it returns the fields of the answer.
+Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class Way(NamedTuple):
-    """The way to the console: the address where it listens, and the token that it must see first."""
+class ConsoleAddress(NamedTuple):
+    """The address where the console listens for workers, and the token that it must receive first."""
 
     address: bytes
     token: bytes
 
 
 class Feed:
-    """Serves the console that is reached by this ``way``, whichever that is, until :meth:`close`.
+    """A connection to the console that listens at an address: to the next one, too, until :meth:`close`.
 
-    ``hello`` is what this worker says of itself. ``status`` gives what has
-    changed since it was called last, or everything. ``orders`` are carried
-    out by name, and what they return is the answer; they must not wait.
-    ``left`` is called when the console has gone.
+    ``hello`` describes this worker. ``status`` returns what has changed since
+    its last call, or everything. ``orders`` holds a handler for each order;
+    handlers must not wait. ``left`` is called when the console has gone.
     """
 
     def __init__(
         self,
-        way: Way,
+        console: ConsoleAddress,
         events: EventStream,
         hello: Mapping[str, Any],
         status: Callable[[bool], dict[str, Any]],
-        orders: Mapping[str, Order],
+        orders: Mapping[str, Handler],
         left: Callable[[], None],
     ) -> None:
-        self._way = way
+        self._console = console
         self._events = events
         self._hello = hello
         self._status = status
-        self._orders = {
-            "watch": self._watch,
-            "status": lambda _asked: {"status": self._status(True)},
-            **orders,
-        }
+        self._orders = {"watch": self._watch, "status": self._report, **orders}
         self._left = left
         self._waiting: deque[Event] = deque()
         self._traced: Counter[int] = Counter()
@@ -83,11 +89,11 @@ class Feed:
         self._wake = Signal()
         self._kinds: tuple[type[Event], ...] = ()
         self._sending = False
-        self._watch({"kinds": list(KINDS)})  # until the console says what is watched: it may have viewers
+        self._watch({"kinds": list(KINDS)})  # until the console orders: it may have viewers
         self._serving = gevent.spawn(self._serve)
 
     def close(self, seconds: float) -> None:
-        """Send what waits, for ``seconds`` at most, and end."""
+        """Send the waiting events, for ``seconds`` at most, and disconnect."""
         deadline = time.monotonic() + seconds
         while (self._waiting or self._sending) and time.monotonic() < deadline:
             gevent.sleep(0.01)
@@ -100,12 +106,12 @@ class Feed:
         while True:
             try:
                 with socket.socket(socket.AF_UNIX) as sock:
-                    sock.connect(self._way.address)
-                    sock.sendall(self._way.token)
+                    sock.connect(self._console.address)
+                    sock.sendall(self._console.token)
                     delay = _FIRST_DELAY
                     self._talk(sock)
             except (OSError, BadLine):
-                pass  # the next console will know no more of it
+                pass  # the console has gone; the next one gets everything at the start
             finally:
                 self._watch({"kinds": []})
                 self._waiting.clear()
@@ -122,21 +128,22 @@ class Feed:
             lines = Lines(LONGEST_ORDER)
             while data := sock.recv(65536):
                 for line in lines.feed(data):
-                    self._obey(decode(line))
+                    self._carry_out(decode(line))
         finally:
             writing.kill()
             self._sending = False
 
-    def _obey(self, asked: dict[str, Any]) -> None:
-        order = self._orders.get(str(asked.get("do")))
+    def _carry_out(self, order: dict[str, Any]) -> None:
+        name = str(order.get("order"))
+        handler = self._orders.get(name)
         try:
-            answer = order(asked) if order else {"error": "unknown order"}
+            answer = handler(order) if handler else {"error": f"unknown order: {name}"}
         except GeomailError as error:
             answer = {"error": str(error)}
-        except Exception as bug:  # noqa: BLE001  # told, and no reason to tell the console nothing more
-            gevent.get_hub().handle_error(order, type(bug), bug, bug.__traceback__)
+        except Exception as bug:  # noqa: BLE001  # it is reported, and the connection goes on
+            gevent.get_hub().handle_error(handler, type(bug), bug, bug.__traceback__)
             answer = {"error": "a bug"}
-        self._answers.append(encode({"answer": asked.get("ask"), **answer}))
+        self._answers.append(encode({"answer": order.get("id"), **answer}))
         self._wake.set()
 
     # -- what is sent -----------------------------------------------------------------------------
@@ -156,7 +163,7 @@ class Feed:
                 else:
                     self._rest(due - time.monotonic())
         except OSError:
-            pass  # the reader sees the end too
+            pass  # the greenlet that reads notices the end, too
 
     def _rest(self, seconds: float) -> None:
         self._wake.clear()
@@ -182,17 +189,20 @@ class Feed:
         if changed := self._status(False):
             self._answers.append(encode({"status": changed}))
 
+    def _report(self, _order: dict[str, Any]) -> dict[str, Any]:
+        return {"status": self._status(True)}
+
     # -- events -----------------------------------------------------------------------------------
 
-    def _watch(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Read the events that the console asks for, instead of those it asked for before."""
+    def _watch(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Subscribe to the kinds of events in an order, instead of those before."""
         self._events.unsubscribe(self.take, *self._kinds)
-        self._kinds = tuple(KINDS[kind] for kind in asked["kinds"] if kind in KINDS)
+        self._kinds = tuple(KINDS[kind] for kind in order["kinds"] if kind in KINDS)
         self._events.subscribe(self.take, *self._kinds)
         return {"kinds": [kind.kind for kind in self._kinds]}
 
     def take(self, event: Event) -> None:
-        """Send an event to the console, if there is room for it."""
+        """Send an event to the console if there is room for it; else drop and count it."""
         if len(self._waiting) >= MOST_WAITING or not self._has_room(event):
             self._lost += 1
             return
@@ -201,7 +211,7 @@ class Feed:
             self._wake.set()
 
     def _has_room(self, event: Event) -> bool:
-        """Tell whether an event may wait; count a line of a trace, as clients decide how long it is."""
+        """Tell whether an event may wait; count the bytes of traces, as clients decide their length."""
         if not isinstance(event, TraceLine):
             return True
         size = _size(event)

@@ -384,7 +384,7 @@ def test_it_ends_with_the_sandbox(tmp_path: Path, number: signal.Signals) -> Non
         os.kill(sandbox_of(demo), number)
 
         assert demo.process.wait(30) == 1
-        assert "error the process that this one was started with has ended" in demo.output.text
+        assert "error the companion process exited" in demo.output.text
         ended(demo, processes)
 
 

@@ -77,7 +77,7 @@ def test_the_protocol_page_tells_of_every_request_event_and_field() -> None:
     text = (MAN.parent / "man7" / "geomail-control.7").read_text()
     words = set(re.findall(r"[a-z][a-z._-]+", re.sub(r"^\.\\\".*", "", text, flags=re.MULTILINE)))
 
-    assert set(Requests(Any).handlers) <= words  # type: ignore[arg-type]
+    assert set(Requests(Any, Any, Any).handlers) <= words  # type: ignore[arg-type]
     kinds: list[type[Event]] = [*KINDS.values(), TraceLine]
     for kind in kinds:
         assert {kind.kind, *(field.name for field in fields(kind))} <= words

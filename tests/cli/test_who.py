@@ -90,7 +90,7 @@ def test_what_a_user_name_holds_steers_no_terminal(shared: Running) -> None:
 def test_a_selection_that_cannot_be_understood_is_wrong_usage(command: list[str], shared: Running) -> None:
     done = invoked(*command, "-c", shared.file, "--client", "nowhere")
     assert done.returncode == 2
-    assert "'nowhere' is no address, network or mask" in done.stderr
+    assert "'nowhere' is not an address, network or pattern" in done.stderr
     assert done.stdout == ""
 
 

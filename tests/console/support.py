@@ -1,4 +1,4 @@
-"""A geomail with a control socket, its clients, and one who asks about them: no code of geomail's own."""
+"""A geomail with a control socket, its clients, and a client of the socket: without code of geomail."""
 
 import imaplib
 import json
@@ -22,7 +22,7 @@ from tests.servers.support import LOOPBACK, free_port
 PROTOCOLS = ("imap", "pop3", "smtp")
 Client = imaplib.IMAP4 | poplib.POP3 | smtplib.SMTP
 Record = dict[str, Any]
-#: Seconds after which what should have happened has not.
+#: Seconds to wait for a condition.
 PATIENCE = 30.0
 
 
@@ -38,7 +38,7 @@ class Asker:
         self.hello = self.next()
 
     def send(self, do: str, **parameters: Any) -> int:
-        """Send a request, and give its id."""
+        """Send a request, and return its id."""
         self._last += 1
         self.send_raw(json.dumps({"id": self._last, "do": do, **parameters}).encode() + b"\n")
         return self._last
@@ -47,7 +47,7 @@ class Asker:
         self.sock.sendall(data)
 
     def next(self) -> Record:
-        """The next line."""
+        """Read the next line."""
         line = self._lines.readline()
         assert line.endswith(b"\n"), f"the connection ended: {line!r}"
         answer = json.loads(line)
@@ -55,7 +55,7 @@ class Asker:
         return answer
 
     def ask(self, do: str, **parameters: Any) -> list[Record]:
-        """All answers to a request."""
+        """Send a request, and return all answers to it."""
         self.send(do, **parameters)
         answers = [self.next()]
         while not {"done", "error"} & answers[-1].keys():
@@ -63,32 +63,32 @@ class Asker:
         return answers
 
     def done(self, do: str, **parameters: Any) -> Record:
-        """The ``done`` of a request that must succeed."""
+        """Send a request that must succeed, and return its ``done``."""
         last = self.ask(do, **parameters)[-1]
         assert "done" in last, last
         done: Record = last["done"]
         return done
 
     def sessions(self, do: str = "who", **select: Any) -> list[Record]:
-        """The sessions that ``who`` or ``kick`` tells of."""
+        """Return the sessions that ``who`` or ``kick`` lists."""
         answers = self.ask(do, select=select)
         assert "done" in answers[-1], answers[-1]
         return [session for answer in answers for session in answer.get("sessions", ())]
 
     def tail(self, **parameters: Any) -> None:
-        """Begin to watch."""
+        """Start to watch events."""
         self.send("tail", **parameters)
         assert "watching" in self.next()
 
     def event(self, kind: str, **fields: Any) -> Record:
-        """The next event of this kind with these fields, whatever comes before it."""
+        """Read up to the next event of this kind with these fields, and return it."""
         while True:
             record = self.next()
             if record.get("event") == kind and fields.items() <= record.items():
                 return record
 
     def ended(self) -> bytes:
-        """What is still sent before the server closes the connection."""
+        """Return what the server still sends before it closes the connection."""
         return self._lines.read()
 
     def __enter__(self) -> "Asker":
@@ -101,7 +101,7 @@ class Asker:
 
 @dataclass
 class Running:
-    """A running geomail, one port for each protocol, the control socket at ``path``."""
+    """A running geomail: one port for each protocol, and the control socket at ``path``."""
 
     server: Geomail
     path: Path
@@ -110,11 +110,11 @@ class Running:
     _left: list[socket.socket | None] = field(default_factory=list)
 
     def asker(self) -> Asker:
-        """A new connection to the control socket."""
+        """Make a new connection to the control socket."""
         return Asker(self.path)
 
     def client(self, protocol: str, user: str) -> Client:
-        """A client that has logged in."""
+        """Log in a client, and return it."""
         client = _connected(protocol, self.ports[protocol])
         self._left.append(client.sock)
         match client:
@@ -128,13 +128,13 @@ class Running:
         return client
 
     def imap(self, user: str) -> imaplib.IMAP4:
-        """An IMAP client that has logged in."""
+        """Log in an IMAP client, and return it."""
         client = self.client("imap", user)
         assert isinstance(client, imaplib.IMAP4)
         return client
 
     def connect(self, protocol: str) -> socket.socket:
-        """A connection that has read its greeting."""
+        """Make a connection, and read its greeting."""
         sock = socket.create_connection((LOOPBACK, self.ports[protocol]), PATIENCE)
         self._left.append(sock)
         assert sock.recv(1000).endswith(b"\r\n")
@@ -159,7 +159,7 @@ class Running:
 
     @property
     def workers(self) -> list[int]:
-        """The process ids of the workers, as ``status`` tells them."""
+        """The process ids of the workers, as ``status`` lists them."""
         with self.asker() as asker:
             return [worker["pid"] for worker in asker.done("status")["workers"]]
 
@@ -181,7 +181,7 @@ def _connected(protocol: str, port: int) -> Client:
 
 
 def configuration(folder: Path, backends: dict[str, int], ports: dict[str, int], **top: Any) -> str:
-    """A configuration with these backends for all users; ``top`` goes to its top."""
+    """Make a configuration with these backends for all users; ``top`` goes to its top."""
     lines = [f"{key} = {json.dumps(value)}" for key, value in {"workers": 2, **top}.items()]
     lines += ["[control]", f'socket = "{folder}/control.sock"']
     lines += ["[mail]", 'server_name = "proxy.test"', 'auth = "passthrough"']
@@ -195,7 +195,7 @@ def configuration(folder: Path, backends: dict[str, int], ports: dict[str, int],
 
 @contextmanager
 def running(folder: Path, **top: Any) -> Iterator[Running]:
-    """Run geomail in front of small servers, until the test ends; it must end well."""
+    """Run geomail in front of small servers until the test ends; its exit status must be 0."""
     ports = {protocol: free_port() for protocol in PROTOCOLS}
     with (
         small_servers() as backends,
@@ -210,29 +210,29 @@ def running(folder: Path, **top: Any) -> Iterator[Running]:
 
 
 def served_again(server: Running) -> None:
-    """Wait until another client of the control socket is served: many have just left."""
+    """Wait until the control socket serves another client, after many have left."""
 
     def is_served() -> bool:
         try:
             with server.asker() as asker:
                 return "done" in asker.ask("status")[-1]
         except OSError:
-            return False  # it was refused before it could ask
+            return False  # the connection was refused
 
     eventually(is_served)
 
 
 def eventually(reached: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Wait until it is so."""
+    """Wait until a condition is met."""
     deadline = time.monotonic() + seconds
     while not reached():
         if time.monotonic() > deadline:
-            pytest.fail("it did not come to that")
+            pytest.fail("the condition was never met")
         time.sleep(0.02)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Tell whether there is a process with this id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

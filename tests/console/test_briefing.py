@@ -1,4 +1,4 @@
-"""A worker that has come: it is there for operators once it knows what they are watching."""
+"""A worker that has connected: it counts for a reload once it knows what viewers watch."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from geomail.control.jsonlines import decode, encode
 from geomail.sinks.feed import TOKEN
 from geomail.sinks.log import Log
 
-#: By this it sees that a worker is of the same master.
+#: The token by which a worker proves that it has the same master.
 SHOWN = bytes(range(TOKEN))
 
 
 @pytest.fixture
 def feed() -> RawSocket:
-    """Where the console listens for workers."""
+    """Open the socket where the console listens for workers."""
     sock = RawSocket(AF_UNIX, SOCK_STREAM)
     sock.setblocking(False)
     sock.bind("")
@@ -33,13 +33,13 @@ def feed() -> RawSocket:
 
 @pytest.fixture
 def console(feed: RawSocket) -> Iterator[Console]:
-    """A console in this process, whose master wants one worker."""
+    """Run a console in this process, whose master expects one worker."""
     before = set(_greenlets())
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
     console = Console(Sockets(theirs, feed, SHOWN), {"generation": 1, "expected": 1}, Log())
     yield console
     gevent.killall([greenlet for greenlet in _greenlets() if greenlet not in before])
-    console._master.close()
+    console.master.close()
     ours.close()
 
 
@@ -53,9 +53,9 @@ def test_a_reload_waits_until_new_workers_know_what_is_watched(feed: RawSocket, 
         hello = {"pid": os.getpid(), "generation": 1, "started": 0.0, "protocols": {}}
         status = {"sessions": 0, "draining": False}
         worker.sendall(SHOWN + encode({"hello": hello}) + encode({"status": status}))
-        asked = decode(orders.readline())
-        assert asked["do"] == "watch"
-        assert len(console.links) == 1
-        assert not console.await_workers(0.1), "it has not answered yet"
-        worker.sendall(encode({"answer": asked["ask"]}))
-        assert console.await_workers(5)
+        order = decode(orders.readline())
+        assert order["order"] == "watch"
+        assert len(console.overview.links) == 1
+        assert not console.overview.await_workers(0.1), "it has not answered yet"
+        worker.sendall(encode({"answer": order["id"]}))
+        assert console.overview.await_workers(5)

@@ -1,4 +1,4 @@
-"""One client of the control socket: what it is still sent, and when it is given up."""
+"""One client of the control socket: what it still gets, and when geomail gives it up."""
 
 import socket
 import time
@@ -25,21 +25,21 @@ def much(_client: Client, _request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """The two ends of a connection."""
+    """Return the two ends of a connection."""
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     ours.settimeout(10)
     with ours, theirs:
         yield ours, theirs
 
 
-def test_a_client_that_only_listens_any_more_gets_all_that_it_asked_for(
+def test_a_client_that_has_ended_its_sending_gets_all_answers(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = ends
     serving = gevent.spawn(Client(theirs, {"much": much}, frozenset()).serve)
     ours.sendall(encode({"id": 1, "do": "much"}))
     ours.shutdown(socket.SHUT_WR)
-    gevent.sleep(0.2)  # in which it reads nothing
+    gevent.sleep(0.2)  # meanwhile it reads nothing
     cutter, lines = Lines(1_000_000), []
     while data := ours.recv(65536):
         lines += cutter.feed(data)

@@ -1,4 +1,4 @@
-"""What is said on the control socket, whoever asks and however."""
+"""Answers on the control socket, to good and to bad requests."""
 
 import json
 import socket
@@ -54,13 +54,13 @@ def test_who_does_not_speak_the_protocol_is_told_and_left(garbage: bytes, shared
         try:
             asker.send_raw(garbage)
         except OSError:
-            pass  # it did not wait for the end
+            pass  # the server did not wait for the end
         answer = asker.next()
         assert (answer["id"], answer["error"]) == (None, "bad-request")
         try:
             assert asker.ended() == b""
         except ConnectionResetError:
-            assert len(garbage) > 65536  # it left with some of that unread
+            assert len(garbage) > 65536  # the server closed the connection with some of that unread
 
 
 def test_requests_in_one_piece_are_all_answered_after_the_client_ended_its_sending(asker: Asker) -> None:
@@ -105,7 +105,7 @@ def test_a_client_that_asks_and_does_not_read_stops_nobody_else(shared: Running)
                 greedy.send("status")
                 asked += 1
         except TimeoutError:
-            pass  # it is heard no longer, as it does not listen either
+            pass  # the server reads no more from a client that does not read
         assert asked < 20_000
         took = []
         for _ in range(3):  # this machine may be busy with something else

@@ -1,4 +1,4 @@
-"""``kick``: ends just the sessions that are meant, with a goodbye where that disturbs nothing."""
+"""``kick``: it ends only the selected sessions, with a goodbye where that disturbs nothing."""
 
 import base64
 import socket
@@ -11,12 +11,12 @@ from tests.console.support import PROTOCOLS, Asker, Running, eventually
 from tests.together import together
 
 GOODBYES = {"imap": b"* BYE ", "pop3": b"-ERR ", "smtp": b"421 4.3.2 "}
-#: More than the silence after which a relay is spoken into.
+#: More seconds than the silence after which geomail speaks into a relay.
 SILENCE = 1.2
 
 
 def rest(sock: socket.socket) -> bytes:
-    """Everything until the end of the connection."""
+    """Read everything up to the end of the connection."""
     pieces = []
     while piece := sock.recv(65536):
         pieces.append(piece)
@@ -24,14 +24,14 @@ def rest(sock: socket.socket) -> bytes:
 
 
 def own_session(asker: Asker, sock: socket.socket) -> str:
-    """The id of the session that is served over this connection."""
+    """Return the id of the session of this connection."""
     port = sock.getsockname()[1]
     [session] = [one for one in asker.sessions() if one["client_port"] == port]
     return str(session["session"])
 
 
 def talking(shared: Running, user: str) -> socket.socket:
-    """An IMAP client that has logged in, and read the answer."""
+    """Log in an IMAP client, and read the answer."""
     sock = shared.connect("imap")
     sock.sendall(b"a LOGIN %b secret\r\n" % user.encode())
     assert sock.recv(1000) == b"a OK in\r\n"
@@ -104,7 +104,7 @@ def test_a_relay_that_is_not_at_rest_is_just_closed(shared: Running) -> None:
 
 
 def test_a_relay_whose_client_does_not_read_is_just_closed(own: Running) -> None:
-    # With a buffer of its own size, each piece that is relayed is an end of a line.
+    # The buffer has the size of a line, so each relayed piece ends with a line.
     own.file.write_text(own.file.read_text().replace("[mail]\n", '[mail]\nproxy_buffer = "4k"\n'))
     with own.asker() as asker:
         asker.done("reload")
@@ -114,7 +114,9 @@ def test_a_relay_whose_client_does_not_read_is_just_closed(own: Running) -> None
         sock.sendall(b"b MUCH 20000000\r\n")
         time.sleep(SILENCE)
         assert len(asker.sessions("kick", user="deaf@*")) == 1
-        eventually(lambda: not asker.sessions(user="deaf@*"), 4)  # sooner than words that it does not read
+        eventually(
+            lambda: not asker.sessions(user="deaf@*"), 4
+        )  # sooner than a goodbye that the client does not read
         assert b"BYE" not in rest(sock), "it would stand in the middle of something"
 
 

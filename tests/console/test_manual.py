@@ -1,4 +1,4 @@
-"""geomail-control(7) holds what the server says."""
+"""geomail-control(7) describes what the server sends."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from geomail.console.control import LONGEST_REQUEST, MOST_REQUESTS, PROTOCOL
 from geomail.console.process import MOST_CLIENTS
 from geomail.console.requests import TRACE_CAPS
-from geomail.control.selection import FIELDS, MOST_MASKS
+from geomail.control.selection import FIELDS, MOST_PATTERNS
 from geomail.events import KINDS, TraceLine
 from tests.console.support import Asker, Running
 from tests.servers.support import program
@@ -21,7 +21,7 @@ WORDS = set(re.findall(r"[a-z_.-]+", MANUAL))
 
 
 def names(value: Any) -> set[str]:
-    """The fields of an object; not of those that are kept by the name of a server or backend."""
+    """Return the fields of an object; without objects whose keys are names of servers or backends."""
     fields = set(value)
     for inner in ("configuration", "totals", "rates"):
         fields |= set(value.get(inner, ()))
@@ -42,7 +42,7 @@ def test_every_field_of_a_selection(field: str) -> None:
 
 def test_every_request(asker: Asker) -> None:
     [answer] = asker.ask("?")
-    requests = answer["text"].partition("possible are ")[2].split(", ")
+    requests = answer["text"].partition("must be one of ")[2].split(", ")
     assert len(requests) >= 5
     for request in requests:
         assert f".Ss {request}\n" in MANUAL
@@ -63,7 +63,7 @@ def test_numbers() -> None:
     assert f"at most {LONGEST_REQUEST} bytes" in MANUAL.replace("\n", " ")
     assert f"Up to {MOST_REQUESTS} requests" in MANUAL.replace("\n", " ")
     assert f"the {MOST_CLIENTS + 1}th connection" in MANUAL.replace("\n", " ")
-    assert f"up to {MOST_MASKS} of them" in MANUAL.replace("\n", " ")
+    assert f"up to {MOST_PATTERNS} of them" in MANUAL.replace("\n", " ")
     for usual, most in TRACE_CAPS.values():
         assert re.search(rf"{usual}[, a-z]+ {most} at most", MANUAL)
 

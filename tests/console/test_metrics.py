@@ -1,4 +1,4 @@
-"""What Prometheus reads: it adds up with what clients did, and does not fall when a worker dies."""
+"""Metrics: they agree with what clients did, and do not fall when a worker dies."""
 
 import http.client
 import imaplib
@@ -29,7 +29,7 @@ class Measured:
         self.port = port
 
     def get(self, path: str, method: str = "GET", accept: str = "*/*") -> tuple[int, str, str]:
-        """Status, content type and content of a page."""
+        """Return status, content type and content of a page."""
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=10)
         try:
             connection.request(method, path, headers={"Accept": accept})
@@ -39,7 +39,7 @@ class Measured:
             connection.close()
 
     def samples(self) -> Samples:
-        """All samples, by name and the values of their labels, these in the order of their names."""
+        """Return all samples, by their name and the values of their labels in order."""
         return {
             " ".join([sample.name, *sample.labels.values()]): sample.value
             for family in text_string_to_metric_families(self.get("/metrics")[2])
@@ -56,14 +56,14 @@ def measuring(folder: Path) -> Iterator[Measured]:
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
-    """A geomail whose only clients are those of IMAP, and that nobody hurts."""
+    """Run a geomail that has only IMAP clients, and that no test harms."""
     with measuring(tmp_path_factory.mktemp("measured")) as measured:
         yield measured
 
 
 @pytest.fixture
 def quiet(lasting: Measured) -> Iterator[Measured]:
-    """That one, without clients."""
+    """Return that geomail once it has no clients."""
     eventually(lambda: sum_of(lasting.samples(), "geomail_sessions_active ") == 0)
     yield lasting
     lasting.server.leave()
@@ -71,7 +71,7 @@ def quiet(lasting: Measured) -> Iterator[Measured]:
 
 @pytest.fixture
 def measured(tmp_path: Path) -> Iterator[Measured]:
-    """A geomail that a test has for itself."""
+    """Run a geomail for one test."""
     with measuring(tmp_path) as measured:
         yield measured
 
@@ -81,7 +81,7 @@ def sum_of(samples: Samples, start: str) -> float:
 
 
 def use(measured: Measured, times: int) -> None:
-    """Some logins that succeed in each protocol, and some that are refused in IMAP."""
+    """Make some logins that succeed in each protocol, and some that are refused in IMAP."""
     for number in range(times):
         for protocol in PROTOCOLS:
             measured.server.client(protocol, f"user{number}@example.test")
@@ -91,7 +91,7 @@ def use(measured: Measured, times: int) -> None:
 
 
 def has_counted(measured: Measured, times: int) -> bool:
-    """Whether the logins are all there, and their sessions gone."""
+    """Tell whether all logins are counted, and their sessions have ended."""
     samples = measured.samples()
     logins = {f"geomail_logins_total {protocol}  accepted": times for protocol in PROTOCOLS}
     active = {f"geomail_sessions_active {protocol} {protocol}-in": 0 for protocol in PROTOCOLS}
@@ -175,11 +175,11 @@ def test_a_backend_is_down_while_all_who_try_it_fail() -> None:
 
     def observed(**counted: int) -> bool | None:
         row = {"logins": 0, "refused": 0, "failed": 0, **counted}
-        return health.observed({"b": row} if counted else {}).get("b")
+        return health.update({"b": row} if counted else {}).get("b")
 
-    assert observed() is None, "nobody has tried"
+    assert observed() is None, "no session has tried"
     assert observed(failed=1) is False
-    assert observed(failed=1) is False, "nobody has tried since"
+    assert observed(failed=1) is False, "no session has tried since"
     assert observed(failed=1, refused=1) is True, "it answered, if it did say no"
     assert observed(failed=1, refused=1) is True
     assert observed(failed=2, refused=1) is False
@@ -247,7 +247,7 @@ def test_hostile_requests_hurt_nobody(quiet: Measured, said: bytes) -> None:
 
 def test_connections_beyond_the_bound_are_closed(quiet: Measured) -> None:
     silent = [socket.create_connection((LOOPBACK, quiet.port), 10) for _ in range(40)]
-    eventually(lambda: len(select.select(silent, [], [], 0)[0]) >= 8, 8)  # sooner than silence is an end
+    eventually(lambda: len(select.select(silent, [], [], 0)[0]) >= 8, 8)  # sooner than the limit for silence
     for sock in silent:
         sock.setblocking(False)
         try:

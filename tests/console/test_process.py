@@ -1,4 +1,4 @@
-"""The console as a process: what outlives what, who may talk to it, and where it listens."""
+"""The console as a process: what outlives it, which processes may talk to it, and where it listens."""
 
 import grp
 import os
@@ -18,7 +18,7 @@ from tests.servers.support import LOOPBACK, free_port, open_files
 
 
 def kill(pid: int) -> None:
-    """End a process that has no time to say anything."""
+    """Kill a process, which cannot say anything any more."""
     os.kill(pid, signal.SIGKILL)
 
 
@@ -122,11 +122,11 @@ def test_while_old_sessions_last_after_quit_there_is_a_console(own: Running) -> 
     assert own.server.process.wait(30) == 0
 
 
-# -- who may say what happened in a worker ----------------------------------------------------------
+# -- which processes may connect as workers ----------------------------------------------------------
 
 
 def feed_address(master: int) -> bytes:
-    """Where the workers reach the console: the only socket of the master that has an abstract address."""
+    """Return the address of the feed: the only socket of the master with an abstract address."""
     inodes = {match[1] for name in open_files(master) if (match := re.fullmatch(r"socket:\[(\d+)\]", name))}
     for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
         fields = line.split()
@@ -135,7 +135,7 @@ def feed_address(master: int) -> bytes:
     raise AssertionError("no such socket")
 
 
-def test_nobody_else_can_pretend_to_be_a_worker(shared: Running) -> None:
+def test_no_other_process_can_pretend_to_be_a_worker(shared: Running) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(5)
         sock.connect(feed_address(shared.master))
@@ -143,7 +143,7 @@ def test_nobody_else_can_pretend_to_be_a_worker(shared: Running) -> None:
             sock.sendall(b'{"hello":{"pid":1,"generation":1,"started":0}}\n{"status":{"sessions":1}}\n')
             assert sock.recv(100) == b""
         except ConnectionError:
-            pass  # it was closed before it could say anything
+            pass  # the connection was closed before
     assert len(shared.workers) == 2
 
 
@@ -151,7 +151,7 @@ def test_nobody_else_can_pretend_to_be_a_worker(shared: Running) -> None:
 
 
 def refused(tmp_path: Path, control: str) -> str:
-    """What geomail says when it cannot start with this ``[control]``."""
+    """Start geomail with a ``[control]`` that it refuses, and return what it says."""
     text = configuration(tmp_path, {"imap": 1}, {"imap": free_port()}, workers=1)
     (tmp_path / "geomail.toml").write_text(re.sub(r"\[control\]\n.*\n", f"[control]\n{control}\n", text))
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""``reload``: the file is put in force, or it is said why not."""
+"""``reload``: it puts the file in force, or says why not."""
 
 import signal
 from pathlib import Path
@@ -60,11 +60,23 @@ def test_a_reload_by_signal_is_seen_too(own: Running) -> None:
         assert asker.event("server.reloaded")["generation"] == 2
 
 
-def test_two_who_ask_at_once_are_both_answered(own: Running) -> None:
+def test_two_clients_that_ask_at_once_are_both_answered(own: Running) -> None:
     with own.asker() as one, own.asker() as other:
         one.send("reload")
         other.send("reload")
         assert max(asker.next()["done"]["generation"] for asker in (one, other)) == 3
+
+
+def test_a_server_that_is_stopping_refuses_at_once(own: Running) -> None:
+    client = own.imap("last@example.test")
+    with own.asker() as asker:
+        asker.tail()
+        own.server.process.send_signal(signal.SIGQUIT)
+        asker.event("server.ending")
+    with own.asker() as asker:
+        [answer] = asker.ask("reload")
+    assert (answer["error"], answer["text"]) == ("refused", "geomail is stopping")
+    client.logout()
 
 
 def test_the_number_of_workers_changes(own: Running) -> None:
@@ -73,7 +85,7 @@ def test_the_number_of_workers_changes(own: Running) -> None:
         assert len(asker.done("reload")["workers"]) == 3
 
 
-def test_the_control_socket_moves_and_those_who_are_connected_stay(own: Running, tmp_path: Path) -> None:
+def test_the_control_socket_moves_and_its_clients_stay_connected(own: Running, tmp_path: Path) -> None:
     console = own.console
     change(own, "control.sock", "elsewhere.sock")
     with own.asker() as asker:

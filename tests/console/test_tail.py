@@ -1,4 +1,4 @@
-"""``tail``: events as they happen, for those who read them, and for those who do not."""
+"""``tail``: events as they happen, for viewers that read them, and for viewers that do not."""
 
 import os
 import signal
@@ -85,7 +85,7 @@ def test_events_are_made_for_those_who_watch_alone(empty: Running) -> None:
         asker.tail(events=["session.closed"])
         own.imap("one@example.test").logout()
         assert asker.next()["event"] == "session.closed"
-    own.imap("two@example.test").logout()  # nobody hears of it, and nothing breaks
+    own.imap("two@example.test").logout()  # no viewer gets it, and nothing breaks
     with own.asker() as asker:
         asker.tail()
         own.imap("three@example.test")
@@ -118,7 +118,7 @@ def _collect(asker: Asker, seen: list[dict[str, object]], number: int) -> None:
 
 
 def _hurry(own: Running, number: int) -> list[float]:
-    """Sessions in quick succession; how long the logins among them took."""
+    """Run sessions in quick succession; return how long their logins took."""
     logins = []
     for count in range(number):
         if count % 100 == 0:

@@ -1,22 +1,22 @@
-"""Counters of workers that come and go."""
+"""Counters of workers that start and end."""
 
 from typing import Any
 
 import pytest
 
-from geomail.console.totals import MOST_ROWS, Totals, no_counters, overall
+from geomail.console.totals import MOST_ROWS, Totals, add_rows, make_counters
 from geomail.sinks.tally import SERVER_COUNTERS
 
 ZERO = dict.fromkeys(SERVER_COUNTERS, 0)
 
 
 def counted(**counters: int) -> Any:
-    """The counters of a worker with one server."""
-    return {**no_counters(), "servers": {"imap": {**ZERO, **counters}}}
+    """Return the counters of a worker with one server."""
+    return {**make_counters(), "servers": {"imap": {**ZERO, **counters}}}
 
 
 def logins(known: Totals, *living: Any) -> int:
-    return overall(known.sums(living)["servers"])["logins"]
+    return add_rows(known.add_up(living)["servers"])["logins"]
 
 
 def test_what_a_worker_counted_outlives_it() -> None:
@@ -45,8 +45,8 @@ def test_backends_that_change_all_the_time_fill_no_memory_and_nothing_is_forgott
     known, number = Totals(), MOST_ROWS + 500
     for worker in range(number):
         row = {f"imap\t192.0.2.1:{worker}": {"in": 1}}
-        known.retire(worker, {**no_counters(), "relayed": row})
-    rows = known.sums([])["relayed"]
+        known.retire(worker, {**make_counters(), "relayed": row})
+    rows = known.add_up([])["relayed"]
     assert len(rows) <= MOST_ROWS + 1 + 64
     assert sum(row["in"] for row in rows.values()) == number
     assert rows["imap\tothers"]["in"] == 500 - 64
@@ -56,14 +56,14 @@ def test_rates_are_of_the_last_seconds_and_of_what_happened_then(monkeypatch: py
     known, now = Totals(), 100.0
     monkeypatch.setattr("geomail.console.totals.time.monotonic", lambda: now)
     known.sample([])
-    known.welcome("a", counted(logins=5000))  # when this console began, that had long happened
-    assert known.rates()["logins"] == 0
+    known.welcome("a", counted(logins=5000))  # counted before this console started
+    assert known.compute_rates()["logins"] == 0
     for second in range(30):
         now += 1
         known.sample([counted(logins=5000 + 2 * second)])
-    assert known.rates()["logins"] == pytest.approx(2)
+    assert known.compute_rates()["logins"] == pytest.approx(2)
     known.retire("a", counted(logins=5058))
     for _ in range(30):
         now += 1
         known.sample([])
-    assert known.rates()["logins"] == 0
+    assert known.compute_rates()["logins"] == 0

@@ -1,4 +1,4 @@
-"""Traces: every line of the dialogues of those who are meant, and never a password in any encoding."""
+"""Traces: every line of the dialogues of selected sessions, and never a password in any encoding."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ from tests.servers.geomail import COMMAND, serving
 from tests.servers.support import LOOPBACK, free_port
 
 PASSWORD = "corr3ct-Horse+bätterÿ"
-#: A password's spellings that a backend may say back.
+#: Spellings of a password that a backend may send back.
 ECHOES = {
     "plain": "{p}",
     "quoted": '"{p}"',
@@ -50,7 +50,7 @@ def spellings(password: str) -> dict[str, str]:
 
 
 def tells(password: str, text: str) -> list[str]:
-    """The spellings of a password, or of a good part of it, that occur in a text."""
+    """Return the spellings of a password, or of a large part of it, that occur in a text."""
     raw = password.encode()
     needles = {"plain": password, "its end": password[4:], "hex": raw.hex(), "upper": password.upper()}
     needles["percent"] = "".join(f"%{byte:02X}" for byte in raw)
@@ -61,7 +61,7 @@ def tells(password: str, text: str) -> list[str]:
 
 
 class Echoing:
-    """An IMAP backend that says back what it was told, and refuses or accepts the login."""
+    """An IMAP backend that sends back what it gets, and refuses or accepts the login."""
 
     def __init__(self) -> None:
         self.echo = "{p}"
@@ -111,7 +111,7 @@ def echoing() -> Iterator[Echoing]:
 def echo_server(
     echoing: Echoing, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Path, int, Any]]:
-    """A geomail before that backend: its control socket, its port, and itself."""
+    """Run a geomail in front of that backend; yield its control socket, its port, and itself."""
     folder, port = tmp_path_factory.mktemp("echoed"), free_port()
     text = f"""
         workers = 2
@@ -134,7 +134,7 @@ def echo_server(
 
 @pytest.fixture
 def echoed(echo_server: tuple[Path, int, Any]) -> tuple[Path, int, Any]:
-    """The same, with no session of another test that is still ending."""
+    """Return the same once no session of another test is ending any more."""
     until_nobody_is_in(echo_server[0])
     return echo_server
 
@@ -145,7 +145,7 @@ def until_nobody_is_in(path: Path) -> None:
 
 
 def lines_of(asker: Asker) -> list[dict[str, Any]]:
-    """The lines of a trace up to the end of a session."""
+    """Return the lines of a trace up to the end of a session."""
     found = []
     while True:
         record = asker.next()
@@ -161,7 +161,7 @@ def start(asker: Asker, **parameters: Any) -> None:
 
 
 def literal_login(port: int, user: str, password: str) -> bytes:
-    """Log in to IMAP by literals, say something in the relay, and leave; what came back."""
+    """Log in to IMAP by literals, send something in the relay, and leave; return the answers."""
     raw = password.encode()
     with gevent.socket.create_connection((LOOPBACK, port), 10) as sock, sock.makefile("rwb") as stream:
         heard = stream.readline()
@@ -222,7 +222,7 @@ def test_a_trace_that_begins_after_the_password_does_not_tell_it(
 
 
 def heard_from(echoed: tuple[Path, int, Any], password: str) -> list[str]:
-    """What a trace shows of what the backend says to a client with this password."""
+    """Return what a trace shows of the backend's answers to a client with this password."""
     path, port, _ = echoed
     found: list[dict[str, Any]] = []
     until_nobody_is_in(path)
@@ -297,7 +297,7 @@ def test_both_legs_of_every_protocol(shared: Running, protocol: str) -> None:
 
 def test_a_client_is_traced_from_its_first_line_and_without_a_login(shared: Running) -> None:
     with shared.asker() as asker:
-        eventually(lambda: not asker.sessions(protocol="pop3"))  # those of other tests may still be ending
+        eventually(lambda: not asker.sessions(protocol="pop3"))  # sessions of other tests may still be ending
         start(asker, select={"client": ["127.0.0.0/8"], "server": ["pop3-in"]})
         with shared.connect("pop3") as sock:
             sock.sendall(b"CAPA\r\nQUIT\r\n")
@@ -391,7 +391,7 @@ def test_when_the_client_has_left_nobody_traces_any_more(shared: Running) -> Non
     with shared.asker() as asker:
         start(asker, select={"client": [LOOPBACK]})
     with shared.asker() as asker:
-        for _ in range(20):  # there is room for them, one after another
+        for _ in range(20):  # one after another, there is room for all
             with shared.asker() as other:
                 start(other, select={"user": ["x"]})
         time.sleep(0.3)
@@ -399,7 +399,7 @@ def test_when_the_client_has_left_nobody_traces_any_more(shared: Running) -> Non
 
 
 def test_too_many_traces_are_refused(shared: Running) -> None:
-    def is_started(asker: Asker) -> bool:  # those of other tests may still be ending
+    def is_started(asker: Asker) -> bool:  # sessions of other tests may still be ending
         asker.send("trace", select={"user": ["x"]})
         return "tracing" in asker.next()
 

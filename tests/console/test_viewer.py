@@ -1,4 +1,4 @@
-"""A stream of events to one who watches: what it holds back, and what it counts as lost."""
+"""A viewer's stream of events: what it holds back, and what it counts as lost."""
 
 from geomail.console.viewer import MOST_HELD, MOST_HELD_BYTES, News, Viewer
 from geomail.control.jsonlines import decode

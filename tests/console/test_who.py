@@ -1,4 +1,4 @@
-"""``who`` and ``status``: what is told of sessions, workers and counters."""
+"""``who`` and ``status``: what they report of sessions, workers and counters."""
 
 import imaplib
 import os

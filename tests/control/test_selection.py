@@ -1,4 +1,4 @@
-"""Which sessions a selection means."""
+"""Selections: which sessions they select."""
 
 import time
 from typing import Any
@@ -17,12 +17,12 @@ JANE = {
 }
 
 
-def matches(record: dict[str, Any] = JANE, **masks: Any) -> bool:
-    return selection_from(masks).matches(record)
+def matches(record: dict[str, Any] = JANE, **patterns: Any) -> bool:
+    return selection_from(patterns).matches(record)
 
 
 @pytest.mark.parametrize(
-    ("mask", "fits"),
+    ("pattern", "fits"),
     [
         ("jane.doe@example.org", True),
         ("JANE*", True),
@@ -38,19 +38,19 @@ def matches(record: dict[str, Any] = JANE, **masks: Any) -> bool:
         ("*\n", False),
     ],
 )
-def test_masks_are_those_of_doveadm(mask: str, fits: bool) -> None:
-    assert matches(user=mask) is fits
+def test_patterns_are_those_of_doveadm(pattern: str, fits: bool) -> None:
+    assert matches(user=pattern) is fits
 
 
 @pytest.mark.parametrize("user", ["[x]@y", "a\nb", "ü", "a]b"])
-def test_a_mask_takes_every_other_character_as_it_is(user: str) -> None:
+def test_a_pattern_takes_every_other_character_as_it_is(user: str) -> None:
     assert matches({"user": user}, user=user)
     assert not matches({"user": user + "x"}, user=user)
     assert matches({"user": user}, user="*")
 
 
 @pytest.mark.parametrize(
-    ("client", "mask", "fits"),
+    ("client", "pattern", "fits"),
     [
         ("192.0.2.7", "192.0.2.7", True),
         ("192.0.2.7", "192.0.2.0/24", True),
@@ -68,12 +68,12 @@ def test_a_mask_takes_every_other_character_as_it_is(user: str) -> None:
         ("unix:", "*", True),
     ],
 )
-def test_clients_are_chosen_by_address_network_or_mask(client: str, mask: str, fits: bool) -> None:
-    assert matches({"client": client}, client=mask) is fits
+def test_clients_are_chosen_by_address_network_or_pattern(client: str, pattern: str, fits: bool) -> None:
+    assert matches({"client": client}, client=pattern) is fits
 
 
 @pytest.mark.parametrize(
-    ("mask", "fits"),
+    ("pattern", "fits"),
     [
         ("dc-1", True),
         ("dc-?", True),
@@ -83,13 +83,13 @@ def test_clients_are_chosen_by_address_network_or_mask(client: str, mask: str, f
         ("dc", False),
     ],
 )
-def test_a_backend_has_a_name_and_an_address(mask: str, fits: bool) -> None:
-    assert matches(backend=mask) is fits
+def test_a_backend_has_a_name_and_an_address(pattern: str, fits: bool) -> None:
+    assert matches(backend=pattern) is fits
     assert not matches({"backend": "10.0.0.2:143"}, backend="dc-1")
     assert matches({"backend": "10.0.0.2:143"}, backend="10.0.0.2*")
 
 
-def test_each_field_must_fit_by_one_of_its_masks() -> None:
+def test_each_field_must_fit_by_one_of_its_patterns() -> None:
     assert matches(user=["nobody", "jane*"], protocol=["imap", "pop3"])
     assert not matches(user=["nobody", "jane*"], protocol=["smtp", "pop3"])
     assert not matches(user=[], protocol="imap")
@@ -100,13 +100,13 @@ def test_a_field_that_is_not_there_fits_nothing() -> None:
     assert not matches({"user": "jane"}, outcome="*")
 
 
-def test_ids_are_chosen_one_by_one_or_by_mask() -> None:
+def test_ids_are_chosen_one_by_one_or_by_pattern() -> None:
     assert matches(session=["a-1", "9f3a01bc22-1f"])
     assert not matches(session=["a-1", "9f3a01bc22-1"])
     assert matches(session="9f3a01bc22-*")
 
 
-def test_whether_anything_is_left_out() -> None:
+def test_a_selection_tells_whether_it_leaves_sessions_out() -> None:
     assert not Selection({})
     assert Selection({"user": ["*"]})
 
@@ -114,18 +114,18 @@ def test_whether_anything_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ([], "a selection is an object"),
-        (None, "a selection is an object"),
-        ({"colour": "red"}, "possible: user, client"),
-        ({"user": 1}, "user: a text or an array"),
-        ({"user": ["a", None]}, "user: a text or an array"),
-        ({"client": "300.0.0.1"}, "'300.0.0.1' is no address, network or mask"),
-        ({"client": "192.0.2.0/33"}, "is no address, network or mask"),
-        ({"user": "x" * 1001}, "at most 1000 masks"),
-        ({"user": ["x"] * 1001}, "at most 1000 masks"),
+        ([], "select: must be an object"),
+        (None, "select: must be an object"),
+        ({"colour": "red"}, "use one of user, client"),
+        ({"user": 1}, "user: must be a text or an array"),
+        ({"user": ["a", None]}, "user: must be a text or an array"),
+        ({"client": "300.0.0.1"}, "'300.0.0.1' is not an address, network or pattern"),
+        ({"client": "192.0.2.0/33"}, "is not an address, network or pattern"),
+        ({"user": "x" * 1001}, "at most 1000 patterns"),
+        ({"user": ["x"] * 1001}, "at most 1000 patterns"),
     ],
 )
-def test_what_is_wrong_is_said(value: object, text: str) -> None:
+def test_an_error_says_what_is_wrong(value: object, text: str) -> None:
     with pytest.raises(BadSelection, match=text):
         selection_from(value)
 
@@ -135,9 +135,9 @@ def test_every_field_can_be_chosen_by(field: str) -> None:
     assert matches({field: "192.0.2.7"}, **{field: "192.0.2.7"})
 
 
-@pytest.mark.parametrize("mask", ["*a*b*c*d*e*f*", "*a" * 200, "?*" * 200])
-def test_no_name_makes_a_mask_slow(mask: str) -> None:
+@pytest.mark.parametrize("pattern", ["*a*b*c*d*e*f*", "*a" * 200, "?*" * 200])
+def test_no_name_makes_a_pattern_slow(pattern: str) -> None:
     began = time.perf_counter()
     for user in ("a" * 4000, "ab" * 2000, "abcde" * 800):
-        matches({"user": user}, user=mask)
+        matches({"user": user}, user=pattern)
     assert time.perf_counter() - began < 5

@@ -19,12 +19,12 @@ from tests.servers.certificates import Certificates
 from tests.servers.geomail import Geomail, as_ourselves
 from tests.servers.support import LOOPBACK, Log, free_port, open_files
 
-#: Seconds in which what was asked for has happened.
+#: Seconds to wait for a condition.
 SOON = 30.0
 
 
 def soon(what: Callable[[], Any], seconds: float = SOON) -> Any:
-    """The first truth that a function gives."""
+    """Return the first true value that a function returns."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, "it did not happen"
@@ -45,7 +45,7 @@ class Running:
     geomail: Geomail | None = None
 
     def configuration(self, *listens: str, **more: Any) -> str:
-        """A configuration with these addresses, by default its own; ``more`` is at the top of the file."""
+        """Make a configuration with these addresses, by default its own; ``more`` is at its top."""
         server = {"protocol": "imap", "listen": list(listens) or [f"{LOOPBACK}:{self.port}"]}
         return toml.dumps(
             {
@@ -74,12 +74,12 @@ class Running:
         return children(self.pid)
 
     def two_workers(self) -> set[int]:
-        """Both workers, when there are two."""
+        """Wait until there are two workers, and return both."""
         found: set[int] = soon(lambda: self.workers() if len(self.workers()) == 2 else None)
         return found
 
     def reload(self, *listens: str, **more: Any) -> None:
-        """Change the file and have it read again; returns when the new workers are there."""
+        """Change the file and reload it; return when the new workers serve."""
         assert self.geomail is not None
         (self.folder / "geomail.toml").write_text(as_ourselves(self.configuration(*listens, **more)))
         after = self.geomail.log.end
@@ -88,7 +88,7 @@ class Running:
 
     @contextmanager
     def tls_client(self, certificates: Certificates) -> Iterator[ssl.SSLSocket]:
-        """A client that has been greeted in TLS."""
+        """Connect a client over TLS, and read its greeting."""
         with (
             socket.create_connection((LOOPBACK, self.port), SOON) as plain,
             certificates.client_context().wrap_socket(plain, server_hostname="localhost") as secured,
@@ -98,7 +98,7 @@ class Running:
 
     @contextmanager
     def one_client_each(self) -> Iterator[dict[int, Client]]:
-        """A client that is logged in for each worker: the others stand still while it comes."""
+        """Log a client in at each worker: the other workers are stopped while it connects."""
         workers, clients = self.two_workers(), {}
         with ExitStack() as opened:
             for worker in workers:
@@ -117,7 +117,7 @@ class Running:
 
 
 def status_of(pid: int) -> list[str]:
-    """What the kernel tells of a process; nothing if it has ended."""
+    """Return the status of a process in /proc; nothing if it has ended."""
     try:
         return Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -139,7 +139,7 @@ def listens(port: int, host: str = LOOPBACK) -> bool:
 
 @contextmanager
 def knocking(port: int) -> Iterator[list[str]]:
-    """Clients that come one after the other; what went wrong for them."""
+    """Connect clients one after the other; yield a list of what went wrong for them."""
     refused: list[str] = []
     done = False
 
@@ -164,7 +164,7 @@ def knocking(port: int) -> Iterator[list[str]]:
 
 
 def listens_in(pid: int) -> bool:
-    """Whether a process has a listening socket of TCP."""
+    """Tell whether a process has a listening TCP socket."""
     inodes = open_files(pid)
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return any(words[3] == "0A" and f"socket:[{words[9]}]" in inodes for words in lines)

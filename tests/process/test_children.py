@@ -1,4 +1,4 @@
-"""When a child that died has a successor."""
+"""The time when a child that died has a successor."""
 
 import time
 
@@ -8,7 +8,7 @@ from geomail.process.children import GrowingDelay
 
 
 class Clock:
-    """A time that stands still until it is told to go on."""
+    """A clock that stops until a test moves it on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -24,33 +24,33 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def test_who_dies_young_again_and_again_is_waited_for_longer_each_time(clock: Clock) -> None:
+def test_children_that_die_young_are_replaced_later_each_time(clock: Clock) -> None:
     delay, waited = GrowingDelay(), []
     for _ in range(9):
         born = max(clock.now, delay.due)
         clock.now = born + 0.1
-        waited.append(delay.died(born))
+        waited.append(delay.note_death(born))
         assert delay.due == clock.now + waited[-1]
 
     assert waited == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_those_who_die_together_count_once(clock: Clock) -> None:
+def test_children_that_die_together_count_once(clock: Clock) -> None:
     delay, born = GrowingDelay(), clock.now
     clock.goes_on(1)
-    assert [delay.died(born) for _ in range(8)] == [0.5] * 8
+    assert [delay.note_death(born) for _ in range(8)] == [0.5] * 8
     born = clock.goes_on(0.5)
     clock.goes_on(1)
-    assert [delay.died(born) for _ in range(8)] == [1] * 8
+    assert [delay.note_death(born) for _ in range(8)] == [1] * 8
 
 
-def test_who_lived_long_has_a_successor_at_once(clock: Clock) -> None:
+def test_a_child_that_lived_long_has_a_successor_at_once(clock: Clock) -> None:
     delay = GrowingDelay()
-    delay.died(clock.now)
-    delay.died(clock.goes_on(1))
+    delay.note_death(clock.now)
+    delay.note_death(clock.goes_on(1))
     born = clock.goes_on(1)
     clock.goes_on(10)
 
-    assert delay.died(born) == 0
+    assert delay.note_death(born) == 0
     assert delay.due == clock.now
-    assert delay.died(clock.goes_on(1)) == 0.5
+    assert delay.note_death(clock.goes_on(1)) == 0.5

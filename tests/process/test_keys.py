@@ -1,4 +1,4 @@
-"""Private keys: in the memory of those alone who need them."""
+"""Private keys: only processes that need them have them in memory."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from tests.servers.support import LOOPBACK, program
 
 
 def traces(key: Path) -> Iterator[bytes]:
-    """The traces of a private key in memory: its number, either way round, and its text."""
+    """Yield the traces of a private key in memory: its number in both byte orders, and its text."""
     command = [program("openssl"), "pkey", "-in", str(key), "-text", "-noout"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.search(r"priv:\s+((?:[0-9a-f]{2}:\s*)+[0-9a-f]{2})", said)
@@ -29,7 +29,7 @@ def traces(key: Path) -> Iterator[bytes]:
 
 
 def memory_of(pid: int) -> Iterator[bytes]:
-    """All that a process can read of its own, piece by piece."""
+    """Yield the memory that a process can read, piece by piece."""
     with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             place, mode, *_ = line.split()
@@ -40,7 +40,7 @@ def memory_of(pid: int) -> Iterator[bytes]:
 
 
 def knows(pid: int, keys: dict[str, Path]) -> set[str]:
-    """The keys that a process has in its memory."""
+    """Return the keys that a process has in its memory."""
     wanted = {name: list(traces(key)) for name, key in keys.items()}
     return {
         name
@@ -52,7 +52,7 @@ def knows(pid: int, keys: dict[str, Path]) -> set[str]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root looks into the memory of others")
 def test_the_console_has_no_keys(running: Running, certificates: Certificates) -> None:
-    """Not the first one, and not one that is started later in its place, after keys were changed."""
+    """Neither the first console has them, nor one that replaces it after the keys were changed."""
     of_file, of_text, of_client, new = (
         certificates.server, certificates.misnamed, certificates.client, certificates.untrusted,
     )  # fmt: skip
@@ -80,7 +80,7 @@ def test_the_console_has_no_keys(running: Running, certificates: Certificates) -
 
 
 def with_certificates(of_file: Certificate, of_text: Certificate) -> dict[str, object]:
-    """A certificate whose key is in a file, and one whose key stands in the configuration."""
+    """Return a certificate whose key is in a file, and one whose key is in the configuration."""
     text = f"data:{of_text.key.read_text()}"
     return {
         "ssl_certificate": [str(of_file.certificate), str(of_text.certificate)],
@@ -89,7 +89,7 @@ def with_certificates(of_file: Certificate, of_text: Certificate) -> dict[str, o
 
 
 def processes(master: int, control: Path) -> tuple[int, int]:
-    """The console and the worker in force, once both are there."""
+    """Wait for the console and the worker in force, and return both."""
 
     def found() -> tuple[int, int] | None:
         try:

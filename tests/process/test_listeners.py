@@ -1,4 +1,4 @@
-"""What a configuration listens on, and what becomes of it when the configuration changes."""
+"""The listeners of a configuration, and what happens to them when it changes."""
 
 import os
 import socket
@@ -12,8 +12,14 @@ import pytest
 from geomail.config.schema import Config, Server
 from geomail.net.openssl.contexts import ServerContext
 from geomail.net.ticket_keys import TicketKey
-from geomail.process.listeners import CannotListen, close_vanished, open_listeners, tls_side, tune_all
-from geomail.process.worker import Listener
+from geomail.process.listeners import (
+    CannotListen,
+    Listener,
+    close_vanished,
+    make_tls_side,
+    open_listeners,
+    tune_all,
+)
 from tests.servers.certificates import Certificates
 from tests.servers.support import free_port
 
@@ -51,6 +57,9 @@ def test_an_address_shares_the_socket_of_its_wildcard(order: int) -> None:
         names = {host: whole.at(host).server.name for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
         assert names == {"127.0.0.1": "one", "127.0.0.2": "all", "127.0.0.3": "one"}
         assert whole.at("127.0.0.3").listen.proxy_protocol
+        listener = whole.at("127.0.0.1")
+        assert wanted.servers[listener.server_index] is listener.server
+        assert wanted.servers[whole.server_index] is whole.server
         assert accepts(port)
         assert accepts(port, "::1")
 
@@ -75,7 +84,7 @@ def test_a_change_keeps_what_stays_closes_what_goes_and_binds_what_is_new(tmp_pa
 
 
 def answered_by(listeners: list[Listener], port: int, host: str) -> str:
-    """The server whose client somebody is who connects to this address; empty if nobody listens there."""
+    """Return the server that accepts a client at this address; empty if there is no listener."""
     with socket.socket() as client:
         client.settimeout(20)
         if client.connect_ex((host, port)) != 0:
@@ -87,7 +96,7 @@ def answered_by(listeners: list[Listener], port: int, host: str) -> str:
                 continue
             os.close(fd)
             return listener.at(host).server.name
-    raise AssertionError("nobody has accepted")
+    raise AssertionError("no listener has accepted")
 
 
 def test_an_address_that_becomes_all_addresses_keeps_its_clients() -> None:
@@ -102,7 +111,7 @@ def test_an_address_that_becomes_all_addresses_keeps_its_clients() -> None:
         close_vanished(old, new)
         assert new[1].sock is old[0].sock
         assert not new[1].listen.proxy_protocol
-        os.close(new[1].sock._accept()[0])  # type: ignore[attr-defined]  # who came before the change
+        os.close(new[1].sock._accept()[0])  # type: ignore[attr-defined]  # the client that connected before the change
         names = [answered_by(new, port, f"127.0.0.{number}") for number in (1, 2, 3)]
         assert names == ["all", "all", "one"]
         with listening(before, new) as again:
@@ -141,7 +150,7 @@ def test_a_change_may_do_no_more_than_a_start() -> None:
         open_listeners(config(*both), [])
 
 
-def test_who_has_agreed_once_lets_no_stranger_in() -> None:
+def test_a_socket_that_was_shared_once_is_not_shared_with_strangers() -> None:
     port = free_port()
     with (
         listening(config({"listen": f"127.0.0.1:{port}"})) as old,
@@ -172,7 +181,7 @@ def test_all_or_nothing() -> None:
         assert (accepts(kept), accepts(fresh)) == (True, False)
 
 
-def test_what_is_tuned_is_in_force_only_with_the_rest() -> None:
+def test_options_of_sockets_change_only_when_the_configuration_is_in_force() -> None:
     port = free_port()
 
     def keeps_alive(listeners: list[Listener]) -> bool:
@@ -187,10 +196,10 @@ def test_what_is_tuned_is_in_force_only_with_the_rest() -> None:
         assert not keeps_alive(new)
 
 
-def test_what_the_system_does_not_do_is_told() -> None:
+def test_options_that_the_system_does_not_take_are_reported() -> None:
     port = free_port()
     with listening(config({"listen": f"127.0.0.1:{port} so_keepalive=12h"})) as listeners:
-        said = f"listen 127.0.0.1:{port}: so_keepalive: 43200: Invalid argument; it goes on without"
+        said = f"listen 127.0.0.1:{port}: so_keepalive: 43200: Invalid argument; the option is left out"
         assert list(tune_all(listeners)) == [said]
 
 
@@ -198,7 +207,7 @@ def test_tls_settings_that_cannot_be_used(tmp_path: Path) -> None:
     files = {"ssl_certificate": str(tmp_path / "no.crt"), "ssl_certificate_key": str(tmp_path / "no.key")}
     wanted = config({"name": "x", "listen": "127.0.0.1:993 ssl", **files})
     with pytest.raises(CannotListen, match="TLS of server x: ssl_certificate"):
-        tls_side(wanted.servers[0])
+        make_tls_side(wanted.servers[0])
 
 
 def test_each_reload_draws_keys_for_tickets_of_which_its_servers_share_one(

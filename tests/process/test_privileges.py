@@ -1,4 +1,4 @@
-"""The user of workers and the console, what they cannot do, and what they do not need then."""
+"""The user of workers and the console: what they cannot do, and what they do not need."""
 
 import os
 import signal
@@ -29,14 +29,14 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebo
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter, which those of pytest are not."""
+    """Make a folder that every user may enter; the folders of pytest are closed."""
     with tempfile.TemporaryDirectory(prefix="geomail-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
 def facts(pid: int, *names: str) -> list[set[int]]:
-    """Numbers that the kernel tells of a process; capabilities in hexadecimal."""
+    """Return numbers from the status of a process; capabilities are in hexadecimal."""
     lines = dict(line.partition(":")[::2] for line in status_of(pid) if ":" in line)
     return [
         {int(word, 16 if name.startswith("Cap") else 10) for word in lines[name].split()} for name in names
@@ -48,7 +48,7 @@ def facts_are(pid: int, **wanted: int) -> bool:
 
 
 def can_be_looked_into(pid: int) -> bool:
-    """Tell whether processes of the same user may: what is closed to them is root's."""
+    """Tell whether processes of the same user can; else its files in /proc belong to root."""
     return Path(f"/proc/{pid}/environ").stat().st_uid != 0
 
 
@@ -75,7 +75,7 @@ def test_root_stays_root_where_that_is_written(running: Running) -> None:
 
 @contextmanager
 def started(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Log]]:
-    """Run a server as it is; afterwards it must have ended well."""
+    """Run a command; at the end its exit status must be 0."""
     log = Log(folder / "said")
     with log.path.open("w") as errors, subprocess.Popen(command, stderr=errors, cwd="/") as process:
         try:
@@ -101,7 +101,7 @@ def test_workers_are_not_root_where_nothing_is_written(running: Running) -> None
 
 
 def _usual() -> str:
-    """Whom the command takes, which knows nothing of what tests do in this process."""
+    """Return the user that the command chooses by itself."""
     accounts = [line.partition(":")[0] for line in Path("/etc/passwd").read_text().splitlines()]
     return "geomail" if "geomail" in accounts else "nobody"
 
@@ -135,7 +135,7 @@ def test_nobody_looks_into_the_master(running: Running) -> None:
 def test_a_worker_that_was_taken_over_lures_root_nowhere(
     running: Running, open_folder: Path, name: str, how: str
 ) -> None:
-    """It may put what it likes in the place of sockets and log, in a folder that is its user's."""
+    """It may replace sockets and the log, in a folder that belongs to its user."""
     os.chown(open_folder, look_up_account("nobody").uid, -1)
     precious = running.folder / "precious"
     precious.write_text("root's")
@@ -161,7 +161,7 @@ def test_a_worker_that_was_taken_over_lures_root_nowhere(
 
 
 def everything(folder: Path, certificates: Certificates, ports: dict[str, int]) -> str:
-    """A configuration with every protocol, auth source and listener, whose workers are nobody."""
+    """Make a configuration with every protocol, auth source and listener; its workers run as nobody."""
     (folder / "users").write_text(f"ann:{make_argon2id(b'secret')}\n")
     os.chown(folder / "users", look_up_account("nobody").uid, -1)
     for name, file in (("crt", certificates.server.certificate), ("key", certificates.server.key)):
@@ -204,14 +204,14 @@ ANSWERS = [
 
 
 def answer_once(service: socket.socket, answer: bytes) -> None:
-    """Be an auth service for one question."""
+    """Answer one request, as an auth service."""
     with closing(service.accept()[0]) as asked:
         asked.recv(4000)
         asked.sendall(b"HTTP/1.0 200 OK\r\n" + answer + b"\r\n")
 
 
 def visit(ports: dict[str, int], certificates: Certificates) -> None:
-    """Come in by every protocol, and be turned away for every reason."""
+    """Connect by every protocol, and be refused for every reason."""
     for password in ("secret", "wrong"):
         with connected("imap", ports["imap"]) as client:
             client.log_in("ann", password)
@@ -235,7 +235,7 @@ def visit(ports: dict[str, int], certificates: Certificates) -> None:
 
 
 def ask_all(path: Path, port: int) -> None:
-    """Have every command answered that operators have, and read the metrics."""
+    """Send every request of operators, and read the metrics."""
     for what in ("status", "who", "kick", "tail", "trace"):
         with Asker(path) as asker:
             asker.send(what, select={"user": ["ann"]})
@@ -247,7 +247,7 @@ def ask_all(path: Path, port: int) -> None:
 
 @as_root
 def test_nothing_is_imported_or_opened_late(open_folder: Path, certificates: Certificates) -> None:
-    """Not even by whom the interpreter is closed to: under /root, say."""
+    """So workers can run an interpreter that is closed to them, for example under /root."""
     ports = {name: free_port() for name in ("imap", "pop3", "smtp", "tls", "nobody", "auth", "metrics")}
     file, report = open_folder / "geomail.toml", open_folder / "report"
     file.write_text(everything(open_folder, certificates, ports))

@@ -1,4 +1,4 @@
-"""The master's children: deaths, signals, and what a process may be."""
+"""The master's children: deaths, signals, and the user and limits of a process."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def gone(client: Client) -> bool:
         return True
 
 
-def test_a_worker_that_is_killed_takes_its_own_clients_with_it_and_nobody_elses(running: Running) -> None:
+def test_a_worker_that_is_killed_takes_only_its_own_clients_with_it(running: Running) -> None:
     running.start()
     with running.one_client_each() as clients, knocking(running.port) as refused:
         victim, survivor = clients
@@ -53,7 +53,9 @@ def test_a_worker_that_is_killed_takes_its_own_clients_with_it_and_nobody_elses(
         clients[survivor].say("x CHECK")
         assert clients[survivor].read_line() == b"x OK done\r\n"
         assert gone(clients[victim])
-    assert len(refused) <= 3  # who was just being served: each of those who knock is cut off once at most
+    assert (
+        len(refused) <= 3
+    )  # clients of the victim at that moment: each of the three is cut off at most once
 
 
 def test_workers_that_die_at_once_are_not_started_at_once(running: Running) -> None:
@@ -85,7 +87,7 @@ def test_workers_that_die_together_delay_the_next_ones_once(running: Running) ->
 
 
 EARLY = """
-from geomail_cli.main import app  # first of all: it patches
+from geomail_cli.main import app  # must be the first import: it patches
 import os, signal
 from geomail.console.process import Console
 from geomail.process.worker import Worker
@@ -112,9 +114,9 @@ def test_the_signal_for_another_binary_ends_nothing(running: Running) -> None:
 
 FULL = """
 from geomail_cli.main import app
-from geomail.process import master
+from geomail.process import forks
 
-fork, refusals = master._fork, {refusals}
+fork, refusals = forks._fork, {refusals}
 
 def refused():
     if refusals:
@@ -122,14 +124,14 @@ def refused():
         raise BlockingIOError(11, "Resource temporarily unavailable")
     return fork()
 
-master._fork = refused
+forks._fork = refused
 app(["serve", "-c", "{file}"])
 """
 
 
 @pytest.mark.parametrize("refusals", [1, 3])
 def test_no_room_for_another_process_is_not_the_end(running: Running, refusals: int) -> None:
-    """The first is to be a worker, the next the console, or a worker again."""
+    """The first fork is for a worker, the next one for the console, or for a worker again."""
     file = running.folder / "geomail.toml"
     file.write_text(running.configuration(workers=1, control={"socket": str(running.folder / "control")}))
     script = FULL.format(refusals=list(range(refusals)), file=file)
@@ -180,7 +182,7 @@ def test_an_old_worker_that_dies_is_missed_and_not_replaced(running: Running) ->
 
 @pytest.mark.parametrize("kind", ["Worker", "Console"])
 def test_signals_that_come_early_are_not_the_end(running: Running, kind: str) -> None:
-    """A process is told of it once it can say goodbye."""
+    """A process gets them once it can say goodbye."""
     file = running.folder / "geomail.toml"
     control = {"socket": str(running.folder / "control")}
     file.write_text(running.configuration(workers=1, control=control))
@@ -218,7 +220,7 @@ def test_every_process_may_open_as_many_files_as_the_system_lets_it(running: Run
 
 
 def test_more_sessions_than_open_files(running: Running) -> None:
-    """Of its default, nobody is told: who is too many waits."""
+    """The default causes no warning: clients beyond the limit wait."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     running.start()
     running.reload(worker_connections=most // 2)
@@ -230,8 +232,8 @@ def test_more_sessions_than_open_files(running: Running) -> None:
     running.geomail.log.wait_for(f"warning worker_connections = {most // 2 + 1} {said}")
 
 
-def test_who_comes_at_once_is_served_at_once_up_to_worker_connections(running: Running) -> None:
-    """The others wait until somebody leaves."""
+def test_clients_that_connect_together_are_served_together_up_to_worker_connections(running: Running) -> None:
+    """The other clients wait until one leaves."""
     running.start(workers=1, worker_connections=3)
     [worker] = soon(running.workers)
     with ExitStack() as opened:
@@ -252,14 +254,14 @@ def test_who_comes_at_once_is_served_at_once_up_to_worker_connections(running: R
 
 
 def answering(clients: list[socket.socket]) -> list[socket.socket]:
-    """Those who have something to read."""
+    """Return the clients that have something to read."""
     return select.select(clients, [], [], 0)[0]
 
 
 @pytest.mark.parametrize(("user", "group"), [("nobody", 65534), ("nobody:daemon", 1)])
-def test_workers_run_as_somebody_else(running: Running, user: str, group: int) -> None:
+def test_workers_run_as_another_user(running: Running, user: str, group: int) -> None:
     if os.geteuid() != 0:
-        unavailable("only root can become somebody else")
+        unavailable("only root can become another user")
     workers = running.start(user=user).two_workers()
 
     def ids(pid: int, kind: str) -> set[int]:
@@ -289,7 +291,7 @@ app(["serve", "-c", "{file}"])
 
 
 @pytest.mark.parametrize("user", ["nobody", "nobody-knows"])
-def test_who_is_not_root_cannot_become_somebody_else(running: Running, user: str) -> None:
+def test_only_root_can_become_another_user(running: Running, user: str) -> None:
     file = running.folder / "geomail.toml"
     file.write_text(running.configuration(user=user))
     program = OTHER.format(file=file)
@@ -297,7 +299,7 @@ def test_who_is_not_root_cannot_become_somebody_else(running: Running, user: str
     with log.open("w") as errors, subprocess.Popen([sys.executable, "-c", program], stderr=errors) as process:
         soon(lambda: listens(running.port))
         process.terminate()
-    assert f"warning user = '{user}' is ignored: only root can become somebody else" in log.read_text()
+    assert f"warning user = '{user}' is ignored: only root can become another user" in log.read_text()
 
 
 def test_nobody_knows_the_user(running: Running) -> None:

@@ -1,4 +1,4 @@
-"""The report of a child to its master that it serves, where the master may not listen any more."""
+"""The report of a child to its master that it serves; the master may not read it any more."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import gevent
 from geomail.process.readiness import Readiness
 
 
-def test_a_child_is_heard_once() -> None:
+def test_only_the_first_report_of_a_child_counts() -> None:
     child = Readiness()
-    child.tell("no room")
-    child.tell()
+    child.report("no room")
+    child.report()
 
-    assert child.hear() == "no room"
+    assert child.await_result() == "no room"
     child.close()
 
 
-def test_a_child_that_serves_says_nothing_else() -> None:
+def test_a_child_that_serves_reports_no_failure() -> None:
     child = Readiness()
-    child.tell()
+    child.report()
 
-    assert child.hear() == ""
+    assert child.await_result() == ""
     child.close()
 
 
-def test_a_child_goes_on_where_the_master_does_not_listen_any_more() -> None:
-    """Another child has failed first: the reload is undone, and this one may have clients already."""
+def test_a_child_goes_on_if_the_master_does_not_read_any_more() -> None:
+    """Another child has failed first, so the reload is undone; this child may have clients already."""
     child = Readiness()
     child.close()
     gevent.sleep(0.01)  # where gevent has a hub, it closes descriptors a turn later
 
-    child.tell()
-    child.tell("and its end is not heard either")
+    child.report()
+    child.report("this report is not read either")

@@ -1,4 +1,4 @@
-"""Reloads and the end: what stays, what goes, and who is disturbed by it."""
+"""Reloads and the end: what stays, what goes, and which clients notice it."""
 
 import base64
 import os
@@ -43,7 +43,7 @@ def test_addresses_come_go_and_stay(running: Running) -> None:
     assert [path.name for path in running.folder.glob("*s") if path.is_socket()] == ["comes"]
 
 
-def test_nobody_is_turned_away_while_the_file_is_read(running: Running) -> None:
+def test_no_client_is_refused_while_the_file_is_read(running: Running) -> None:
     running.start()
     with knocking(running.port) as refused:
         for number in range(3):
@@ -52,7 +52,7 @@ def test_nobody_is_turned_away_while_the_file_is_read(running: Running) -> None:
     assert refused == []
 
 
-def test_nobody_is_turned_away_where_one_address_becomes_all_and_one_again(running: Running) -> None:
+def test_no_client_is_refused_where_one_address_becomes_all_and_one_again(running: Running) -> None:
     running.start()
     with knocking(running.port) as refused:
         for host in ("*", LOOPBACK, "*", LOOPBACK, "*"):
@@ -64,8 +64,8 @@ def test_nobody_is_turned_away_where_one_address_becomes_all_and_one_again(runni
     assert refused == []
 
 
-def test_who_has_connected_before_quit_is_served(running: Running) -> None:
-    """Though all workers were too busy to let these clients in."""
+def test_clients_that_connected_before_quit_are_served(running: Running) -> None:
+    """All workers were too busy to accept these clients before."""
     workers = running.start().two_workers()
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)
@@ -185,7 +185,7 @@ def test_a_broken_file_leaves_all_as_it_was(running: Running) -> None:
 
 
 def test_new_certificates(running: Running, certificates: Certificates) -> None:
-    """They are read at a reload; one that does not fit its key leaves the old ones in use."""
+    """They are read at a reload; one that does not match its key leaves the old ones in use."""
     files = {"ssl_certificate": running.folder / "a.crt", "ssl_certificate_key": running.folder / "a.key"}
 
     def install(certificate: Certificate, key: Certificate) -> None:
@@ -228,7 +228,7 @@ def der_of(certificate: Certificate) -> bytes:
     return ssl.PEM_cert_to_DER_cert(certificate.certificate.read_text())
 
 
-def test_who_quits_reads_nothing_new(running: Running) -> None:
+def test_a_master_that_quits_reads_no_new_file(running: Running) -> None:
     running.start()
     assert running.geomail is not None
     with running.logged_in() as client:
@@ -275,7 +275,8 @@ app(["serve", "-c", "{file}"])
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("import os; os._exit(3)", "a worker ended without a word"),
+        ("import os; os._exit(3)", "a worker ended without a report"),
+        ("open({marker!r}, 'x').close()", r"process \d+ has a bug: FileExistsError"),  # one of two serves
         ("raise ValueError('oh')", r"process \d+ has a bug: ValueError\('oh'\)"),
         (
             "from geomail.errors import GeomailError; raise GeomailError('no')",
@@ -286,6 +287,7 @@ app(["serve", "-c", "{file}"])
 def test_a_reload_whose_workers_do_not_serve_is_undone(running: Running, fault: str, told: str) -> None:
     file, comes = running.folder / "geomail.toml", free_port()
     file.write_text(as_ourselves(running.configuration()))
+    fault = fault.format(marker=str(running.folder / "marker"))
     with unfit(running, UNFIT.format(fault=fault, file=file)) as (process, log):
         old = children(process.pid)
         with running.logged_in() as client, knocking(running.port) as refused:
@@ -306,7 +308,7 @@ def test_a_reload_whose_workers_do_not_serve_is_undone(running: Running, fault: 
 
 @contextmanager
 def unfit(running: Running, script: str) -> Iterator[tuple[subprocess.Popen[bytes], Log]]:
-    """A server whose next workers are not fit to serve."""
+    """Run a server whose next workers cannot serve."""
     log = Log(running.folder / "unfit.log")
     with (
         log.path.open("w") as errors,
@@ -321,7 +323,7 @@ def unfit(running: Running, script: str) -> Iterator[tuple[subprocess.Popen[byte
 
 
 def test_old_workers_go_only_when_new_ones_serve(running: Running) -> None:
-    """While new ones begin, which takes long here, clients are served."""
+    """While new workers start, which takes long here, the old ones serve clients."""
     file = running.folder / "geomail.toml"
     file.write_text(as_ourselves(running.configuration()))
     with unfit(running, UNFIT.format(fault="import time; time.sleep(1.5)", file=file)) as (process, log):
@@ -338,7 +340,7 @@ def test_old_workers_go_only_when_new_ones_serve(running: Running) -> None:
 
 
 def test_a_key_of_a_backend_that_root_alone_can_read(running: Running, certificates: Certificates) -> None:
-    """It is read before workers become somebody else; one that is broken leaves all as it was."""
+    """The master reads it before workers become another user."""
     key = running.folder / "client.key"
     key.write_bytes(certificates.server.key.read_bytes())
     key.chmod(0o600)

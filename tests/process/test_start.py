@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import toml
 
 from tests.process.support import SOON, Running, listens, soon
 from tests.servers.certificates import Certificates
-from tests.servers.geomail import COMMAND
+from tests.servers.geomail import COMMAND, serving
 from tests.servers.nginx import main_context
 from tests.servers.support import LOOPBACK, free_port
 
@@ -35,7 +36,7 @@ def test_a_session_of_tls_goes_on_with_another_worker(
     session: ssl.SSLSession | None = None
     for _ in range(60):
         with ExitStack() as opened:
-            # a client that waits keeps its worker busy, so that the next one may be another's
+            # a client that waits keeps its worker busy, so that another worker may accept the next one
             for _ in range(2):
                 plain = opened.enter_context(socket.create_connection((LOOPBACK, running.port), SOON))
                 secured = opened.enter_context(
@@ -54,6 +55,20 @@ def _closed(running: Running) -> list[str]:
     return [
         line for line in running.geomail.log.text.splitlines() if " session " in line and "session=" in line
     ]
+
+
+def test_servers_with_one_name_speak_their_own_protocols(tmp_path: Path) -> None:
+    ports = {"imap": free_port(), "pop3": free_port()}
+    servers = [
+        {"name": "mail", "protocol": protocol, "listen": f"{LOOPBACK}:{port}"}
+        for protocol, port in ports.items()
+    ]
+    mail = {"auth_http": f"http://{LOOPBACK}:9", "server": servers}
+    text = toml.dumps({"workers": 1, "control": {"socket": "off"}, "mail": mail})
+    with serving(text, tmp_path):
+        for protocol, greeting in (("imap", b"* OK"), ("pop3", b"+OK")):
+            with socket.create_connection((LOOPBACK, ports[protocol]), SOON) as client:
+                assert client.recv(100).startswith(greeting)
 
 
 NGINX = """

@@ -132,7 +132,7 @@ def test_a_session_that_has_ended_keeps_nothing() -> None:
     surroundings = Surroundings(
         *(EventStream(), Crew(), parking, traces.tracing), tell=lambda *_: None, note=lambda *_: None
     )
-    service = make_services(Config(servers=(configured,)), surroundings, make_client_context)[configured.name]
+    (service,) = make_services(Config(servers=(configured,)), surroundings, make_client_context)
     near, far = socket.socketpair()
     with far:
         far.sendall(b"NOOP\r\n" * 20 + b"CAPA\r\nQUIT\r\n")

@@ -9,7 +9,7 @@ import pytest
 
 from geomail.control.jsonlines import decode, encode
 from geomail.events import EventStream, SessionOpened, TraceLine
-from geomail.sinks.feed import MOST_WAITING, TOKEN, TRACE_BYTES, TRACES_BYTES, Feed, Way
+from geomail.sinks.feed import MOST_WAITING, TOKEN, TRACE_BYTES, TRACES_BYTES, ConsoleAddress, Feed
 from tests.sinks.support import opened
 
 
@@ -26,14 +26,14 @@ def console() -> Iterator[socket.socket]:
 SHOWN = bytes(range(TOKEN))
 
 
-def way_to(console: socket.socket) -> Way:
-    """Return the way by which a worker reaches the console."""
-    return Way(console.getsockname(), SHOWN)
+def address_of(console: socket.socket) -> ConsoleAddress:
+    """How a worker reaches it."""
+    return ConsoleAddress(console.getsockname(), SHOWN)
 
 
 def test_a_new_worker_sends_its_first_events(console: socket.socket) -> None:
     events = EventStream()
-    feed = Feed(way_to(console), events, {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
+    feed = Feed(address_of(console), events, {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
     events.emit(opened())
     connection, _ = console.accept()
     with connection, connection.makefile("rb") as lines:
@@ -41,7 +41,7 @@ def test_a_new_worker_sends_its_first_events(console: socket.socket) -> None:
         assert [next(iter(decode(lines.readline()))) for _ in range(2)] == ["hello", "status"]
         assert decode(lines.readline())["event"] == "session.opened"
         assert events.wants(SessionOpened)
-        connection.sendall(encode({"ask": 1, "do": "watch", "kinds": []}))
+        connection.sendall(encode({"order": "watch", "id": 1, "kinds": []}))
         assert decode(lines.readline()) == {"answer": 1, "kinds": []}
         assert not events.wants(SessionOpened), "without a viewer, events cost nothing"
     gevent.sleep(0)
@@ -51,7 +51,7 @@ def test_a_new_worker_sends_its_first_events(console: socket.socket) -> None:
 def test_events_that_a_slow_console_does_not_take_are_counted(console: socket.socket) -> None:
     more = 100
     events = EventStream()
-    feed = Feed(way_to(console), events, {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
+    feed = Feed(address_of(console), events, {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
     for _ in range(MOST_WAITING + more):
         events.emit(opened())
     connection, _ = console.accept()
@@ -71,8 +71,10 @@ def trace_line(trace: int, line: str) -> TraceLine:
     return TraceLine(0.0, "s-1", trace, "imap", "imap", "192.0.2.7", "jane", "client", "<", line, "")
 
 
-def test_the_bytes_of_waiting_trace_lines_are_bounded(console: socket.socket) -> None:
-    feed = Feed(way_to(console), EventStream(), {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None)
+def test_the_lines_of_traces_that_wait_are_bounded_in_bytes(console: socket.socket) -> None:
+    feed = Feed(
+        address_of(console), EventStream(), {"pid": 1}, lambda _all: {"sessions": 0}, {}, lambda: None
+    )
     size, sent = 8192, 3000
     for trace in range(1, 7):
         for _ in range(sent // 6):
