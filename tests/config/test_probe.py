@@ -569,7 +569,7 @@ def test_users_are_told_by_their_lines_in_their_file(inspect_text: Inspect, tmp_
 
     problems = [*inspect_text(USERS).problems, *probe(inspect_text(USERS))]
     assert [str(problem) for problem in problems] == [
-        f"{file}:2: error: bob: this is no password hash that geomail can verify, or not a whole one",
+        f"{file}:2: error: bob: this is not a password hash that geomail can verify, or not a complete one",
         f"{file}:3: error: ann: is given twice; the first is in line 1; remove one",
     ]
 
