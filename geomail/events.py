@@ -10,19 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar
 
-E = TypeVar("E")
 K = TypeVar("K", bound="Event")
 
-
-@dataclass_transform(frozen_default=True)
-def event(kind: type[E]) -> type[E]:
-    """Make a dataclass, frozen for type checkers only: real freezing costs four times as much."""
-    return dataclass(slots=True)(kind)
+# Each __init__ is written by hand: compiled, a generated one takes ten times as long.
 
 
-@event
+@dataclass(slots=True, init=False)
 class Event:
     """Something that happened in the session with the id ``session``.
 
@@ -35,8 +30,12 @@ class Event:
     time: float
     session: str
 
+    def __init__(self, time: float, session: str) -> None:
+        self.time = time
+        self.session = session
 
-@event
+
+@dataclass(slots=True, init=False)
 class SessionOpened(Event):
     """A client was accepted."""
 
@@ -46,8 +45,21 @@ class SessionOpened(Event):
     protocol: str
     client: str
 
+    def __init__(
+        self,
+        time: float,
+        session: str,
+        server: str,
+        protocol: str,
+        client: str,
+    ) -> None:
+        Event.__init__(self, time, session)  # super() knows the class without slots
+        self.server = server
+        self.protocol = protocol
+        self.client = client
 
-@event
+
+@dataclass(slots=True, init=False)
 class LoginRefused(Event):
     """A login was refused; the client may try again.
 
@@ -65,8 +77,31 @@ class LoginRefused(Event):
     reason: str
     side: str
 
+    def __init__(
+        self,
+        time: float,
+        session: str,
+        server: str,
+        protocol: str,
+        client: str,
+        user: str,
+        method: str,
+        backend: str,
+        reason: str,
+        side: str,
+    ) -> None:
+        Event.__init__(self, time, session)  # super() knows the class without slots
+        self.server = server
+        self.protocol = protocol
+        self.client = client
+        self.user = user
+        self.method = method
+        self.backend = backend
+        self.reason = reason
+        self.side = side
 
-@event
+
+@dataclass(slots=True, init=False)
 class RelayStarted(Event):
     """The client is logged in at its backend; geomail copies bytes from now on.
 
@@ -85,8 +120,33 @@ class RelayStarted(Event):
     connect_time: float | None
     login_time: float | None
 
+    def __init__(
+        self,
+        time: float,
+        session: str,
+        server: str,
+        protocol: str,
+        client: str,
+        user: str,
+        method: str,
+        backend: str,
+        auth_time: float | None,
+        connect_time: float | None,
+        login_time: float | None,
+    ) -> None:
+        Event.__init__(self, time, session)  # super() knows the class without slots
+        self.server = server
+        self.protocol = protocol
+        self.client = client
+        self.user = user
+        self.method = method
+        self.backend = backend
+        self.auth_time = auth_time
+        self.connect_time = connect_time
+        self.login_time = login_time
 
-@event
+
+@dataclass(slots=True, init=False)
 class Remark(Event):
     """Something that the operator should know, and that does not end the session."""
 
@@ -98,9 +158,26 @@ class Remark(Event):
     user: str
     text: str
 
+    def __init__(
+        self,
+        time: float,
+        session: str,
+        server: str,
+        protocol: str,
+        client: str,
+        user: str,
+        text: str,
+    ) -> None:
+        Event.__init__(self, time, session)  # super() knows the class without slots
+        self.server = server
+        self.protocol = protocol
+        self.client = client
+        self.user = user
+        self.text = text
 
-@dataclass(slots=True)
-class SessionClosed(Event):  # type: ignore[misc]  # not frozen: it is filled in while the session runs
+
+@dataclass(slots=True, init=False)
+class SessionClosed(Event):
     """A session has ended: its one record, which was filled in while the session ran.
 
     - ``outcome``: how it ended (``done``, ``quit``, ``refused``, ``timeout``, …)
@@ -119,8 +196,6 @@ class SessionClosed(Event):  # type: ignore[misc]  # not frozen: it is filled in
 
     kind = "session.closed"
 
-    time: float
-    session: str
     server: str
     protocol: str
     client: str
@@ -145,10 +220,67 @@ class SessionClosed(Event):  # type: ignore[misc]  # not frozen: it is filled in
     login_time: float | None
     bytes_in: int
     bytes_out: int
-    client_id: str = ""
+    client_id: str
+
+    def __init__(
+        self,
+        time: float,
+        session: str,
+        server: str,
+        protocol: str,
+        client: str,
+        client_port: int,
+        local: str,
+        local_port: int,
+        listener: str,
+        tls: str,
+        sni: str,
+        user: str,
+        method: str,
+        backend: str,
+        outcome: str,
+        side: str,
+        reason: str,
+        step: str,
+        relayed: bool,
+        refusals: int,
+        duration: float,
+        auth_time: float | None,
+        connect_time: float | None,
+        login_time: float | None,
+        bytes_in: int,
+        bytes_out: int,
+        client_id: str = "",
+    ) -> None:
+        Event.__init__(self, time, session)  # super() knows the class without slots
+        self.server = server
+        self.protocol = protocol
+        self.client = client
+        self.client_port = client_port
+        self.local = local
+        self.local_port = local_port
+        self.listener = listener
+        self.tls = tls
+        self.sni = sni
+        self.user = user
+        self.method = method
+        self.backend = backend
+        self.outcome = outcome
+        self.side = side
+        self.reason = reason
+        self.step = step
+        self.relayed = relayed
+        self.refusals = refusals
+        self.duration = duration
+        self.auth_time = auth_time
+        self.connect_time = connect_time
+        self.login_time = login_time
+        self.bytes_in = bytes_in
+        self.bytes_out = bytes_out
+        self.client_id = client_id
 
 
-@event
+@dataclass(slots=True, init=False)
 class TraceLine(Event):
     """A line of a dialogue, for the trace with the number ``trace``; the stream does not carry it.
 
@@ -168,6 +300,31 @@ class TraceLine(Event):
     direction: str
     line: str
     because: str
+
+    def __init__(
+        self,
+        time: float,
+        session: str,
+        trace: int,
+        server: str,
+        protocol: str,
+        client: str,
+        user: str,
+        leg: str,
+        direction: str,
+        line: str,
+        because: str,
+    ) -> None:
+        Event.__init__(self, time, session)  # super() knows the class without slots
+        self.trace = trace
+        self.server = server
+        self.protocol = protocol
+        self.client = client
+        self.user = user
+        self.leg = leg
+        self.direction = direction
+        self.line = line
+        self.because = because
 
 
 #: The kinds of events by their names.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _socket import AF_UNIX
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -65,10 +65,12 @@ class Backends:
         """Tell whether a backend of this name has an address for the protocol."""
         return self._configured.named(name, protocol) is not None
 
-    def dial(self, route: Route, protocol: str, resolver: Resolver) -> Iterator[Attempt]:
-        """Give an attempt at each candidate in turn. Raises what :meth:`candidates` raises."""
-        for endpoint in self.candidates(route, protocol, resolver):
-            yield Attempt(endpoint, resolver)
+    def dial(self, route: Route, protocol: str, resolver: Resolver) -> Sequence[Attempt]:
+        """Return an attempt at each candidate, in turn. Raises what :meth:`candidates` raises.
+
+        This is not a generator: a loop that leaves one early raises an exception in it.
+        """
+        return [Attempt(endpoint, resolver) for endpoint in self.candidates(route, protocol, resolver)]
 
     def candidates(self, route: Route, protocol: str, resolver: Resolver) -> tuple[Endpoint, ...]:
         """Return the endpoints that a route leads to, in the order in which they are tried.

@@ -192,7 +192,7 @@ class Stage:
         wire: Wire | None = None
         try:
             with TimeLimit(seconds, blame="backend", private="no answer within {seconds} s (timeout)"):
-                attempt = next(self.backends.dial(scene.route, self.protocol.name, self.resolver))
+                attempt = self.backends.dial(scene.route, self.protocol.name, self.resolver)[0]
                 with attempt as wire:
                     ending = self.run(wire, scene, recorder)
             if ending.outcome in ("ok", BackendRefused.outcome):

@@ -109,7 +109,7 @@ def test_a_change_is_reported_once_and_as_a_whole_row(stream: EventStream, tally
 def test_backends_beyond_the_limit_are_counted_together(stream: EventStream, tally: Tally) -> None:
     for number in range(2 * MOST_BACKENDS):
         started = support.started("jane")
-        started.backend = f"192.0.2.9:{number}"  # type: ignore[misc]
+        started.backend = f"192.0.2.9:{number}"
         stream.emit(started)
     assert len(tally.backends) == MOST_BACKENDS + 1
     assert sum(row["logins"] for row in tally.backends.values()) == 2 * MOST_BACKENDS
