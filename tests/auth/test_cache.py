@@ -133,7 +133,7 @@ def test_an_answer_that_the_backend_proves_wrong_is_not_kept(cached: Cached) -> 
     other = LOGIN.rewrite(b"bert")
     assert cached.asks()
     assert cached.asks(other)
-    cached.source.refused_by_backend(LOGIN, replace(CLIENT, session=b"s-9"), "imap")
+    cached.source.note_backend_refusal(LOGIN, replace(CLIENT, session=b"s-9"), "imap")
 
     assert cached.asks()
     assert not cached.asks(other)

@@ -5,7 +5,7 @@ from typing import Literal
 import pytest
 
 from geomail.auth.http import HttpSource
-from geomail.auth.trial import Trial, put_to
+from geomail.auth.trial import Trial, run_trial
 from geomail.backends import Backends
 from geomail.parties import Digest, Login, Password
 from tests.auth.support import BACKENDS, RESOLVER, source
@@ -27,7 +27,7 @@ def tried(*answer: Action, protocol: Protocol = "imap", login: Login = PLAIN, ne
         asking = source(protocol, auth_http=f"http://127.0.0.1:{service.port}/", auth_http_timeout=1)
         assert isinstance(asking, HttpSource)
         try:
-            return put_to(
+            return run_trial(
                 asking, login, client_at(), protocol, Backends(BACKENDS), RESOLVER, needs_password=needs
             )
         finally:
@@ -241,7 +241,7 @@ def test_a_service_that_is_down() -> None:
     asking = source("imap", auth_http=f"http://127.0.0.1:{closed_port()}/")
     assert isinstance(asking, HttpSource)
 
-    trial = put_to(asking, PLAIN, client_at(), "imap", Backends(BACKENDS), RESOLVER, needs_password=True)
+    trial = run_trial(asking, PLAIN, client_at(), "imap", Backends(BACKENDS), RESOLVER, needs_password=True)
 
     assert "cannot be reached" in trial.problem
     assert (trial.head, trial.findings) == ((), ())

@@ -3,7 +3,7 @@
 import pytest
 
 from geomail.auth.base import Accepted, Refused, Verdict
-from geomail.auth.passthrough import PassthroughSource, recipient
+from geomail.auth.passthrough import PassthroughSource, get_recipient
 from geomail.backends import Backends
 from geomail.config.routes import get_domain
 from geomail.config.schema import Backend, Passthrough
@@ -113,7 +113,7 @@ def test_the_backend_verifies_what_it_is_given() -> None:
     ],
 )
 def test_the_address_in_a_command(command: bytes, address: bytes) -> None:
-    assert recipient(command) == address
+    assert get_recipient(command) == address
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_backend_has_an_address_for_each_protocol_or_none(protocol: str, port:
         assert given == NO_ROUTE
     else:
         assert isinstance(given, Accepted)
-        (found,) = backends.candidates(given.route, protocol, RESOLVER)
+        (found,) = backends.find_candidates(given.route, protocol, RESOLVER)
         assert (found.port, found.name) == (port, "b")
 
 

@@ -12,12 +12,12 @@ from gevent import monkey
 from passlib.hash import sha512_crypt
 
 from geomail import hashes
-from geomail.auth import directory_for, source_for
+from geomail.auth import make_directory, make_source
 from geomail.auth.base import Accepted, Refused, Source
 from geomail.auth.users import Directory, UsersSource
 from geomail.auth.verifier import Verifier
 from geomail.backends import Backends
-from geomail.backends.resolvers import resolver_for
+from geomail.backends.resolvers import make_resolver
 from geomail.config.schema import Backend, Config, Users
 from geomail.hashes import Hash
 from geomail.parties import Asserted, Credentials, Digest, Login, NoLogin, Password, Refusal, Token
@@ -156,7 +156,7 @@ def test_the_client_is_judged_here_and_not_by_the_backend(setup: Setup) -> None:
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch, setup: Setup) -> list[tuple[str, bool]]:
     """The hashes that are verified for logins, and whether that happens in a thread of the main greenlets."""
-    setup.directory.users()
+    setup.directory.get_users()
     seen = []
     thread: Callable[[], int] = monkey.get_original("threading", "get_ident")
     verify, main = hashes.verify, thread()
@@ -247,15 +247,15 @@ def test_time_does_not_tell_who_is_in_the_file(tmp_path: Path, length: int) -> N
     logins = {name: (user, password.ljust(length, b"x")) for name, (user, password) in WRONG_LOGINS.items()}
     if length == 5:
         logins["disabled"] = WRONG_LOGINS["disabled"]
-    setup.directory.users()
+    setup.directory.get_users()
 
     assert one_time(lambda: medians_of_times(setup, logins, rounds=9))
-    assert min(medians_of_times(setup, logins, rounds=1)) >= setup.directory.costs._at_ease(length) * 0.99
+    assert min(medians_of_times(setup, logins, rounds=1)) >= setup.directory.costs._estimate(length) * 0.99
 
 
 def test_a_turn_tells_nothing_to_those_behind_it(tmp_path: Path) -> None:
     setup = Setup(tmp_path, MIXED)
-    setup.directory.users()
+    setup.directory.get_users()
 
     def times() -> list[float]:
         taken = []
@@ -270,8 +270,8 @@ def test_a_turn_tells_nothing_to_those_behind_it(tmp_path: Path) -> None:
 
 def test_who_is_right_does_not_wait(tmp_path: Path) -> None:
     setup = Setup(tmp_path, MIXED)
-    setup.directory.users()
-    refusal = setup.directory.costs.seconds(len(RIGHT))
+    setup.directory.get_users()
+    refusal = setup.directory.costs.get_refusal_seconds(len(RIGHT))
     began = time.monotonic()
 
     assert isinstance(setup.check(b"salted"), Accepted)
@@ -286,7 +286,7 @@ def test_nobody_at_all(tmp_path: Path) -> None:
 
 def test_the_others_go_on_while_hashes_are_verified(tmp_path: Path) -> None:
     setup = Setup(tmp_path, f"ann:{hashes.make_argon2id(RIGHT)}\n")
-    setup.directory.users()
+    setup.directory.get_users()
     logins = [gevent.spawn(setup.check, b"ann") for _ in range(8)]
     turns = 0
     while not all(login.ready() for login in logins):
@@ -302,7 +302,7 @@ def test_the_others_go_on_while_hashes_are_verified(tmp_path: Path) -> None:
 
 def test_one_login_too_many_may_try_later(setup: Setup, held: Callable[[], int]) -> None:
     setup.directory.verifier = Verifier(threads=1, most_waiting=1)
-    setup.directory.users()
+    setup.directory.get_users()
     waiting = [gevent.spawn(setup.check, b"ann@example.org") for _ in range(2)]
     wait_until(lambda: bool(setup.directory.verifier._waiting))
 
@@ -317,7 +317,7 @@ def test_one_login_too_many_may_try_later(setup: Setup, held: Callable[[], int])
 
 def test_a_login_waits_no_longer_than_its_server_allows(setup: Setup, held: Callable[[], int]) -> None:
     setup.directory.verifier = Verifier(threads=1)
-    setup.directory.users()
+    setup.directory.get_users()
     first = gevent.spawn(setup.check, b"ann@example.org")
     impatient = UsersSource(setup.directory, Backends(BACKENDS), timeout=0.05)
     gevent.sleep(0)
@@ -416,7 +416,7 @@ def test_a_file_that_was_never_good(tmp_path: Path) -> None:
     reason = f"users file {setup.file}:1: error: must be name:hash, but there is no colon"
 
     assert setup.check(b"ann") == Refused(LATER, wait=0.0, close=False, reason=reason)
-    assert setup.told == [f"error {reason}; nobody can log in"]
+    assert setup.told == [f"error {reason}; no user can log in"]
     setup.replace(f"ann:{SSHA}\n")
     assert isinstance(setup.check(b"ann"), Accepted)
     assert setup.told[1:] == [f"notice users file {setup.file} was read again: 1 users"]
@@ -463,11 +463,11 @@ def test_who_comes_while_the_file_is_first_read_waits(tmp_path: Path) -> None:
 def test_servers_share_one_directory(setup: Setup) -> None:
     servers = tuple(server(protocol, auth="users") for protocol in ("imap", "pop3"))
     config = Config(servers=servers, backends=BACKENDS, users=setup.options)
-    directory = directory_for(config, lambda *_: None)
+    directory = make_directory(config, lambda *_: None)
 
     for configured in servers:
         backends = Backends(BACKENDS)
-        source = source_for(configured, config, backends, resolver_for(configured), directory)
+        source = make_source(configured, config, backends, make_resolver(configured), directory)
         assert isinstance(source, UsersSource)
         assert source._directory is directory
 
@@ -475,7 +475,7 @@ def test_servers_share_one_directory(setup: Setup) -> None:
 def test_no_users_no_directory(setup: Setup) -> None:
     config = Config(servers=(server("imap", auth_http="127.0.0.1:9000"),), users=setup.options)
 
-    assert directory_for(config, lambda *_: None) is None
+    assert make_directory(config, lambda *_: None) is None
 
 
 def test_a_source_alone_has_a_directory_of_its_own(setup: Setup) -> None:
@@ -484,6 +484,6 @@ def test_a_source_alone_has_a_directory_of_its_own(setup: Setup) -> None:
         servers=(configured,), backends=BACKENDS, users=Users(file=str(setup.file), default="one")
     )
     setup.file.write_text(f"ann:{SSHA}\n")
-    source = source_for(configured, config, Backends(BACKENDS), resolver_for(configured))
+    source = make_source(configured, config, Backends(BACKENDS), make_resolver(configured))
 
     assert isinstance(source.check(Login(Password(b"ann", RIGHT)), client_at(), "imap", 1), Accepted)

@@ -12,7 +12,7 @@ import pytest
 from gevent.event import AsyncResult
 
 from geomail import hashes
-from geomail.auth.verifier import Busy, Turn, Verifier, network_of
+from geomail.auth.verifier import Busy, Turn, Verifier, find_network
 from geomail.errors import GeomailError
 from geomail.hashes import libcrypt, recognise
 from tests.auth.support import wait_until
@@ -23,7 +23,7 @@ NEAR, NEAR_TOO, FAR, FAR_AWAY = "192.0.2.7", "192.0.2.200", "198.51.100.1", "200
 
 
 def verify(verifier: Verifier, address: str = NEAR) -> bool:
-    with verifier.turn(address) as turn:
+    with verifier.make_turn(address) as turn:
         return turn.verify(KNOWN, RIGHT)
 
 
@@ -51,7 +51,7 @@ def waiting(verifier: Verifier) -> int:
     ],
 )
 def test_networks(address: str, network: str) -> None:
-    assert network_of(address) == network
+    assert find_network(address) == network
 
 
 def test_no_more_wait_than_have_room(held: Callable[[], int]) -> None:
@@ -135,7 +135,7 @@ def test_who_leaves_before_it_is_refused_keeps_its_turn_as_long() -> None:
     verifier = Verifier(threads=1)
 
     def leave() -> None:
-        with verifier.turn(NEAR) as turn:
+        with verifier.make_turn(NEAR) as turn:
             turn.seconds = lambda: 0.5
             raise ConnectionError
 
@@ -149,10 +149,10 @@ def test_who_leaves_before_it_is_refused_keeps_its_turn_as_long() -> None:
 
 @pytest.mark.parametrize(("elapsed", "lasts"), [(0.0, 0.4), (0.2, 0.4), (0.5, 0.8)])
 def test_a_turn_lasts_as_long_as_all_others_or_a_multiple(elapsed: float, lasts: float) -> None:
-    with Verifier(threads=1).turn(NEAR) as turn:
+    with Verifier(threads=1).make_turn(NEAR) as turn:
         turn.seconds = lambda: 0.4
         gevent.sleep(elapsed)
-        turn.last()
+        turn.wait_out()
 
         assert lasts <= turn.elapsed < lasts + 0.39
 
@@ -187,7 +187,7 @@ def hold_turns(known: hashes.Hash, password: bytes) -> None:
     verifier = Verifier(threads=2)
 
     def login() -> None:
-        with verifier.turn(NEAR) as turn:
+        with verifier.make_turn(NEAR) as turn:
             turn.verify(known, password)
 
     gevent.joinall([gevent.spawn(login) for _ in range(3)], raise_error=True)
@@ -222,4 +222,4 @@ def test_a_password_that_the_c_library_does_not_take_is_verified_one_at_a_time()
     assert not hashes.holds_interpreter(known, b"x" * 511)
     assert hashes.holds_interpreter(known, b"x" * 512)
     assert not hashes.holds_interpreter(KNOWN, b"x" * 512)
-    assert isinstance(Verifier().turn(NEAR), Turn)
+    assert isinstance(Verifier().make_turn(NEAR), Turn)

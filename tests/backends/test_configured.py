@@ -61,7 +61,7 @@ def backends(**addresses: str) -> ConfiguredBackends:
     ],
 )
 def test_every_spelling_of_a_configured_address_is_that_backend(configured: str, asked: str) -> None:
-    found = backends(one=configured, lost="lost.test:143").at(asked, 143, resolve)
+    found = backends(one=configured, lost="lost.test:143").find_by_address(asked, 143, resolve)
 
     assert (found.name, found.tls) == ("one", "starttls")
     assert found.side is not None
@@ -72,27 +72,27 @@ def test_every_spelling_of_a_configured_address_is_that_backend(configured: str,
     [("127.0.0.2", 143), ("2.local", 143), ("127.0.0.1", 144), ("localhost", 144), ("other.test", 143)],
 )
 def test_another_address_is_another_backend(asked: str, port: int) -> None:
-    found = backends(one="127.0.0.1:143", two="mail.test:143").at(asked, port, resolve)
+    found = backends(one="127.0.0.1:143", two="mail.test:143").find_by_address(asked, port, resolve)
 
     assert (found.name, found.tls, found.side) == ("", "off", None)
     assert (found.host, found.port) == (asked, port)
 
 
 def test_an_unknown_name_is_connected_to_where_it_was_compared() -> None:
-    found = backends(one="127.0.0.1:143").at("other.test", 143, resolve)
+    found = backends(one="127.0.0.1:143").find_by_address("other.test", 143, resolve)
 
     assert found.addresses == ((socket.AF_INET, ("192.0.2.9", 143)),)
 
 
 def test_a_name_without_an_address_is_no_address_in_clear() -> None:
     with pytest.raises(OSError, match=r"nowhere.test could not be resolved"):
-        backends(one="127.0.0.1:143").at("nowhere.test", 143, resolve)
+        backends(one="127.0.0.1:143").find_by_address("nowhere.test", 143, resolve)
 
 
 @pytest.mark.parametrize("asked", ["192.0.2.9", "other.test"])
 def test_while_a_backend_with_tls_has_no_address_it_may_be_any(asked: str) -> None:
     with pytest.raises(OSError, match=r"lost.test could not be resolved"):
-        backends(one="127.0.0.1:143", lost="lost.test:143").at(asked, 143, resolve)
+        backends(one="127.0.0.1:143", lost="lost.test:143").find_by_address(asked, 143, resolve)
 
 
 def test_names_are_not_resolved_where_that_makes_no_difference() -> None:
@@ -100,11 +100,11 @@ def test_names_are_not_resolved_where_that_makes_no_difference() -> None:
         pytest.fail(f"{host} was resolved")
 
     plain = backends(plain="mail.test:143", one="127.0.0.1:993")
-    assert plain.at("nowhere.test", 143, never) == Endpoint("", "nowhere.test", 143)
-    assert plain.at("127.0.0.2", 993, never) == Endpoint("", "127.0.0.2", 993)
+    assert plain.find_by_address("nowhere.test", 143, never) == Endpoint("", "nowhere.test", 143)
+    assert plain.find_by_address("127.0.0.2", 993, never) == Endpoint("", "127.0.0.2", 993)
 
 
 def test_where_only_configured_backends_count_those_without_tls_are_compared_too() -> None:
-    found = backends(plain="127.0.0.1:143").at("localhost", 143, resolve, only_configured=True)
+    found = backends(plain="127.0.0.1:143").find_by_address("localhost", 143, resolve, only_configured=True)
 
     assert found.name == "plain"

@@ -15,7 +15,7 @@ class Session:
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         Session.looked += 1
         return {"user": f"user{self.number}"}
 
@@ -33,7 +33,7 @@ def pages(sessions: Sessions, user: str) -> list[list[str]]:
     after: int | None = 0
     while after is not None:
         Session.looked = 0
-        page = sessions.listed({"select": {"user": [user]}, "after": after})
+        page = sessions.list_page({"select": {"user": [user]}, "after": after})
         assert Session.looked <= SCANNED + 1
         found.append([one["user"] for one in page["sessions"]])
         after = page["after"]

@@ -45,7 +45,7 @@ class Traces:
 
 
 def say(traced: SessionTrace, line: bytes, times: int = 1) -> None:
-    tracer = traced.tracer("client")
+    tracer = traced.make_tracer("client")
     assert tracer is not None
     for _ in range(times):
         tracer("<", line, "")
@@ -61,7 +61,7 @@ def test_what_is_kept_of_a_session_is_bounded_in_bytes() -> None:
     say(traced, b"logged in")
     kept = sum(len(line) > 2000 for line in traces.lines)
     assert kept == PRELUDE_BYTES // 4320
-    assert traces.lines[0] == f"{PRELUDE - kept} lines before were not kept"
+    assert traces.lines[0] == f"{PRELUDE - kept} earlier lines were not kept"
     assert traces.lines[-1] == "logged in"
 
 
@@ -72,7 +72,7 @@ def test_lines_without_much_in_them_are_counted_too() -> None:
     traces.session["user"] = "jane"
     say(traced, b"logged in")
 
-    assert traces.lines[0] == "50 lines before were not kept"
+    assert traces.lines[0] == "50 earlier lines were not kept"
     assert len(traces.lines) == 1 + PRELUDE + 1
 
 
@@ -84,7 +84,7 @@ def test_one_line_may_be_longer_than_all_that_is_kept() -> None:
     traces.session["user"] = "jane"
     say(traced, b"logged in")
 
-    assert traces.lines == ["1 lines before were not kept", "logged in"]
+    assert traces.lines == ["1 earlier lines were not kept", "logged in"]
 
 
 def test_what_is_kept_of_all_sessions_is_bounded() -> None:
