@@ -25,7 +25,7 @@ from gevent.threadpool import ThreadPool
 from geomail import hashes
 from geomail.errors import GeomailError
 from geomail.hashes import Hash
-from geomail.protocols.proxy_header import drop_zone
+from geomail.parties import drop_zone
 
 #: Hashes that one process verifies at a time; each of them needs memory.
 THREADS = 2

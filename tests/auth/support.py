@@ -1,4 +1,4 @@
-"""What the tests of the auth sources share."""
+"""The helpers of the tests of the auth sources."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ RESOLVER = make_resolver(server("imap"))
 
 
 def source(protocol: str, *, routes: dict[str, Any] | None = None, **options: Any) -> Source:
-    """The source of a server with these options, as ``serve`` makes it."""
+    """Make the source of a server with these options, as ``serve`` does."""
     configured = server(protocol, **options)
     config = Config(
         servers=(configured,), backends=BACKENDS, passthrough=Passthrough.model_validate(routes or {})
@@ -45,7 +45,7 @@ def endpoint(verdict: Verdict, protocol: str = "imap") -> Endpoint:
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Let other greenlets run until something is so."""
+    """Let other greenlets run until a condition is true."""
     with gevent.Timeout(seconds):
         while not is_so():
             gevent.sleep(0.002)

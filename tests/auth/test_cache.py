@@ -1,4 +1,4 @@
-"""The cache of good answers: what it keeps, for whom, and for how long; and that nothing of a client's is."""
+"""The cache of accepted logins: its keys, its times, and that it keeps no secret of a client."""
 
 import gc
 import sys
@@ -41,7 +41,7 @@ END = b"Content-Length: 0\r\n\r\n"
 
 
 class Cached:
-    """A service that is asked through a cache; ``said`` are its answers, the last one again and again."""
+    """An auth service behind a cache; ``said`` are its answers, of which it repeats the last one."""
 
     def __init__(self, service: RawService, seconds: float = 60.0) -> None:
         self.service = service
@@ -53,7 +53,7 @@ class Cached:
     def asks(
         self, login: Login = LOGIN, peer: Client = CLIENT, protocol: str = "imap", attempt: int = 1
     ) -> bool:
-        """Log in; whether the service was asked."""
+        """Log in, and tell whether geomail asked the service."""
         before = len(self.service.requests)
         self.verdict = self.source.check(login, peer, protocol, attempt)
         return len(self.service.requests) > before
@@ -171,7 +171,7 @@ def test_keys_differ_between_processes() -> None:
 
 
 def found_in_memory(secret: bytes) -> list[object]:
-    """The objects of this process that hold it, as bytes or as text, but for those of the test itself."""
+    """Return the objects of this process that hold the secret, as bytes or as text, except the test's own."""
     gc.collect()
     text, found = secret.decode(), list[object]()
     mine = [sys._getframe(), sys._getframe(1)]

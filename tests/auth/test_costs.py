@@ -14,7 +14,7 @@ SHA512 = recognise(
     "$6$LM9gn76nE92JSidw$"
     "AXHebUzXlWf6jC4RxYpgsTJGreKR2PfK1ePF.cEYPcHevgJ1.w5DWQ/vFl99xNT6cBert15lZCY9qs7okOBJi/"
 )
-DEAR = recognise(
+EXPENSIVE = recognise(
     "$argon2id$v=19$m=4294967295,t=3,p=1$wdRlLW6JLQqIQ80vjSv4ig$gtlwuX6n1TXyk+ruViG2Y7rq+k+b/UwVYYqTKjjhfyU"
 )
 
@@ -91,13 +91,13 @@ def test_refusals_take_a_multiple_for_a_while_when_the_machine_is_busy(
     clock[0] += 61
     assert found.get_refusal_seconds(20) == usual
     found.note(20, usual * 1000)
-    assert found.get_refusal_seconds(20) == usual * 8, "a process that was stopped holds up nobody for long"
+    assert found.get_refusal_seconds(20) == usual * 8, "a process that was stopped delays no login for long"
 
 
 def test_nobody_and_what_cannot_be_verified_take_the_least() -> None:
     found = Costs(longest=512)
     assert found.get_refusal_seconds(10) == LEAST
-    found.measure([DEAR])
+    found.measure([EXPENSIVE])
     assert LEAST <= found.get_refusal_seconds(10) < 0.2
 
 

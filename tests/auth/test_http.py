@@ -37,7 +37,7 @@ Sources = Callable[..., Any]
 
 @pytest.fixture
 def sources() -> Iterator[Sources]:
-    """Makes sources that are closed after the test."""
+    """Return a function that makes sources; they are closed after the test."""
     made: list[Source] = []
 
     def make(protocol: str, port: int, **options: Any) -> Source:
@@ -496,7 +496,7 @@ def test_a_refusal_may_name_the_user_for_the_log(sources: Sources) -> None:
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What was slept between two questions, in place of sleeping."""
+    """Record the pauses between two questions, and do not sleep."""
     seconds: list[float] = []
     monkeypatch.setattr(http, "sleep", seconds.append)
     return seconds
@@ -656,7 +656,7 @@ def test_after_a_failure_the_service_is_asked_anew(sources: Sources) -> None:
 
 
 def test_answers_reach_those_who_asked(sources: Sources) -> None:
-    """Two at once, on connections of their own: the slow answer is not the other's."""
+    """Two logins at the same time, on two connections: each gets its own answer."""
     slow: list[Action] = [0.05, answer(b"Auth-Backend: one")]
     with RawService(slow, answer(b"Auth-Backend: two")) as service:
         one = sources("imap", service.port)

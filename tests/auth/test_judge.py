@@ -22,7 +22,7 @@ Protocol = Literal["smtp", "imap", "pop3"]
 
 
 def tried(*answer: Action, protocol: Protocol = "imap", login: Login = PLAIN, needs: bool = True) -> Trial:
-    """What comes of these bytes as an answer."""
+    """Run a trial with an auth service that gives this answer."""
     with RawService(answer) as service:
         asking = source(protocol, auth_http=f"http://127.0.0.1:{service.port}/", auth_http_timeout=1)
         assert isinstance(asking, HttpSource)
@@ -39,7 +39,7 @@ def answer(*headers: str, status: str = "HTTP/1.1 200 OK") -> bytes:
 
 
 def said(trial: Trial) -> dict[str, list[str]]:
-    """By the header it is about ("" for the whole), what is said: severity, and text if it is of weight."""
+    """Return the findings by header ("" for the whole answer): severity, and text unless it is minor."""
     found: dict[str, list[str]] = {}
     for finding in trial.findings:
         header = "" if finding.line is None else trial.head[finding.line].decode("latin-1").partition(":")[0]

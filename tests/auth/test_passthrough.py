@@ -1,4 +1,4 @@
-"""Routes to backends, where nobody is asked."""
+"""The routes of passthrough, which asks no auth service."""
 
 import pytest
 

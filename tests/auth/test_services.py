@@ -1,4 +1,4 @@
-"""The parts of an auth service that the servers of a process share."""
+"""The pools of auth services, which the servers of a process share."""
 
 from typing import Any
 

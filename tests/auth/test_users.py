@@ -1,4 +1,4 @@
-"""Users from a file: who gets in, what it costs to be refused, and what happens while the file changes."""
+"""The users file: accepted and refused logins, the time of refusals, and changes of the file."""
 
 import os
 import time
@@ -43,7 +43,7 @@ MAILLESS = Backend.model_validate({"name": "mailless", "imap": "192.0.2.20:143"}
 
 
 class Setup:
-    """A users file, the source that reads it, and what it tells."""
+    """A users file, the source that reads it, and its lines in the log."""
 
     def __init__(self, folder: Path, text: str) -> None:
         self.file = folder / "users"
@@ -155,7 +155,7 @@ def test_the_client_is_judged_here_and_not_by_the_backend(setup: Setup) -> None:
 
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch, setup: Setup) -> list[tuple[str, bool]]:
-    """The hashes that are verified for logins, and whether that happens in a thread of the main greenlets."""
+    """Record the hashes that are verified, and whether the hub's own thread verified them."""
     setup.directory.get_users()
     seen = []
     thread: Callable[[], int] = monkey.get_original("threading", "get_ident")
@@ -233,7 +233,7 @@ def medians_of_times(setup: Setup, logins: dict[str, tuple[bytes, bytes]], round
 
 
 def one_time(measure: Callable[[], list[float]]) -> bool:
-    """Tell whether these times are one and the same in one of some attempts.
+    """Tell whether these times are equal in at least one of several attempts.
 
     What tells users apart does so each time; but a machine becomes busier now and then.
     """
@@ -333,8 +333,8 @@ def test_a_login_waits_no_longer_than_its_server_allows(setup: Setup, held: Call
 def test_a_hash_that_needs_more_memory_than_there_is(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    dear = hashes.make_argon2id(RIGHT).replace("m=19456", "m=4294967295")
-    verdict = Setup(tmp_path, f"ann:{dear}\n").check(b"ann")
+    expensive = hashes.make_argon2id(RIGHT).replace("m=19456", "m=4294967295")
+    verdict = Setup(tmp_path, f"ann:{expensive}\n").check(b"ann")
 
     assert verdict == Refused(LATER, wait=0.0, close=False, reason="argon2id: Memory allocation error")
     assert capfd.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""Turns to verify passwords: how many, in which order, and what becomes of those who leave."""
+"""Turns to verify passwords: their number, their order, and logins that stop waiting."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def verify(verifier: Verifier, address: str = NEAR) -> bool:
 
 
 def start(verifier: Verifier, *addresses: str) -> list[gevent.Greenlet[..., bool]]:
-    """Logins that wait, or have their turn, one after the other."""
+    """Start logins one after the other; each waits or has its turn."""
     logins = []
     for address in addresses:
         logins.append(gevent.spawn(verify, verifier, address))
@@ -165,7 +165,7 @@ SHARE = 1 / 6
 
 
 def longest_stop(work: Callable[[], object]) -> float:
-    """Return for which share of this work's time other greenlets had no turn, in the best of some attempts.
+    """Return the share of this work's time in which no other greenlet ran, in the best of several attempts.
 
     A lock that is held is held each time; a machine is busy with something else now and then.
     """

@@ -1,4 +1,4 @@
-"""Traces keep a bounded number of bytes, and tell what they drop."""
+"""Traces keep a bounded number of bytes, and show how many lines they dropped."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from tests.protocols.support import client_at, server
 
 
 class Traces:
-    """Traces of one user, and the sessions they may mean."""
+    """One trace of one user, and the row of a session that it may select."""
 
     def __init__(self, users: str = "jane") -> None:
         self.shown: list[TraceLine] = []
@@ -51,7 +51,7 @@ def say(traced: SessionTrace, line: bytes, times: int = 1) -> None:
         tracer("<", line, "")
 
 
-def test_what_is_kept_of_a_session_is_bounded_in_bytes() -> None:
+def test_a_trace_keeps_a_bounded_number_of_bytes_of_a_session() -> None:
     traces = Traces()
     traced = traces.traced()
     say(traced, b"x" * 4000, times=PRELUDE)
@@ -65,7 +65,7 @@ def test_what_is_kept_of_a_session_is_bounded_in_bytes() -> None:
     assert traces.lines[-1] == "logged in"
 
 
-def test_lines_without_much_in_them_are_counted_too() -> None:
+def test_empty_lines_count_too() -> None:
     traces = Traces()
     traced = traces.traced()
     say(traced, b"", times=PRELUDE + 50)
@@ -76,7 +76,7 @@ def test_lines_without_much_in_them_are_counted_too() -> None:
     assert len(traces.lines) == 1 + PRELUDE + 1
 
 
-def test_one_line_may_be_longer_than_all_that_is_kept() -> None:
+def test_a_line_may_be_longer_than_the_limit() -> None:
     traces = Traces()
     traced = traces.traced()
     say(traced, b"x" * (PRELUDE_BYTES + 1))
@@ -87,7 +87,7 @@ def test_one_line_may_be_longer_than_all_that_is_kept() -> None:
     assert traces.lines == ["1 earlier lines were not kept", "logged in"]
 
 
-def test_what_is_kept_of_all_sessions_is_bounded() -> None:
+def test_a_trace_keeps_a_bounded_number_of_bytes_of_all_sessions() -> None:
     traces = Traces()
     sessions = [traces.traced() for _ in range(PRELUDES_BYTES // PRELUDE_BYTES + 50)]
     for traced in sessions:
@@ -99,7 +99,7 @@ def test_what_is_kept_of_all_sessions_is_bounded() -> None:
     assert traces.tracing.kept == 0
 
 
-def test_nothing_is_kept_when_no_trace_runs_any_more() -> None:
+def test_without_a_running_trace_no_line_is_kept() -> None:
     traces = Traces()
     traced = traces.traced()
     say(traced, b"x" * 100, times=10)
@@ -112,7 +112,7 @@ def test_nothing_is_kept_when_no_trace_runs_any_more() -> None:
 @pytest.mark.parametrize(
     "secrets", [[b"s" * 129], [b"secret-%d" % number for number in range(MOST_SECRETS + 1)]]
 )
-def test_too_many_secrets_are_not_kept_and_nothing_is_shown(secrets: list[bytes]) -> None:
+def test_with_too_many_secrets_no_secret_is_kept_and_every_line_is_masked(secrets: list[bytes]) -> None:
     traces = Traces()
     traced = traces.traced()
     for secret in secrets:
