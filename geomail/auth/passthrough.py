@@ -44,15 +44,15 @@ class PassthroughSource(Source):
 
     def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
         if isinstance(login.credentials, NoLogin):
-            route = self._by_domain(get_domain(get_recipient(login.credentials.rcpt)))
+            route = self._find_by_domain(get_domain(get_recipient(login.credentials.rcpt)))
             return Accepted(route, login.user, None) if route else _UNKNOWN_DOMAIN
         if login.user in self._users:
             route = self._users[login.user]
         else:
-            route = self._by_domain(get_domain(login.user))
+            route = self._find_by_domain(get_domain(login.user))
         return Accepted(route, login.user, login.password) if route else _UNKNOWN_USER
 
-    def _by_domain(self, domain: bytes) -> Route | None:
+    def _find_by_domain(self, domain: bytes) -> Route | None:
         return self._domains.get(domain, self._default)
 
 

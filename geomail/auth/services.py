@@ -42,7 +42,7 @@ class AuthServices:
 
     def _note_unasked(self, name: str, is_new: bool) -> None:
         text = (
-            f"{name} said something that it was not asked: its connections are used for one question each"
-            " from now on; see that it answers once, and that Content-Length is the length of the body"
+            f"{name} sent bytes that geomail did not ask for: from now on, each connection to it serves one"
+            " question; make it answer each question once, with the length of the body in Content-Length"
         )
         self._note("auth_unasked", text if is_new else "")

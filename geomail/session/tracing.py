@@ -25,8 +25,8 @@ PRELUDE, PRELUDE_BYTES = 200, 64 * 1024
 PRELUDES_BYTES = 16 * 1024 * 1024
 #: Bytes of memory that a line costs in addition to its content.
 _LINE_BYTES = 320
-#: The limits of the search for secrets in lines. Beyond them no line is shown: a client must not be able to
-#: make tracing expensive.
+#: The limits of the search for secrets in lines. Beyond them every line is masked whole: a client must not be
+#: able to make tracing expensive.
 LONGEST_SECRET, MOST_SECRETS = 128, 4
 #: The number of characters to show of one line.
 LONGEST_SHOWN = 2000

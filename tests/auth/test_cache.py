@@ -96,7 +96,7 @@ def test_the_same_question_gets_the_same_answer(cached: Cached) -> None:
         (LOGIN, replace(CLIENT, certificate=ClientCertificate()), "imap"),
     ],
 )
-def test_whatever_the_question_holds_makes_it_another_one(
+def test_a_question_that_differs_anywhere_is_another_question(
     login: Login, peer: Client, protocol: str, cached: Cached
 ) -> None:
     assert cached.asks(protocol=protocol if login is LOGIN and peer is not CLIENT else "imap")
@@ -149,7 +149,7 @@ def test_what_the_service_replaced_is_kept() -> None:
         cached.source.close()
 
 
-def test_an_answer_does_not_last() -> None:
+def test_an_answer_is_kept_for_a_limited_time() -> None:
     answers = AnswerCache(0.02)
     answers.put(b"1", ANSWER)
     assert answers.get(b"1") is ANSWER
@@ -191,7 +191,7 @@ def found_in_memory(secret: bytes) -> list[object]:
 
 
 @pytest.mark.parametrize("replaced", [b"", b"Auth-Pass: %b\r\n"])
-def test_no_password_is_in_memory_that_has_no_business_there(replaced: bytes) -> None:
+def test_no_password_is_in_memory_that_must_not_hold_it(replaced: bytes) -> None:
     number = "4711"
     password = f"pass-{number}-word".encode()
     other = f"pass-{number}-other".encode()

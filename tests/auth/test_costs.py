@@ -59,7 +59,7 @@ def test_the_most_expensive_hash_counts_with_a_margin(measured: list[Hash]) -> N
 
 
 @pytest.mark.parametrize("length", range(0, 512, 37))
-def test_a_length_between_is_never_underrated(measured: list[Hash], length: int) -> None:
+def test_the_cost_of_a_length_between_is_never_underestimated(measured: list[Hash], length: int) -> None:
     found = Costs(longest=512)
     found.measure([SHA512])
 
@@ -94,7 +94,7 @@ def test_refusals_take_a_multiple_for_a_while_when_the_machine_is_busy(
     assert found.get_refusal_seconds(20) == usual * 8, "a process that was stopped delays no login for long"
 
 
-def test_nobody_and_what_cannot_be_verified_take_the_least() -> None:
+def test_without_users_and_with_hashes_that_cannot_be_verified_refusals_are_shortest() -> None:
     found = Costs(longest=512)
     assert found.get_refusal_seconds(10) == LEAST
     found.measure([EXPENSIVE])

@@ -58,7 +58,7 @@ def said(trial: Trial) -> dict[str, list[str]]:
         ("Auth-Status: WAIT", "Auth-Wait: 5"),
     ],
 )
-def test_nothing_is_said_against_an_answer_that_works_everywhere(headers: tuple[str, ...]) -> None:
+def test_an_answer_that_works_everywhere_gives_no_finding(headers: tuple[str, ...]) -> None:
     trial = tried(answer(*headers))
 
     assert said(trial) == {}
@@ -130,7 +130,7 @@ def test_nothing_is_said_against_an_answer_that_works_everywhere(headers: tuple[
         ((*OK, "X-Nothing"), "X-Nothing", "warning: no colon"),
     ],
 )
-def test_what_is_said(headers: tuple[str, ...], header: str, start: str) -> None:
+def test_the_findings(headers: tuple[str, ...], header: str, start: str) -> None:
     found = said(tried(answer(*headers)))
 
     if not start:
@@ -196,7 +196,7 @@ def test_bodies(end: tuple[str, ...], start: str | None) -> None:
     ("login", "protocol", "needs", "missing"),
     [(DIGEST, "imap", True, True), (DIGEST, "smtp", True, True), (DIGEST, "smtp", False, False)],
 )
-def test_a_digest_is_no_password(login: Login, protocol: Protocol, needs: bool, missing: bool) -> None:
+def test_a_digest_is_not_a_password(login: Login, protocol: Protocol, needs: bool, missing: bool) -> None:
     found = said(tried(answer(*OK), login=login, protocol=protocol, needs=needs))
     assert ("" in found) == missing
 
@@ -214,9 +214,7 @@ def test_a_digest_is_no_password(login: Login, protocol: Protocol, needs: bool, 
         ((b"\x16\x03\x01\x02\r\n\r\n",), "sent invalid header", 1),
     ],
 )
-def test_what_came_is_kept_where_it_is_no_answer(
-    actions: tuple[Action, ...], problem: str, lines: int
-) -> None:
+def test_bytes_that_are_not_an_answer_are_kept(actions: tuple[Action, ...], problem: str, lines: int) -> None:
     trial = tried(*actions)
 
     assert problem in trial.problem
@@ -225,13 +223,13 @@ def test_what_came_is_kept_where_it_is_no_answer(
 
 
 @pytest.mark.parametrize("more", [b"x", answer(*OK)])
-def test_bytes_behind_the_end_of_an_answer_are_an_error(more: bytes) -> None:
+def test_bytes_after_the_end_of_an_answer_are_an_error(more: bytes) -> None:
     trial = tried(answer(*OK) + more)
 
     assert said(trial)[""][0].startswith("error: bytes follow the end of the answer")
 
 
-def test_interim_answers_are_no_answers() -> None:
+def test_interim_answers_are_skipped() -> None:
     trial = tried(b"HTTP/1.1 100 Continue\r\n\r\n" + answer(*OK))
 
     assert trial.head[0] == b"HTTP/1.1 200 OK"

@@ -54,7 +54,7 @@ def test_networks(address: str, network: str) -> None:
     assert find_network(address) == network
 
 
-def test_no_more_wait_than_have_room(held: Callable[[], int]) -> None:
+def test_a_limited_number_of_logins_wait(held: Callable[[], int]) -> None:
     verifier = Verifier(threads=2, most_waiting=3)
     logins = start(verifier, *[NEAR] * 5)
 
@@ -66,7 +66,7 @@ def test_no_more_wait_than_have_room(held: Callable[[], int]) -> None:
     assert verifier._free == 2
 
 
-def test_networks_have_their_turns_in_turn(held: Callable[[], int]) -> None:
+def test_networks_take_turns(held: Callable[[], int]) -> None:
     verifier = Verifier(threads=1)
     ended: list[str] = []
     for address in (NEAR, NEAR, NEAR_TOO, NEAR, FAR, FAR_AWAY, FAR):
@@ -92,7 +92,7 @@ def test_a_network_that_takes_all_room_gives_way(held: Callable[[], int]) -> Non
 
 
 @pytest.mark.parametrize("error", [gevent.GreenletExit(), gevent.Timeout(), ConnectionError()])
-def test_the_work_of_those_who_leave_is_not_done(
+def test_no_hash_is_verified_for_a_login_that_left_the_queue(
     held: Callable[[], int], monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     verifier = Verifier(threads=1)
@@ -119,7 +119,9 @@ def test_the_work_of_those_who_leave_is_not_done(
     assert verifier._free == 1
 
 
-def test_who_leaves_while_its_hash_is_verified_leaves_no_turn_before_it_ends(held: Callable[[], int]) -> None:
+def test_a_login_that_leaves_during_its_verification_keeps_its_turn_until_the_end(
+    held: Callable[[], int],
+) -> None:
     verifier = Verifier(threads=1)
     impatient, patient = start(verifier, NEAR, NEAR)
     impatient.kill()
@@ -131,7 +133,7 @@ def test_who_leaves_while_its_hash_is_verified_leaves_no_turn_before_it_ends(hel
     assert verifier._free == 1
 
 
-def test_who_leaves_before_it_is_refused_keeps_its_turn_as_long() -> None:
+def test_a_login_that_leaves_before_its_refusal_keeps_its_turn_as_long() -> None:
     verifier = Verifier(threads=1)
 
     def leave() -> None:
@@ -204,11 +206,11 @@ MADE = {
 
 
 @pytest.mark.parametrize("scheme", MADE)
-def test_others_go_on_while_a_hash_is_verified(scheme: str) -> None:
+def test_other_greenlets_run_while_a_hash_is_verified(scheme: str) -> None:
     assert longest_stop(lambda: hold_turns(recognise(MADE[scheme]), b"x" * 500)) < SHARE
 
 
-def test_others_go_on_without_the_c_library_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_greenlets_run_without_the_c_library_too(monkeypatch: pytest.MonkeyPatch) -> None:
     known = recognise(f"$6$rounds=30000$LM9gn76nE92JSidw${'.' * 86}")
     monkeypatch.setattr(libcrypt, "_crypt_r", None)
 
