@@ -121,7 +121,7 @@ def test_the_manual_of_tail(kind: str) -> None:
     )[0]
     found = re.search(rf"^\.It Cm {kind}\n(.*?)^\.(It|El)", section, re.MULTILINE | re.DOTALL)
     assert found
-    values = {"done", "quit", *list_outcomes(), "client", "auth", "backend", "geomail", "listen", "who"}
+    values = {"done", "quit", *list_outcomes(), "client", "auth", "backend", "geomail", "listen"}
     common = {"session", "server", "protocol", "client", "time", "user"}
     assert set(find_commands(found[1])) <= set(FIELD_NAMES[kind]) | values
     assert set(find_commands(found[1])) >= set(FIELD_NAMES[kind]) - common

@@ -243,3 +243,17 @@ def test_a_service_that_is_down() -> None:
 
     assert "cannot be reached" in trial.problem
     assert (trial.head, trial.findings) == ((), ())
+
+
+def test_an_accepted_login_without_a_usable_backend_has_no_verdict() -> None:
+    accepted = answer("Auth-Status: OK", "Auth-Server: 192.0.2.99", "Auth-Port: 143")
+    with RawService((accepted,)) as service:
+        url = f"http://127.0.0.1:{service.port}/"
+        asking = source("imap", auth_http=url, auth_http_backends="configured")
+        assert isinstance(asking, HttpSource)
+        one = Backends({"one": BACKENDS["one"]})
+        trial = run_trial(asking, PLAIN, client_at(), "imap", one, RESOLVER, needs_password=True)
+        asking.close()
+
+    assert (trial.verdict, trial.backend) == (None, "")
+    assert "sent 192.0.2.99:143, which is not the address of a configured backend" in trial.problem
