@@ -65,6 +65,17 @@ def test_a_trace_keeps_a_bounded_number_of_bytes_of_a_session() -> None:
     assert traces.lines[-1] == "logged in"
 
 
+def test_a_trace_of_any_user_waits_for_the_name_of_the_user() -> None:
+    traces = Traces("*")
+    traced = traces.traced()
+    say(traced, b"before")
+    assert traces.lines == []
+    traces.session["user"] = "jane"
+    say(traced, b"logged in")
+
+    assert traces.lines == ["before", "logged in"]
+
+
 def test_empty_lines_count_too() -> None:
     traces = Traces()
     traced = traces.traced()

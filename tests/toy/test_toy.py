@@ -164,10 +164,10 @@ FORMS = {
         r"info toy session quit .* user=bad method=plain backend=.* refusals=1",
     ),
     "json": (
-        r'"event":"session\.opened",.*"toy",.*"toy-in"',
-        r'"event":"relay\.started",.*"toy",.*"ann",.*"plain"',
-        r'"event":"session\.closed",.*"toy",.*"ann",.*"done",.*""',
-        r'"event":"session\.closed",.*"toy",.*"bad",.*"auth_failed"',
+        r'"event":"session\.opened",.*"server":"toy-in","protocol":"toy"',
+        r'"event":"relay\.started",.*"protocol":"toy",.*"user":"ann","method":"plain"',
+        r'"event":"session\.closed",.*"protocol":"toy",.*"user":"ann",.*"outcome":"done",.*"code":""',
+        r'"event":"session\.closed",.*"protocol":"toy",.*"user":"bad",.*"code":"auth_failed"',
     ),
     "dovecot": (
         r"toy-login: Debug: connected: rip=127\.0\.0\.1",
@@ -256,7 +256,7 @@ listen = "127.0.0.1:1720"
 
     said = " ".join((done.stdout + done.stderr).split())
     assert done.returncode == 1
-    assert "127.0.0.1:1718 has no TLS, though clients expect it there" in said
+    assert "127.0.0.1:1718 has no TLS, but clients expect it there" in said
     assert "did you mean toy?" in said
     assert 'add protocol = "smtp", "imap", "pop3" or "toy"' in said
     assert "or smtp, imap, pop3, toy" in said
