@@ -359,6 +359,11 @@ class Refusal:
     temporary: bool = False
 
 
+def drop_zone(address: str) -> str:
+    """Return an IP address without the ``%interface`` of a link-local one: no other machine can use it."""
+    return address.partition("%")[0]
+
+
 def choose_name(name: bytes | None, temporary: bool) -> bytes:
     """Return the client's name, or the word that auth services and backends get in its place."""
     return name or (TEMPUNAVAIL if temporary else UNAVAILABLE)

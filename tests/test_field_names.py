@@ -116,7 +116,9 @@ def list_outcomes(error: type[SessionError] = SessionError) -> set[str]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_manual_of_tail(kind: str) -> None:
-    section = find_section("man7/geomail-control.7", "tail").partition("What concerns the server")[0]
+    section = find_section("man7/geomail-control.7", "tail").partition(
+        "The server sends the following events"
+    )[0]
     found = re.search(rf"^\.It Cm {kind}\n(.*?)^\.(It|El)", section, re.MULTILINE | re.DOTALL)
     assert found
     values = {"done", "quit", *list_outcomes(), "client", "auth", "backend", "geomail", "listen"}

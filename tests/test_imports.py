@@ -36,24 +36,11 @@ CONFIG = Rule(
     outside=("pydantic", "pydantic_core", "toml"),
     never=frozenset(NETWORK),
 )
-ASKED = Rule(
-    may=(
-        "net",
-        "config.schema",
-        "config.routes",
-        "errors",
-        "parties",
-        "conversation",
-        "auth",
-        "backends",
-        "protocols.base",
-        "protocols.facts",
-    ),
-    for_types=("config",),
-    outside=("gevent",),
-)
+AUTH = (
+    "errors", "parties", "net", "backends", "config.schema", "config.routes", "protocols.facts", "auth",
+)  # fmt: skip
 ALL_BELOW_SESSION = (
-    "errors", "events", "parties", "conversation", "config", "protocols", "net", "auth", "backends",
+    "errors", "events", "parties", "conversation", "secrets", "protocols", "net", "auth", "backends",
 )  # fmt: skip
 
 #: The rule of a module has the longest name that the module's name starts with.
@@ -73,7 +60,6 @@ RULES: dict[str, Rule] = {
     "config.users": Rule(may=("errors", "config", "hashes", "protocols.facts"), never=frozenset(NETWORK)),
     "config.probe": Rule(
         may=("errors", "config", "net.tls_contexts", "net.openssl.binding", "privileges"),
-        outside=("pydantic",),
     ),
     "protocols.facts": Rule(may=(), never=frozenset(INPUT_OUTPUT)),
     "protocols": Rule(
@@ -83,16 +69,23 @@ RULES: dict[str, Rule] = {
     ),
     "net": Rule(may=("errors", "parties", "conversation", "net"), outside=("gevent", "greenlet", "dns")),
     "net.unix_sockets": Rule(may=("folders",)),
-    "auth": ASKED,
-    "auth.users": Rule(may=(*ASKED.may, "config.users", "hashes"), outside=("gevent",)),
-    "auth.verifier": Rule(may=(*ASKED.may, "hashes", "protocols.proxy_header"), outside=("gevent",)),
+    "auth": Rule(may=AUTH, outside=("gevent",)),
+    "auth.http": Rule(may=(*AUTH, "conversation"), outside=("gevent",)),
+    "auth.users": Rule(may=(*AUTH, "config.users", "hashes"), outside=("gevent",)),
+    "auth.verifier": Rule(may=("errors", "parties", "hashes"), outside=("gevent",)),
     "auth.costs": Rule(may=("errors", "hashes"), never=frozenset(NETWORK)),
-    "backends": ASKED,
-    "session": Rule(may=(*ALL_BELOW_SESSION, "secrets", "control.selection", "session"), outside=("gevent",)),
-    "preview": Rule(may=(*ALL_BELOW_SESSION, "secrets", "preview")),
+    "backends": Rule(may=("errors", "net", "config.schema", "backends"), outside=("gevent",)),
+    "session": Rule(
+        may=(*ALL_BELOW_SESSION, "control.selection", "session"),
+        for_types=("config.schema",),
+        outside=("gevent",),
+    ),
+    "preview": Rule(may=(*ALL_BELOW_SESSION, "config", "preview")),
     "control": Rule(may=("errors",), never=frozenset(INPUT_OUTPUT)),
     "sinks": Rule(
-        may=("events", "errors", "config.schema", "control", "protocols.facts", "sinks"), outside=("gevent",)
+        may=("events", "errors", "control", "protocols.facts", "sinks"),
+        for_types=("config.schema",),
+        outside=("gevent",),
     ),
     "sinks.target": Rule(may=("folders",), outside=("gevent",)),
     "console": Rule(
@@ -102,12 +95,10 @@ RULES: dict[str, Rule] = {
             "errors",
             "console",
             "net.listen",
-            "net.unix_sockets",
-            "sinks.feed",
             "sinks.tally",
             "sinks.meters",
         ),
-        for_types=("config.schema", "sinks.log"),
+        for_types=("sinks.log",),
         outside=("gevent", "prometheus_client"),
     ),
     "process": Rule(may=("",), outside=("gevent",)),

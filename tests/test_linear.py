@@ -20,7 +20,7 @@ import pytest
 from gevent import socket
 
 from geomail.auth import http
-from geomail.auth.passthrough import recipient
+from geomail.auth.passthrough import get_recipient
 from geomail.config.units import escape_unprintable
 from geomail.conversation import Rehearsal
 from geomail.errors import ProxyHeaderError, SessionError
@@ -147,11 +147,11 @@ PARSERS: dict[str, tuple[Callable[[int], bytes | str], Callable[..., object], in
         attempted(lambda given: split(given, []), ParseError),
         9**6,
     ),
-    "RCPT quoted": (filled(b"RCPT TO:<", b'"a b"', b">"), recipient, 4_000),
-    "RCPT escapes": (filled(b'RCPT TO:<"', b'\\"', b""), recipient, 20_000),
-    "RCPT quotes": (filled(b"RCPT TO:<", b'"', b"x"), recipient, 4_000),
-    "RCPT spaces": (filled(b"RCPT TO:", b" ", b"<a@b>"), recipient, 400_000),
-    "RCPT bare": (filled(b"RCPT TO:", b'"a"', b""), recipient, 4_000),
+    "RCPT quoted": (filled(b"RCPT TO:<", b'"a b"', b">"), get_recipient, 4_000),
+    "RCPT escapes": (filled(b'RCPT TO:<"', b'\\"', b""), get_recipient, 20_000),
+    "RCPT quotes": (filled(b"RCPT TO:<", b'"', b"x"), get_recipient, 4_000),
+    "RCPT spaces": (filled(b"RCPT TO:", b" ", b"<a@b>"), get_recipient, 400_000),
+    "RCPT bare": (filled(b"RCPT TO:", b'"a"', b""), get_recipient, 4_000),
     "PROXY TLVs": (tlvs(b"\x04\x00\x00"), a_header, 1_000),
     "PROXY checksums": (tlvs(b"\x03\x00\x04\x00\x00\x00\x00"), a_header, 1_000),
     "PROXY checksum of much": (

@@ -81,7 +81,7 @@ class _AuthCheck:
 
     def ask(self, words: Words, method: MethodName | None) -> None:
         """Ask the auth service. Raises Unusable."""
-        from geomail.auth.trial import put_to
+        from geomail.auth.trial import run_trial
         from geomail.preview.client import change_method, make_login
 
         words = _with_password(words, method)
@@ -89,7 +89,7 @@ class _AuthCheck:
         if method is not None and method.value != login.credentials.method:
             login = change_method(self.server, login, method.value)
         with closing(self._source):
-            self._trial = put_to(
+            self._trial = run_trial(
                 *(self._source, login, self._client, self.server.protocol),
                 *(self._stage.backends, self._stage.resolver),
                 needs_password=self._stage.tells_password,

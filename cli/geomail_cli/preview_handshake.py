@@ -99,7 +99,7 @@ def _print_json(preview: Preview) -> Ending:
         "server": preview.server.name,
         "protocol": preview.server.protocol,
         "client": preview.client.address,
-        "backend": backend.described if backend else None,
+        "backend": backend.full_label if backend else None,
         "live": preview.request.live,
         **{key: getattr(ending, key) for key in ("outcome", "step", "reason", "answer")},
         "notes": [*notes, *ending.notes],
@@ -131,7 +131,7 @@ def _print_dialogue(console: Console, preview: Preview, scene: Scene) -> Ending:
 
     if scene.endpoint:
         kind = "live" if preview.request.live else "rehearsed"
-        output.show_heading(console, f"backend {scene.endpoint.described}, {kind}")
+        output.show_heading(console, f"backend {scene.endpoint.full_label}, {kind}")
     for note in preview.notes(scene):
         output.show_note(console, note)
     with DialogueListing(console, merges=True) as listing:

@@ -1,4 +1,4 @@
-"""Sources that decide about logins, one file each: may the client log in, and by which route."""
+"""Auth sources, one file each: they accept or refuse a login, and choose its route."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class UnusableTls(GeomailError):
-    """TLS of connections that geomail opens cannot be set up; the text says for which, and why."""
+    """An error in the TLS settings of connections that geomail opens; the text names the connections."""
 
 
-def client_contexts(config: Config) -> ClientContexts:
+def make_client_contexts(config: Config) -> ClientContexts:
     """Make the TLS contexts of all connections to backends and auth services. Raises UnusableTls."""
     contexts = ClientContexts()
     try:
@@ -39,7 +39,7 @@ def client_contexts(config: Config) -> ClientContexts:
     return contexts
 
 
-def directory_for(config: Config, tell: Tell) -> Directory | None:
+def make_directory(config: Config, tell: Tell) -> Directory | None:
     """Return the users file that the servers of a process share; None if no server has ``auth = "users"``."""
     if all(server.auth != "users" for server in config.servers):
         return None
@@ -48,7 +48,7 @@ def directory_for(config: Config, tell: Tell) -> Directory | None:
     return Directory(config.users, config.backends, tell)
 
 
-def source_for(
+def make_source(
     server: Server,
     config: Config,
     backends: Backends,
@@ -58,7 +58,7 @@ def source_for(
 ) -> Source:
     """Make the source that a server's ``auth`` names.
 
-    ``directory`` is the users file and ``services`` the auth services, if they are shared.
+    ``directory`` is the users file, and ``services`` are the auth services, if servers share them.
     """
     if server.auth == "passthrough":
         return PassthroughSource(config.passthrough, backends, server.protocol)

@@ -1,4 +1,4 @@
-"""What every auth source gives: a verdict on one login."""
+"""The interface of every auth source: it gives a verdict on one login."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from geomail.parties import Client, Login
 
 
-@dataclass(slots=True)  # not frozen: every login makes one, and that would take three times as long
+@dataclass(slots=True)  # not frozen: each login makes one, and a frozen one takes three times as long
 class Accepted:
-    """The client may log in: by which route, and as which user. It is never changed.
+    """A verdict that lets the client log in, with the route and the user. No code changes it.
 
-    ``user`` and ``password`` are the backend's, after what the source replaced.
-    ``password`` is None where none is known (a digest is no password).
-    Neither holds CR, LF or NUL.
+    ``user`` and ``password`` are for the backend; the auth source may have replaced
+    the client's. ``password`` is None if the source does not know it (a digest is
+    not a password). Neither holds CR, LF or NUL.
     """
 
     route: Route
@@ -30,10 +30,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The client is told no, after ``wait`` seconds; ``close`` ends the session with it.
+    """A verdict that refuses the login, after ``wait`` seconds; ``close`` ends the session with it.
 
-    ``user`` is the login as the source names it, for the log; empty: as the client gave it.
-    ``reason`` is the log's too; empty: the words of the refusal.
+    ``user`` is the user's name for the log; empty: the name that the client gave.
+    ``reason`` is the reason for the log; empty: the words of the refusal.
     """
 
     refusal: Refusal
@@ -45,29 +45,28 @@ class Refused:
 
 Verdict = Accepted | Refused
 
-#: Notes what concerns the process rather than one session: a word that it is counted under, and what the log
-#: says of it, empty for nothing.
+#: Notes an incident of the process: its kind, and its text for the log (empty: none).
 Note = Callable[[str, str], object]
 
 
 class Source(metaclass=ABCMeta):
-    """Who is asked about a login: made once per ``[[mail.server]]``, shared by its sessions.
+    """An auth source: made once for each ``[[mail.server]]``, and shared by its sessions.
 
-    ``passthrough``: nobody was asked, the backend verifies what the client gave.
+    ``passthrough``: the backend verifies the client's credentials, not this source.
     """
 
     passthrough: ClassVar[bool] = False
 
     @abstractmethod
     def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
-        """Judge a login; ``attempt`` counts the session's, from 1.
+        """Judge a login; ``attempt`` is its number in the session, from 1.
 
-        Raises AuthUnavailable where there is no usable answer, PeerTimeout
-        where it took too long.
+        Raises AuthUnavailable if there is no usable answer, PeerTimeout if the
+        answer takes too long.
         """
 
-    def refused_by_backend(self, login: Login, client: Client, protocol: str) -> None:  # noqa: B027
-        """Hear that a backend refused the credentials that the source let in: what is kept of it is wrong."""
+    def note_backend_refusal(self, login: Login, client: Client, protocol: str) -> None:  # noqa: B027
+        """Forget a verdict: a backend refused the credentials that this source accepted."""
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing
-        """Give up what is held between logins: idle connections, say."""
+        """Release what the source holds between logins, such as idle connections."""

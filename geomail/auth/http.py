@@ -82,7 +82,7 @@ class HttpSource(Source):
         seconds, most = server.auth_http_timeout, server.auth_http_connections
         resolve = resolver.find_addresses
         return HttpClient(
-            pool=services.pool(server, self._name),
+            pool=services.get_pool(server, self._name),
             addresses=lambda: [(AF_UNIX, url.path)] if url.path else resolve(url.host, url.port),
             tls=make_tls_side(url, server.auth_http_ca, services.contexts),
             peer="auth",
@@ -107,7 +107,7 @@ class HttpSource(Source):
             self._cache.put(key, Kept(verdict.route, *replaced))
         return verdict
 
-    def refused_by_backend(self, login: Login, client: Client, protocol: str) -> None:
+    def note_backend_refusal(self, login: Login, client: Client, protocol: str) -> None:
         if self._cache is not None and _may_come_again(login.credentials):
             self._cache.drop(self._key(self._cache, login, client, protocol))
 

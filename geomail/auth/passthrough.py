@@ -1,4 +1,4 @@
-"""``auth = "passthrough"``: the backend verifies what the client gave."""
+"""``auth = "passthrough"``: the backend verifies the client's credentials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from geomail.config.schema import Passthrough
     from geomail.parties import Client, Login
 
-#: To the client, a user without a route is a user with a wrong password.
+#: The client gets the same answer for a user without a route as for a wrong password.
 _UNKNOWN_USER = Refused(
     Refusal(neutral=True), wait=0.0, close=False, reason="no route leads to a backend of this protocol"
 )
@@ -29,38 +29,38 @@ _BARE = re.compile(rb'((?:%b|[^" ])*)' % _QUOTED)
 
 
 class PassthroughSource(Source):
-    """A source that routes by exact user, then by domain, then to the default."""
+    """The auth source that chooses a route by the exact user, then by the domain, then the default."""
 
     passthrough: ClassVar[bool] = True
 
     def __init__(self, routes: Passthrough, backends: Backends, protocol: str) -> None:
-        def route(name: str) -> Route | None:
-            """Return None for a backend that does not speak the protocol: no other gets these passwords."""
+        def make_route(name: str) -> Route | None:
+            """Return the route to a backend; None if it does not speak the protocol."""
             return NamedRoute(name) if backends.speaks(name, protocol) else None
 
-        self._users = {user.encode(): route(name) for user, name in routes.users.items()}
-        self._domains = {domain.encode(): route(name) for domain, name in routes.domains.items()}
-        self._default = route(routes.default) if routes.default else None
+        self._users = {user.encode(): make_route(name) for user, name in routes.users.items()}
+        self._domains = {domain.encode(): make_route(name) for domain, name in routes.domains.items()}
+        self._default = make_route(routes.default) if routes.default else None
 
     def check(self, login: Login, client: Client, protocol: str, attempt: int) -> Verdict:
         if isinstance(login.credentials, NoLogin):
-            route = self._by_domain(get_domain(recipient(login.credentials.rcpt)))
+            route = self._find_by_domain(get_domain(get_recipient(login.credentials.rcpt)))
             return Accepted(route, login.user, None) if route else _UNKNOWN_DOMAIN
         if login.user in self._users:
             route = self._users[login.user]
         else:
-            route = self._by_domain(get_domain(login.user))
+            route = self._find_by_domain(get_domain(login.user))
         return Accepted(route, login.user, login.password) if route else _UNKNOWN_USER
 
-    def _by_domain(self, domain: bytes) -> Route | None:
+    def _find_by_domain(self, domain: bytes) -> Route | None:
         return self._domains.get(domain, self._default)
 
 
-def recipient(command: bytes) -> bytes:
-    """Return the address in ``RCPT TO:<address> …``, read leniently (no brackets, spaces before it).
+def get_recipient(command: bytes) -> bytes:
+    """Return the address in ``RCPT TO:<address> …``; the brackets may be missing, spaces may precede it.
 
-    A ``>`` or space in a quoted local part does not end it (RFC 5321 4.1.2).
-    A source route stays in front.
+    A ``>`` or a space in a quoted local part does not end the address (RFC 5321
+    4.1.2). A source route remains part of it.
     """
     path = command.partition(b":")[2].lstrip(b" ")
     found = (_BRACKETED if path.startswith(b"<") else _BARE).match(path)

@@ -1,4 +1,4 @@
-"""Ask an auth service about one login, and keep request and answer for its author."""
+"""One question to an auth service about a login, with its request, its answer and the findings."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """A request, the answer to it and the findings about that; secrets are not masked.
+    """A request, its answer, and the findings about the answer; secrets are not masked.
 
-    ``verdict`` is None for WAIT, and if ``problem`` says why there is none.
+    ``verdict`` is None for WAIT, and if there is a ``problem``.
     ``backend`` is the address to which an accepted login goes.
     """
 
@@ -56,7 +56,7 @@ class _Head:
         self._ended = _INTERIM.match(line) is None
 
 
-def put_to(
+def run_trial(
     source: HttpSource,
     login: Login,
     client: Client,
@@ -69,18 +69,16 @@ def put_to(
     """Ask the auth service about a login once, as ``serve`` does first, and judge its answer.
 
     ``needs_password``: the backend gets a password. Raises AuthUnavailable if
-    the login holds something that cannot be asked about.
+    geomail cannot put the login into a request.
     """
     source.client.tracer = tracer = _Head()
     request = source.make_question(login, client, protocol, 1)
     started = time.monotonic()
     answer, verdict, problem = _ask(source, request, login, protocol)
-    backend = ""
-    if isinstance(verdict, Accepted):
-        try:
-            backend = backends.candidates(verdict.route, protocol, resolver)[0].described
-        except SessionError as error:
-            verdict, problem = None, str(error)
+    try:
+        backend = _find_backend(verdict, protocol, backends, resolver)
+    except SessionError as error:
+        verdict, backend, problem = None, "", str(error)
     seconds = time.monotonic() - started
     kept, unasked = source.client.pool.idle > 0, not source.client.pool.keeps
     exchange = Exchange(login, protocol, tracer.lines, answer, kept, unasked, needs_password)
@@ -89,10 +87,17 @@ def put_to(
     return Trial(lines, tuple(tracer.lines), verdict, backend, problem, findings, seconds)
 
 
+def _find_backend(verdict: Verdict | None, protocol: str, backends: Backends, resolver: Resolver) -> str:
+    """Return the address to which an accepted login goes, else empty. Raises SessionError."""
+    if not isinstance(verdict, Accepted):
+        return ""
+    return backends.find_candidates(verdict.route, protocol, resolver)[0].full_label
+
+
 def _ask(
     source: HttpSource, request: bytes, login: Login, protocol: str
 ) -> tuple[Answer | None, Verdict | None, str]:
-    """Return the answer and its verdict as far as there are any, and the problem that ended it."""
+    """Return the answer and its verdict, each None if there is none, and the problem, if any."""
     answer: Answer | None = None
     try:
         answer = source.ask(request)

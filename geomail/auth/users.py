@@ -1,4 +1,4 @@
-"""``auth = "users"``: a file of users, whose passwords are verified here."""
+"""``auth = "users"``: geomail verifies the passwords of a users file."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from geomail.hashes import Hash
     from geomail.parties import Client, Login
 
-#: Seconds between two looks at the users file.
+#: Seconds between two checks whether the users file has changed.
 LOOK_INTERVAL = 1.0
 
-#: Tells the operator something: its level in the log, and the words.
+#: Writes a line to the log: its level, and its text.
 Tell = Callable[[str, str], object]
 
 _NEUTRAL = Refusal(neutral=True)
@@ -38,12 +38,12 @@ _NOT_NOW = Refusal(neutral=True, temporary=True)
 
 
 class NoUsers(GeomailError):
-    """The users file could not be read yet; the text says why."""
+    """An error: geomail could not read the users file yet; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What a look at the users file found: ``users``, or the ``problem`` with it."""
+    """The result of reading the users file: ``users``, or the ``problem`` with it."""
 
     stamp: tuple[int, ...] | None
     users: UsersFile | None
@@ -51,10 +51,10 @@ class _Look:
 
 
 class Directory:
-    """The users file, as all servers of a process see it: read when it is first needed, and when it changes.
+    """The users file of a process: read at the first login, and again after each change.
 
-    ``backends`` are the names of those that exist. While the file is broken,
-    the users that were read before stay in force.
+    ``backends`` are the names of the configured backends. While the file is
+    broken, the users that were read before stay in force.
     """
 
     def __init__(self, options: Users, backends: Collection[str], tell: Tell) -> None:
@@ -70,9 +70,9 @@ class Directory:
         self._next_look = 0.0
         self._looking = BoundedSemaphore()
 
-    def users(self) -> UsersFile:
-        """All users. Raises NoUsers."""
-        # While one login looks, the others go on with what was read before, if anything was.
+    def get_users(self) -> UsersFile:
+        """Return all users. Raises NoUsers."""
+        # While one login reads the file, other logins use the users that were read before, if there are any.
         if self._is_due() and self._looking.acquire(blocking=self._users is None):
             try:
                 if self._is_due():
@@ -87,8 +87,10 @@ class Directory:
         return time.monotonic() >= self._next_look
 
     def _look(self) -> None:
-        """Read the file if it has changed; in a thread, as disks and a hundred thousand lines are slow."""
-        found = get_hub().threadpool.apply(_look, (self._options, self._backends, self._stamp, self.costs))
+        """Read the file if it has changed; in a thread, because a slow disk or 100,000 lines take time."""
+        found = get_hub().threadpool.apply(
+            _read_changed, (self._options, self._backends, self._stamp, self.costs)
+        )
         self._next_look = time.monotonic() + LOOK_INTERVAL
         if found is None:
             return
@@ -100,14 +102,14 @@ class Directory:
             self._users, self._problem = found.users, ""
         elif found.problem != self._problem:
             self._problem = found.problem
-            meanwhile = "nobody can log in" if self._users is None else "the users read before stay in force"
+            meanwhile = "no user can log in" if self._users is None else "the users read before stay in force"
             self._tell("error", f"users file {found.problem}; {meanwhile}")
 
 
-def _look(
+def _read_changed(
     options: Users, backends: Collection[str], known: tuple[int, ...] | None, costs: Costs
 ) -> _Look | None:
-    """In a thread: what is in the file and what its hashes cost, None if it is still the ``known`` one."""
+    """Read the file, and measure its hashes; None if the file is still the ``known`` one. For a thread."""
     assert options.file is not None
     stamp = None
     try:
@@ -126,9 +128,9 @@ def _look(
 
 
 class UsersSource(Source):
-    """Verifies the password, and looks up where the user belongs; that has ``timeout`` seconds.
+    """The auth source that verifies passwords with the users file, within ``timeout`` seconds.
 
-    Whatever is wrong, the client hears the same after the same time: see :mod:`geomail.auth.verifier`.
+    For every reason, the refusal has the same text and takes the same time: see :mod:`geomail.auth.verifier`.
     """
 
     def __init__(self, directory: Directory, backends: Backends, timeout: float) -> None:
@@ -140,32 +142,36 @@ class UsersSource(Source):
         late = "the password could not be verified within {seconds} s"
         try:
             with TimeLimit(self._timeout, blame="auth", private=late):
-                users = self._directory.users()
-                with self._directory.verifier.turn(client.address) as turn:
-                    turn.seconds = lambda: self._directory.costs.seconds(len(login.password or b""))
-                    verdict = self._judged(users, login, protocol, turn)
+                users = self._directory.get_users()
+                with self._directory.verifier.make_turn(client.address) as turn:
+                    turn.seconds = lambda: self._directory.costs.get_refusal_seconds(
+                        len(login.password or b"")
+                    )
+                    verdict = self._judge(users, login, protocol, turn)
                     if isinstance(verdict, Refused):
-                        turn.last()
+                        turn.wait_out()
                     return verdict
         except (NoUsers, Busy, CannotVerify, PeerTimeout) as error:
-            return _refused(_NOT_NOW, str(error))
+            return _make_refusal(_NOT_NOW, str(error))
 
-    def _judged(self, users: UsersFile, login: Login, protocol: str, turn: Turn) -> Verdict:
+    def _judge(self, users: UsersFile, login: Login, protocol: str, turn: Turn) -> Verdict:
         if login.password is None:
-            return _refused(
+            return _make_refusal(
                 _NEUTRAL, f"{login.credentials.method} gives no password that a hash could verify"
             )
         entry = users.entries.get(make_key(login.user))
         if entry is None:
-            return _refused(_NEUTRAL, "unknown user")
+            return _make_refusal(_NEUTRAL, "unknown user")
         if not self._verify(entry.hash, login.password, turn):
-            return _refused(_NEUTRAL, "wrong password")
+            return _make_refusal(_NEUTRAL, "wrong password")
         if entry.disabled:
-            return _refused(_NEUTRAL, "the user is disabled")
+            return _make_refusal(_NEUTRAL, "the user is disabled")
         if protocol not in entry.protocols:
-            return _refused(_NEUTRAL, f"the user is not allowed to use {protocol}")
+            return _make_refusal(_NEUTRAL, f"the user is not allowed to use {protocol}")
         if not self._backends.speaks(entry.backend, protocol):
-            return _refused(_NEUTRAL, f"the user's backend {entry.backend} has no address for {protocol}")
+            return _make_refusal(
+                _NEUTRAL, f"the user's backend {entry.backend} has no address for {protocol}"
+            )
         return Accepted(
             NamedRoute(entry.backend),
             login.user if entry.user is None else entry.user,
@@ -180,5 +186,5 @@ class UsersSource(Source):
         return verified
 
 
-def _refused(refusal: Refusal, reason: str) -> Refused:
+def _make_refusal(refusal: Refusal, reason: str) -> Refused:
     return Refused(refusal, wait=0.0, close=False, reason=reason)

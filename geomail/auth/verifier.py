@@ -1,11 +1,12 @@
-"""Passwords verified in turn: so many at a time, fairly among networks, and refused after the same time.
+"""The queue of logins whose passwords geomail verifies: fair among networks, with refusals of equal length.
 
-Time must not tell who is in the users file. So each login waits for its turn in
-the same queue, whether there is something to verify or not; and a turn that ends
-in a refusal lasts as long as the most expensive hash in the file takes, or twice
-as long, and so on. If only the answer waited, and not the turn, a second login
-would tell by *its* time whether the first one was verified. This is done by
-waiting: a client that sends unknown names costs no CPU.
+The time of an answer must not show which users are in the users file. So each
+login waits in the same queue for its turn, whether there is a hash to verify or
+not. A turn that ends in a refusal lasts as long as the most expensive hash in the
+file takes, or a multiple of that time. The whole turn is extended, not only the
+answer: otherwise a second login could learn from its own waiting time whether
+the first one was verified. geomail extends a turn by waiting, so a client that
+sends unknown names costs no CPU.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from gevent.threadpool import ThreadPool
 from geomail import hashes
 from geomail.errors import GeomailError
 from geomail.hashes import Hash
-from geomail.protocols.proxy_header import drop_zone
+from geomail.parties import drop_zone
 
-#: Hashes that one process verifies at a time, each with the memory that it costs.
+#: Hashes that one process verifies at a time; each of them needs memory.
 THREADS = 2
-#: Logins that one process lets wait for their turn; to those beyond, it says that they may try later.
+#: Logins that may wait in one process. Further logins are refused for now; the client may try again later.
 MOST_WAITING = 100
-#: Bits of an address that are the same for all clients of one network.
+#: The bits of an address that all clients of one network share.
 _IPV4_NETWORK, _IPV6_NETWORK = 24, 64
 
 
 class Busy(GeomailError):
-    """So many logins wait for their passwords to be verified that another would wait too long."""
+    """An error: too many logins wait already, so that another would wait too long."""
 
 
-def network_of(address: str) -> str:
-    """The network of a client, within which logins wait for each other: an IPv4 /24, an IPv6 /64."""
+def find_network(address: str) -> str:
+    """Return the network of a client: an IPv4 /24 or an IPv6 /64. Its logins wait for each other."""
     if address.startswith("unix:"):
         return "unix:"
     ip = ip_address(drop_zone(address))
@@ -51,7 +52,7 @@ def network_of(address: str) -> str:
 
 
 class Verifier:
-    """Gives turns to logins; while one has its turn, its password may be verified in a thread."""
+    """The queue that gives turns to logins; during its turn, a login may have its password verified."""
 
     def __init__(self, threads: int = THREADS, most_waiting: int = MOST_WAITING) -> None:
         self._threads = ThreadPool(threads)
@@ -60,36 +61,36 @@ class Verifier:
         self._most_waiting = most_waiting
         self._waiting: OrderedDict[str, deque[Turn]] = OrderedDict()
 
-    def turn(self, address: str) -> Turn:
-        """A turn for a login of this client; entering it is waiting for it, which raises Busy."""
-        return Turn(self, network_of(address))
+    def make_turn(self, address: str) -> Turn:
+        """Make a turn for a login of this client. To enter it is to wait for it, which raises Busy."""
+        return Turn(self, find_network(address))
 
     def run(self, known: Hash, password: bytes) -> AsyncResult[bool | GeomailError]:
-        """Verify in a thread; what is raised there would be printed by gevent, and is returned."""
+        """Verify in a thread, and return its error as a value: gevent would print a raised error."""
         pool = self._interpreter if hashes.holds_interpreter(known, password) else self._threads
         return pool.spawn(_verify, known, password)
 
     # -- the queue --------------------------------------------------------------------------------
 
     def enter(self, turn: Turn) -> None:
-        """Give the turn now, or when those before it have had theirs. Raises Busy."""
+        """Give the turn now, or after the turns before it. Raises Busy."""
         if self._free:
             self._free -= 1
-            turn.given.set(None)
+            turn.admission.set(None)
             return
         if sum(map(len, self._waiting.values())) >= self._most_waiting:
             self._make_room(turn.network)
         self._waiting.setdefault(turn.network, deque()).append(turn)
 
     def leave(self, turn: Turn) -> None:
-        """End a turn, or stop waiting for it; one that was refused has nothing to pass on."""
-        if turn.given.successful():
+        """End a turn, or stop waiting for it; a turn that was refused passes nothing on."""
+        if turn.admission.successful():
             self._pass_on()
         else:
             self._take_out(turn)
 
     def _pass_on(self) -> None:
-        """Give a turn that has ended to the network that has waited longest for one."""
+        """After the end of a turn, give the next one to the network that has waited longest."""
         if not self._waiting:
             self._free += 1
             return
@@ -97,7 +98,7 @@ class Verifier:
         turn = queue.popleft()
         if queue:
             self._waiting[network] = queue
-        turn.given.set(None)
+        turn.admission.set(None)
 
     def _take_out(self, turn: Turn) -> None:
         queue = self._waiting.get(turn.network)
@@ -107,7 +108,7 @@ class Verifier:
                 del self._waiting[turn.network]
 
     def _make_room(self, network: str) -> None:
-        """Refuse the last login of the network with the most waiting ones; that may be the new login."""
+        """Refuse the last login of the network with the most waiting logins; that may be the new login."""
         busy = Busy("too many logins wait for their passwords to be verified")
         own = len(self._waiting.get(network, ()))
         longest = max(self._waiting.values(), key=len, default=deque())
@@ -121,13 +122,13 @@ class Verifier:
 class Turn:
     """One login's turn, as a context.
 
-    A login that ends in an exception leaves nothing behind. Its turn still
-    lasts as long as one that ends in a refusal.
+    If the login ends in an exception, the turn still lasts as long as a turn
+    that ends in a refusal; a greenlet waits for that.
     """
 
     def __init__(self, verifier: Verifier, network: str) -> None:
         self.network = network
-        self.given: AsyncResult[None] = AsyncResult()
+        self.admission: AsyncResult[None] = AsyncResult()
         self.seconds: Callable[[], float] = float
         self._verifier = verifier
         self._began = 0.0
@@ -136,7 +137,7 @@ class Turn:
     def __enter__(self) -> Turn:
         self._verifier.enter(self)
         try:
-            self.given.get()
+            self.admission.get()
         except BaseException:
             self._verifier.leave(self)
             raise
@@ -149,35 +150,35 @@ class Turn:
         if error is None:
             self._verifier.leave(self)
         else:
-            gevent.spawn(self._see_out)
+            gevent.spawn(self._finish)
 
     def refuse(self, error: Busy) -> None:
-        """Have the login that waits for this turn get Busy."""
-        self.given.set_exception(error)
+        """Raise Busy in the login that waits for this turn."""
+        self.admission.set_exception(error)
 
     @property
     def elapsed(self) -> float:
-        """Seconds since it was given."""
+        """Seconds since the turn began."""
         return time.monotonic() - self._began
 
     def verify(self, known: Hash, password: bytes) -> bool:
-        """Tell whether the hash is that of the password. Raises CannotVerify."""
+        """Tell whether the password has this hash. Raises CannotVerify."""
         self._running = self._verifier.run(known, password)
         answer = self._running.get()
         if isinstance(answer, GeomailError):
             raise answer
         return answer is True
 
-    def last(self) -> None:
-        """Wait until it has lasted as long as every turn that ends in a refusal, or a multiple of that."""
+    def wait_out(self) -> None:
+        """Wait until the turn has lasted as long as a refusal takes, or a multiple of that time."""
         seconds = self.seconds()
         if seconds:
             gevent.sleep(seconds * max(1, math.ceil(self.elapsed / seconds)) - self.elapsed)
 
-    def _see_out(self) -> None:
+    def _finish(self) -> None:
         if self._running is not None:
             self._running.wait()
-        self.last()
+        self.wait_out()
         self._verifier.leave(self)
 
 

@@ -1,11 +1,11 @@
-"""The configured backends, found by their name or by any spelling of their address."""
+"""The configured backends, and how to find one by its name or by any spelling of its address."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, get_args
 
-from geomail.backends.endpoint import Endpoint, configured_endpoint
+from geomail.backends.endpoint import Endpoint, make_endpoint
 from geomail.config.schema import ProtocolName
 from geomail.net.resolver import get_ip_family, normalise_host
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from geomail.net.client_contexts import ContextMaker
     from geomail.net.connect import Address as SocketAddress
 
-#: Gives the addresses of a host and a port. Raises OSError.
+#: Returns the addresses of a host and a port. Raises OSError.
 Resolve = Callable[[str, int], "Sequence[SocketAddress]"]
-#: The address that a connection to "no address in particular" reaches.
+#: The address that a connection to an unspecified address reaches.
 _UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -25,62 +25,63 @@ class ConfiguredBackends:
 
     def __init__(self, tables: Mapping[str, Backend], contexts: ContextMaker) -> None:
         self._by_name = {
-            (name, protocol): configured_endpoint(backend, address, contexts)
+            (name, protocol): make_endpoint(backend, address, contexts)
             for name, backend in tables.items()
             for protocol in get_args(ProtocolName)
             if (address := backend.address_for(protocol))
         }
         self._by_address = {
-            (_place(address.host), address.port): configured_endpoint(backend, address, contexts)
+            (_normalise(address.host), address.port): make_endpoint(backend, address, contexts)
             for backend in tables.values()
             for address in backend.addresses().values()
             if not address.path
         }
 
-    def named(self, name: str, protocol: str) -> Endpoint | None:
-        """Return the endpoint of a backend for a protocol; None if it has no address for that."""
+    def find_by_name(self, name: str, protocol: str) -> Endpoint | None:
+        """Return the endpoint of a backend for a protocol; None if the backend has no address for it."""
         return self._by_name.get((name, protocol))
 
-    def at(self, host: str, port: int, resolve: Resolve, *, only_configured: bool = False) -> Endpoint:
+    def find_by_address(
+        self, host: str, port: int, resolve: Resolve, *, only_configured: bool = False
+    ) -> Endpoint:
         """Return the backend configured at this address, in any spelling.
 
-        Another address is plaintext, as in nginx. Host names are compared by
-        their addresses wherever that makes a difference: to TLS, or if ``only_configured``
-        backends count. Raises OSError if a host name that must be compared has
-        no address: while a backend with TLS has none, any other address may be
-        that backend's.
+        Another address gives an endpoint without TLS, as in nginx. Host names are
+        compared by their addresses if the result may depend on it: if a backend
+        has TLS, or with ``only_configured``. Raises OSError if a host name that
+        must be compared has no address: any address may then be that of a backend
+        with TLS.
         """
-        return self.written(host, port, only_configured=only_configured) or self._resolved(
-            host, port, resolve, only_configured
-        )
+        found = self.find_without_lookup(host, port, only_configured=only_configured)
+        return found or self._look_up(host, port, resolve, only_configured)
 
-    def written(self, host: str, port: int, *, only_configured: bool = False) -> Endpoint | None:
-        """Return what :meth:`at` gives if that needs no host name resolved, else None."""
-        found = self._by_address.get((_place(host), port))
+    def find_without_lookup(self, host: str, port: int, *, only_configured: bool = False) -> Endpoint | None:
+        """Return the endpoint of :meth:`find_by_address`; None if geomail must look up a host name for it."""
+        found = self._by_address.get((_normalise(host), port))
         if found is not None:
             return found
-        others = self._comparable(port, only_configured)
+        others = self._find_comparable(port, only_configured)
         is_settled = not others or all(_is_literal(one) for one in (host, *(other.host for other in others)))
         return Endpoint("", host, port) if is_settled else None
 
-    def _resolved(self, host: str, port: int, resolve: Resolve, only_configured: bool) -> Endpoint:
+    def _look_up(self, host: str, port: int, resolve: Resolve, only_configured: bool) -> Endpoint:
         addresses = tuple(resolve(host, port))
-        places = {_place(address[0]) for _, address in addresses}
+        places = {_normalise(address[0]) for _, address in addresses}
         unknown: OSError | None = None
-        for other in self._comparable(port, only_configured):
+        for other in self._find_comparable(port, only_configured):
             try:
-                is_other = places & _places(other, resolve)
+                is_other = places & _find_places(other, resolve)
             except OSError as error:
                 unknown = error
                 continue
             if is_other and not (_is_literal(host) and _is_literal(other.host)):
                 return other
         if unknown is not None and not only_configured:
-            raise unknown  # the route may mean that backend: without its TLS the password would be exposed
+            raise unknown  # without the TLS of that backend, the password might be exposed
         return Endpoint("", host, port, addresses=addresses)
 
-    def _comparable(self, port: int, only_configured: bool) -> list[Endpoint]:
-        """Return the backends on this port whose settings differ from those of an unknown address."""
+    def _find_comparable(self, port: int, only_configured: bool) -> list[Endpoint]:
+        """Return the backends on this port whose settings differ from the settings of an unknown address."""
         return [
             endpoint
             for (_, at), endpoint in self._by_address.items()
@@ -88,7 +89,7 @@ class ConfiguredBackends:
         ]
 
 
-def _place(host: str) -> str:
+def _normalise(host: str) -> str:
     canonical = normalise_host(host)
     return _UNSPECIFIED.get(canonical, canonical)
 
@@ -97,5 +98,5 @@ def _is_literal(host: str) -> bool:
     return get_ip_family(host) is not None
 
 
-def _places(endpoint: Endpoint, resolve: Resolve) -> set[str]:
-    return {_place(address[0]) for _, address in resolve(endpoint.host, endpoint.port)}
+def _find_places(endpoint: Endpoint, resolve: Resolve) -> set[str]:
+    return {_normalise(address[0]) for _, address in resolve(endpoint.host, endpoint.port)}

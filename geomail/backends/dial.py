@@ -1,4 +1,4 @@
-"""Dialling: a route becomes connections to its candidates, one after the other."""
+"""Dialling: it turns a route into connections to its candidates, one after the other."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from geomail.config.schema import Backend
     from geomail.net.client_contexts import ContextMaker
 
-#: Addresses of auth services' answers that are remembered with what they were found to be.
+#: Addresses from answers of auth services whose endpoints geomail remembers.
 _MOST_KNOWN: Final = 4096
 
 
 class Attempt:
-    """One candidate of a route, tried as ``with attempt as backend``.
+    """One candidate of a route, to be tried by ``with attempt as backend``.
 
-    Entering connects, and raises BackendUnreachable; the time for it is the
-    caller's to limit, as nginx has one budget for connecting and logging in.
-    A connection is closed if the block fails; else it is the caller's.
+    Entering connects, and raises BackendUnreachable. The caller limits the time,
+    because nginx has one limit for connecting and logging in together. If the
+    block fails, the connection is closed; otherwise the caller owns it.
     """
 
     __slots__ = ("_resolver", "_wire", "endpoint")
@@ -63,61 +63,63 @@ class Backends:
 
     def speaks(self, name: str, protocol: str) -> bool:
         """Tell whether a backend of this name has an address for the protocol."""
-        return self._configured.named(name, protocol) is not None
+        return self._configured.find_by_name(name, protocol) is not None
 
     def dial(self, route: Route, protocol: str, resolver: Resolver) -> Sequence[Attempt]:
-        """Return an attempt at each candidate, in turn. Raises what :meth:`candidates` raises.
+        """Return an attempt for each candidate in turn. Raises the errors of :meth:`find_candidates`.
 
         This is not a generator: a loop that leaves one early raises an exception in it.
         """
-        return [Attempt(endpoint, resolver) for endpoint in self.candidates(route, protocol, resolver)]
+        return [Attempt(endpoint, resolver) for endpoint in self.find_candidates(route, protocol, resolver)]
 
-    def candidates(self, route: Route, protocol: str, resolver: Resolver) -> tuple[Endpoint, ...]:
-        """Return the endpoints that a route leads to, in the order in which they are tried.
+    def find_candidates(self, route: Route, protocol: str, resolver: Resolver) -> tuple[Endpoint, ...]:
+        """Return the endpoints of a route, in the order in which geomail tries them.
 
         Raises BackendUnreachable if a host name has no address, AuthUnavailable
-        if an auth service named a backend that it may not name.
+        if an auth service must not name this backend.
         """
         match route:
             case NamedRoute():
-                return (self._named(route.name, protocol),)
+                return (self._find_by_name(route.name, protocol),)
             case AddressRoute():
-                return (self._at(route, resolver),)
+                return (self._find_by_address(route, resolver),)
             case SocketRoute():
                 return (Endpoint("", "", 0, route.path),)
             case _:
                 assert_never(route)
 
-    def _named(self, name: str, protocol: str) -> Endpoint:
-        found = self._configured.named(name, protocol)
+    def _find_by_name(self, name: str, protocol: str) -> Endpoint:
+        found = self._configured.find_by_name(name, protocol)
         if found is None:
             raise BackendUnreachable(f"backend {name} has no address for {protocol}: add one to [backends]")
         return found
 
-    def _at(self, route: AddressRoute, resolver: Resolver) -> Endpoint:
+    def _find_by_address(self, route: AddressRoute, resolver: Resolver) -> Endpoint:
         key = (route.host, route.port, route.only_configured)
         found = self._known.get(key)
         if found is None:
-            found = self._configured.written(route.host, route.port, only_configured=route.only_configured)
+            found = self._configured.find_without_lookup(
+                route.host, route.port, only_configured=route.only_configured
+            )
             if found is None:
-                return _allowed(self._looked_up(route, resolver), route)
-            _allowed(found, route)
+                return _check_allowed(self._look_up(route, resolver), route)
+            _check_allowed(found, route)
             if len(self._known) < _MOST_KNOWN:
                 self._known[key] = found
         return found
 
-    def _looked_up(self, route: AddressRoute, resolver: Resolver) -> Endpoint:
+    def _look_up(self, route: AddressRoute, resolver: Resolver) -> Endpoint:
         only_configured = route.only_configured
         try:
-            return self._configured.at(
+            return self._configured.find_by_address(
                 route.host, route.port, resolver.find_addresses, only_configured=only_configured
             )
         except OSError as error:
-            raise unreachable(route.label, error) from None
+            raise make_connect_error(route.label, error) from None
 
 
-def _allowed(endpoint: Endpoint, route: AddressRoute) -> Endpoint:
-    """Return the endpoint. Raises AuthUnavailable if it had to be a configured backend and is not."""
+def _check_allowed(endpoint: Endpoint, route: AddressRoute) -> Endpoint:
+    """Return the endpoint. Raises AuthUnavailable if it must be a configured backend and is not."""
     if route.only_configured and not endpoint.name:
         raise AuthUnavailable(
             f"{route.source} sent {endpoint.label}, which is not the address of a configured backend:"
@@ -127,16 +129,16 @@ def _allowed(endpoint: Endpoint, route: AddressRoute) -> Endpoint:
 
 
 def open_connection(endpoint: Endpoint, resolver: Resolver) -> Wire:
-    """Connect to an endpoint, and say nothing yet. Raises BackendUnreachable."""
+    """Connect to an endpoint, and send nothing yet. Raises BackendUnreachable."""
     try:
         if endpoint.path:
             return connect_first([(AF_UNIX, endpoint.path)], peer="backend", tls=endpoint.side)
         addresses = endpoint.addresses or resolver.find_addresses(endpoint.host, endpoint.port)
         return connect_first(addresses, peer="backend", tls=endpoint.side)
     except OSError as error:
-        raise unreachable(endpoint.label, error) from None
+        raise make_connect_error(endpoint.label, error) from None
 
 
-def unreachable(label: str, error: OSError) -> BackendUnreachable:
-    """Make the error about a backend that accepts no connection."""
+def make_connect_error(label: str, error: OSError) -> BackendUnreachable:
+    """Make the error for a backend that accepts no connection."""
     return BackendUnreachable(f"cannot connect to backend {label}: {error.strerror or error}")

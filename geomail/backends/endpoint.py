@@ -1,11 +1,11 @@
-"""One address of a backend, and how the backend is spoken to there."""
+"""One address of a backend, and the TLS of connections to it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from geomail.backends.routes import address_label
+from geomail.backends.routes import format_address
 from geomail.net.tls import TlsSide
 
 if TYPE_CHECKING:
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a backend listens and how it is spoken to; ``path`` is a Unix socket's, else empty.
+    """One address of a backend, and the TLS to use there; ``path`` is the path of a Unix socket, else empty.
 
-    ``name`` is the configured backend's, empty for an address that only an
-    auth service named. ``side`` is None where ``tls`` is off. ``label`` is the
-    address as the log shows it, ``192.0.2.1:143``, ``[2001:db8::1]:143`` or
-    ``unix:/path``; ``described`` is the same, and the name if it has one:
-    ``192.0.2.1:143 (dovecot)``. Both are made once, as every session shows one.
-    ``addresses`` are those of the host if it was looked up already: that
-    look-up found that the host is not a configured backend, and another
-    look-up might find something else.
+    ``name`` is the name of the configured backend, empty for an address that
+    only an auth service named. ``side`` is None if ``tls`` is off. ``label`` is
+    the address as the log shows it: ``192.0.2.1:143``, ``[2001:db8::1]:143`` or
+    ``unix:/path``. ``full_label`` adds the name, if there is one:
+    ``192.0.2.1:143 (dovecot)``. Both are made once, because every session shows
+    one. ``addresses`` are the addresses of the host if geomail has already looked
+    it up: that look-up showed that the host is not a configured backend, and
+    another look-up might give another result.
     """
 
     name: str
@@ -36,16 +36,16 @@ class Endpoint:
     side: TlsSide | None = None
     addresses: tuple[SocketAddress, ...] = ()
     label: str = field(init=False)
-    described: str = field(init=False)
+    full_label: str = field(init=False)
 
     def __post_init__(self) -> None:
-        label = f"unix:{self.path}" if self.path else address_label(self.host, self.port)
+        label = f"unix:{self.path}" if self.path else format_address(self.host, self.port)
         object.__setattr__(self, "label", label)
-        object.__setattr__(self, "described", f"{label} ({self.name})" if self.name else label)
+        object.__setattr__(self, "full_label", f"{label} ({self.name})" if self.name else label)
 
 
-def configured_endpoint(backend: Backend, address: Address, contexts: ContextMaker) -> Endpoint:
-    """Make the endpoint of a configured backend at one of its addresses. Raises OSError for its TLS files."""
+def make_endpoint(backend: Backend, address: Address, contexts: ContextMaker) -> Endpoint:
+    """Make the endpoint of a backend at one of its addresses. Raises OSError if a TLS file cannot be used."""
     side = None
     if backend.tls != "off":
         context = contexts(

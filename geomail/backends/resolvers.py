@@ -1,4 +1,4 @@
-"""The resolver that a server's sessions use."""
+"""The resolver of a server's sessions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from geomail.config.schema import Server
 
 
-def resolver_for(server: Server) -> Resolver:
+def make_resolver(server: Server) -> Resolver:
     """Make the resolver that a server's ``resolver`` and ``resolver_timeout`` describe."""
     asked = server.resolver
     servers = [(address.host, address.port) for address in asked.servers]

@@ -1,4 +1,4 @@
-"""Routes: where a verdict sends a login. Only this folder turns one into connections."""
+"""Routes: the way from a verdict to a backend. Only this folder turns a route into connections."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class NamedRoute:
 class AddressRoute:
     """The address that an auth service named: an IP address or a host name, and a port.
 
-    ``source`` names the auth service in errors. ``only_configured``: the
-    address must be one of a configured backend (``auth_http_backends``).
+    ``source`` names the auth service in errors. ``only_configured``: the address
+    must be the address of a configured backend (``auth_http_backends``).
     """
 
     host: str
@@ -28,12 +28,12 @@ class AddressRoute:
     @property
     def label(self) -> str:
         """The address as the log shows it."""
-        return address_label(self.host, self.port)
+        return format_address(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
 class SocketRoute:
-    """A Unix socket that the operator names on the command line."""
+    """The Unix socket that the operator names on the command line."""
 
     path: str
 
@@ -41,6 +41,6 @@ class SocketRoute:
 Route = NamedRoute | AddressRoute | SocketRoute
 
 
-def address_label(host: str, port: int) -> str:
+def format_address(host: str, port: int) -> str:
     """Write an address as the log shows it: ``192.0.2.1:143``, ``[2001:db8::1]:143``."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -11,12 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    PlainSerializer,
-    ValidationInfo,
-)
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, ValidationInfo
 
 from geomail.config.address import (
     Address,
@@ -29,14 +24,7 @@ from geomail.config.address import (
     parse_sender,
 )
 from geomail.config.listen import Listen, parse_listen
-from geomail.config.units import (
-    ValueForm,
-    drop_repeats,
-    parse_choice,
-    parse_size,
-    parse_words,
-    show,
-)
+from geomail.config.units import ValueForm, drop_repeats, parse_choice, parse_size, parse_words, show
 from geomail.protocols.facts import FACTS, IMAP, POP3, SMTP
 
 MASK = "********"

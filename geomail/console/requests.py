@@ -17,7 +17,7 @@ from geomail.console.master_line import MasterLine, MasterSilent, OrderRefused
 from geomail.console.overview import Overview
 from geomail.console.totals import add_rows
 from geomail.console.viewer import Viewer
-from geomail.control.selection import BadSelection, Selection, selection_from
+from geomail.control.selection import BadSelection, Selection, parse_selection
 from geomail.events import KINDS
 
 #: Seconds that a worker has to send its counters.
@@ -175,7 +175,7 @@ def _read_cap(request: dict[str, Any], name: str) -> float:
 
 def _read_selection(request: dict[str, Any]) -> Selection:
     try:
-        return selection_from(request.get("select", {}))
+        return parse_selection(request.get("select", {}))
     except BadSelection as error:
         raise RequestError("bad-selection", str(error)) from None
 

@@ -51,7 +51,7 @@ class Selection:
         return all(field in fields and test(fields[field]) for field, test in self._tests)
 
 
-def selection_from(value: object) -> Selection:
+def parse_selection(value: object) -> Selection:
     """Read the selection in a request: an object of fields, each with one pattern or an array of them.
 
     Raises BadSelection.

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from geomail.auth import source_for
+from geomail.auth import make_source
 from geomail.auth.base import Accepted, Refused
 from geomail.backends import AddressRoute, Backends, NamedRoute, Route, SocketRoute
-from geomail.backends.resolvers import resolver_for
+from geomail.backends.resolvers import make_resolver
 from geomail.config.address import parse_address
 from geomail.errors import BackendGarbage, BackendRefused, PeerGone, SessionError, TlsFailed
 from geomail.net.timing import TimeLimit
@@ -114,9 +114,9 @@ class Stage:
         self.server = server
         self._users_file = config.users.file
         self.protocol = PROTOCOLS[server.protocol](server)
-        self.resolver = resolver_for(server)
+        self.resolver = make_resolver(server)
         self.backends = Backends(config.backends)
-        self.source = source_for(server, config, self.backends, self.resolver)
+        self.source = make_source(server, config, self.backends, self.resolver)
 
     def close(self) -> None:
         """Close the connections of the auth source."""
@@ -164,10 +164,12 @@ class Stage:
         return AddressRoute(address.host, address.port, "--backend")
 
     def scene(self, login: Login, client: Client, route: Route | None) -> Scene:
-        """Prepare the handshake. Raises what Backends.candidates() raises."""
+        """Prepare the handshake. Raises what Backends.find_candidates() raises."""
         if route is None:
             return Scene(login, client, None, ())
-        return Scene(login, client, route, self.backends.candidates(route, self.protocol.name, self.resolver))
+        return Scene(
+            login, client, route, self.backends.find_candidates(route, self.protocol.name, self.resolver)
+        )
 
     def run(self, backend: Conversation, scene: Scene, recorder: Recorder) -> Ending:
         """Run the handshake on a conversation whose tracer the recorder becomes."""

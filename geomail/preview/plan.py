@@ -150,7 +150,7 @@ class Preview:
             yield f"{decider} chooses the backend; give --backend to see one"
         elif self.asks:
             whom = as_text(scene.login.user) or "this mail"
-            yield f"{decider} sends {whom} to {scene.endpoint.described}"
+            yield f"{decider} sends {whom} to {scene.endpoint.full_label}"
         elif scene.login.password is not None and not self.stage.source.passthrough:
             yield f"this preview does not ask {decider}, which may replace user and password"
         looks_up = server.facts.names_clients and bool(server.resolver.servers)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from geomail.auth import client_contexts
+from geomail.auth import make_client_contexts
 from geomail.config.probe.names import resolve_names
 from geomail.errors import GeomailError
 from geomail.net import memory
@@ -99,7 +99,7 @@ def open_generation(
     config = resolve_names(config)
     account = choose_account(config.user)
     bound, served = (old.listeners, old.control) if old else ([], None)
-    contexts = client_contexts(config)
+    contexts = make_client_contexts(config)
     listeners, control = open_listeners(config, bound), served
     try:
         control = open_control(config.control, served, log)

@@ -60,8 +60,8 @@ class Reporter:
         meters = Meters(events, lambda: {"log": log.lost_lines}, lambda: self._incidents.counts)
         self._counters = (Tally(events, config), meters)
         orders = {
-            "list": self._sessions.listed,
-            "kick": self._sessions.kicked,
+            "list": self._sessions.list_page,
+            "kick": self._sessions.kick_page,
             "trace": self._trace,
             "untrace": self._untrace,
         }

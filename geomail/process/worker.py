@@ -74,17 +74,16 @@ class Worker:
         log.subscribe(events)
         self._reporter = Reporter(self._sessions, self._incidents, lambda: self._graceful, console)
         self._reporter.start(config, generation, events, log)
-        self._services = make_services(
-            config,
-            Surroundings(
-                *(events, crew, self._sessions.parking, self._reporter.tracing),
-                tell=log.say,
-                note=self._incidents.note,
-            ),
-            contexts,
-        )
+        self._services = make_services(config, self._surround(events, crew), contexts)
         self._doors = [(Acceptor(listener.sock), listener) for listener in listeners]
         self._accepting = [gevent.spawn(self._accept, *door) for door in self._doors]
+
+    def _surround(self, events: EventStream, crew: Crew) -> Surroundings:
+        return Surroundings(
+            *(events, crew, self._sessions.parking, self._reporter.tracing),
+            tell=self._log.say,
+            note=self._incidents.note,
+        )
 
     def run(self, serving: Callable[[], None]) -> None:
         """Serve until a signal: TERM and INT end at once, QUIT when the last session has ended.
@@ -163,7 +162,7 @@ class Worker:
             return
         listener = listener.at(client.local_address)
         service = self._services[listener.server_index]
-        number, session_id = self._sessions.new_id()
+        number, session_id = self._sessions.make_id()
         wire = Wire(sock, "client", listener.side)
         self._sessions.start(number, Session(session_id, service, listener.listen, wire, client))
 

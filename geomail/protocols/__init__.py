@@ -1,12 +1,13 @@
-"""The dialogues of each protocol: with clients before the relay, and with fresh backends.
+"""The dialogues of each protocol: with clients before the relay, and with new backends.
 
-``facts``     what is known of each protocol, as data
-``registry``  the class of each protocol
-``base``      what each of these classes has
-``dialogue``  what the dialogues share, ``sasl`` the mechanisms
-``proxy_header`` the PROXY protocol
+``facts``         the facts of each protocol, as data
+``registry``      the class of each protocol
+``base``          the interface of these classes
+``dialogue``      the code that all dialogues share
+``sasl``          the mechanisms
+``proxy_header``  the PROXY protocol
 
 Each protocol is a module or a folder with a frontend and a ``handshake``. A
-new one is one more folder, and one more entry in ``facts``. Importing this
-package imports no dialogue, so that ``facts`` can be had alone.
+new protocol is one more folder, and one more entry in ``facts``. Importing
+this package imports no dialogue, so that other code can import ``facts`` alone.
 """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from geomail.conversation import Conversation
 from geomail.errors import ProxyHeaderError
-from geomail.parties import Client, ProxyAddresses
+from geomail.parties import Client, ProxyAddresses, drop_zone
 
 if TYPE_CHECKING:
     from geomail.parties import TlsDetails
@@ -39,11 +39,6 @@ _SSL_CLIENT = {"none": 0x01, "connection": 0x07, "session": 0x05}
 _LONGEST_NAME = 256
 
 Address = IPv4Address | IPv6Address
-
-
-def drop_zone(address: str) -> str:
-    """Return an IP address without the ``%interface`` of a link-local one: no other machine can use it."""
-    return address.partition("%")[0]
 
 
 # -- for backends ---------------------------------------------------------------------------------

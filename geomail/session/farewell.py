@@ -19,7 +19,7 @@ _SECONDS = 5.0
 
 
 class Interruption(BaseException):
-    """Thrown into a session to end it with ``error``; no code on its way takes it for an error of its own."""
+    """An exception that ends a session with ``error``, from another greenlet; no other code catches it."""
 
     def __init__(self, error: SessionError) -> None:
         super().__init__(str(error))
@@ -34,10 +34,10 @@ def say_farewell(
     frontend: Frontend | None,
     relay: Relay | None,
 ) -> None:
-    """Tell the client why its session ends, if it was greeted or must know why it is not.
+    """Tell the client why its session ends, if it was greeted or must know why there is no greeting.
 
-    Nothing is said where the client could take it for something else: in a line
-    that is half sent, or in a relay that is not quiet.
+    Say nothing where the client could misunderstand it: within a line that is
+    half sent, or in a relay that is not quiet.
     """
     if wire.half_said or (relay is not None and not relay.is_quiet):
         return
@@ -50,4 +50,4 @@ def say_farewell(
         with TimeLimit(_SECONDS, blame="client", private="client does not read"):
             (frontend or service.protocol.frontend(wire, client)).farewell(error, words)
     except (GeomailError, Interruption):
-        pass  # the client has gone already, or does not listen
+        pass  # the client has already left, or does not read

@@ -20,7 +20,7 @@ from geomail.net.relay import Relay
 from geomail.net.timing import TimeLimit, now
 from geomail.protocols.base import pass_on
 from geomail.secrets import conceal
-from geomail.session.preface import preface
+from geomail.session.preface import run_preface
 
 if TYPE_CHECKING:
     from geomail.net.tls import TlsChannel
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 
 def reach_relay(session: Session) -> Relay | None:
-    """Take the client from accept to the relay; None if it says goodbye before that."""
+    """Take the client from accept to the relay, and return the relay; None if the client quits before."""
     service = session.service
     if service.events.wants(SessionOpened):
-        service.events.emit(SessionOpened(*session.record.heading()))
-    preface(session.wire, session.client, service, session.listen, session.remark, session.end)
+        service.events.emit(SessionOpened(*session.record.make_heading()))
+    run_preface(session.wire, session.client, service, session.listen, session.remark, session.end)
     session.record.meet(session.client)
     if service.tracing.traces:
         session.begin_trace()
     session.frontend = frontend = service.protocol.frontend(session.wire, session.client)
-    with _login_limit(session):
+    with _limit_login(session):
         frontend.greet()
         login = frontend.login()
     attempt = 0
@@ -51,20 +51,20 @@ def reach_relay(session: Session) -> Relay | None:
             with TimeLimit(session.service.server.timeout, blame="client", private=silence):
                 frontend.accept(answer)
             return _start_relay(session)
-        login = _refuse(session, frontend, answer, attempt)
+        login = _ask_again(session, frontend, answer, attempt)
     session.record.end("quit", "client")
     return None
 
 
-def _login_limit(session: Session) -> TimeLimit:
+def _limit_login(session: Session) -> TimeLimit:
     late = "client did not log in within {seconds} s"
     return TimeLimit(session.service.server.timeout, blame="client", private=late)
 
 
 def _wait_for_answer(session: Session, login: Login, attempt: int) -> tuple[bytes, ...] | Refused:
-    """Return the backend's answer to a login, or the refusal once its time has come.
+    """Return the backend's answer to a login, or the refusal after its wait.
 
-    A client that leaves meanwhile ends its session.
+    If the client leaves meanwhile, its session ends.
     """
     session.record.note_login(login)
     session.trace.learn(login.credentials.secret)
@@ -80,15 +80,15 @@ def _wait_for_answer(session: Session, login: Login, attempt: int) -> tuple[byte
 
 
 def _admit(session: Session, login: Login, attempt: int) -> tuple[bytes, ...] | Refused:
-    """Ask the auth source, and bring the backend to where the client is: its answer, or the refusal."""
+    """Ask the auth source, and log in at the backend; return the backend's answer, or the refusal."""
     source, protocol = session.service.source, session.service.protocol.name
     if session.wire.channel is not None and session.client.tls is None:
-        _describe_tls(session, session.wire.channel)
+        _note_tls(session, session.wire.channel)
     began = now()
     verdict = source.check(login, session.client, protocol, attempt)
     session.record.auth_time = now() - began
     if isinstance(verdict, Refused):
-        reason = verdict.reason or _without(login.credentials.secret, verdict.refusal.text)
+        reason = verdict.reason or _hide_password(login.credentials.secret, verdict.refusal.text)
         session.trace.note("the auth source refuses: %s", reason)
         _emit_refusal(session, reason, "auth")
         return verdict
@@ -97,17 +97,17 @@ def _admit(session: Session, login: Login, attempt: int) -> tuple[bytes, ...] | 
     except BackendRefused as refused:
         _leave_backend(session)
         if refused.credentials:
-            source.refused_by_backend(login, session.client, protocol)
+            source.note_backend_refusal(login, session.client, protocol)
         if not (source.passthrough and refused.credentials):
             if login.rewrite(verdict.user, verdict.password) is not login:
-                refused.farewell = Farewell.INTERNAL_ERROR  # the client's own words are not what is wrong
+                refused.farewell = Farewell.INTERNAL_ERROR  # these were not the client's own credentials
             raise
         _emit_refusal(session, str(refused), "backend")
         refusal = pass_on(refused, session.service.server.proxy_pass_error_message)
         return Refused(refusal, wait=0.0, close=False)
 
 
-def _describe_tls(session: Session, channel: TlsChannel) -> None:
+def _note_tls(session: Session, channel: TlsChannel) -> None:
     client = session.client
     client.tls = channel.version_and_cipher
     if session.service.server.ssl_verify_client != "off":
@@ -116,10 +116,10 @@ def _describe_tls(session: Session, channel: TlsChannel) -> None:
         client.tls_details = channel.details
 
 
-def _refuse(session: Session, frontend: Frontend, refused: Refused, attempt: int) -> Login | None:
-    """Tell the client of the refusal, and return its next login; None if it said goodbye."""
+def _ask_again(session: Session, frontend: Frontend, refused: Refused, attempt: int) -> Login | None:
+    """Refuse the login, and return the client's next one; None if the client quits."""
     most = session.service.server.max_login_attempts
-    with _login_limit(session):
+    with _limit_login(session):
         frontend.refuse(refused.refusal)
         if refused.close:
             raise LoginDenied("login refused", blame="auth")
@@ -129,7 +129,7 @@ def _refuse(session: Session, frontend: Frontend, refused: Refused, attempt: int
 
 
 def _log_in(session: Session, login: Login, verdict: Accepted) -> tuple[bytes, ...]:
-    """Log in at the backend as the auth source says; returns what the client is answered."""
+    """Log in at the backend as the auth source says; return the answer for the client."""
     login = login.rewrite(verdict.user, verdict.password)
     session.record.note_login(login)
     session.trace.learn(login.credentials.secret)
@@ -140,7 +140,7 @@ def _log_in(session: Session, login: Login, verdict: Accepted) -> tuple[bytes, .
     except PeerTimeout as silence:
         silence.step = session.backend.step if session.backend is not None else "connect"
         raise
-    except (BackendGarbage, BackendRefused) as error:  # the backend's words may hold the password
+    except (BackendGarbage, BackendRefused) as error:  # the backend may have repeated the password
         error.args = (conceal(str(error), login.credentials.secret),)
         raise
     finally:
@@ -152,13 +152,13 @@ def _dial(session: Session, login: Login, verdict: Accepted) -> tuple[bytes, ...
     service, record = session.service, session.record
     began = now()
     for attempt in service.backends.dial(verdict.route, service.protocol.name, service.resolver):
-        record.backend, record.state = attempt.endpoint.described, "backend"
+        record.backend, record.state = attempt.endpoint.full_label, "backend"
         session.trace.note("the auth source accepts: to %s", record.backend)
         with attempt as backend:
             session.backend = backend
             connected = now()
             record.connect_time = connected - began
-            backend.tracer = session.trace.tracer("backend")
+            backend.tracer = session.trace.make_tracer("backend")
             options = service.options[attempt.endpoint.tls]
             answer = service.protocol.handshake(backend, login, session.client, options)
             record.login_time = now() - connected
@@ -179,12 +179,12 @@ def _start_relay(session: Session) -> Relay:
     record.state, record.relayed = "relay", True
     if service.events.wants(RelayStarted):
         times = (record.auth_time, record.connect_time, record.login_time)
-        who = (record.user, record.method, record.backend)
-        service.events.emit(RelayStarted(*session.record.heading(), *who, *times))
+        login = (record.user, record.method, record.backend)
+        service.events.emit(RelayStarted(*session.record.make_heading(), *login, *times))
     session.trace.note("relay begins: what is said from here on is not shown")
     session.trace = session.trace.forget()
     session.wire.tracer = session.backend.tracer = None
-    session.frontend = None  # it has no more to say, and a session is mostly its relay from here on
+    session.frontend = None  # the relay does not need it, and most sessions are relays
     return Relay(
         *(session.wire, session.backend, service.crew, service.pipes, service.parking),
         buffer=session.service.server.proxy_buffer,
@@ -196,13 +196,13 @@ def _emit_refusal(session: Session, reason: str, by: str) -> None:
     record = session.record
     record.refusals += 1
     backend = record.backend if by == "backend" else ""
-    whose = (*record.heading(), record.user, record.method)
-    session.service.events.emit(LoginRefused(*whose, backend, reason, by))
+    heading = (*record.make_heading(), record.user, record.method)
+    session.service.events.emit(LoginRefused(*heading, backend, reason, by))
 
 
-def _without(password: bytes, words: bytes) -> str:
-    """Hide the password in the words of an auth service; blanks that end a header are not part of it.
+def _hide_password(password: bytes, words: bytes) -> str:
+    """Hide the password in the words of an auth service; blanks at the end of a header are not part of it.
 
-    Geomail's own words are not changed: a star in "wrong password" would give "wrong" away.
+    Never use this on geomail's own words: a star in "wrong password" would reveal "wrong".
     """
     return conceal(words.decode("utf-8", "replace"), password.strip(b" \t"))

@@ -1,4 +1,4 @@
-"""What happens to a client before the dialogue: PROXY header, implicit TLS, its name, a delayed greeting."""
+"""The steps before the dialogue: PROXY header, implicit TLS, the client's name, a delayed greeting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from geomail.session.service import Service
 
 
-def preface(
+def run_preface(
     wire: Wire,
     client: Client,
     service: Service,
@@ -24,14 +24,14 @@ def preface(
     remark: Callable[[str], None],
     leave: Callable[[SessionError], object],
 ) -> None:
-    """Bring a client that was just accepted to where it is greeted; ``peer`` learns who it is.
+    """Do what comes between accept and greeting; ``client`` gets its address and name.
 
-    ``remark`` gets what the operator should hear of, ``leave`` is called where
-    the client has gone while its name is looked up. Raises SessionError.
+    ``remark`` gets texts for the operator. ``leave`` is called if the client
+    leaves while its name is looked up. Raises SessionError.
     """
     server = service.server
     if listen.proxy_protocol or listen.ssl:
-        wire.half_said = listen.ssl  # until its TLS is there, nothing can be said
+        wire.half_said = listen.ssl  # geomail can say nothing before the TLS handshake has ended
         with TimeLimit(server.timeout, blame="client", private="client timed out before the greeting"):
             if listen.proxy_protocol:
                 proxy_header.introduce(wire, client, service.trusted)
@@ -41,14 +41,14 @@ def preface(
     if facts.names_clients:
         service.lookout.begin(wire, leave)
         try:
-            _name(client, service, remark)
+            _find_name(client, service, remark)
         finally:
             service.lookout.end(wire)
     if facts.greeting_delay_option and (delay := getattr(server, facts.greeting_delay_option)):
         _wait_silently(wire, delay)
 
 
-def _name(client: Client, service: Service, remark: Callable[[str], None]) -> None:
+def _find_name(client: Client, service: Service, remark: Callable[[str], None]) -> None:
     found = service.resolver.find_client_name(client.address, service.server.timeout)
     client.name = choose_name(found.name, found.temporary)
     if found.problem:
@@ -56,7 +56,7 @@ def _name(client: Client, service: Service, remark: Callable[[str], None]) -> No
 
 
 def _wait_silently(wire: Wire, seconds: float) -> None:
-    """RFC 5321 4.3.1: a client waits for the greeting; those that do not are spam engines."""
+    """Wait, and raise EarlyTalker if the client speaks: only spam engines do not wait (RFC 5321 4.3.1)."""
     try:
         with TimeLimit(seconds, blame="client", private="silent, as it should be"):
             early = wire.receive(512)

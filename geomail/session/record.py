@@ -1,4 +1,4 @@
-"""The record of a session: made at accept, filled in as facts are learned, logged at the end."""
+"""The record of a session: made at accept, completed step by step, logged at the end."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SHOWN = (
 class SessionRecord(SessionClosed):
     """All facts of one session, and the event at its end; SessionClosed describes the fields.
 
-    ``state`` is login, backend (the session logs in there) or relay;
-    ``started`` is of ``time.time()``; ``idle`` is the seconds since bytes were
-    relayed, None before the relay.
+    ``state`` is login, backend (geomail logs in at the backend) or relay.
+    ``started`` is the ``time.time()`` of the accept. ``idle`` is the number of
+    seconds since the relay copied bytes, None before the relay.
     """
 
     __slots__ = ("_began", "idle", "started", "state")
@@ -45,16 +45,16 @@ class SessionRecord(SessionClosed):
         self._began = now()
 
     def meet(self, client: Client) -> None:
-        """Note who the client is, as far as it is known by now."""
+        """Note the addresses of the client that are known now."""
         self.client, self.client_port = client.address, client.port
         self.local, self.local_port = client.local_address, client.local_port
 
     def note_login(self, login: Login) -> None:
-        """Note what the client, or the auth source in its place, logs in with."""
+        """Note the user and the method: the client's, or the auth source's in their place."""
         self.user, self.method = login.user.decode("utf-8", "backslashreplace"), login.credentials.method
 
     def end(self, outcome: str, side: str) -> None:
-        """Note how the session ends, and which side ends it."""
+        """Note the outcome of the session, and the side that ends it."""
         self.outcome, self.side = outcome, side
 
     def fail(self, error: SessionError) -> None:
@@ -63,22 +63,22 @@ class SessionRecord(SessionClosed):
         self.reason = f"{error}; {error.hint}" if error.hint else str(error)
 
     def count(self, wire: Wire) -> None:
-        """Note what the client's connection tells: its TLS, and the bytes so far."""
+        """Note the TLS of the client's connection, and its bytes so far."""
         self.tls = " ".join(wire.tls_version_and_cipher or ())
         self.bytes_in, self.bytes_out = wire.received, wire.sent
 
     def close(self, client: Client, wire: Wire) -> None:
-        """Note what is known at the end."""
+        """Note the facts that are known at the end."""
         self.count(wire)
         self.sni = wire.channel.server_name if wire.channel is not None else ""
         self.client_id = client.client_id
         self.time = time.time()
         self.duration = now() - self._began
 
-    def row(self) -> dict[str, Any]:
-        """Return what ``who`` shows, by name."""
+    def make_row(self) -> dict[str, Any]:
+        """Return the facts that ``who`` shows, by name."""
         return {name: getattr(self, name) for name in _SHOWN}
 
-    def heading(self) -> tuple[float, str, str, str, str]:
-        """Return what all events of the session begin with: the time, and whose they are."""
+    def make_heading(self) -> tuple[float, str, str, str, str]:
+        """Return the fields with which each event of the session begins."""
         return time.time(), self.session, self.server, self.protocol, self.client

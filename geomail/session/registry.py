@@ -1,4 +1,4 @@
-"""The live sessions of one worker: run, parked, found by what they are, listed in pages, ended on request."""
+"""The live sessions of one worker: it runs, parks, finds, lists and ends them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent.event import Event
 
-from geomail.control.selection import selection_from
+from geomail.control.selection import parse_selection
 from geomail.errors import Kicked, SessionError
 from geomail.net.parking import Parking
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from geomail.net.relay import Relay
     from geomail.session.session import Session
 
-#: Sessions of one page, and those looked at for it: mail waits no longer than that takes.
+#: Sessions on one page, and sessions examined for it: mail waits while a page is made.
 PAGE = 250
 SCANNED = 2000
 
 
 class Sessions:
-    """Live sessions in the order in which they began; each runs in a greenlet of ``crew``, or is parked."""
+    """The live sessions, oldest first; each runs in a greenlet of ``crew``, or is parked."""
 
     def __init__(self, crew: Crew) -> None:
         self.parking = Parking(self._resume)
@@ -39,8 +39,8 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._live)
 
-    def new_id(self) -> tuple[int, str]:
-        """Make a number for a session that is about to begin, and its id.
+    def make_id(self) -> tuple[int, str]:
+        """Make the number and the id of a new session.
 
         The id is unique over machines and restarts: a random prefix for the
         process, and the number.
@@ -49,11 +49,11 @@ class Sessions:
         return number, f"{self._prefix}-{number:x}"
 
     def add(self, number: int, session: Session) -> None:
-        """Note that the session lives."""
+        """Add a live session."""
         self._live[number] = session
 
     def start(self, number: int, session: Session) -> None:
-        """Run a new session soon, to its end."""
+        """Add a new session, and run it soon."""
         self.add(number, session)
         session.job = self._crew.start(self._run, number, session)
 
@@ -74,12 +74,12 @@ class Sessions:
             self.parking.hold(parked, number)
 
     def await_leaving(self, seconds: float | None = None) -> None:
-        """Wait until a session ends, ``seconds`` at most."""
+        """Wait until a session ends, at most ``seconds``."""
         self._left.clear()
         self._left.wait(seconds)
 
     def end_all(self, error: SessionError, seconds: float) -> None:
-        """End every session within ``seconds``, with a goodbye if the client can take one."""
+        """End every session within ``seconds``, with a farewell if the client can understand it."""
         for session in tuple(self._live.values()):
             session.end(error)
         deadline = time.monotonic() + seconds
@@ -90,41 +90,41 @@ class Sessions:
                 session.job.kill()
 
     def trace_all(self) -> None:
-        """Show what the live sessions say from now on to the traces that select them."""
+        """Let the new traces see the live sessions that they select."""
         for number, session in enumerate(tuple(self._live.values())):
             session.begin_trace()
             if number % PAGE == 0:
                 gevent.sleep(0)
 
-    # -- what the console asks for ----------------------------------------------------------------
+    # -- requests of the console ------------------------------------------------------------------
 
-    def listed(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def list_page(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Return a page of the sessions that ``select`` matches, after session number ``after``.
 
-        The answer's ``after`` is where the next page begins, None at the end.
+        The answer's ``after`` is the number to ask for the next page with, None at the end.
         Raises BadSelection.
         """
-        return self._page(asked)
+        return self._make_page(asked)
 
-    def kicked(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Return a page as :meth:`listed` does, and end the sessions on it soon."""
-        return self._page(asked, kick=True)
+    def kick_page(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return a page as :meth:`list_page` does, and end the sessions on it soon."""
+        return self._make_page(asked, kick=True)
 
-    def _page(self, asked: dict[str, Any], kick: bool = False) -> dict[str, Any]:
-        selection, last = selection_from(asked["select"]), asked["after"]
+    def _make_page(self, asked: dict[str, Any], kick: bool = False) -> dict[str, Any]:
+        selection, last = parse_selection(asked["select"]), asked["after"]
         found: list[dict[str, Any]] = []
-        for scanned, (number, session) in enumerate(self._behind(last)):
+        for scanned, (number, session) in enumerate(self._iterate_after(last)):
             if scanned == SCANNED or len(found) == PAGE:
                 return {"sessions": found, "after": last}
-            described = session.described()
-            if selection.matches(described):
-                found.append(described)
+            row = session.describe()
+            if selection.matches(row):
+                found.append(row)
                 if kick:
                     session.end(Kicked("kicked by an operator"))
             last = number
         return {"sessions": found, "after": None}
 
-    def _behind(self, number: int) -> Iterator[tuple[int, Session]]:
+    def _iterate_after(self, number: int) -> Iterator[tuple[int, Session]]:
         for at, session in self._live.items():
             if at > number:
                 yield at, session

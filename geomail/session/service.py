@@ -1,14 +1,14 @@
-"""What the sessions of one server share, made from the configuration."""
+"""The objects that the sessions of one server share, made from the configuration."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
-from geomail.auth import directory_for, source_for
+from geomail.auth import make_directory, make_source
 from geomail.auth.services import AuthServices
 from geomail.backends import Backends
-from geomail.backends.resolvers import resolver_for
+from geomail.backends.resolvers import make_resolver
 from geomail.net.lookout import Lookout
 from geomail.net.pipes import Pipes
 from geomail.protocols.base import BackendTls, HandshakeOptions
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all sessions of a process share, whatever their server.
+    """The objects that all sessions of a process share.
 
-    ``tell`` writes to the log, ``note`` counts an incident.
+    ``tell`` writes to the log, ``note`` notes an incident.
     """
 
     events: EventStream
@@ -43,11 +43,13 @@ class Surroundings:
     tracing: Tracing
     tell: Tell
     note: Note
+    pipes: Pipes = field(default_factory=Pipes)
+    lookout: Lookout = field(default_factory=Lookout)
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What every session of one ``[[mail.server]]`` shares; ``options`` are for backends of each ``tls``."""
+    """The objects that the sessions of a ``[[mail.server]]`` share; ``options`` has one for each ``tls``."""
 
     server: Server
     protocol: Protocol
@@ -67,31 +69,33 @@ class Service:
 def make_services(config: Config, surroundings: Surroundings, contexts: ContextMaker) -> list[Service]:
     """Make the service of each server, in their order. Raises OSError if a TLS file cannot be used."""
     backends = Backends(config.backends, contexts)
-    directory = directory_for(config, surroundings.tell)
+    directory = make_directory(config, surroundings.tell)
     auth_services = AuthServices(surroundings.note, contexts)
     resolvers: dict[Any, Resolver] = {}
-    pipes, lookout = Pipes(), Lookout()
     services = []
     for server in config.servers:
         asked = (server.resolver, server.resolver_timeout)
-        resolver = resolvers.setdefault(asked, resolver_for(server))
-        source = source_for(server, config, backends, resolver, directory, auth_services)
-        service = Service(
-            server=server,
-            protocol=PROTOCOLS[server.protocol](server),
-            source=source,
-            backends=backends,
-            options={
-                tls: HandshakeOptions.of(server, tls, source.passthrough) for tls in get_args(BackendTls)
-            },
-            resolver=resolver,
-            trusted=Senders(server.set_real_ip_from),
-            events=surroundings.events,
-            crew=surroundings.crew,
-            pipes=pipes,
-            parking=surroundings.parking,
-            lookout=lookout,
-            tracing=surroundings.tracing,
-        )
-        services.append(service)
+        resolver = resolvers.setdefault(asked, make_resolver(server))
+        source = make_source(server, config, backends, resolver, directory, auth_services)
+        services.append(_make_service(server, source, backends, resolver, surroundings))
     return services
+
+
+def _make_service(
+    server: Server, source: Source, backends: Backends, resolver: Resolver, surroundings: Surroundings
+) -> Service:
+    return Service(
+        server=server,
+        protocol=PROTOCOLS[server.protocol](server),
+        source=source,
+        backends=backends,
+        options={tls: HandshakeOptions.of(server, tls, source.passthrough) for tls in get_args(BackendTls)},
+        resolver=resolver,
+        trusted=Senders(server.set_real_ip_from),
+        events=surroundings.events,
+        crew=surroundings.crew,
+        pipes=surroundings.pipes,
+        parking=surroundings.parking,
+        lookout=surroundings.lookout,
+        tracing=surroundings.tracing,
+    )

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One client's session; :meth:`run` is its whole life, in one greenlet (two while it relays).
+    """One client's session; :meth:`run` serves it, in one greenlet (two in the relay).
 
-    ``listen`` is the ``listen`` that the client connected to, ``wire`` its
-    connection; ``backend`` is the one to its backend, None without. ``trace``
-    takes the dialogues, for the traces that select the session. ``job`` is the
-    call of :meth:`run`, None while the relay is parked; the caller sets it.
+    ``listen`` is the ``listen`` that the client connected to, and ``wire`` the
+    client's connection. ``backend`` is the connection to the backend, or None.
+    ``trace`` shows the dialogues to the traces that select the session. ``job``
+    is the running call of :meth:`run`, None while the relay is parked; the caller
+    sets it.
     """
 
     __slots__ = (
@@ -63,10 +64,10 @@ class Session:
     def run(self, ending: BaseException | None = None) -> Relay | None:
         """Serve the client to the end, and return None; or return its relay, to be parked.
 
-        To go on after that, call run() again; ``ending`` is raised in it. At the
-        end both connections are closed and the record is emitted, whatever
-        happened. The relay is run from here: each switch of greenlets saves the
-        stack below it.
+        To continue a parked session, call run() again; ``ending`` is raised in it.
+        At the end, whatever happened, both connections are closed and the record
+        is emitted. The relay runs directly under this function, because each
+        switch of greenlets saves the stack below it.
         """
         parked: Relay | None = None
         try:
@@ -75,13 +76,7 @@ class Session:
             if self._relay is None:
                 self._relay = reach_relay(self)
             if self._relay is not None:
-                ended_by = self._relay.run()
-                if ended_by is not None:
-                    self.record.end("done", ended_by)
-                elif self._ending is not None:
-                    raise self._ending  # it came when the client could not be told any more
-                else:
-                    parked = self._relay
+                parked = self._park_or_end(self._relay, self._relay.run())
         except SessionError as error:
             self._fail(error)
         except Interruption as interruption:
@@ -95,11 +90,20 @@ class Session:
                 self._close()
         return parked
 
+    def _park_or_end(self, relay: Relay, ended_by: str | None) -> Relay | None:
+        """Return a relay that is to be parked; note the end of one that a side ended."""
+        if ended_by is None:
+            if self._ending is not None:
+                raise self._ending  # it came too late to interrupt the relay
+            return relay
+        self.record.end("done", ended_by)
+        return None
+
     def end(self, error: SessionError) -> None:
         """End the session soon, from another greenlet; a second call changes nothing.
 
-        The client is told only where it cannot take that for something else:
-        before the relay, or in a silence between two lines.
+        The client gets a farewell only where it cannot misunderstand it: before
+        the relay, or in a silence between two lines.
         """
         if self._ending is not None:
             return
@@ -109,28 +113,28 @@ class Session:
             self.job.stop(self._ending)
 
     def begin_trace(self) -> None:
-        """Show the lines of the session from now on to the traces that select it."""
+        """Show the lines of the session to the traces that select it, from now on."""
         trace = self.trace
         if not isinstance(trace, SessionTrace):
-            trace = SessionTrace(self.service.tracing, self.described)
+            trace = SessionTrace(self.service.tracing, self.describe)
         if self._relay is not None:
             trace.note("in relay to %s: %s", self.record.backend, self._amounts)
             self.trace = trace.forget()
             return
         self.trace = trace
-        self.wire.tracer = trace.tracer("client")
+        self.wire.tracer = trace.make_tracer("client")
         if self.backend is not None:
-            self.backend.tracer = trace.tracer("backend")
+            self.backend.tracer = trace.make_tracer("backend")
 
     @property
     def _amounts(self) -> str:
         return f"{self.wire.received} bytes from the client, {self.wire.sent} to it"
 
-    def described(self) -> dict[str, Any]:
-        """Return what ``who`` shows of the session now, by the names of its record."""
+    def describe(self) -> dict[str, Any]:
+        """Return the row that ``who`` shows for the session now."""
         self.record.count(self.wire)
         self.record.idle = self._relay.idle if self._relay is not None else None
-        return self.record.row()
+        return self.record.make_row()
 
     def _fail(self, error: SessionError) -> None:
         self.record.fail(error)
@@ -148,5 +152,5 @@ class Session:
         self.service.events.emit(record)
 
     def remark(self, text: str) -> None:
-        """Emit something that the operator should know, and that does not end the session."""
-        self.service.events.emit(Remark(*self.record.heading(), self.record.user, text))
+        """Emit a remark: a text for the operator that does not end the session."""
+        self.service.events.emit(Remark(*self.record.make_heading(), self.record.user, text))

@@ -1,4 +1,4 @@
-"""Verifications that end when a test says so."""
+"""Verifications that end only when a test lets them."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from geomail.hashes import Hash
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
-    """Lets no verification of a login end before it is called; all passwords are right."""
+    """Return a function; no verification of a login ends before its call, and all passwords are right."""
     ends = os.pipe()
 
     def waits(known: Hash, password: bytes) -> bool:

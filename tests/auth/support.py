@@ -1,15 +1,15 @@
-"""What the tests of the auth sources share."""
+"""The helpers of the tests of the auth sources."""
 
 from collections.abc import Callable
 from typing import Any
 
 import gevent
 
-from geomail.auth import source_for
+from geomail.auth import make_source
 from geomail.auth.base import Accepted, Source, Verdict
 from geomail.backends import Backends
 from geomail.backends.endpoint import Endpoint
-from geomail.backends.resolvers import resolver_for
+from geomail.backends.resolvers import make_resolver
 from geomail.config.schema import Backend, Config, Passthrough
 from tests.protocols.support import server
 
@@ -25,27 +25,27 @@ BACKENDS = {
 }
 
 
-RESOLVER = resolver_for(server("imap"))
+RESOLVER = make_resolver(server("imap"))
 
 
 def source(protocol: str, *, routes: dict[str, Any] | None = None, **options: Any) -> Source:
-    """The source of a server with these options, as ``serve`` makes it."""
+    """Make the source of a server with these options, as ``serve`` does."""
     configured = server(protocol, **options)
     config = Config(
         servers=(configured,), backends=BACKENDS, passthrough=Passthrough.model_validate(routes or {})
     )
-    resolver = resolver_for(configured)
-    return source_for(configured, config, Backends(config.backends), resolver)
+    resolver = make_resolver(configured)
+    return make_source(configured, config, Backends(config.backends), resolver)
 
 
 def endpoint(verdict: Verdict, protocol: str = "imap") -> Endpoint:
     """Return the first candidate of an accepted login's route."""
     assert isinstance(verdict, Accepted)
-    return Backends(BACKENDS).candidates(verdict.route, protocol, RESOLVER)[0]
+    return Backends(BACKENDS).find_candidates(verdict.route, protocol, RESOLVER)[0]
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Let other greenlets run until something is so."""
+    """Let other greenlets run until a condition is true."""
     with gevent.Timeout(seconds):
         while not is_so():
             gevent.sleep(0.002)

@@ -1,4 +1,4 @@
-"""The cache of good answers: what it keeps, for whom, and for how long; and that nothing of a client's is."""
+"""The cache of accepted logins: its keys, its times, and that it keeps no secret of a client."""
 
 import gc
 import sys
@@ -41,7 +41,7 @@ END = b"Content-Length: 0\r\n\r\n"
 
 
 class Cached:
-    """A service that is asked through a cache; ``said`` are its answers, the last one again and again."""
+    """An auth service behind a cache; ``said`` are its answers, of which it repeats the last one."""
 
     def __init__(self, service: RawService, seconds: float = 60.0) -> None:
         self.service = service
@@ -53,7 +53,7 @@ class Cached:
     def asks(
         self, login: Login = LOGIN, peer: Client = CLIENT, protocol: str = "imap", attempt: int = 1
     ) -> bool:
-        """Log in; whether the service was asked."""
+        """Log in, and tell whether geomail asked the service."""
         before = len(self.service.requests)
         self.verdict = self.source.check(login, peer, protocol, attempt)
         return len(self.service.requests) > before
@@ -96,7 +96,7 @@ def test_the_same_question_gets_the_same_answer(cached: Cached) -> None:
         (LOGIN, replace(CLIENT, certificate=ClientCertificate()), "imap"),
     ],
 )
-def test_whatever_the_question_holds_makes_it_another_one(
+def test_a_question_that_differs_anywhere_is_another_question(
     login: Login, peer: Client, protocol: str, cached: Cached
 ) -> None:
     assert cached.asks(protocol=protocol if login is LOGIN and peer is not CLIENT else "imap")
@@ -133,7 +133,7 @@ def test_an_answer_that_the_backend_proves_wrong_is_not_kept(cached: Cached) -> 
     other = LOGIN.rewrite(b"bert")
     assert cached.asks()
     assert cached.asks(other)
-    cached.source.refused_by_backend(LOGIN, replace(CLIENT, session=b"s-9"), "imap")
+    cached.source.note_backend_refusal(LOGIN, replace(CLIENT, session=b"s-9"), "imap")
 
     assert cached.asks()
     assert not cached.asks(other)
@@ -149,7 +149,7 @@ def test_what_the_service_replaced_is_kept() -> None:
         cached.source.close()
 
 
-def test_an_answer_does_not_last() -> None:
+def test_an_answer_is_kept_for_a_limited_time() -> None:
     answers = AnswerCache(0.02)
     answers.put(b"1", ANSWER)
     assert answers.get(b"1") is ANSWER
@@ -171,7 +171,7 @@ def test_keys_differ_between_processes() -> None:
 
 
 def found_in_memory(secret: bytes) -> list[object]:
-    """The objects of this process that hold it, as bytes or as text, but for those of the test itself."""
+    """Return the objects of this process that hold the secret, as bytes or as text, except the test's own."""
     gc.collect()
     text, found = secret.decode(), list[object]()
     mine = [sys._getframe(), sys._getframe(1)]
@@ -191,7 +191,7 @@ def found_in_memory(secret: bytes) -> list[object]:
 
 
 @pytest.mark.parametrize("replaced", [b"", b"Auth-Pass: %b\r\n"])
-def test_no_password_is_in_memory_that_has_no_business_there(replaced: bytes) -> None:
+def test_no_password_is_in_memory_that_must_not_hold_it(replaced: bytes) -> None:
     number = "4711"
     password = f"pass-{number}-word".encode()
     other = f"pass-{number}-other".encode()

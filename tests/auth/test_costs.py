@@ -14,7 +14,7 @@ SHA512 = recognise(
     "$6$LM9gn76nE92JSidw$"
     "AXHebUzXlWf6jC4RxYpgsTJGreKR2PfK1ePF.cEYPcHevgJ1.w5DWQ/vFl99xNT6cBert15lZCY9qs7okOBJi/"
 )
-DEAR = recognise(
+EXPENSIVE = recognise(
     "$argon2id$v=19$m=4294967295,t=3,p=1$wdRlLW6JLQqIQ80vjSv4ig$gtlwuX6n1TXyk+ruViG2Y7rq+k+b/UwVYYqTKjjhfyU"
 )
 
@@ -45,17 +45,25 @@ def test_the_most_expensive_hash_counts_with_a_margin(measured: list[Hash]) -> N
     found = Costs(longest=512)
     found.measure([SSHA, SHA512])
 
-    assert 0.12 < found.seconds(0) < found.seconds(100) < found.seconds(512) < 0.8
-    assert found.seconds(512) > 0.612 * 1.1
-    assert found.seconds(513) == found.seconds(10_000) < 0.15, "that is never verified"
+    assert (
+        0.12
+        < found.get_refusal_seconds(0)
+        < found.get_refusal_seconds(100)
+        < found.get_refusal_seconds(512)
+        < 0.8
+    )
+    assert found.get_refusal_seconds(512) > 0.612 * 1.1
+    assert found.get_refusal_seconds(513) == found.get_refusal_seconds(10_000) < 0.15, (
+        "that is never verified"
+    )
 
 
 @pytest.mark.parametrize("length", range(0, 512, 37))
-def test_a_length_between_is_never_underrated(measured: list[Hash], length: int) -> None:
+def test_the_cost_of_a_length_between_is_never_underestimated(measured: list[Hash], length: int) -> None:
     found = Costs(longest=512)
     found.measure([SHA512])
 
-    assert found.seconds(length) > 0.084 + length / 1000
+    assert found.get_refusal_seconds(length) > 0.084 + length / 1000
 
 
 def test_what_has_been_measured_is_not_measured_again(measured: list[Hash]) -> None:
@@ -65,7 +73,7 @@ def test_what_has_been_measured_is_not_measured_again(measured: list[Hash]) -> N
     found.measure([SSHA, SHA512])
     assert set(measured) == {SHA512}
     found.measure([SSHA])
-    assert found.seconds(0) == LEAST
+    assert found.get_refusal_seconds(0) == LEAST
 
 
 def test_refusals_take_a_multiple_for_a_while_when_the_machine_is_busy(
@@ -73,24 +81,24 @@ def test_refusals_take_a_multiple_for_a_while_when_the_machine_is_busy(
 ) -> None:
     found = Costs(longest=512)
     found.measure([SHA512])
-    usual = found.seconds(20)
+    usual = found.get_refusal_seconds(20)
     found.note(20, usual * 0.9)
-    assert found.seconds(20) == usual
+    assert found.get_refusal_seconds(20) == usual
     found.note(20, usual * 2.5)
-    assert found.seconds(20) == usual * 4
+    assert found.get_refusal_seconds(20) == usual * 4
     found.note(20, usual * 1.5)
-    assert found.seconds(20) == usual * 4
+    assert found.get_refusal_seconds(20) == usual * 4
     clock[0] += 61
-    assert found.seconds(20) == usual
+    assert found.get_refusal_seconds(20) == usual
     found.note(20, usual * 1000)
-    assert found.seconds(20) == usual * 8, "a process that was stopped holds up nobody for long"
+    assert found.get_refusal_seconds(20) == usual * 8, "a process that was stopped delays no login for long"
 
 
-def test_nobody_and_what_cannot_be_verified_take_the_least() -> None:
+def test_without_users_and_with_hashes_that_cannot_be_verified_refusals_are_shortest() -> None:
     found = Costs(longest=512)
-    assert found.seconds(10) == LEAST
-    found.measure([DEAR])
-    assert LEAST <= found.seconds(10) < 0.2
+    assert found.get_refusal_seconds(10) == LEAST
+    found.measure([EXPENSIVE])
+    assert LEAST <= found.get_refusal_seconds(10) < 0.2
 
 
 def test_this_machine_is_measured() -> None:
@@ -102,4 +110,4 @@ def test_this_machine_is_measured() -> None:
         hashes.verify(SHA512, b"x" * 500)
         took.append(time.monotonic() - began)
 
-    assert min(took) < 3 * found.seconds(500), "the machine may be busier than it was"
+    assert min(took) < 3 * found.get_refusal_seconds(500), "the machine may be busier than it was"

@@ -37,7 +37,7 @@ Sources = Callable[..., Any]
 
 @pytest.fixture
 def sources() -> Iterator[Sources]:
-    """Makes sources that are closed after the test."""
+    """Return a function that makes sources; they are closed after the test."""
     made: list[Source] = []
 
     def make(protocol: str, port: int, **options: Any) -> Source:
@@ -262,13 +262,13 @@ def test_the_question(
         ("http://localhost:PORT/auth", ("GET /auth HTTP/1.1", "Host: localhost")),
     ],
 )
-def test_the_target_is_sent_as_it_stands_and_the_host_without_its_port(
+def test_the_target_is_sent_unchanged_and_the_host_without_its_port(
     url: str, first: tuple[str, str], sources: Sources
 ) -> None:
     assert asked(sources, OK, auth_http=url)[1].startswith("\r\n".join((*first, "Auth-Method:")).encode())
 
 
-def test_the_whole_certificate_is_sent_where_that_is_wanted(sources: Sources) -> None:
+def test_the_whole_certificate_is_sent_if_configured(sources: Sources) -> None:
     client = replace(client_at(), tls=TLS, certificate=CERTIFICATE)
     pem = "-----BEGIN%20CERTIFICATE-----%0AY2VydGlmaWNhdGUsIGluIERFUg==%0A-----END%20CERTIFICATE-----%0A"
 
@@ -305,7 +305,7 @@ def test_the_attempt_is_counted_by_the_session(sources: Sources) -> None:
 
 @pytest.mark.parametrize("field", ["helo", "mail", "rcpt"])
 @pytest.mark.parametrize("poison", [b"a\r\nX: 1", b"a\nX: 1", b"a\rX: 1", b"a\0"])
-def test_nothing_that_the_client_says_makes_a_header(field: str, poison: bytes, sources: Sources) -> None:
+def test_no_value_of_a_client_makes_a_header(field: str, poison: bytes, sources: Sources) -> None:
     login = Login(NoLogin(b"", b""))
     setattr(login if field == "helo" else login.credentials, field, poison)
     with RawService(OK) as service:
@@ -359,7 +359,7 @@ def test_escaping(value: bytes, expected: bytes) -> None:
         ((b"Auth-Backend: two", b"Auth-Server: garbage!", b"Auth-Port: x"), "two"),
     ],
 )
-def test_where_an_accepted_login_goes(headers: tuple[bytes, ...], backend: str, sources: Sources) -> None:
+def test_the_route_of_an_accepted_login(headers: tuple[bytes, ...], backend: str, sources: Sources) -> None:
     verdict = asked(sources, answer(*headers))[0]
 
     assert isinstance(verdict, Accepted)
@@ -401,7 +401,7 @@ DIGEST = Login(Digest(b"u", b"d" * 32, b"<1.2@x>", "cram-md5"))
         ("smtp", Login(NoLogin(b"", b"")), (b"Auth-User: x", b"Auth-Pass: q"), b"x", b"q"),
     ],
 )
-def test_as_whom_an_accepted_login_goes(
+def test_the_user_and_password_of_an_accepted_login(
     protocol: str,
     login: Login,
     headers: tuple[bytes, ...],
@@ -496,7 +496,7 @@ def test_a_refusal_may_name_the_user_for_the_log(sources: Sources) -> None:
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What was slept between two questions, in place of sleeping."""
+    """Record the pauses between two questions, and do not sleep."""
     seconds: list[float] = []
     monkeypatch.setattr(http, "sleep", seconds.append)
     return seconds
@@ -588,7 +588,7 @@ def test_waiting_does_sleep(sources: Sources, monkeypatch: pytest.MonkeyPatch) -
         ([CLOSE], "gave no complete answer: closed the connection"),
     ],
 )
-def test_what_is_no_usable_answer(said: Action | list[Action], problem: str, sources: Sources) -> None:
+def test_unusable_answers(said: Action | list[Action], problem: str, sources: Sources) -> None:
     with RawService(said) as service:
         with pytest.raises(AuthUnavailable) as caught:
             sources("imap", service.port).check(PLAIN, client_at(), "imap", 1)
@@ -610,12 +610,12 @@ def test_what_is_no_usable_answer(said: Action | list[Action], problem: str, sou
         Login(Asserted(b"u")),
     ],
 )
-def test_a_digest_is_no_password(protocol: str, login: Login, sources: Sources) -> None:
+def test_a_digest_is_not_a_password(protocol: str, login: Login, sources: Sources) -> None:
     with pytest.raises(AuthUnavailable, match=f"did not send password: method {login.credentials.method} "):
         asked(sources, answer(b"Auth-Backend: one"), login, protocol)
 
 
-def test_a_service_that_is_not_there(sources: Sources) -> None:
+def test_a_service_that_does_not_listen(sources: Sources) -> None:
     port = closed_port()
     with pytest.raises(AuthUnavailable) as caught:
         sources("imap", port).check(PLAIN, client_at(), "imap", 1)
@@ -646,7 +646,7 @@ def test_a_silent_service(sources: Sources) -> None:
         assert (caught.value.blame, caught.value.farewell) == ("auth", Farewell.INTERNAL_ERROR)
 
 
-def test_after_a_failure_the_service_is_asked_anew(sources: Sources) -> None:
+def test_after_a_failure_the_service_is_asked_again(sources: Sources) -> None:
     with RawService([b"HTTP/1.1 200 OK\r\n", 0.2], OK) as service:
         one = sources("imap", service.port, auth_http_timeout="50ms")
         with pytest.raises(PeerTimeout):
@@ -655,8 +655,8 @@ def test_after_a_failure_the_service_is_asked_anew(sources: Sources) -> None:
         assert isinstance(one.check(PLAIN, client_at(), "imap", 2), Accepted)
 
 
-def test_answers_reach_those_who_asked(sources: Sources) -> None:
-    """Two at once, on connections of their own: the slow answer is not the other's."""
+def test_each_login_gets_its_own_answer(sources: Sources) -> None:
+    """Two logins at the same time, on two connections: each gets its own answer."""
     slow: list[Action] = [0.05, answer(b"Auth-Backend: one")]
     with RawService(slow, answer(b"Auth-Backend: two")) as service:
         one = sources("imap", service.port)
@@ -704,7 +704,7 @@ def test_a_login_that_finds_no_connection_free_says_so(sources: Sources) -> None
         ((b"Auth-Server: 192.0.2.1", b"Auth-Port: 143"), ""),
     ],
 )
-def test_only_configured_backends_are_taken_where_that_is_wanted(
+def test_only_configured_backends_are_accepted_if_configured(
     lines: Sequence[bytes], backend: str, sources: Sources
 ) -> None:
     for _ in range(2):  # the second time the address is known
@@ -762,7 +762,7 @@ def test_over_https_with_a_wrong_certificate(
         (answer(b"Auth-Status: no", b"Auth-Wait: 1"), "10s", 2),
     ],
 )
-def test_good_answers_are_kept_where_that_is_wanted(
+def test_accepted_logins_are_kept_if_configured(
     sources: Sources, said: bytes, cached: str, questions: int
 ) -> None:
     with RawService([said] * 2) as service:

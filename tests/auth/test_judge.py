@@ -5,7 +5,7 @@ from typing import Literal
 import pytest
 
 from geomail.auth.http import HttpSource
-from geomail.auth.trial import Trial, put_to
+from geomail.auth.trial import Trial, run_trial
 from geomail.backends import Backends
 from geomail.parties import Digest, Login, Password
 from tests.auth.support import BACKENDS, RESOLVER, source
@@ -22,12 +22,12 @@ Protocol = Literal["smtp", "imap", "pop3"]
 
 
 def tried(*answer: Action, protocol: Protocol = "imap", login: Login = PLAIN, needs: bool = True) -> Trial:
-    """What comes of these bytes as an answer."""
+    """Run a trial with an auth service that gives this answer."""
     with RawService(answer) as service:
         asking = source(protocol, auth_http=f"http://127.0.0.1:{service.port}/", auth_http_timeout=1)
         assert isinstance(asking, HttpSource)
         try:
-            return put_to(
+            return run_trial(
                 asking, login, client_at(), protocol, Backends(BACKENDS), RESOLVER, needs_password=needs
             )
         finally:
@@ -39,7 +39,7 @@ def answer(*headers: str, status: str = "HTTP/1.1 200 OK") -> bytes:
 
 
 def said(trial: Trial) -> dict[str, list[str]]:
-    """By the header it is about ("" for the whole), what is said: severity, and text if it is of weight."""
+    """Return the findings by header ("" for the whole answer): severity, and text unless it is minor."""
     found: dict[str, list[str]] = {}
     for finding in trial.findings:
         header = "" if finding.line is None else trial.head[finding.line].decode("latin-1").partition(":")[0]
@@ -58,7 +58,7 @@ def said(trial: Trial) -> dict[str, list[str]]:
         ("Auth-Status: WAIT", "Auth-Wait: 5"),
     ],
 )
-def test_nothing_is_said_against_an_answer_that_works_everywhere(headers: tuple[str, ...]) -> None:
+def test_an_answer_that_works_everywhere_gives_no_finding(headers: tuple[str, ...]) -> None:
     trial = tried(answer(*headers))
 
     assert said(trial) == {}
@@ -130,7 +130,7 @@ def test_nothing_is_said_against_an_answer_that_works_everywhere(headers: tuple[
         ((*OK, "X-Nothing"), "X-Nothing", "warning: no colon"),
     ],
 )
-def test_what_is_said(headers: tuple[str, ...], header: str, start: str) -> None:
+def test_the_findings(headers: tuple[str, ...], header: str, start: str) -> None:
     found = said(tried(answer(*headers)))
 
     if not start:
@@ -196,7 +196,7 @@ def test_bodies(end: tuple[str, ...], start: str | None) -> None:
     ("login", "protocol", "needs", "missing"),
     [(DIGEST, "imap", True, True), (DIGEST, "smtp", True, True), (DIGEST, "smtp", False, False)],
 )
-def test_a_digest_is_no_password(login: Login, protocol: Protocol, needs: bool, missing: bool) -> None:
+def test_a_digest_is_not_a_password(login: Login, protocol: Protocol, needs: bool, missing: bool) -> None:
     found = said(tried(answer(*OK), login=login, protocol=protocol, needs=needs))
     assert ("" in found) == missing
 
@@ -214,9 +214,7 @@ def test_a_digest_is_no_password(login: Login, protocol: Protocol, needs: bool, 
         ((b"\x16\x03\x01\x02\r\n\r\n",), "sent invalid header", 1),
     ],
 )
-def test_what_came_is_kept_where_it_is_no_answer(
-    actions: tuple[Action, ...], problem: str, lines: int
-) -> None:
+def test_bytes_that_are_not_an_answer_are_kept(actions: tuple[Action, ...], problem: str, lines: int) -> None:
     trial = tried(*actions)
 
     assert problem in trial.problem
@@ -225,13 +223,13 @@ def test_what_came_is_kept_where_it_is_no_answer(
 
 
 @pytest.mark.parametrize("more", [b"x", answer(*OK)])
-def test_bytes_behind_the_end_of_an_answer_are_an_error(more: bytes) -> None:
+def test_bytes_after_the_end_of_an_answer_are_an_error(more: bytes) -> None:
     trial = tried(answer(*OK) + more)
 
     assert said(trial)[""][0].startswith("error: bytes follow the end of the answer")
 
 
-def test_interim_answers_are_no_answers() -> None:
+def test_interim_answers_are_skipped() -> None:
     trial = tried(b"HTTP/1.1 100 Continue\r\n\r\n" + answer(*OK))
 
     assert trial.head[0] == b"HTTP/1.1 200 OK"
@@ -241,7 +239,21 @@ def test_a_service_that_is_down() -> None:
     asking = source("imap", auth_http=f"http://127.0.0.1:{closed_port()}/")
     assert isinstance(asking, HttpSource)
 
-    trial = put_to(asking, PLAIN, client_at(), "imap", Backends(BACKENDS), RESOLVER, needs_password=True)
+    trial = run_trial(asking, PLAIN, client_at(), "imap", Backends(BACKENDS), RESOLVER, needs_password=True)
 
     assert "cannot be reached" in trial.problem
     assert (trial.head, trial.findings) == ((), ())
+
+
+def test_an_accepted_login_without_a_usable_backend_has_no_verdict() -> None:
+    accepted = answer("Auth-Status: OK", "Auth-Server: 192.0.2.99", "Auth-Port: 143")
+    with RawService((accepted,)) as service:
+        url = f"http://127.0.0.1:{service.port}/"
+        asking = source("imap", auth_http=url, auth_http_backends="configured")
+        assert isinstance(asking, HttpSource)
+        one = Backends({"one": BACKENDS["one"]})
+        trial = run_trial(asking, PLAIN, client_at(), "imap", one, RESOLVER, needs_password=True)
+        asking.close()
+
+    assert (trial.verdict, trial.backend) == (None, "")
+    assert "sent 192.0.2.99:143, which is not the address of a configured backend" in trial.problem

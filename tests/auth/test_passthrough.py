@@ -1,9 +1,9 @@
-"""Routes to backends, where nobody is asked."""
+"""The routes of passthrough, which asks no auth service."""
 
 import pytest
 
 from geomail.auth.base import Accepted, Refused, Verdict
-from geomail.auth.passthrough import PassthroughSource, recipient
+from geomail.auth.passthrough import PassthroughSource, get_recipient
 from geomail.backends import Backends
 from geomail.config.routes import get_domain
 from geomail.config.schema import Backend, Passthrough
@@ -96,7 +96,7 @@ def test_mail_without_login_goes_by_the_domain_of_its_recipient(command: bytes, 
     assert endpoint(by_default, "smtp").name == (backend or "local")
 
 
-def test_the_backend_verifies_what_it_is_given() -> None:
+def test_the_backend_verifies_the_credentials() -> None:
     assert source("imap", auth="passthrough", routes=ROUTES).passthrough
 
 
@@ -113,7 +113,7 @@ def test_the_backend_verifies_what_it_is_given() -> None:
     ],
 )
 def test_the_address_in_a_command(command: bytes, address: bytes) -> None:
-    assert recipient(command) == address
+    assert get_recipient(command) == address
 
 
 @pytest.mark.parametrize(
@@ -135,12 +135,12 @@ def test_a_backend_has_an_address_for_each_protocol_or_none(protocol: str, port:
         assert given == NO_ROUTE
     else:
         assert isinstance(given, Accepted)
-        (found,) = backends.candidates(given.route, protocol, RESOLVER)
+        (found,) = backends.find_candidates(given.route, protocol, RESOLVER)
         assert (found.port, found.name) == (port, "b")
 
 
 @pytest.mark.parametrize("user", [b"ann@example.org", b"boss@example.net"])
-def test_a_password_goes_to_no_other_backend_than_that_of_its_route(user: bytes) -> None:
+def test_a_password_goes_only_to_the_backend_of_its_route(user: bytes) -> None:
     smtp_alone = Backend.model_validate({"name": "smtp", "smtp": "10.0.0.1:587"})
     other = Backend.model_validate({"name": "other", "address": "10.0.0.2:143"})
     routes = Passthrough(

@@ -1,4 +1,4 @@
-"""The parts of an auth service that the servers of a process share."""
+"""The pools of auth services, which the servers of a process share."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ URL = "http://127.0.0.1:9000/auth"
 
 def pools(*options: dict[str, Any]) -> list[Any]:
     services = AuthServices(lambda *_: None)
-    return [services.pool(server("imap", **{"auth_http": URL, **given}), "it") for given in options]
+    return [services.get_pool(server("imap", **{"auth_http": URL, **given}), "it") for given in options]
 
 
 def test_servers_that_ask_one_service_share_its_connections() -> None:
@@ -31,13 +31,13 @@ def test_another_service_has_its_own(other: dict[str, Any]) -> None:
     assert one is not two
 
 
-def test_a_service_that_says_something_unasked_is_told_once_and_counted_each_time() -> None:
+def test_unasked_bytes_of_a_service_are_logged_once_and_counted_each_time() -> None:
     noted: list[tuple[str, str]] = []
     services = AuthServices(lambda *told: noted.append(told))
-    pool = services.pool(server("imap", auth_http=URL), "auth http server 127.0.0.1:9000")
+    pool = services.get_pool(server("imap", auth_http=URL), "auth http server 127.0.0.1:9000")
     pool.report_unasked()
     pool.report_unasked()
 
-    assert noted[0][1].startswith("auth http server 127.0.0.1:9000 said something that it was not asked: ")
+    assert noted[0][1].startswith("auth http server 127.0.0.1:9000 sent bytes that geomail did not ask for: ")
     assert [kind for kind, _ in noted] == ["auth_unasked"] * 2
     assert noted[1][1] == ""

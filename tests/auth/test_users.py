@@ -1,4 +1,4 @@
-"""Users from a file: who gets in, what it costs to be refused, and what happens while the file changes."""
+"""The users file: accepted and refused logins, the time of refusals, and changes of the file."""
 
 import os
 import time
@@ -12,12 +12,12 @@ from gevent import monkey
 from passlib.hash import sha512_crypt
 
 from geomail import hashes
-from geomail.auth import directory_for, source_for
+from geomail.auth import make_directory, make_source
 from geomail.auth.base import Accepted, Refused, Source
 from geomail.auth.users import Directory, UsersSource
 from geomail.auth.verifier import Verifier
 from geomail.backends import Backends
-from geomail.backends.resolvers import resolver_for
+from geomail.backends.resolvers import make_resolver
 from geomail.config.schema import Backend, Config, Users
 from geomail.hashes import Hash
 from geomail.parties import Asserted, Credentials, Digest, Login, NoLogin, Password, Refusal, Token
@@ -43,7 +43,7 @@ MAILLESS = Backend.model_validate({"name": "mailless", "imap": "192.0.2.20:143"}
 
 
 class Setup:
-    """A users file, the source that reads it, and what it tells."""
+    """A users file, the source that reads it, and its lines in the log."""
 
     def __init__(self, folder: Path, text: str) -> None:
         self.file = folder / "users"
@@ -98,7 +98,7 @@ def setup(tmp_path: Path) -> Setup:
         (b"bob@example.org", "two", b"robert", b"s3cret word"),
     ],
 )
-def test_who_gets_in(
+def test_accepted_logins(
     setup: Setup, protocol: str, user: bytes, backend: str, name: bytes, password: bytes
 ) -> None:
     verdict = setup.check(user, protocol=protocol)
@@ -123,7 +123,7 @@ def test_who_gets_in(
         (b"eve@example.net", RIGHT, "pop3", "the user's backend mailless has no address for pop3"),
     ],
 )
-def test_who_does_not(setup: Setup, user: bytes, password: bytes, protocol: str, reason: str) -> None:
+def test_refused_logins(setup: Setup, user: bytes, password: bytes, protocol: str, reason: str) -> None:
     assert setup.check(user, password, protocol) == Refused(WRONG, wait=0.0, close=False, reason=reason)
 
 
@@ -146,7 +146,7 @@ def test_only_a_password_lets_a_user_in(setup: Setup, user: bytes, secret: bytes
         assert isinstance(setup.ask(credentials), Refused)
 
 
-def test_the_client_is_judged_here_and_not_by_the_backend(setup: Setup) -> None:
+def test_geomail_judges_the_client_and_not_the_backend(setup: Setup) -> None:
     assert not setup.sources["smtp"].passthrough
 
 
@@ -155,8 +155,8 @@ def test_the_client_is_judged_here_and_not_by_the_backend(setup: Setup) -> None:
 
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch, setup: Setup) -> list[tuple[str, bool]]:
-    """The hashes that are verified for logins, and whether that happens in a thread of the main greenlets."""
-    setup.directory.users()
+    """Record the hashes that are verified, and whether the hub's own thread verified them."""
+    setup.directory.get_users()
     seen = []
     thread: Callable[[], int] = monkey.get_original("threading", "get_ident")
     verify, main = hashes.verify, thread()
@@ -198,7 +198,7 @@ def test_every_login_of_a_user_costs_one_verification(
         (b"ann@example.org", RIGHT + b"\0" * 600),
     ],
 )
-def test_what_cannot_be_right_is_refused_without_hashing(
+def test_a_login_that_cannot_be_right_is_refused_without_hashing(
     setup: Setup, verified: list[tuple[str, bool]], user: bytes, password: bytes
 ) -> None:
     assert isinstance(setup.check(user, password), Refused)
@@ -233,7 +233,7 @@ def medians_of_times(setup: Setup, logins: dict[str, tuple[bytes, bytes]], round
 
 
 def one_time(measure: Callable[[], list[float]]) -> bool:
-    """Tell whether these times are one and the same in one of some attempts.
+    """Tell whether these times are equal in at least one of several attempts.
 
     What tells users apart does so each time; but a machine becomes busier now and then.
     """
@@ -242,20 +242,20 @@ def one_time(measure: Callable[[], list[float]]) -> bool:
 
 
 @pytest.mark.parametrize("length", [5, 500, 900])
-def test_time_does_not_tell_who_is_in_the_file(tmp_path: Path, length: int) -> None:
+def test_time_does_not_tell_which_users_are_in_the_file(tmp_path: Path, length: int) -> None:
     setup = Setup(tmp_path, MIXED)
     logins = {name: (user, password.ljust(length, b"x")) for name, (user, password) in WRONG_LOGINS.items()}
     if length == 5:
         logins["disabled"] = WRONG_LOGINS["disabled"]
-    setup.directory.users()
+    setup.directory.get_users()
 
     assert one_time(lambda: medians_of_times(setup, logins, rounds=9))
-    assert min(medians_of_times(setup, logins, rounds=1)) >= setup.directory.costs._at_ease(length) * 0.99
+    assert min(medians_of_times(setup, logins, rounds=1)) >= setup.directory.costs._estimate(length) * 0.99
 
 
-def test_a_turn_tells_nothing_to_those_behind_it(tmp_path: Path) -> None:
+def test_a_turn_tells_nothing_to_the_logins_behind_it(tmp_path: Path) -> None:
     setup = Setup(tmp_path, MIXED)
-    setup.directory.users()
+    setup.directory.get_users()
 
     def times() -> list[float]:
         taken = []
@@ -268,25 +268,25 @@ def test_a_turn_tells_nothing_to_those_behind_it(tmp_path: Path) -> None:
     assert one_time(times)
 
 
-def test_who_is_right_does_not_wait(tmp_path: Path) -> None:
+def test_an_accepted_login_does_not_wait(tmp_path: Path) -> None:
     setup = Setup(tmp_path, MIXED)
-    setup.directory.users()
-    refusal = setup.directory.costs.seconds(len(RIGHT))
+    setup.directory.get_users()
+    refusal = setup.directory.costs.get_refusal_seconds(len(RIGHT))
     began = time.monotonic()
 
     assert isinstance(setup.check(b"salted"), Accepted)
     assert time.monotonic() - began < refusal / 2
 
 
-def test_nobody_at_all(tmp_path: Path) -> None:
+def test_a_file_without_users(tmp_path: Path) -> None:
     setup = Setup(tmp_path, "# nobody yet\n")
 
     assert setup.check(b"ann") == Refused(WRONG, wait=0.0, close=False, reason="unknown user")
 
 
-def test_the_others_go_on_while_hashes_are_verified(tmp_path: Path) -> None:
+def test_other_greenlets_run_while_hashes_are_verified(tmp_path: Path) -> None:
     setup = Setup(tmp_path, f"ann:{hashes.make_argon2id(RIGHT)}\n")
-    setup.directory.users()
+    setup.directory.get_users()
     logins = [gevent.spawn(setup.check, b"ann") for _ in range(8)]
     turns = 0
     while not all(login.ready() for login in logins):
@@ -302,7 +302,7 @@ def test_the_others_go_on_while_hashes_are_verified(tmp_path: Path) -> None:
 
 def test_one_login_too_many_may_try_later(setup: Setup, held: Callable[[], int]) -> None:
     setup.directory.verifier = Verifier(threads=1, most_waiting=1)
-    setup.directory.users()
+    setup.directory.get_users()
     waiting = [gevent.spawn(setup.check, b"ann@example.org") for _ in range(2)]
     wait_until(lambda: bool(setup.directory.verifier._waiting))
 
@@ -317,7 +317,7 @@ def test_one_login_too_many_may_try_later(setup: Setup, held: Callable[[], int])
 
 def test_a_login_waits_no_longer_than_its_server_allows(setup: Setup, held: Callable[[], int]) -> None:
     setup.directory.verifier = Verifier(threads=1)
-    setup.directory.users()
+    setup.directory.get_users()
     first = gevent.spawn(setup.check, b"ann@example.org")
     impatient = UsersSource(setup.directory, Backends(BACKENDS), timeout=0.05)
     gevent.sleep(0)
@@ -333,8 +333,8 @@ def test_a_login_waits_no_longer_than_its_server_allows(setup: Setup, held: Call
 def test_a_hash_that_needs_more_memory_than_there_is(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    dear = hashes.make_argon2id(RIGHT).replace("m=19456", "m=4294967295")
-    verdict = Setup(tmp_path, f"ann:{dear}\n").check(b"ann")
+    expensive = hashes.make_argon2id(RIGHT).replace("m=19456", "m=4294967295")
+    verdict = Setup(tmp_path, f"ann:{expensive}\n").check(b"ann")
 
     assert verdict == Refused(LATER, wait=0.0, close=False, reason="argon2id: Memory allocation error")
     assert capfd.readouterr().err == ""
@@ -382,7 +382,7 @@ def test_a_file_of_the_same_size_and_time_is_read(setup: Setup) -> None:
     assert isinstance(setup.check(b"amy@example.org"), Accepted)
 
 
-def test_a_broken_file_leaves_the_users_in_force_and_is_told_once(setup: Setup) -> None:
+def test_a_broken_file_leaves_the_users_in_force_and_is_logged_once(setup: Setup) -> None:
     setup.check(b"ann@example.org")
     setup.replace(f"{USERS}frank:s3cret\nann@example.org:{SSHA}\n")
     for _ in range(3):
@@ -398,7 +398,7 @@ def test_a_broken_file_leaves_the_users_in_force_and_is_told_once(setup: Setup) 
     assert setup.told[1:] == [f"notice users file {setup.file} was read again: 5 users"]
 
 
-def test_a_file_that_is_gone_leaves_the_users_in_force_and_is_told_once(setup: Setup) -> None:
+def test_a_missing_file_leaves_the_users_in_force_and_is_logged_once(setup: Setup) -> None:
     setup.check(b"ann@example.org")
     setup.file.rename(setup.file.with_suffix(".old"))
     for _ in range(3):
@@ -416,13 +416,13 @@ def test_a_file_that_was_never_good(tmp_path: Path) -> None:
     reason = f"users file {setup.file}:1: error: must be name:hash, but there is no colon"
 
     assert setup.check(b"ann") == Refused(LATER, wait=0.0, close=False, reason=reason)
-    assert setup.told == [f"error {reason}; nobody can log in"]
+    assert setup.told == [f"error {reason}; no user can log in"]
     setup.replace(f"ann:{SSHA}\n")
     assert isinstance(setup.check(b"ann"), Accepted)
     assert setup.told[1:] == [f"notice users file {setup.file} was read again: 1 users"]
 
 
-def test_the_file_is_looked_at_once_in_a_while(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_checked_once_per_interval(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
     stat = Path.stat
 
@@ -437,7 +437,7 @@ def test_the_file_is_looked_at_once_in_a_while(setup: Setup, monkeypatch: pytest
     assert looks == [setup.file]
 
 
-def test_while_one_login_reads_the_file_the_others_go_on(tmp_path: Path) -> None:
+def test_while_one_login_reads_the_file_the_other_logins_go_on(tmp_path: Path) -> None:
     setup = Setup(tmp_path, f"ann:{SSHA}\n")
     setup.check(b"ann")
     setup.replace("".join(f"user{number}:{SSHA}\n" for number in range(20_000)) + f"ann:{SSHA}\n")
@@ -449,7 +449,7 @@ def test_while_one_login_reads_the_file_the_others_go_on(tmp_path: Path) -> None
     assert isinstance(reader.get(timeout=20), Accepted)
 
 
-def test_who_comes_while_the_file_is_first_read_waits(tmp_path: Path) -> None:
+def test_a_login_waits_while_the_file_is_first_read(tmp_path: Path) -> None:
     setup = Setup(tmp_path, "".join(f"user{number}:{SSHA}\n" for number in range(5_000)))
     logins = [gevent.spawn(setup.check, f"user{number}".encode()) for number in range(10)]
     gevent.joinall(logins, timeout=20)
@@ -463,27 +463,27 @@ def test_who_comes_while_the_file_is_first_read_waits(tmp_path: Path) -> None:
 def test_servers_share_one_directory(setup: Setup) -> None:
     servers = tuple(server(protocol, auth="users") for protocol in ("imap", "pop3"))
     config = Config(servers=servers, backends=BACKENDS, users=setup.options)
-    directory = directory_for(config, lambda *_: None)
+    directory = make_directory(config, lambda *_: None)
 
     for configured in servers:
         backends = Backends(BACKENDS)
-        source = source_for(configured, config, backends, resolver_for(configured), directory)
+        source = make_source(configured, config, backends, make_resolver(configured), directory)
         assert isinstance(source, UsersSource)
         assert source._directory is directory
 
 
-def test_no_users_no_directory(setup: Setup) -> None:
+def test_without_a_server_with_users_there_is_no_directory(setup: Setup) -> None:
     config = Config(servers=(server("imap", auth_http="127.0.0.1:9000"),), users=setup.options)
 
-    assert directory_for(config, lambda *_: None) is None
+    assert make_directory(config, lambda *_: None) is None
 
 
-def test_a_source_alone_has_a_directory_of_its_own(setup: Setup) -> None:
+def test_a_single_source_has_its_own_directory(setup: Setup) -> None:
     configured = server("imap", auth="users")
     config = Config(
         servers=(configured,), backends=BACKENDS, users=Users(file=str(setup.file), default="one")
     )
     setup.file.write_text(f"ann:{SSHA}\n")
-    source = source_for(configured, config, Backends(BACKENDS), resolver_for(configured))
+    source = make_source(configured, config, Backends(BACKENDS), make_resolver(configured))
 
     assert isinstance(source.check(Login(Password(b"ann", RIGHT)), client_at(), "imap", 1), Accepted)

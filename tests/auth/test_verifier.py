@@ -1,4 +1,4 @@
-"""Turns to verify passwords: how many, in which order, and what becomes of those who leave."""
+"""Turns to verify passwords: their number, their order, and logins that stop waiting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from gevent.event import AsyncResult
 
 from geomail import hashes
-from geomail.auth.verifier import Busy, Turn, Verifier, network_of
+from geomail.auth.verifier import Busy, Turn, Verifier, find_network
 from geomail.errors import GeomailError
 from geomail.hashes import libcrypt, recognise
 from tests.auth.support import wait_until
@@ -23,12 +23,12 @@ NEAR, NEAR_TOO, FAR, FAR_AWAY = "192.0.2.7", "192.0.2.200", "198.51.100.1", "200
 
 
 def verify(verifier: Verifier, address: str = NEAR) -> bool:
-    with verifier.turn(address) as turn:
+    with verifier.make_turn(address) as turn:
         return turn.verify(KNOWN, RIGHT)
 
 
 def start(verifier: Verifier, *addresses: str) -> list[gevent.Greenlet[..., bool]]:
-    """Logins that wait, or have their turn, one after the other."""
+    """Start logins one after the other; each waits or has its turn."""
     logins = []
     for address in addresses:
         logins.append(gevent.spawn(verify, verifier, address))
@@ -51,10 +51,10 @@ def waiting(verifier: Verifier) -> int:
     ],
 )
 def test_networks(address: str, network: str) -> None:
-    assert network_of(address) == network
+    assert find_network(address) == network
 
 
-def test_no_more_wait_than_have_room(held: Callable[[], int]) -> None:
+def test_a_limited_number_of_logins_wait(held: Callable[[], int]) -> None:
     verifier = Verifier(threads=2, most_waiting=3)
     logins = start(verifier, *[NEAR] * 5)
 
@@ -66,7 +66,7 @@ def test_no_more_wait_than_have_room(held: Callable[[], int]) -> None:
     assert verifier._free == 2
 
 
-def test_networks_have_their_turns_in_turn(held: Callable[[], int]) -> None:
+def test_networks_take_turns(held: Callable[[], int]) -> None:
     verifier = Verifier(threads=1)
     ended: list[str] = []
     for address in (NEAR, NEAR, NEAR_TOO, NEAR, FAR, FAR_AWAY, FAR):
@@ -92,7 +92,7 @@ def test_a_network_that_takes_all_room_gives_way(held: Callable[[], int]) -> Non
 
 
 @pytest.mark.parametrize("error", [gevent.GreenletExit(), gevent.Timeout(), ConnectionError()])
-def test_the_work_of_those_who_leave_is_not_done(
+def test_no_hash_is_verified_for_a_login_that_left_the_queue(
     held: Callable[[], int], monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     verifier = Verifier(threads=1)
@@ -119,7 +119,9 @@ def test_the_work_of_those_who_leave_is_not_done(
     assert verifier._free == 1
 
 
-def test_who_leaves_while_its_hash_is_verified_leaves_no_turn_before_it_ends(held: Callable[[], int]) -> None:
+def test_a_login_that_leaves_during_its_verification_keeps_its_turn_until_the_end(
+    held: Callable[[], int],
+) -> None:
     verifier = Verifier(threads=1)
     impatient, patient = start(verifier, NEAR, NEAR)
     impatient.kill()
@@ -131,11 +133,11 @@ def test_who_leaves_while_its_hash_is_verified_leaves_no_turn_before_it_ends(hel
     assert verifier._free == 1
 
 
-def test_who_leaves_before_it_is_refused_keeps_its_turn_as_long() -> None:
+def test_a_login_that_leaves_before_its_refusal_keeps_its_turn_as_long() -> None:
     verifier = Verifier(threads=1)
 
     def leave() -> None:
-        with verifier.turn(NEAR) as turn:
+        with verifier.make_turn(NEAR) as turn:
             turn.seconds = lambda: 0.5
             raise ConnectionError
 
@@ -149,10 +151,10 @@ def test_who_leaves_before_it_is_refused_keeps_its_turn_as_long() -> None:
 
 @pytest.mark.parametrize(("elapsed", "lasts"), [(0.0, 0.4), (0.2, 0.4), (0.5, 0.8)])
 def test_a_turn_lasts_as_long_as_all_others_or_a_multiple(elapsed: float, lasts: float) -> None:
-    with Verifier(threads=1).turn(NEAR) as turn:
+    with Verifier(threads=1).make_turn(NEAR) as turn:
         turn.seconds = lambda: 0.4
         gevent.sleep(elapsed)
-        turn.last()
+        turn.wait_out()
 
         assert lasts <= turn.elapsed < lasts + 0.39
 
@@ -165,7 +167,7 @@ SHARE = 1 / 6
 
 
 def longest_stop(work: Callable[[], object]) -> float:
-    """Return for which share of this work's time other greenlets had no turn, in the best of some attempts.
+    """Return the share of this work's time in which no other greenlet ran, in the best of several attempts.
 
     A lock that is held is held each time; a machine is busy with something else now and then.
     """
@@ -187,7 +189,7 @@ def hold_turns(known: hashes.Hash, password: bytes) -> None:
     verifier = Verifier(threads=2)
 
     def login() -> None:
-        with verifier.turn(NEAR) as turn:
+        with verifier.make_turn(NEAR) as turn:
             turn.verify(known, password)
 
     gevent.joinall([gevent.spawn(login) for _ in range(3)], raise_error=True)
@@ -204,11 +206,11 @@ MADE = {
 
 
 @pytest.mark.parametrize("scheme", MADE)
-def test_others_go_on_while_a_hash_is_verified(scheme: str) -> None:
+def test_other_greenlets_run_while_a_hash_is_verified(scheme: str) -> None:
     assert longest_stop(lambda: hold_turns(recognise(MADE[scheme]), b"x" * 500)) < SHARE
 
 
-def test_others_go_on_without_the_c_library_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_greenlets_run_without_the_c_library_too(monkeypatch: pytest.MonkeyPatch) -> None:
     known = recognise(f"$6$rounds=30000$LM9gn76nE92JSidw${'.' * 86}")
     monkeypatch.setattr(libcrypt, "_crypt_r", None)
 
@@ -222,4 +224,4 @@ def test_a_password_that_the_c_library_does_not_take_is_verified_one_at_a_time()
     assert not hashes.holds_interpreter(known, b"x" * 511)
     assert hashes.holds_interpreter(known, b"x" * 512)
     assert not hashes.holds_interpreter(KNOWN, b"x" * 512)
-    assert isinstance(Verifier().turn(NEAR), Turn)
+    assert isinstance(Verifier().make_turn(NEAR), Turn)

@@ -1,4 +1,4 @@
-"""The configured backend that an address is, in any spelling: its TLS must not be lost by that."""
+"""A configured backend is found by any spelling of its address, so that its TLS is used."""
 
 import socket
 
@@ -10,7 +10,7 @@ from geomail.config.schema import Backend
 from geomail.net.connect import Address
 from geomail.net.tls_contexts import make_client_context
 
-#: What names mean here; ``lost`` is a configured one that is not found.
+#: The addresses of names; ``lost.test`` is a configured name without an address.
 NAMES = {
     "localhost": ["::1", "127.0.0.1"],
     "mail.test": ["192.0.2.7", "2001:db8::7"],
@@ -34,7 +34,7 @@ def resolve(host: str, port: int) -> list[Address]:
 
 
 def backends(**addresses: str) -> ConfiguredBackends:
-    """Backends by name, each at this address; those whose name begins with ``plain`` without TLS."""
+    """Make backends by name and address; a backend whose name begins with ``plain`` has no TLS."""
     tables = {
         name: Backend.model_validate(
             {"name": name, "address": address, "tls": "off" if name.startswith("plain") else "starttls"}
@@ -61,7 +61,7 @@ def backends(**addresses: str) -> ConfiguredBackends:
     ],
 )
 def test_every_spelling_of_a_configured_address_is_that_backend(configured: str, asked: str) -> None:
-    found = backends(one=configured, lost="lost.test:143").at(asked, 143, resolve)
+    found = backends(one=configured, lost="lost.test:143").find_by_address(asked, 143, resolve)
 
     assert (found.name, found.tls) == ("one", "starttls")
     assert found.side is not None
@@ -72,39 +72,39 @@ def test_every_spelling_of_a_configured_address_is_that_backend(configured: str,
     [("127.0.0.2", 143), ("2.local", 143), ("127.0.0.1", 144), ("localhost", 144), ("other.test", 143)],
 )
 def test_another_address_is_another_backend(asked: str, port: int) -> None:
-    found = backends(one="127.0.0.1:143", two="mail.test:143").at(asked, port, resolve)
+    found = backends(one="127.0.0.1:143", two="mail.test:143").find_by_address(asked, port, resolve)
 
     assert (found.name, found.tls, found.side) == ("", "off", None)
     assert (found.host, found.port) == (asked, port)
 
 
-def test_an_unknown_name_is_connected_to_where_it_was_compared() -> None:
-    found = backends(one="127.0.0.1:143").at("other.test", 143, resolve)
+def test_geomail_connects_to_the_address_that_it_compared() -> None:
+    found = backends(one="127.0.0.1:143").find_by_address("other.test", 143, resolve)
 
     assert found.addresses == ((socket.AF_INET, ("192.0.2.9", 143)),)
 
 
-def test_a_name_without_an_address_is_no_address_in_clear() -> None:
+def test_a_name_without_an_address_gives_no_endpoint_without_tls() -> None:
     with pytest.raises(OSError, match=r"nowhere.test could not be resolved"):
-        backends(one="127.0.0.1:143").at("nowhere.test", 143, resolve)
+        backends(one="127.0.0.1:143").find_by_address("nowhere.test", 143, resolve)
 
 
 @pytest.mark.parametrize("asked", ["192.0.2.9", "other.test"])
-def test_while_a_backend_with_tls_has_no_address_it_may_be_any(asked: str) -> None:
+def test_any_address_may_be_that_of_a_backend_with_tls_whose_name_has_none(asked: str) -> None:
     with pytest.raises(OSError, match=r"lost.test could not be resolved"):
-        backends(one="127.0.0.1:143", lost="lost.test:143").at(asked, 143, resolve)
+        backends(one="127.0.0.1:143", lost="lost.test:143").find_by_address(asked, 143, resolve)
 
 
-def test_names_are_not_resolved_where_that_makes_no_difference() -> None:
+def test_names_are_resolved_only_if_the_result_depends_on_it() -> None:
     def never(host: str, _port: int) -> list[Address]:
         pytest.fail(f"{host} was resolved")
 
     plain = backends(plain="mail.test:143", one="127.0.0.1:993")
-    assert plain.at("nowhere.test", 143, never) == Endpoint("", "nowhere.test", 143)
-    assert plain.at("127.0.0.2", 993, never) == Endpoint("", "127.0.0.2", 993)
+    assert plain.find_by_address("nowhere.test", 143, never) == Endpoint("", "nowhere.test", 143)
+    assert plain.find_by_address("127.0.0.2", 993, never) == Endpoint("", "127.0.0.2", 993)
 
 
-def test_where_only_configured_backends_count_those_without_tls_are_compared_too() -> None:
-    found = backends(plain="127.0.0.1:143").at("localhost", 143, resolve, only_configured=True)
+def test_with_only_configured_a_backend_without_tls_is_compared_too() -> None:
+    found = backends(plain="127.0.0.1:143").find_by_address("localhost", 143, resolve, only_configured=True)
 
     assert found.name == "plain"

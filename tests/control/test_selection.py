@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from geomail.control.selection import FIELDS, BadSelection, Selection, selection_from
+from geomail.control.selection import FIELDS, BadSelection, Selection, parse_selection
 
 JANE = {
     "user": "Jane.Doe@example.org",
@@ -18,7 +18,7 @@ JANE = {
 
 
 def matches(record: dict[str, Any] = JANE, **patterns: Any) -> bool:
-    return selection_from(patterns).matches(record)
+    return parse_selection(patterns).matches(record)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_selection_tells_whether_it_leaves_sessions_out() -> None:
 )
 def test_an_error_says_what_is_wrong(value: object, text: str) -> None:
     with pytest.raises(BadSelection, match=text):
-        selection_from(value)
+        parse_selection(value)
 
 
 @pytest.mark.parametrize("field", FIELDS)

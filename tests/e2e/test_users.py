@@ -220,7 +220,7 @@ def test_a_file_that_is_gone_before_anybody_came(running: Running) -> None:
 
     for protocol in PROTOCOLS:
         assert running.log_in(protocol, "frontman", OWN_PASSWORD) == LATER[protocol]
-    running.geomail.log.wait_for(f"error users file {running.users} cannot be read: .*; nobody can log in")
+    running.geomail.log.wait_for(f"error users file {running.users} cannot be read: .*; no user can log in")
     running.users.write_text(USERS)
     for protocol in PROTOCOLS:
         eventually(lambda: running.log_in(protocol, "frontman", OWN_PASSWORD) == WELCOME[protocol])  # noqa: B023

@@ -1,4 +1,4 @@
-"""The live sessions of a worker: what one page of them costs, and that none is left out or told of twice."""
+"""The live sessions of a worker: the cost of a page, and that each session is on exactly one page."""
 
 from itertools import chain
 from typing import Any
@@ -8,14 +8,14 @@ from geomail.session.registry import PAGE, SCANNED, Sessions
 
 
 class Session:
-    """As much of a session as is looked at; ``looked`` counts how often."""
+    """The part of a session that the registry uses; ``looked`` counts the descriptions."""
 
     looked = 0
 
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         Session.looked += 1
         return {"user": f"user{self.number}"}
 
@@ -28,25 +28,25 @@ def many(number: int) -> Sessions:
 
 
 def pages(sessions: Sessions, user: str) -> list[list[str]]:
-    """The users on each page."""
+    """Return the users on each page."""
     found: list[list[str]] = []
     after: int | None = 0
     while after is not None:
         Session.looked = 0
-        page = sessions.listed({"select": {"user": [user]}, "after": after})
+        page = sessions.list_page({"select": {"user": [user]}, "after": after})
         assert Session.looked <= SCANNED + 1
         found.append([one["user"] for one in page["sessions"]])
         after = page["after"]
     return found
 
 
-def test_a_page_is_no_longer_than_it_may_be() -> None:
+def test_a_page_holds_a_limited_number_of_sessions() -> None:
     found = pages(many(PAGE * 2 + 7), "*")
     assert [len(page) for page in found] == [PAGE, PAGE, 7]
     assert [*chain(*found)] == [f"user{number}" for number in range(1, PAGE * 2 + 8)]
 
 
-def test_where_few_are_meant_no_more_are_looked_at_than_may_be() -> None:
+def test_a_search_for_few_sessions_examines_a_limited_number_at_a_time() -> None:
     found = pages(many(SCANNED * 3), f"user{SCANNED * 2 + 5}")
     assert len(found) >= 3
     assert [*chain(*found)] == [f"user{SCANNED * 2 + 5}"]

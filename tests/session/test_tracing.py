@@ -1,4 +1,4 @@
-"""Traces keep a bounded number of bytes, and tell what they drop."""
+"""Traces keep a bounded number of bytes, and show how many lines they dropped."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from tests.protocols.support import client_at, server
 
 
 class Traces:
-    """Traces of one user, and the sessions they may mean."""
+    """One trace of one user, and the row of a session that it may select."""
 
     def __init__(self, users: str = "jane") -> None:
         self.shown: list[TraceLine] = []
@@ -45,13 +45,13 @@ class Traces:
 
 
 def say(traced: SessionTrace, line: bytes, times: int = 1) -> None:
-    tracer = traced.tracer("client")
+    tracer = traced.make_tracer("client")
     assert tracer is not None
     for _ in range(times):
         tracer("<", line, "")
 
 
-def test_what_is_kept_of_a_session_is_bounded_in_bytes() -> None:
+def test_a_trace_keeps_a_bounded_number_of_bytes_of_a_session() -> None:
     traces = Traces()
     traced = traces.traced()
     say(traced, b"x" * 4000, times=PRELUDE)
@@ -61,22 +61,33 @@ def test_what_is_kept_of_a_session_is_bounded_in_bytes() -> None:
     say(traced, b"logged in")
     kept = sum(len(line) > 2000 for line in traces.lines)
     assert kept == PRELUDE_BYTES // 4320
-    assert traces.lines[0] == f"{PRELUDE - kept} lines before were not kept"
+    assert traces.lines[0] == f"{PRELUDE - kept} earlier lines were not kept"
     assert traces.lines[-1] == "logged in"
 
 
-def test_lines_without_much_in_them_are_counted_too() -> None:
+def test_a_trace_of_any_user_waits_for_the_name_of_the_user() -> None:
+    traces = Traces("*")
+    traced = traces.traced()
+    say(traced, b"before")
+    assert traces.lines == []
+    traces.session["user"] = "jane"
+    say(traced, b"logged in")
+
+    assert traces.lines == ["before", "logged in"]
+
+
+def test_empty_lines_count_too() -> None:
     traces = Traces()
     traced = traces.traced()
     say(traced, b"", times=PRELUDE + 50)
     traces.session["user"] = "jane"
     say(traced, b"logged in")
 
-    assert traces.lines[0] == "50 lines before were not kept"
+    assert traces.lines[0] == "50 earlier lines were not kept"
     assert len(traces.lines) == 1 + PRELUDE + 1
 
 
-def test_one_line_may_be_longer_than_all_that_is_kept() -> None:
+def test_a_line_may_be_longer_than_the_limit() -> None:
     traces = Traces()
     traced = traces.traced()
     say(traced, b"x" * (PRELUDE_BYTES + 1))
@@ -84,10 +95,10 @@ def test_one_line_may_be_longer_than_all_that_is_kept() -> None:
     traces.session["user"] = "jane"
     say(traced, b"logged in")
 
-    assert traces.lines == ["1 lines before were not kept", "logged in"]
+    assert traces.lines == ["1 earlier lines were not kept", "logged in"]
 
 
-def test_what_is_kept_of_all_sessions_is_bounded() -> None:
+def test_a_trace_keeps_a_bounded_number_of_bytes_of_all_sessions() -> None:
     traces = Traces()
     sessions = [traces.traced() for _ in range(PRELUDES_BYTES // PRELUDE_BYTES + 50)]
     for traced in sessions:
@@ -99,7 +110,7 @@ def test_what_is_kept_of_all_sessions_is_bounded() -> None:
     assert traces.tracing.kept == 0
 
 
-def test_nothing_is_kept_when_no_trace_runs_any_more() -> None:
+def test_without_a_running_trace_no_line_is_kept() -> None:
     traces = Traces()
     traced = traces.traced()
     say(traced, b"x" * 100, times=10)
@@ -112,7 +123,7 @@ def test_nothing_is_kept_when_no_trace_runs_any_more() -> None:
 @pytest.mark.parametrize(
     "secrets", [[b"s" * 129], [b"secret-%d" % number for number in range(MOST_SECRETS + 1)]]
 )
-def test_too_many_secrets_are_not_kept_and_nothing_is_shown(secrets: list[bytes]) -> None:
+def test_with_too_many_secrets_no_secret_is_kept_and_every_line_is_masked(secrets: list[bytes]) -> None:
     traces = Traces()
     traced = traces.traced()
     for secret in secrets:

@@ -14,7 +14,7 @@ import pytest
 
 VARIABLE = "GEOMAIL_TESTS_SHARD"
 #: Folders whose files take longest: taken first, so that the processes end at about the same time.
-LONG_FOLDERS = ("cli", "e2e", "master", "benchmarks", "console", "twin", "net", "preview")
+LONG_FOLDERS = ("cli", "e2e", "process", "benchmarks", "console", "twin", "net", "preview")
 
 
 def pytest_configure(config: pytest.Config) -> None:

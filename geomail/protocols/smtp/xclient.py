@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from geomail.parties import UNAVAILABLE, Client, Login
-from geomail.protocols.proxy_header import drop_zone
+from geomail.parties import UNAVAILABLE, Client, Login, drop_zone
 
 #: Bytes of one command, its line end included.
 COMMAND_SIZE = 512
