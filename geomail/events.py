@@ -222,62 +222,15 @@ class SessionClosed(Event):
     bytes_out: int
     client_id: str
 
-    def __init__(
-        self,
-        time: float,
-        session: str,
-        server: str,
-        protocol: str,
-        client: str,
-        client_port: int,
-        local: str,
-        local_port: int,
-        listener: str,
-        tls: str,
-        sni: str,
-        user: str,
-        method: str,
-        backend: str,
-        outcome: str,
-        side: str,
-        reason: str,
-        step: str,
-        relayed: bool,
-        refusals: int,
-        duration: float,
-        auth_time: float | None,
-        connect_time: float | None,
-        login_time: float | None,
-        bytes_in: int,
-        bytes_out: int,
-        client_id: str = "",
-    ) -> None:
+    def __init__(self, time: float, session: str) -> None:
         Event.__init__(self, time, session)  # super() knows the class without slots
-        self.server = server
-        self.protocol = protocol
-        self.client = client
-        self.client_port = client_port
-        self.local = local
-        self.local_port = local_port
-        self.listener = listener
-        self.tls = tls
-        self.sni = sni
-        self.user = user
-        self.method = method
-        self.backend = backend
-        self.outcome = outcome
-        self.side = side
-        self.reason = reason
-        self.step = step
-        self.relayed = relayed
-        self.refusals = refusals
-        self.duration = duration
-        self.auth_time = auth_time
-        self.connect_time = connect_time
-        self.login_time = login_time
-        self.bytes_in = bytes_in
-        self.bytes_out = bytes_out
-        self.client_id = client_id
+        self.server = self.protocol = self.client = self.local = self.listener = ""
+        self.tls = self.sni = self.user = self.method = self.backend = self.client_id = ""
+        self.outcome, self.side, self.reason, self.step = "shutdown", "geomail", "", ""
+        self.client_port = self.local_port = self.refusals = self.bytes_in = self.bytes_out = 0
+        self.auth_time = self.connect_time = self.login_time = None
+        self.relayed = False
+        self.duration = 0.0
 
 
 @dataclass(slots=True, init=False)

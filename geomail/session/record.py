@@ -31,17 +31,11 @@ class SessionRecord(SessionClosed):
     __slots__ = ("_began", "idle", "started", "state")
 
     def __init__(self, session: str, server: str, protocol: str, listener: str) -> None:
-        self.session, self.server, self.protocol, self.listener = session, server, protocol, listener
-        self.client = self.local = self.tls = self.sni = self.user = self.method = self.backend = ""
-        self.outcome, self.side, self.reason, self.step = "shutdown", "geomail", "", ""
-        self.client_port = self.local_port = self.refusals = self.bytes_in = self.bytes_out = 0
-        self.auth_time = self.connect_time = self.login_time = None
-        self.idle: float | None = None
-        self.duration = 0.0
-        self.client_id = ""
-        self.relayed = False
+        self.started = time.time()
+        SessionClosed.__init__(self, self.started, session)  # super() knows the class without slots
+        self.server, self.protocol, self.listener = server, protocol, listener
         self.state: Literal["login", "backend", "relay"] = "login"
-        self.started = self.time = time.time()
+        self.idle: float | None = None
         self._began = now()
 
     def meet(self, client: Client) -> None:

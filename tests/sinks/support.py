@@ -60,7 +60,9 @@ WENT_WELL: dict[str, Any] = {
 
 def closed(user: str = "", reason: str = "", **differing: object) -> SessionClosed:
     """Return the end of a session that went well, with the ``differing`` fields."""
-    return _changed(SessionClosed(*COMMON, user=user, reason=reason, **WENT_WELL), differing)
+    event = SessionClosed(WHEN, SESSION)
+    common = {"server": SERVER, "protocol": "imap", "client": CLIENT, "user": user, "reason": reason}
+    return _changed(event, {**common, **WENT_WELL, **differing})
 
 
 def every_kind(user: str, text: str) -> dict[str, Event]:
