@@ -57,9 +57,18 @@ def test_a_dict_of_an_event_names_all_fields_after_the_kind() -> None:
 
 @pytest.mark.parametrize("kind", KINDS.values())
 def test_every_kind_has_a_name_and_becomes_a_dict(kind: type[Event]) -> None:
-    values = {field.name: 1 for field in fields(kind)}
+    values = {field.name: number for number, field in enumerate(fields(kind))}
+    event = kind.__new__(kind)
+    for name, value in values.items():
+        setattr(event, name, value)
     assert KINDS[kind.kind] is kind
-    assert json.loads(json.dumps(to_dict(kind(**values)))) == {"event": kind.kind, **values}  # type: ignore[arg-type]
+    assert json.loads(json.dumps(to_dict(event))) == {"event": kind.kind, **values}
+
+
+def test_a_finished_session_has_every_field_from_the_start() -> None:
+    event = to_dict(SessionClosed(1.5, "abc-1"))
+    assert event.keys() == {"event", *FIELD_NAMES[SessionClosed.kind]}
+    assert (event["time"], event["session"], event["outcome"]) == (1.5, "abc-1", "shutdown")
 
 
 class Lookalike:
