@@ -45,7 +45,7 @@ _RARELY = (20_000, 50, 100)
 _PATIENCE = 5.0
 #: Longest pauses of the loop, in seconds: while geomail ends, and before.
 _PAUSE_WHILE_ENDING, _PAUSE = 1.0, 60.0
-#: Dead workers that the console is told of.
+#: The dead workers whose process ids the console gets.
 _REMEMBERED = 16
 
 #: A function that carries out an order of the console. It returns the fields of the answer beside ``error``.
@@ -108,7 +108,8 @@ class Master:
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         first = self._reloader.start(allow_open_files())
         self._log.say("notice", build.introduce_build())
-        self._log.say("notice", f"started {first.config.workers} worker(s)")
+        count = first.config.workers
+        self._log.say("notice", f"started {count} worker{'s' if count > 1 else ''}")
         preload()
         gc.collect()
         gc.freeze()

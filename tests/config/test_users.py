@@ -117,10 +117,10 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     ),
     "a space behind the name": (f"ann :{BCRYPT}", "1 : the name must not be empty"),
     "a terminal's orders": (f"ann\x1b[31m:{BCRYPT}", "1 : the name must not be empty"),
-    "no hash": ("ann:", "1 ann: this is no password hash that geomail can verify, or not a whole one"),
-    "a password": ("ann:s3cret", "1 ann: this is no password hash"),
-    "a password in clear": ("ann:{PLAIN}s3cret", "1 ann: {PLAIN} is no scheme that geomail can verify"),
-    "half a hash": (f"ann:{BCRYPT[:-3]}", "1 ann: this is no password hash"),
+    "no hash": ("ann:", "1 ann: this is not a password hash that geomail can verify, or not a complete one"),
+    "a password": ("ann:s3cret", "1 ann: this is not a password hash"),
+    "a password in clear": ("ann:{PLAIN}s3cret", "1 ann: {PLAIN} is not a scheme that geomail can verify"),
+    "half a hash": (f"ann:{BCRYPT[:-3]}", "1 ann: this is not a password hash"),
     "Dovecot's fields": (
         f"ann:{BCRYPT}:1000:1000::/home/s3cret::",
         "1 ann: geomail reads only the first two of Dovecot's fields, name and hash; remove the others",
@@ -188,7 +188,7 @@ def test_every_problem_is_told_with_its_line(tmp_path: Path) -> None:
     text = f"ann:{BCRYPT}\n\nbob:x\nANN:{BCRYPT}:backend=two\ncarl:{BCRYPT}:x\n"
 
     assert [line.partition(";")[0] for line in list_problems(tmp_path, text, default="one")] == [
-        "3 bob: this is no password hash that geomail can verify, or not a whole one",
+        "3 bob: this is not a password hash that geomail can verify, or not a complete one",
         "4 ANN: is given twice",
         "5 carl: word 1 after the hash is unknown",
     ]

@@ -32,7 +32,7 @@ def _check_protocol(subject: Subject) -> Iterator[Problem]:
     if subject.server.listen and subject.server.protocol not in FACTS:
         yield subject.make_error(
             "protocol",
-            "the protocol is unknown, as no listen port tells it; add protocol = "
+            "geomail cannot tell the protocol from the ports of listen; add protocol = "
             + either_of(f'"{name}"' for name in FACTS),
         )
 
@@ -163,7 +163,8 @@ def _check_relaying(subject: Subject) -> Iterator[Problem]:
         yield subject.make_warning(
             subject.methods_option,
             "none without xclient or proxy_protocol: to the backend, every sender looks like geomail itself; "
-            "if it relays for that address, anyone can send through it; set xclient or proxy_protocol",
+            "if the backend relays for geomail's address, anyone can send mail through it; "
+            "set xclient or proxy_protocol",
         )
 
 
@@ -176,7 +177,7 @@ def _check_xclient(subject: Subject) -> Iterator[Problem]:
         yield subject.make_warning(
             "xclient" if subject.source.find_origin(subject.index, "xclient") else "proxy_protocol",
             f'xclient = "on" with proxy_protocol = "{server.proxy_protocol}": a backend that takes the '
-            "client from the PROXY header may refuse its XCLIENT, and so each session (Postfix does, unless "
+            "client from the PROXY header may refuse XCLIENT, and so end each session (Postfix does, unless "
             "smtpd_authorized_xclient_hosts holds all clients); "
             'write xclient = "auto", which sends XCLIENT only if the backend offers it',
         )
