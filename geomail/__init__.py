@@ -4,18 +4,18 @@ The map of the package, in the order a connection passes through it:
 
 ``process/``       the master; ``worker``, which accepts clients and hands them to ``session/``
 ``session/``       the flow of one client, from accept to close
-``protocols/``     the dialogues: how clients and backends are spoken to
-``conversation``   what a dialogue may do with a connection; ``Rehearsal``
-``parties``        who takes part: client, login, refusal, certificates
-``auth/``          who may log in, and by which route: one file per source
+``protocols/``     the dialogues with clients and backends
+``conversation``   all that a dialogue may do with a connection; ``Rehearsal``
+``parties``        the parties of a session: client, login, refusal, certificate
+``auth/``          decides about logins and their routes: one file per auth source
 ``backends/``      routes, and the connections that they lead to
 ``net/``           bytes: ``wire`` (one connection), ``relay`` (two of them), TLS, DNS, time
 ``events``         what happens in a session; ``sinks/`` read it (the log first)
-``console/``       a process of its own, for operators; ``control/`` is what both ends of its socket speak
+``console/``       a process of its own, for operators; ``control/`` is the language of its socket
 ``config/``        TOML to a complete, frozen configuration
-``preview/``       the handshake that ``session/`` would run, shown
+``preview/``       shows the handshake that ``session/`` would run
 ``secrets``        keeps secrets out of text; ``hashes`` are those of passwords
-``errors``         which side is to blame, and what the client may hear
+``errors``         every error: the side to blame, and what the client may learn
 """
 
 __version__ = "0.2.0"

@@ -115,7 +115,7 @@ class Audience:
             self._announce("server.ending")
 
     def tell_losses(self) -> None:
-        """Tell each viewer how many events it has lost since it was told last."""
+        """Tell each viewer how many events it has lost since the last call."""
         for viewer in self.viewers:
             viewer.tell_losses()
 

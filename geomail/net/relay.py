@@ -148,7 +148,7 @@ class Relay:
         )
 
     def arm(self) -> None:
-        """Make a relay end in time of which one side has ended; call it now and then."""
+        """Set the timer that ends the relay if one side has ended; call it now and then."""
         self._limit.arm()
 
     def park(self) -> None:

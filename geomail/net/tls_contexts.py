@@ -55,7 +55,7 @@ def make_server_context(settings: ServerSettings) -> ssl.SSLContext:
     """Make the context of a listener.
 
     A client's certificate never makes the handshake fail: ask the channel for
-    it afterwards, and :func:`geomail.parties.verdict` whether it will do.
+    it afterwards, then :func:`geomail.parties.judge_certificate`.
     Workers that are forked later resume each other's sessions: by tickets, and
     without tickets from a ``shared`` cache (each worker has its own ``builtin`` one).
 

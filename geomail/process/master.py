@@ -92,12 +92,12 @@ class Master:
         """
         self._start()
         while not (self._ending and not self._workforce.pids):
-            received = signal.sigtimedwait(self._signals, self._pause())
+            received = signal.sigtimedwait(self._signals, self._compute_pause())
             handle = self._signals[received.si_signo] if received is not None else self._reap
             handle()
             if not self._ending:
                 self._start_missing()
-            self._keeper.send_unsent(self._state())
+            self._keeper.send_unsent(self._describe())
         self._end_console()
         if self._companion_end:
             raise CompanionExited(f"the companion process exited ({self._companion_end}); geomail shut down")
@@ -128,9 +128,9 @@ class Master:
         """Start the children that are missing and due."""
         self._workforce.fill()
         if (due := self._keeper.due) is not None and time.monotonic() >= due:
-            self._keeper.start(self._workforce.start_console, self._state())
+            self._keeper.start(self._workforce.start_console, self._describe())
 
-    def _pause(self) -> float:
+    def _compute_pause(self) -> float:
         """Return the seconds after which the loop goes on if no signal comes."""
         if self._ending:
             return _PAUSE_WHILE_ENDING
@@ -166,7 +166,7 @@ class Master:
                 self._reloader.reload(self._current)
             except ReloadRefused:
                 pass  # it is in the log
-            self._keeper.report_state(self._state())
+            self._keeper.report_state(self._describe())
 
     def _reopen_logs(self) -> None:
         self._log.reopen()
@@ -183,7 +183,7 @@ class Master:
         self._log.say("notice", text)
         self._ending = number
         close_vanished(self._current.listeners, ())
-        self._keeper.report_state(self._state())
+        self._keeper.report_state(self._describe())
         self._workforce.signal(number)
 
     def _end_console(self) -> None:
@@ -213,7 +213,7 @@ class Master:
                 answer = {"error": None, **self._carry_out(order)}
             except GeomailError as error:
                 answer = {"error": str(error)}
-            self._keeper.answer(order.get("id"), answer, self._state())
+            self._keeper.answer(order.get("id"), answer, self._describe())
 
     def _carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
         """Carry out an order, and return the fields of its answer. Raises GeomailError."""
@@ -228,7 +228,7 @@ class Master:
         self._reloader.reload(self._current)
         return {}
 
-    def _state(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         """Describe the master to the console."""
         return {
             "pid": self._pid,
@@ -270,7 +270,7 @@ class Master:
             successor = ""
         if successor or (code and self._ending != signal.SIGTERM):
             self._died.append(pid)
-            self._keeper.report_state(self._state())
+            self._keeper.report_state(self._describe())
             self._log.say("error", f"worker {pid} died ({how}); its sessions are lost{successor}")
 
 

@@ -36,7 +36,7 @@ class ReloadRefused(GeomailError):
 
 
 class Reloader:
-    """Puts the configuration that ``load`` returns in force: at the start, and again at each reload.
+    """The means to put the configuration of ``load`` in force: at the start, and at each reload.
 
     ``refused`` is the time and the error of the last reload, None if it succeeded.
     """

@@ -738,6 +738,6 @@ def test_root_without_an_account_for_workers(inspect_text: Inspect, monkeypatch:
     monkeypatch.setattr("geomail.privileges._USUAL", ("geomail-no-such", "nobody"))
     assert list_problems(inspect_text(NAMELESS)) == [
         "0 warning user: is not set, and there is no account geomail, so workers run as nobody; "
-        "create it (useradd --system geomail), or set user"
+        "create that account (useradd --system geomail), or set user"
     ]
     assert list_problems(inspect_text(f'user = "root"\n{NAMELESS}')) == []

@@ -61,9 +61,9 @@ def test_every_field_of_a_session_and_of_status(shared: Running, asker: Asker) -
 def test_numbers() -> None:
     assert f'{{"geomail":{PROTOCOL},' in MANUAL
     assert f"at most {LONGEST_REQUEST} bytes" in MANUAL.replace("\n", " ")
-    assert f"Up to {MOST_REQUESTS} requests" in MANUAL.replace("\n", " ")
+    assert f"up to {MOST_REQUESTS} unanswered requests" in MANUAL.replace("\n", " ")
     assert f"the {MOST_CLIENTS + 1}th connection" in MANUAL.replace("\n", " ")
-    assert f"up to {MOST_PATTERNS} of them" in MANUAL.replace("\n", " ")
+    assert f"up to {MOST_PATTERNS} patterns" in MANUAL.replace("\n", " ")
     for usual, most in TRACE_CAPS.values():
         assert re.search(rf"{usual}[, a-z]+ {most} at most", MANUAL)
 

@@ -39,7 +39,7 @@ def _check_protocol(subject: Subject) -> Iterator[Problem]:
 
 @CHECKS.register("ssl_certificate_compression", "proxy")
 def _check_idle_options(subject: Subject) -> Iterator[Problem]:
-    """Warn of options that do nothing here, and in nginx nothing either, or only with some OpenSSL."""
+    """Warn of nginx's options that have no effect in geomail, and in nginx none or only with some OpenSSL."""
     for key in ("ssl_certificate_compression", "proxy"):
         if getattr(subject.server, key):
             yield subject.make_warning(key, "has no effect; remove it")
@@ -170,7 +170,7 @@ def _check_relaying(subject: Subject) -> Iterator[Problem]:
 
 @CHECKS.register("listen", "protocol", "xclient", "proxy_protocol")
 def _check_xclient(subject: Subject) -> Iterator[Problem]:
-    """Warn of both: Postfix compares smtpd_authorized_xclient_hosts with the PROXY header's address."""
+    """Warn of XCLIENT after a PROXY header: Postfix asks whether the header's address may send XCLIENT."""
     server = subject.server
     has_xclient = server.protocol in FACTS and server.facts.has_xclient
     if has_xclient and server.xclient == "on" and server.proxy_protocol != "off":

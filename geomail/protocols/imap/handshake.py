@@ -125,9 +125,9 @@ def _make_error(
 
 
 def _look_for_refusal(dialogue: BackendDialogue, lines: Sequence[bytes], tag: bytes) -> None:
-    """Raise BackendRefused if an untagged NO is all the answer to a LOGIN.
+    """Raise BackendRefused if the only answer to a LOGIN is an untagged NO.
 
-    The client gets it as the tagged answer that it waits for.
+    The client waits for a tagged answer, and gets the NO as that.
     """
     for line in lines:
         mark, kind, text = _split(line)
