@@ -28,7 +28,7 @@ class BadSelection(GeomailError):
 
 
 class Selection:
-    """Patterns by field: of each field that is named, one pattern must match. No field: all sessions.
+    """Patterns by field: a session must match one pattern of each. Without fields, every session matches.
 
     Raises BadSelection.
     """

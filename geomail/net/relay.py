@@ -210,7 +210,7 @@ class Relay:
                 self._end("backend")
         except (PeerGone, TlsFailed) as error:
             self._end("client" if error.blame == "client" else "backend")
-            if error.blame == "client":  # it gets no more bytes, but those that it sent are still delivered
+            if error.blame == "client":  # it gets no more bytes, but its own bytes are still delivered
                 self._limit.finish_within(LINGER)
                 up.join()
 

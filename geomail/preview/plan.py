@@ -158,7 +158,7 @@ class Preview:
             yield "serve looks up the client's name when it connects; give --client-name to see one"
         local = self.client.local_address
         if local in (LOCAL_V4, LOCAL_V6) and (server.proxy_protocol != "off" or server.xclient == "auto"):
-            yield f"{local} stands for the address that the client connects to"
+            yield f"{local} is a placeholder for the address that the client connects to"
 
 
 def _unwatched(step: Step) -> None:

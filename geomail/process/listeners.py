@@ -88,7 +88,7 @@ def open_listeners(config: Config, previous: Sequence[Listener]) -> list[Listene
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """One address on which a configuration wants to listen; the fields are those of a Listener."""
+    """One address of a configuration, before it is bound; it has the fields of a Listener."""
 
     server: Server
     server_index: int
@@ -143,10 +143,10 @@ def tune_all(listeners: Iterable[Listener]) -> Iterator[str]:
 
 
 class _Sockets:
-    """Sockets of the kinds in ``wanted``: bound ones of before, and new ones."""
+    """Sockets of these kinds: those of ``previous`` listeners, and new ones."""
 
-    def __init__(self, previous: Sequence[Listener], wanted: Collection[_Kind]) -> None:
-        self._leaving = [listener for listener in previous if _get_kind(listener.listen) not in wanted]
+    def __init__(self, previous: Sequence[Listener], kinds: Collection[_Kind]) -> None:
+        self._leaving = [listener for listener in previous if _get_kind(listener.listen) not in kinds]
         self._bound = {
             _get_kind(listener.listen): listener.sock for listener in previous if _is_in_place(listener.sock)
         }

@@ -261,13 +261,13 @@ class BackendDialogue:
         self.backend.step = step
         self.backend.send_lines(lines, shown, because)
 
-    def hear(self, reply: list[bytes], wanted: str) -> bytes:
+    def hear(self, reply: list[bytes], expected: str) -> bytes:
         """Read the next line of a reply, add it to ``reply`` and return it.
 
-        ``wanted`` names the reply that lets the handshake go on. Raises
+        ``expected`` names the reply that lets the handshake go on. Raises
         BackendGarbage beyond the limits.
         """
-        line = self.backend.read_line(REPLY_LINE, because=wanted)
+        line = self.backend.read_line(REPLY_LINE, because=expected)
         if is_broken(line):
             raise BackendGarbage("a reply with a lone CR or NUL", step=self.step)
         reply.append(line)

@@ -338,7 +338,7 @@ def test_a_file_that_the_configuration_names_is_missing(file: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "note"),
     [
-        (OUT, "192.0.2.2 stands for the address that the client connects to"),
+        (OUT, "192.0.2.2 is a placeholder for the address that the client connects to"),
         (
             ("--server", "in"),
             "http://127.0.0.1:9000/auth chooses the backend; give --backend to see one",

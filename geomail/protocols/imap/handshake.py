@@ -93,12 +93,12 @@ def _log_in(dialogue: BackendDialogue, tag: bytes, login: Password, *, at_once: 
 
 def _expect(dialogue: BackendDialogue, tag: bytes, *, go_ahead: bool = False) -> tuple[bytes, ...]:
     """Read up to the tagged OK, or up to the ``+`` that asks to ``go_ahead``; return all lines."""
-    wanted = "+" if go_ahead else "tagged OK"
+    expected = "+" if go_ahead else "tagged OK"
     lines: list[bytes] = []
     try:
-        mark, kind, text = _split(dialogue.hear(lines, wanted))
+        mark, kind, text = _split(dialogue.hear(lines, expected))
         while mark == b"*" and kind != b"BYE":
-            mark, kind, text = _split(dialogue.hear(lines, wanted))
+            mark, kind, text = _split(dialogue.hear(lines, expected))
     except PeerGone:
         _look_for_refusal(dialogue, lines, tag)
         raise
