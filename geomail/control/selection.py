@@ -95,7 +95,8 @@ def _make_client_test(pattern: str) -> Test:
     try:
         network = ip_network(pattern, strict=False)
     except ValueError:
-        raise BadSelection(f"client: {pattern!r} is not an address, network or pattern") from None
+        text = f"client: {pattern!r} is not an address, network or pattern"
+        raise BadSelection(f"{text}: use 192.0.2.7, 192.0.2.0/24 or 192.0.2.*") from None
     return lambda client: _is_within(client, network)
 
 
