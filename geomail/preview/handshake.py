@@ -217,14 +217,14 @@ class Stage:
 
     def _xclient_hints(self, own_address: str, credentials: Credentials) -> Iterator[str]:
         if self.server.proxy_protocol != "off":
-            yield 'the PROXY header already tells the backend who the client is: set xclient = "off"'
+            yield 'the PROXY header already names the client to the backend: set xclient = "off"'
         else:
             address = own_address or "the address that geomail connects from"
             yield f"allow XCLIENT in the backend: in Postfix, add {address} to smtpd_authorized_xclient_hosts"
         if not isinstance(credentials, NoLogin):
             yield 'if the backend does not know XCLIENT, set xclient = "off"; "auto" uses it if it is offered'
         elif self.server.proxy_protocol == "off":
-            yield "if the backend does not know XCLIENT, proxy_protocol can tell it who the client is"
+            yield "if the backend does not know XCLIENT, set proxy_protocol: a PROXY header names the client"
 
     def _say_goodbye(self, wire: Wire, scene: Scene, recorder: Recorder) -> None:
         goodbye = b" ".join(filter(None, (scene.login.tag, self.server.facts.goodbye)))

@@ -144,7 +144,7 @@ class Preview:
         return make_mask({given or b"", replaced} - ({PASSWORD} if given is None else set()))
 
     def notes(self, scene: Scene) -> Iterator[str]:
-        """Yield what a reader must know: who decided, and which values are placeholders."""
+        """Yield what a reader must know: the auth source that decided, and the placeholders."""
         decider, server = self.stage.decider, self.server
         if scene.endpoint is None:
             yield f"{decider} chooses the backend; give --backend to see one"
