@@ -44,7 +44,7 @@ class SessionError(GeomailError):
     """A session cannot go on as planned.
 
     ``str(error)`` is the private text: for the log, never for the client.
-    ``hint`` tells the operator how to mend it; empty if geomail does not know.
+    ``hint`` tells the operator how to repair it; empty if geomail does not know.
     """
 
     outcome: ClassVar[str] = "error"

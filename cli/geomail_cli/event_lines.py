@@ -45,7 +45,7 @@ _NARROW, _NARROW_START = 140, 9
 
 
 class EventLines:
-    """A maker of lines for a terminal of ``width``, or, without a width, for a pipe; those have a date.
+    """A maker of lines for a terminal of ``width``; without it, for a pipe, with the date in each line.
 
     Columns grow with their values, so that later lines are aligned.
     """

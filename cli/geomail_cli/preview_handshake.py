@@ -130,7 +130,7 @@ def _print_dialogue(console: Console, preview: Preview, scene: Scene) -> Ending:
     from geomail_cli.dialogue_listing import DialogueListing
 
     if scene.endpoint:
-        kind = "live" if preview.request.live else "rehearsed"
+        kind = "live" if preview.request.live else "imagined"
         output.show_heading(console, f"backend {scene.endpoint.full_label}, {kind}")
     for note in preview.notes(scene):
         output.show_note(console, note)

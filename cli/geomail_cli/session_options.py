@@ -70,7 +70,9 @@ class EventFilter(SessionFilter):
 
     outcome: Annotated[
         Patterns,
-        typer.Option("--outcome", metavar="PATTERN", help="Only sessions that ended so; no other events."),
+        typer.Option(
+            "--outcome", metavar="PATTERN", help="Only sessions with this outcome; no other events."
+        ),
     ] = None
 
 

@@ -14,10 +14,10 @@ from geomail_cli.option_groups import JsonOption, spread_groups
 def status(server: SocketOptions, as_json: JsonOption = False) -> None:
     """Show the state of a running server.
 
-    That is its workers, sessions, rates, configuration and backends. Rates are
-    those of the last ten seconds. Counters begin when the server's console
-    process starts; they survive a restart of workers. Bytes are counted at the
-    end of their session.
+    The command shows workers, sessions, rates, configuration, servers and
+    backends. Rates are those of the last ten seconds. Counters include workers
+    that have ended; if the console process starts again, they start with the
+    counts of the live workers. The bytes of a session are counted when it ends.
 
     Exit status: 0 the server runs, 2 wrong usage, 69 no server runs there, 77
     no permission.

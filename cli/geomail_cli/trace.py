@@ -55,9 +55,9 @@ def trace(
 ) -> None:
     """Print the dialogues of some sessions, line by line.
 
-    That is what geomail, the client and the backend say until the client is
-    logged in; mail is never shown. Choose the sessions by --user or --client.
-    Secrets are masked, also where a client or backend repeats them.
+    The command shows each line between the client, geomail and the backend, until
+    the client is logged in; it never shows mail. Choose the sessions by --user or
+    --client. Secrets are masked, also if a client or backend repeats them.
 
     geomail knows a user from the login on: it keeps the lines before the login,
     and shows them then. The trace ends at the first limit, or by Ctrl-C.

@@ -27,7 +27,7 @@ from geomail.config.units import escape_unprintable
 from geomail.errors import ConfigError, Problem
 
 DEFAULT_PATH = Path("/etc/geomail/geomail.toml")
-#: The kind of pydantic's error for a default that depends on a value that is itself wrong.
+#: The kind of pydantic's error about a default that depends on a wrong value.
 _FOLLOWS = "default_factory_not_called"
 _KEY_AT_START = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=", re.ASCII)
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
@@ -126,7 +126,7 @@ def _explain_syntax_error(text: str, message: str) -> tuple[int, str, str]:
 
 
 def _validate(source: Source, folder: Path) -> tuple[Document, list[Problem]]:
-    """Return the document without the values that are wrong, and the problems with those."""
+    """Return the document without its wrong values, and the problems with these values."""
     problems: list[Problem] = []
     content: Any = source.content
     while True:
@@ -146,7 +146,7 @@ def _validate(source: Source, folder: Path) -> tuple[Document, list[Problem]]:
 
 
 def _guess_keys(errors: Iterable[ErrorDetails]) -> Iterator[KeyPath]:
-    """Return the known keys that unknown ones resemble: those are misspelt, not missing."""
+    """Return the known keys that unknown keys resemble: they are misspelt, not missing."""
     for error in errors:
         if error["type"] == "extra_forbidden" and (meant := guess_key(error["loc"])):
             yield (*error["loc"][:-1], meant)

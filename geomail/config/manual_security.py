@@ -1,4 +1,4 @@
-"""The last section of ``geomail.toml(5)``: the attacks that geomail prevents, and those that it cannot."""
+"""The last section of ``geomail.toml(5)``: attacks, and what geomail does against them."""
 
 SECURITY = r"""
 .Sh SECURITY CONSIDERATIONS

@@ -61,7 +61,7 @@ class Source:
         return None
 
     def is_sound(self, path: KeyPath) -> bool:
-        """Tell whether neither the path nor a table around it is known to be wrong."""
+        """Tell whether no error is known in the path or in a table around it."""
         return not any(path[:length] in self.broken for length in range(1, len(path) + 1))
 
 

@@ -6,5 +6,5 @@ connection to one worker, ``master_line`` the one to the master. ``control``
 serves one client of the control socket, ``requests`` holds what such a client
 may ask for, and ``metrics`` the pages for Prometheus. The master starts the
 process, and starts it again when it dies: ``geomail/process/keeper.py``. It
-speaks no mail, and no mail waits for it.
+does not serve mail, and mail never waits for it.
 """

@@ -45,7 +45,7 @@ class Acceptors:
                 try:
                     sock, _ = acceptor.accept()
                 except OSError as error:
-                    self._log.say("error", f"console cannot accept: {error.strerror}")
+                    self._log.say("error", f"the console cannot accept connections: {error.strerror}")
                     gevent.sleep(_AFTER_ERROR)
                 else:
                     gevent.spawn(serve, make_cooperative(sock))

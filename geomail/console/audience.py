@@ -76,7 +76,7 @@ class Audience:
         self.viewers.remove(viewer)
         self._lost_before += viewer.lost_ever
 
-    # -- what workers are told --------------------------------------------------------------------
+    # -- orders to workers ------------------------------------------------------------------------
 
     def brief(self, link: Link) -> None:
         """Tell a worker that has just connected which events and traces to send; wait for its answers."""
@@ -92,7 +92,7 @@ class Audience:
         if viewer not in self.viewers:  # it has ended meanwhile
             _order(link, "untrace", trace=viewer.number)
 
-    # -- what viewers are shown -------------------------------------------------------------------
+    # -- lines for viewers ------------------------------------------------------------------------
 
     def show(self, lines: list[bytes]) -> None:
         """Pass on the lines of a worker: events, and the numbers of events that it dropped."""
@@ -115,7 +115,7 @@ class Audience:
             self._announce("server.ending")
 
     def tell_losses(self) -> None:
-        """Tell each viewer how many events it has lost since it was told last."""
+        """Tell each viewer how many events it has lost since the last call."""
         for viewer in self.viewers:
             viewer.tell_losses()
 

@@ -97,8 +97,10 @@ class Client:
         if number is None:
             text = f"id: must be a number, or a text of at most {_LONGEST_ID} characters"
             raise RequestError("bad-request", text)
-        if number in self._running or len(self._running) >= MOST_REQUESTS:
-            raise RequestError("busy", f"the id is in use, or {MOST_REQUESTS} requests are running")
+        if number in self._running:
+            raise RequestError("busy", f"id: {number!r} is in use: use another, or wait for the answer")
+        if len(self._running) >= MOST_REQUESTS:
+            raise RequestError("busy", f"{MOST_REQUESTS} requests are running: wait for an answer")
         handler = self._handlers.get(do) if isinstance(do, str) else None
         if handler is None:
             raise RequestError("unknown-request", f"do: must be one of {', '.join(sorted(self._handlers))}")

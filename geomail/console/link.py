@@ -100,7 +100,7 @@ class Link:
 
         answer = self._orders.send(send, seconds)
         if answer is None:
-            raise self._no_answer()
+            raise self._make_no_answer()
         return answer
 
     def refresh(self, seconds: float) -> None:
@@ -121,13 +121,13 @@ class Link:
 
     def _send(self, line: bytes, seconds: float) -> None:
         try:
-            with gevent.Timeout(seconds, self._no_answer()), self._sending:
+            with gevent.Timeout(seconds, self._make_no_answer()), self._sending:
                 self._sock.sendall(line)
         except (OSError, WorkerGone):
             self._sock.close()  # half a line may have gone out
-            raise self._no_answer() from None
+            raise self._make_no_answer() from None
 
-    def _no_answer(self) -> WorkerGone:
+    def _make_no_answer(self) -> WorkerGone:
         return WorkerGone(f"worker {self.pid} does not answer")
 
     def _take(self, lines: list[bytes]) -> None:

@@ -10,7 +10,7 @@ The console sends orders, each with an ``id`` that it has not used before:
 
 The master sends reports:
 
-    {"report": "state", "state": {…}}               what has become of the master
+    {"report": "state", "state": {…}}               the present state of the master
     {"report": "listener", "name": "metrics"}       accept on the attached socket from now on, instead of
                                                     the one before; without a socket: accept no more
     {"report": "answer", "id": 7, "error": null, "state": {…}}
@@ -49,7 +49,7 @@ class OrderRefused(GeomailError):
 
 
 class MasterLine:
-    """Sends orders to the master, and hands its reports to ``receivers``, by the name of the report.
+    """The line to the master: it takes orders, and hands reports to ``receivers``, by the report's name.
 
     An answer goes to the caller of :meth:`order`, after the receiver of
     ``state`` has taken the state that came with it.

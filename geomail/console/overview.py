@@ -70,13 +70,13 @@ class Overview:
         Return whether that happened within ``seconds``.
         """
         deadline = time.monotonic() + seconds
-        while self._briefed() < self.state["expected"]:
+        while self._count_briefed() < self.state["expected"]:
             self._changed.clear()
             if not self._changed.wait(max(0.0, deadline - time.monotonic())):
                 return False
         return True
 
-    def _briefed(self) -> int:
+    def _count_briefed(self) -> int:
         return sum(link.is_briefed and self.serves_configuration_in_force(link) for link in self.links)
 
     # -- counters ---------------------------------------------------------------------------------
@@ -89,26 +89,26 @@ class Overview:
 
     def add_up(self) -> Counters:
         """Return the counters of all workers, of ended ones too, by server and by backend."""
-        return self._totals.add_up(self._connected())
+        return self._totals.add_up(self._list_counters())
 
     def add_active(self, sums: Counters, table: str) -> Table:
         """Return the rows of a table, each with ``active``: the sessions in workers that still live."""
         started, ended = _ACTIVE[table]
         rows = {name: {**row, "active": 0} for name, row in sums[table].items()}
-        for counters in self._connected():
+        for counters in self._list_counters():
             for name, row in counters[table].items():
                 rows[name]["active"] += row[started] - row[ended]
         return rows
 
     def sample(self) -> None:
         """Take a sample of the counters for :meth:`compute_rates`; call it once a second."""
-        self._totals.sample(self._connected())
+        self._totals.sample(self._list_counters())
 
     def compute_rates(self) -> dict[str, float]:
         """Return how much each counter grows in a second, over the last few seconds."""
         return self._totals.compute_rates()
 
-    def _connected(self) -> list[Counters]:
+    def _list_counters(self) -> list[Counters]:
         return [link.counters for link in self.links]
 
 

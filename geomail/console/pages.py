@@ -8,7 +8,7 @@ from http import HTTPStatus
 import gevent
 from gevent import socket
 
-#: Connections that are served at a time; more are closed unanswered.
+#: Connections that are served at a time; more are closed without an answer.
 MOST_CONNECTIONS = 32
 #: Seconds for the request, and for the answer.
 _PATIENCE = 10.0

@@ -72,7 +72,9 @@ class Console:
         self._log.move_to_background()
         ended = Signal()
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all, but the master decides
+            signal.signal(
+                number, signal.SIG_IGN
+            )  # a terminal sends them to all processes, but only the master acts
         gevent.signal_handler(signal.SIGTERM, ended.set)
         gevent.signal_handler(signal.SIGUSR1, self._log.reopen)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the master blocks the signals that it waits for
@@ -123,7 +125,7 @@ class Console:
     def _serve_client(self, sock: socket.socket) -> None:
         client = Client(sock, self._requests.handlers, STREAMS)
         if self._clients >= MOST_CLIENTS:
-            client.refuse(f"{MOST_CLIENTS} clients are being served already")
+            client.refuse(f"{MOST_CLIENTS} clients are connected: end one, or try again later")
             return
         self._clients += 1
         try:

@@ -78,7 +78,7 @@ class Requests:
     def kick(self, _client: Client, request: dict[str, Any]) -> Answers:
         """End the sessions that the request selects, and list them; ``{}`` selects all of them."""
         if "select" not in request:
-            raise RequestError("bad-request", "kick needs a selection")
+            raise RequestError("bad-request", "select: is missing; {} selects all sessions")
         yield from self._list_sessions("kick", request)
 
     def tail(self, client: Client, request: dict[str, Any]) -> Answers:
@@ -98,10 +98,10 @@ class Requests:
     def trace(self, client: Client, request: dict[str, Any]) -> Answers:
         """Send the dialogues of the selected sessions, line by line, until a limit is reached."""
         if not _read_selection(request) or not {"user", "client"} & request["select"].keys():
-            raise RequestError("bad-request", "a trace needs a selection by user or client")
+            raise RequestError("bad-request", "select: a trace needs user or client")
         caps = {name: _read_cap(request, name) for name in TRACE_CAPS}
         if len(self._audience.traces) >= MOST_TRACES:
-            raise RequestError("busy", f"{MOST_TRACES} traces are running")
+            raise RequestError("busy", f"{MOST_TRACES} traces are running: wait until one ends")
         viewer = self._audience.add_trace(
             client.outbox, request["id"], request["select"], int(caps["lines"]), int(caps["bytes"])
         )

@@ -30,7 +30,7 @@ class Viewer:
     """A stream of events of the given kinds to one client; it answers the client's request ``request``.
 
     No worker waits for it: events that the client does not read in time are
-    dropped, and the client is told their number; ``lost_ever`` counts them.
+    dropped, and the client gets their number; ``lost_ever`` counts them.
     Until :meth:`begin` it holds all events back, so that the answer to the
     request comes first.
     """

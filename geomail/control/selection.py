@@ -28,7 +28,7 @@ class BadSelection(GeomailError):
 
 
 class Selection:
-    """Patterns by field: of each field that is named, one pattern must match. No field: all sessions.
+    """Patterns by field: a session must match one pattern of each. Without fields, every session matches.
 
     Raises BadSelection.
     """
@@ -95,7 +95,8 @@ def _make_client_test(pattern: str) -> Test:
     try:
         network = ip_network(pattern, strict=False)
     except ValueError:
-        raise BadSelection(f"client: {pattern!r} is not an address, network or pattern") from None
+        text = f"client: {pattern!r} is not an address, network or pattern"
+        raise BadSelection(f"{text}: use 192.0.2.7, 192.0.2.0/24 or 192.0.2.*") from None
     return lambda client: _is_within(client, network)
 
 

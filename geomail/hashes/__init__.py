@@ -59,7 +59,7 @@ class Hash(NamedTuple):
     cost: str
 
     def __repr__(self) -> str:
-        """Leave out the hash, which is half a secret."""
+        """Leave out the hash: it helps an attacker guess the password."""
         return f"Hash({self.scheme!r})"
 
 
@@ -173,7 +173,10 @@ def recognise(text: str) -> Hash:
             return Hash(scheme, rest, sys.intern(cost))
     if prefixed:
         raise UnknownHash(f"the text after {{{name}}} is not a complete hash of that scheme")
-    raise UnknownHash("this is not a password hash that geomail can verify, or not a complete one")
+    raise UnknownHash(
+        "this is not a password hash that geomail can verify, or not a complete one; "
+        "make one with geomail hash-password"
+    )
 
 
 def verify(known: Hash, password: bytes) -> bool:

@@ -1,7 +1,7 @@
 """Questions to one HTTP service over kept-alive connections (the part of RFC 9112 that ``auth_http`` needs).
 
 Only the head of an answer is used; bodies are read and dropped. This module
-checks that headers have the form that nginx demands, and not what they say.
+checks the form of headers, as nginx does, but not their meaning.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ def _check_name(name: bytes, colon: bytes) -> bytes | None:
     """Return a header's name in lower case; None for an odd name: its header is skipped.
 
     Raises BadAnswer if the line is not a header, and for an odd name that may be
-    a misspelt Auth-* header: without Auth-Status, the client is let in.
+    a misspelt Auth-* header: if geomail skipped Auth-Status, it would accept the login.
     """
     key = name.lower()
     if not is_name(name):

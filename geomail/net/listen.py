@@ -91,9 +91,9 @@ def _set_options(sock: RawSocket, ipv6only: bool) -> None:
 def _allow_overlap(socks: Sequence[RawSocket]) -> Iterator[None]:
     """Let sockets have addresses that overlap; Linux demands that each of them allows it.
 
-    They allow it only for this moment, as other processes of the same user could
-    then bind to the address as well. A socket that allows it, too, still can:
-    Linux remembers that ours did.
+    They allow it only for a moment: meanwhile, other processes of the same user
+    could bind to the address too. Linux remembers it: later, a socket that
+    allows overlap itself can still bind there.
 
     """
     try:

@@ -79,7 +79,7 @@ class NameServers:
     def ask(self, name: Name, *kinds: RdataType) -> list[Message | Failure]:
         """Ask the servers about ``name``; return for each kind a message with answers, or the failure.
 
-        No answer, and no missing answer, makes this raise.
+        Never raises, whatever the servers answer.
         """
         deadline = time.monotonic() + self._timeout
         lookup = _Lookup(name, kinds, deadline)
@@ -136,7 +136,7 @@ class _Lookup:
         return True
 
     def listen(self, until: float) -> bool:
-        """Take answers until all are there, or ``until``; return False once a server is not there."""
+        """Take answers until all are there, or ``until``; return False if a server is not there."""
         while self._open and (left := until - time.monotonic()) > 0:
             ready = select(list(self._sockets.values()), [], [], left)[0]
             for server in [server for server, sock in self._sockets.items() if sock in ready]:

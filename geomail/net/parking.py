@@ -28,8 +28,8 @@ _SWEEP = 0.125
 #: The number of parts in which the relays are checked. A part parks few relays, so the next sessions can use
 #: their greenlets; the greenlets of many would go back to the system and have to be made again.
 _PARTS = 8
-#: Memory of greenlets goes back to the system after so many relays were parked: while more are being parked,
-#: and when no more are.
+#: The memory of greenlets goes back to the system after this many relays were parked: the first number while
+#: more relays are being parked, the second one after that.
 _TRIM_WHILE_BUSY, _TRIM_WHEN_QUIET = 1000, 100
 
 Ticket = TypeVar("Ticket")

@@ -251,7 +251,7 @@ class RawWire(Conversation):
         try:
             self._sock.shutdown(SHUT_WR)
         except OSError:
-            pass  # the peer has gone: it need not be told
+            pass  # the peer has gone, and needs no end
 
     def close(self) -> None:
         """Close at once. A second call does nothing."""

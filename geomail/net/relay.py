@@ -148,7 +148,7 @@ class Relay:
         )
 
     def arm(self) -> None:
-        """Make a relay end in time of which one side has ended; call it now and then."""
+        """Set the timer that ends the relay if one side has ended; call it now and then."""
         self._limit.arm()
 
     def park(self) -> None:
@@ -210,7 +210,7 @@ class Relay:
                 self._end("backend")
         except (PeerGone, TlsFailed) as error:
             self._end("client" if error.blame == "client" else "backend")
-            if error.blame == "client":  # it gets no more bytes, but those that it sent are still delivered
+            if error.blame == "client":  # it gets no more bytes, but its own bytes are still delivered
                 self._limit.finish_within(LINGER)
                 up.join()
 

@@ -40,7 +40,7 @@ _ADDRESSES = (dns.rdtypes.IN.A.A, dns.rdtypes.IN.AAAA.AAAA)
 
 @dataclass(frozen=True, slots=True)
 class ClientName:
-    """The verified name of a client, in lower case; None if it has none, ``temporary`` if only for now.
+    """The verified name of a client, in lower case; None if it has none; ``temporary``: perhaps later.
 
     ``problem`` is a line for the log, empty for none.
     """

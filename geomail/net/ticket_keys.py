@@ -41,11 +41,11 @@ class TicketKey:
 class ChangingKeys:
     """Keys that change every ``life`` + ALONE seconds; make them before the processes are forked.
 
-    ``life`` is the life of sessions: for so many seconds after a change, the
-    key before still opens the tickets that it made. Then there is one key alone.
+    ``life`` is the life of sessions: for that many seconds after a change,
+    the previous key still opens its tickets. Then only one key is left.
 
-    Each key is made of a secret. The next secret is computed from the present
-    one, and cannot be turned back. So the process that needs the next secret first
+    Each key is made of a secret. The next secret is a digest of the present
+    one, which cannot be computed back. So the process that needs the next secret first
     writes the same bytes as any other would, and no lock is needed; and an
     attacker that reads the memory can open no ticket of earlier times. There are
     two places, written in turn, as a process may be killed while it writes; while

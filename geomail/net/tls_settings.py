@@ -39,7 +39,7 @@ def set_ciphers(context: ssl.SSLContext, ciphers: str, prefer_server_ciphers: bo
     try:
         context.set_ciphers(ciphers)
     except ssl.SSLError:
-        raise TlsSettingError("ssl_ciphers", f"{ciphers!r}: no cipher can be selected") from None
+        raise TlsSettingError("ssl_ciphers", f"{ciphers!r}: OpenSSL has none of these ciphers") from None
     if prefer_server_ciphers:
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     else:
@@ -78,7 +78,7 @@ def verify_clients(
     trusted_certificate: str | None,
     crl: str | None,
 ) -> list[bytes]:
-    """Apply ``ssl_verify_client`` and its companions; return all on which the result for a client depends."""
+    """Apply ``ssl_verify_client`` and its companions; return all that a client's result depends on."""
     basis = [mode.encode(), str(depth).encode()]
     if mode != "off":
         if mode != "optional_no_ca" and client_certificate is None and trusted_certificate is None:
@@ -161,7 +161,8 @@ def _read_ticket_keys(files: Sequence[str]) -> list[TicketKey]:
     for file in files:
         key = TicketKey.parse(_read("ssl_session_ticket_key", file))
         if key is None:
-            raise TlsSettingError("ssl_session_ticket_key", f"{file!r} must be 48 or 80 bytes")
+            text = f"{file!r} must be 48 or 80 bytes: make it with openssl rand -out FILE 80"
+            raise TlsSettingError("ssl_session_ticket_key", text)
         keys.append(key)
     return keys
 
@@ -207,7 +208,7 @@ def _load(
             nonlocal asked
             asked = True
             if password is None:
-                text = f"{labels[1]}: the private key is encrypted, and no ssl_password_file is given for it"
+                text = f"{labels[1]}: the private key is encrypted; add ssl_password_file with its passphrase"
                 raise TlsSettingError("ssl_certificate_key", text)
             return password
 
@@ -220,7 +221,9 @@ def _load(
         except ssl.SSLError as error:
             if not asked or error.reason in _MISMATCH:
                 raise _explain(error, certificate, labels) from None
-    raise TlsSettingError("ssl_certificate_key", f"no line of ssl_password_file opens {labels[1]}")
+    raise TlsSettingError(
+        "ssl_certificate_key", f"no line of ssl_password_file is the passphrase of {labels[1]}"
+    )
 
 
 def _explain(error: ssl.SSLError, certificate: str, labels: tuple[str, str]) -> TlsSettingError:

@@ -86,7 +86,7 @@ class Wire(RawWire):
                 self._read_ahead(self._channel)
                 self._send_all(self._channel.close_notify())
         except SessionError:
-            return  # the peer has gone, or its TLS is broken: it need not be told
+            return  # the peer has gone, or its TLS is broken: no end can reach it
         self._shut_down_sending()
 
     def close(self) -> None:

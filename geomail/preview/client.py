@@ -71,17 +71,17 @@ class Words:
 # -- the server -----------------------------------------------------------------------------------
 
 
-def find_server(config: Config, protocol: str | None, wanted: str | None) -> tuple[Server, Sequence[Listen]]:
+def find_server(config: Config, protocol: str | None, given: str | None) -> tuple[Server, Sequence[Listen]]:
     """Return the server of this name or address, and those of its addresses that match.
 
-    Without ``wanted`` there must be only one server of the protocol. Without
+    Without ``given`` there must be only one server of the protocol. Without
     ``protocol``, a server of SMTP is chosen first: the handshakes of the other
     protocols depend on nothing that a backend offers. Raises Unusable.
     """
     servers = [server for server in config.servers if protocol in (None, server.protocol)]
-    if wanted is not None:
-        found = [(server, listens) for server in servers if (listens := _find_listens(server, wanted))]
-        return _choose_only(found, f"no {_kind(protocol)}server has the name or address {wanted}", servers)
+    if given is not None:
+        found = [(server, listens) for server in servers if (listens := _find_listens(server, given))]
+        return _choose_only(found, f"no {_kind(protocol)}server has the name or address {given}", servers)
     if protocol is None:
         servers = [server for server in servers if server.facts.offers] or servers
     return _choose_only(
@@ -104,15 +104,15 @@ def _choose_only(
     raise Unusable(f"{none}; the servers are {names}" if names else none)
 
 
-def _find_listens(server: Server, wanted: str) -> Sequence[Listen]:
+def _find_listens(server: Server, given: str) -> Sequence[Listen]:
     """Return those addresses of a server that match this name, address or port."""
-    if server.name == wanted:
+    if server.name == given:
         return server.listen
     singles = [single for listen in server.listen for single in listen.split_ports()]
-    if wanted.isdecimal():
-        return [single for single in singles if not single.path and single.port == int(wanted)]
+    if given.isdecimal():
+        return [single for single in singles if not single.path and single.port == int(given)]
     try:
-        address = normalize_address(parse_listen(wanted))
+        address = normalize_address(parse_listen(given))
     except ValueError:
         return ()
     return [single for single in singles if normalize_address(single) == address]

@@ -77,8 +77,8 @@ class Recorder:
 
     def settle(self, then: str = "goes on") -> None:
         """Pass on the reply that is still held back; ``then`` says what geomail does after it."""
-        for line, wanted in self._reply:
-            self._watch(Step("backend", self.mask(line), f"{wanted} expected; {then}" if wanted else ""))
+        for line, expected in self._reply:
+            self._watch(Step("backend", self.mask(line), f"{expected} expected; {then}" if expected else ""))
         self._reply.clear()
 
     def mask(self, line: bytes) -> str:
@@ -149,16 +149,14 @@ class Stage:
             return self.scene(login.rewrite(verdict.user, verdict.password), client, verdict.route)
         return verdict
 
-    def route(self, wanted: str) -> Route:
+    def route(self, given: str) -> Route:
         """Return the route to the backend of this name or at this address. Raises Unusable."""
-        if self.backends.speaks(wanted, self.protocol.name):
-            return NamedRoute(wanted)
+        if self.backends.speaks(given, self.protocol.name):
+            return NamedRoute(given)
         try:
-            address = parse_address(wanted)
+            address = parse_address(given)
         except ValueError as error:
-            raise Unusable(
-                f"--backend {wanted}: neither a [backends] table nor an address: {error}"
-            ) from None
+            raise Unusable(f"--backend {given}: neither a [backends] table nor an address: {error}") from None
         if address.path:
             return SocketRoute(address.path)
         return AddressRoute(address.host, address.port, "--backend")
@@ -215,20 +213,20 @@ class Stage:
         if isinstance(error, BackendRefused) and error.step == "XCLIENT" and error.reply:
             yield from self._xclient_hints(getattr(backend, "local_address", ""), scene.login.credentials)
         elif isinstance(error, TlsFailed):
-            yield "see tls_ca and tls_name in its [backends] table: whom geomail trusts, and by which name"
+            yield "check the backend's tls_ca (the CA that geomail trusts) and tls_name (the expected name)"
         elif isinstance(error, (BackendGarbage, PeerGone)) and error.step == "greeting":
             yield 'the backend may expect TLS from the start (tls = "implicit"), or a PROXY header'
 
     def _xclient_hints(self, own_address: str, credentials: Credentials) -> Iterator[str]:
         if self.server.proxy_protocol != "off":
-            yield 'the PROXY header already tells the backend who the client is: set xclient = "off"'
+            yield 'the PROXY header already names the client to the backend: set xclient = "off"'
         else:
             address = own_address or "the address that geomail connects from"
             yield f"allow XCLIENT in the backend: in Postfix, add {address} to smtpd_authorized_xclient_hosts"
         if not isinstance(credentials, NoLogin):
             yield 'if the backend does not know XCLIENT, set xclient = "off"; "auto" uses it if it is offered'
         elif self.server.proxy_protocol == "off":
-            yield "if the backend does not know XCLIENT, proxy_protocol can tell it who the client is"
+            yield "if the backend does not know XCLIENT, set proxy_protocol: a PROXY header names the client"
 
     def _say_goodbye(self, wire: Wire, scene: Scene, recorder: Recorder) -> None:
         goodbye = b" ".join(filter(None, (scene.login.tag, self.server.facts.goodbye)))

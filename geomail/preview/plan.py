@@ -144,7 +144,7 @@ class Preview:
         return make_mask({given or b"", replaced} - ({PASSWORD} if given is None else set()))
 
     def notes(self, scene: Scene) -> Iterator[str]:
-        """Yield what a reader must know: who decided, and which values are placeholders."""
+        """Yield what a reader must know: the auth source that decided, and the placeholders."""
         decider, server = self.stage.decider, self.server
         if scene.endpoint is None:
             yield f"{decider} chooses the backend; give --backend to see one"
@@ -158,7 +158,7 @@ class Preview:
             yield "serve looks up the client's name when it connects; give --client-name to see one"
         local = self.client.local_address
         if local in (LOCAL_V4, LOCAL_V6) and (server.proxy_protocol != "off" or server.xclient == "auto"):
-            yield f"{local} stands for the address that the client connects to"
+            yield f"{local} is a placeholder for the address that the client connects to"
 
 
 def _unwatched(step: Step) -> None:

@@ -43,7 +43,8 @@ def open_control(settings: Control, previous: UnixListener | None, log: Log) -> 
         reason = error.strerror if isinstance(error, OSError) else f"no group {settings.group!r}"
     if "socket" in settings.model_fields_set:
         raise NoControlSocket(f"control socket {settings.socket}: {reason}")
-    log.say("warning", f"no control socket, so no geomail tail, who, kick: {settings.socket}: {reason}")
+    text = f"no control socket at {settings.socket} ({reason}), but geomail who, tail and kick need one"
+    log.say("warning", f"{text}; set socket in [control]")
     return None
 
 

@@ -49,11 +49,11 @@ class Generation:
 
     @property
     def has_console(self) -> bool:
-        """Tell whether operators can connect to any socket."""
+        """True if operators can connect to a socket."""
         return self.control is not None or self.metrics is not None
 
     def forget(self) -> None:
-        """Close listeners, and drop all private keys and ticket keys, in a child that speaks no mail."""
+        """Close listeners, and drop all private keys and ticket keys, in a child that does not serve mail."""
         for listener in self.listeners:
             listener.sock.close()
         self.listeners.clear()

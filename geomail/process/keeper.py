@@ -116,7 +116,7 @@ class Keeper:
     def bury(self, pid: int, how: str | None) -> bool:
         """Tell whether this process was the console; if so, note that it has ended.
 
-        ``how`` says how it died; None: it ended as it was told to. The next
+        ``how`` says how it died; None: the master ended it. The next
         console is due at once, or after a delay if this one did not live long.
         """
         if pid != self._pid:
@@ -145,7 +145,7 @@ class Keeper:
     # -- the line to it ---------------------------------------------------------------------------
 
     def report_state(self, state: dict[str, Any]) -> None:
-        """Report to the console what has become of the master."""
+        """Report the state of the master to the console."""
         self._has_unsent = not self._send("state", {"state": state})
 
     def send_unsent(self, state: dict[str, Any]) -> None:

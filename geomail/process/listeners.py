@@ -71,31 +71,31 @@ def open_listeners(config: Config, previous: Sequence[Listener]) -> list[Listene
     draw_fresh_ticket_keys()
     claims = list(_list_claims(config))
     taken = {normalize_address(each.listen) for each in claims}
-    alone = [each for each in claims if _wildcard(each.listen) not in taken]
-    sockets = _Sockets(previous, {_kind(each.listen) for each in alone})
+    alone = [each for each in claims if _find_wildcard(each.listen) not in taken]
+    sockets = _Sockets(previous, {_get_kind(each.listen) for each in alone})
     try:
-        listeners = [each.bound_to(sockets.get(each.listen)) for each in alone]
+        listeners = [each.bind_to(sockets.get(each.listen)) for each in alone]
         wholes = {normalize_address(listener.listen): listener for listener in listeners}
         listeners.extend(_keep_parts(previous, wholes, sockets))
     except CannotListen:
         sockets.close_new()
         raise
     for each in claims:
-        if (whole := wholes.get(_wildcard(each.listen))) is not None:
-            whole.specific[str(ip_address(each.listen.host))] = each.bound_to(whole.sock)
+        if (whole := wholes.get(_find_wildcard(each.listen))) is not None:
+            whole.specific[str(ip_address(each.listen.host))] = each.bind_to(whole.sock)
     return listeners
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """One address on which a configuration wants to listen; the fields are those of a Listener."""
+    """One address of a configuration, before it is bound; it has the fields of a Listener."""
 
     server: Server
     server_index: int
     listen: Listen
     side: TlsSide | None
 
-    def bound_to(self, sock: RawSocket) -> Listener:
+    def bind_to(self, sock: RawSocket) -> Listener:
         return Listener(self.server, self.server_index, self.listen, sock, self.side)
 
 
@@ -111,7 +111,7 @@ def _keep_parts(
 ) -> Iterator[Listener]:
     """Yield listeners for single addresses that a wildcard takes over and that keep their own sockets."""
     for before in previous:
-        if (whole := wholes.get(_wildcard(before.listen))) is not None:
+        if (whole := wholes.get(_find_wildcard(before.listen))) is not None:
             listen = replace(whole.listen, host=before.listen.host)
             yield replace(whole, listen=listen, sock=sockets.get(listen))
 
@@ -135,7 +135,7 @@ def tune_all(listeners: Iterable[Listener]) -> Iterator[str]:
             backlog=listen.backlog,
             rcvbuf=listen.rcvbuf,
             sndbuf=listen.sndbuf,
-            keepalive=_keepalive(listen.so_keepalive),
+            keepalive=_get_keepalive(listen.so_keepalive),
         )
         if listen.multipath and not listen.path and sock.proto != IPPROTO_MPTCP:
             refused.append("multipath: the system has no MPTCP")
@@ -143,18 +143,18 @@ def tune_all(listeners: Iterable[Listener]) -> Iterator[str]:
 
 
 class _Sockets:
-    """Sockets of the kinds in ``wanted``: bound ones of before, and new ones."""
+    """Sockets of these kinds: those of ``previous`` listeners, and new ones."""
 
-    def __init__(self, previous: Sequence[Listener], wanted: Collection[_Kind]) -> None:
-        self._leaving = [listener for listener in previous if _kind(listener.listen) not in wanted]
+    def __init__(self, previous: Sequence[Listener], kinds: Collection[_Kind]) -> None:
+        self._leaving = [listener for listener in previous if _get_kind(listener.listen) not in kinds]
         self._bound = {
-            _kind(listener.listen): listener.sock for listener in previous if _is_in_place(listener.sock)
+            _get_kind(listener.listen): listener.sock for listener in previous if _is_in_place(listener.sock)
         }
         self._new: list[RawSocket] = []
 
     def get(self, listen: Listen) -> RawSocket:
         try:
-            return self._bound.pop(_kind(listen), None) or self._bind(listen)
+            return self._bound.pop(_get_kind(listen), None) or self._bind(listen)
         except OSError as error:
             raise CannotListen(f"cannot listen on {listen.label}: {error.strerror}") from None
 
@@ -191,7 +191,7 @@ def _bind(listen: Listen, beside: Sequence[RawSocket] = ()) -> RawSocket:
     )
 
 
-def _kind(listen: Listen) -> _Kind:
+def _get_kind(listen: Listen) -> _Kind:
     """Return the properties that cannot change once the socket is bound."""
     return (
         normalize_address(listen),
@@ -200,13 +200,13 @@ def _kind(listen: Listen) -> _Kind:
     )
 
 
-def _keepalive(settings: bool | KeepAlive) -> bool | tuple[int | None, int | None, int | None]:
+def _get_keepalive(settings: bool | KeepAlive) -> bool | tuple[int | None, int | None, int | None]:
     if isinstance(settings, bool):
         return settings
     return settings.idle, settings.interval, settings.count
 
 
-def _wildcard(listen: Listen) -> str:
+def _find_wildcard(listen: Listen) -> str:
     """Return the wildcard address that includes this one; empty if there is none."""
     host = choose_wildcard(listen.host)
     return (

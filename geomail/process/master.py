@@ -45,7 +45,7 @@ _RARELY = (20_000, 50, 100)
 _PATIENCE = 5.0
 #: Longest pauses of the loop, in seconds: while geomail ends, and before.
 _PAUSE_WHILE_ENDING, _PAUSE = 1.0, 60.0
-#: Dead workers that the console is told of.
+#: The dead workers whose process ids the console gets.
 _REMEMBERED = 16
 
 #: A function that carries out an order of the console. It returns the fields of the answer beside ``error``.
@@ -92,12 +92,12 @@ class Master:
         """
         self._start()
         while not (self._ending and not self._workforce.pids):
-            received = signal.sigtimedwait(self._signals, self._pause())
+            received = signal.sigtimedwait(self._signals, self._compute_pause())
             handle = self._signals[received.si_signo] if received is not None else self._reap
             handle()
             if not self._ending:
                 self._start_missing()
-            self._keeper.send_unsent(self._state())
+            self._keeper.send_unsent(self._describe())
         self._end_console()
         if self._companion_end:
             raise CompanionExited(f"the companion process exited ({self._companion_end}); geomail shut down")
@@ -108,7 +108,8 @@ class Master:
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         first = self._reloader.start(allow_open_files())
         self._log.say("notice", build.introduce_build())
-        self._log.say("notice", f"started {first.config.workers} worker(s)")
+        count = first.config.workers
+        self._log.say("notice", f"started {count} worker{'s' if count > 1 else ''}")
         preload()
         gc.collect()
         gc.freeze()
@@ -127,9 +128,9 @@ class Master:
         """Start the children that are missing and due."""
         self._workforce.fill()
         if (due := self._keeper.due) is not None and time.monotonic() >= due:
-            self._keeper.start(self._workforce.start_console, self._state())
+            self._keeper.start(self._workforce.start_console, self._describe())
 
-    def _pause(self) -> float:
+    def _compute_pause(self) -> float:
         """Return the seconds after which the loop goes on if no signal comes."""
         if self._ending:
             return _PAUSE_WHILE_ENDING
@@ -165,7 +166,7 @@ class Master:
                 self._reloader.reload(self._current)
             except ReloadRefused:
                 pass  # it is in the log
-            self._keeper.report_state(self._state())
+            self._keeper.report_state(self._describe())
 
     def _reopen_logs(self) -> None:
         self._log.reopen()
@@ -182,7 +183,7 @@ class Master:
         self._log.say("notice", text)
         self._ending = number
         close_vanished(self._current.listeners, ())
-        self._keeper.report_state(self._state())
+        self._keeper.report_state(self._describe())
         self._workforce.signal(number)
 
     def _end_console(self) -> None:
@@ -212,7 +213,7 @@ class Master:
                 answer = {"error": None, **self._carry_out(order)}
             except GeomailError as error:
                 answer = {"error": str(error)}
-            self._keeper.answer(order.get("id"), answer, self._state())
+            self._keeper.answer(order.get("id"), answer, self._describe())
 
     def _carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
         """Carry out an order, and return the fields of its answer. Raises GeomailError."""
@@ -227,7 +228,7 @@ class Master:
         self._reloader.reload(self._current)
         return {}
 
-    def _state(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         """Describe the master to the console."""
         return {
             "pid": self._pid,
@@ -269,7 +270,7 @@ class Master:
             successor = ""
         if successor or (code and self._ending != signal.SIGTERM):
             self._died.append(pid)
-            self._keeper.report_state(self._state())
+            self._keeper.report_state(self._describe())
             self._log.say("error", f"worker {pid} died ({how}); its sessions are lost{successor}")
 
 

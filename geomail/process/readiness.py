@@ -83,5 +83,5 @@ def await_all(waiting: Iterable[Readiness], seconds: float, ending: Iterable[sig
         if signal.sigpending() & set(ending):
             return "geomail is stopping"
         if time.monotonic() > deadline:
-            return f"a worker does not serve after {seconds:g} s"
+            return f"a worker did not start to serve within {seconds:g} s"
     return ""

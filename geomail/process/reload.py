@@ -36,7 +36,7 @@ class ReloadRefused(GeomailError):
 
 
 class Reloader:
-    """Puts the configuration that ``load`` returns in force: at the start, and again at each reload.
+    """The means to put the configuration of ``load`` in force: at the start, and at each reload.
 
     ``refused`` is the time and the error of the last reload, None if it succeeded.
     """
@@ -104,7 +104,7 @@ class Reloader:
                 readiness.in_master()
                 started.append(readiness)
                 if not has_room:
-                    return "there is no room for another process"
+                    return "the system has no room for another process (see ulimit -u, TasksMax)"
             return await_all(started, _START_PATIENCE, _ENDING)
         except OSError as error:  # for example too many open files
             return f"cannot start a worker: {error.strerror}"

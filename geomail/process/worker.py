@@ -49,7 +49,7 @@ class Worker:
     """The sessions of one process, whose clients connect to ``listeners``.
 
     It reports to the ``console``, if there is one. ``contexts`` makes the TLS
-    of connections to backends and auth services. Raises GeomailError where
+    of connections to backends and auth services. Raises GeomailError if
     gevent has not patched the standard library: a blocking call would stop
     every session.
     """
@@ -133,7 +133,7 @@ class Worker:
     def _accept(self, acceptor: Acceptor, listener: Listener) -> None:
         while True:
             while len(self._sessions) >= self._config.worker_connections:
-                self._incidents.note("worker_connections", self._full)
+                self._incidents.note("worker_connections", self._full_message)
                 self._sessions.await_leaving()
             try:
                 sock, address = acceptor.accept()
@@ -145,7 +145,7 @@ class Worker:
             self._admit_waiting(acceptor, listener, _AT_ONCE - 1)
 
     @property
-    def _full(self) -> str:
+    def _full_message(self) -> str:
         most = self._config.worker_connections
         return f"this worker serves {most} clients (worker_connections): more clients wait until one leaves"
 
@@ -156,7 +156,7 @@ class Worker:
 
     def _open_session(self, sock: RawSocket, address: Any, local: Any, listener: Listener) -> None:
         try:
-            client = _client(sock, address, local or sock.getsockname())
+            client = _make_client(sock, address, local or sock.getsockname())
         except OSError:
             sock.close()  # gone already
             return
@@ -176,7 +176,7 @@ def _prepare_process(log: Log) -> None:
     memory.keep_freed_memory()
 
 
-def _client(sock: RawSocket, address: Any, local: Any) -> Client:
+def _make_client(sock: RawSocket, address: Any, local: Any) -> Client:
     if sock.family == AF_UNIX:
         return Client("unix:", 0, f"unix:{local}", 0)
     return Client(address[0], address[1], local[0], local[1])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Workforce:
     """The workers of the generation in force, ``current``, and of older ones that still have sessions.
 
-    It also starts the console, which is a child as they are.
+    It also starts the console.
     """
 
     def __init__(self, log: Log, keeper: Keeper) -> None:
@@ -102,7 +102,7 @@ class Workforce:
         return bool(pid)
 
     def start_console(self, run: Callable[[], None]) -> int:
-        """Start the console, which has no use for mail's listeners and keys; return its process id, or 0."""
+        """Start the console, without the listeners and keys of mail; return its process id, or 0."""
         generation = self.current
         assert generation is not None
 
@@ -117,7 +117,7 @@ class Workforce:
     def _start_child(self, run: Callable[[], None], readiness: Readiness | None) -> int:
         """Start a child and return its process id; 0 if the system has no room for another process.
 
-        That must not end the mail that goes on, so it is logged.
+        A lack of room is logged, and must not end the running sessions.
         """
         try:
             return run_in_child(run, partial(self._report, readiness))

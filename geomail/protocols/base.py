@@ -137,7 +137,7 @@ class Protocol(metaclass=ABCMeta):
 
 
 def pass_on(refused: BackendRefused, pass_words: bool) -> Refusal:
-    """Return the client's refusal for credentials that a backend refused; ``pass_words``: in its words."""
+    """Return the refusal for a client after a backend refused it; ``pass_words``: in the backend's words."""
     if pass_words:
         return Refusal(reply=refused.reply)
     return Refusal(neutral=True, temporary=refused.temporary)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 REPLY_LINE: Final = 8192
 REPLY_LINES: Final = 128
 REPLY_SIZE: Final = 65536
-#: So many lines always fit, so that their bytes need not be added up.
+#: This many lines always fit, so their bytes need not be added up.
 _LINES_THAT_FIT: Final = REPLY_SIZE // REPLY_LINE
 
 _HTTP_STARTS = tuple(
@@ -40,7 +40,7 @@ _HTTP_STARTS = tuple(
 _HTTP_ENDS = (b" HTTP/1.0", b" HTTP/1.1", b" HTTP/2.0")
 _SHOWN_BYTES = 200
 _EXPOSED = "the password is sent in clear to another machine: the backend has no tls"
-#: The steps in which a backend fails that does not expect a PROXY header: the greeting and first commands.
+#: The steps that fail if the backend does not expect a PROXY header: the greeting and the first commands.
 _FIRST_STEPS = frozenset(("TLS", "greeting", "EHLO", "STARTTLS", "STLS", "USER", "CAPABILITY", "LOGIN"))
 _UNEXPECTED_HEADER = (
     'perhaps the backend does not expect the PROXY header (proxy_protocol = "{}"): '
@@ -261,13 +261,13 @@ class BackendDialogue:
         self.backend.step = step
         self.backend.send_lines(lines, shown, because)
 
-    def hear(self, reply: list[bytes], wanted: str) -> bytes:
+    def hear(self, reply: list[bytes], expected: str) -> bytes:
         """Read the next line of a reply, add it to ``reply`` and return it.
 
-        ``wanted`` names the reply that lets the handshake go on. Raises
+        ``expected`` names the reply that lets the handshake go on. Raises
         BackendGarbage beyond the limits.
         """
-        line = self.backend.read_line(REPLY_LINE, because=wanted)
+        line = self.backend.read_line(REPLY_LINE, because=expected)
         if is_broken(line):
             raise BackendGarbage("a reply with a lone CR or NUL", step=self.step)
         reply.append(line)

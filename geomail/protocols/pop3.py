@@ -73,7 +73,7 @@ class Pop3Replies:
 
 
 def mask_command(line: bytes) -> bytes:
-    """Return a client's line without its secrets; it may be a password that came at the wrong moment."""
+    """Return a client's line without secrets; the whole line may be a password, sent at the wrong moment."""
     words = line.split(None, 3)
     verb = words[0].upper() if words else b""
     if verb == b"AUTH":

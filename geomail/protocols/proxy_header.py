@@ -54,7 +54,7 @@ def make_header(version: Literal["on", "v2"], client: Client) -> tuple[bytes, by
 
 
 def holds_address(version: Literal["off", "on", "v2"], client: Client) -> bool:
-    """Tell whether there is a header with the client's address, not UNKNOWN or LOCAL, which mean geomail."""
+    """Tell whether there is a header that holds the client's address; UNKNOWN and LOCAL mean geomail."""
     return version != "off" and _addresses(client) is not None
 
 

@@ -1,8 +1,9 @@
 """Log lines in the words of Dovecot's login processes, for the filters of fail2ban and CrowdSec.
 
-These filters find a failed login by regular expressions, some of which have no
-end. So a user's name has none of the marks that separate a line's parts, and no
-text from outside is at a place where a filter looks for Dovecot's own words.
+These filters find a failed login by regular expressions; some of these do not
+fix the end of a line. So a user's name has none of the marks that separate a
+line's parts, and no text from outside is at a place where a filter looks for
+Dovecot's own words.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ each by its ``id``; an answer with ``error`` says why there is no result:
     {"order": "kick", "id": 7, "select": {…}, "after": 0}
     {"answer": 7, "sessions": […], "after": null}
 
-All else that the worker sends is ``{"hello": {…}}``, once and first,
+The worker also sends ``{"hello": {…}}``, once and first,
 ``{"status": {…}}``, the fields and rows that have changed, ``{"event": …}``,
 and ``{"lost": N}``, a number of dropped events.
 """
@@ -89,7 +89,7 @@ class Feed:
         self._wake = Signal()
         self._kinds: tuple[type[Event], ...] = ()
         self._sending = False
-        self._watch({"kinds": list(KINDS)})  # until the console orders: it may have viewers
+        self._watch({"kinds": list(KINDS)})  # until the console gives an order: it may have viewers
         self._serving = gevent.spawn(self._serve)
 
     def close(self, seconds: float) -> None:
@@ -155,7 +155,7 @@ class Feed:
                 if time.monotonic() >= due:
                     due = time.monotonic() + _STATUS_EVERY
                     self._note_status()
-                if batch := self._batch():
+                if batch := self._take_batch():
                     self._sending = True
                     sock.sendall(batch)
                     self._sending = False
@@ -170,19 +170,19 @@ class Feed:
         if self._wake.wait(seconds) and not self._answers:
             gevent.sleep(_GATHER)
 
-    def _batch(self) -> bytes:
+    def _take_batch(self) -> bytes:
         lines, self._answers = self._answers, []
         waiting = self._waiting
-        lines += [encode(to_dict(self._next())) for _ in range(min(_BATCH, len(waiting)))]
+        lines += [encode(to_dict(self._take_next())) for _ in range(min(_BATCH, len(waiting)))]
         if self._lost and len(waiting) < MOST_WAITING:
             lines.append(encode({"lost": self._lost}))
             self._lost = 0
         return b"".join(lines)
 
-    def _next(self) -> Event:
+    def _take_next(self) -> Event:
         event = self._waiting.popleft()
         if isinstance(event, TraceLine):
-            self._traced[event.trace] -= _size(event)
+            self._traced[event.trace] -= _measure(event)
         return event
 
     def _note_status(self) -> None:
@@ -214,12 +214,12 @@ class Feed:
         """Tell whether an event may wait; count the bytes of traces, as clients decide their length."""
         if not isinstance(event, TraceLine):
             return True
-        size = _size(event)
+        size = _measure(event)
         if self._traced[event.trace] + size > TRACE_BYTES or self._traced.total() + size > TRACES_BYTES:
             return False
         self._traced[event.trace] += size
         return True
 
 
-def _size(event: TraceLine) -> int:
+def _measure(event: TraceLine) -> int:
     return sys.getsizeof(event.line) + sys.getsizeof(event.because)

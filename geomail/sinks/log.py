@@ -36,7 +36,7 @@ _NORMAL = frozenset({"done", "quit", "refused", "shutdown", "kicked"})
 
 
 class Form(Protocol):
-    """One way to write events as lines, without their end and ``TAG``, and without time unless STAMPED."""
+    """One form of the log. Its lines lack their end and ``TAG``, and also the time unless ``STAMPED``."""
 
     TAG: str
     STAMPED: bool
@@ -60,10 +60,10 @@ def choose_level(event: SessionClosed) -> str:
 
 
 class Log:
-    """Writes events and messages as lines; to standard error until :meth:`use` names another target.
+    """The log of one process; it goes to standard error until :meth:`use` names another target.
 
     Until :meth:`move_to_background` is called, the caller's thread writes the
-    lines, and loses those that the target does not take without waiting.
+    lines, and drops a line that the target cannot take at once.
     """
 
     def __init__(self) -> None:

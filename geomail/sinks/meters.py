@@ -1,8 +1,8 @@
 """Counters for the metrics: how logins and sessions ended, and how long things took; never by user.
 
-Like those of a tally, they only grow. The row of a histogram counts each time
-under the number of the first of its BOUNDS that the time does not exceed;
-``us`` is the sum of all times in microseconds.
+They only grow, like the counters of a tally. The row of a histogram has a
+counter for each of its BOUNDS: a time counts for the first bound that it does
+not exceed. ``us`` is the sum of all times in microseconds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COUNTS = ("logins", "ended", "relayed", "losses", "incidents")
 
 
 class Histogram:
-    """Counts times by the first of ``bounds`` that each does not exceed."""
+    """Counters of times, one for each of ``bounds``."""
 
     __slots__ = ("_bounds", "_counts", "_seconds")
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 #: The most bytes of one text from outside in a line: a line with several stays below a pipe's PIPE_BUF.
 LONGEST = 600
-#: The most bytes that a form needs for one character: JSON, for one beyond U+FFFF.
+#: The most bytes that a form needs for one character: JSON's escape of a character beyond U+FFFF.
 _WIDEST = 12
 _MILLISECONDS = [f".{number:03d}Z" for number in range(1000)]
 

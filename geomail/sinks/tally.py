@@ -24,7 +24,7 @@ Row = dict[str, int]
 
 
 class ChangeTracker:
-    """Remembers the rows of the last report, to find those that changed since then."""
+    """A memory of the last report; it finds the rows that changed since then."""
 
     def __init__(self) -> None:
         self._reported: defaultdict[str, dict[str, Row]] = defaultdict(dict)
@@ -48,7 +48,7 @@ class Tally:
 
     In the row of a backend, ``refused`` counts the logins that it refused,
     ``ended`` the finished sessions that were logged in, and ``failed`` the
-    finished sessions that were not, because of the backend.
+    finished sessions that could not log in because of the backend.
     """
 
     def __init__(self, events: EventStream, config: Config) -> None:

@@ -43,7 +43,7 @@ class LinesLost(OSError):
 
 
 class Target(Protocol):
-    """Takes lines. ``name`` is its name in ``[log]``; ``stamps`` is true if it adds the time to each line."""
+    """A place for lines. ``name`` is its name in ``[log]``; ``stamps``: it adds the time to each line."""
 
     name: str
     stamps: bool

@@ -38,7 +38,7 @@ LineMaker = Callable[[str, str], Line]
 
 
 class Direct:
-    """Writes each line at once, if the target takes it without waiting; else the line is lost.
+    """A writer of each line at once; a line that the target cannot take without waiting is lost.
 
     ``lost_lines`` counts the lost lines. The log has not reported ``unreported`` of them yet.
     """
@@ -80,7 +80,7 @@ class Direct:
 
 
 class Background:
-    """Writes to a target from a thread of its own; :meth:`put` never waits."""
+    """A writer with a thread of its own; :meth:`put` never waits."""
 
     def __init__(self, target: Target, make_line: LineMaker) -> None:
         self.target = target

@@ -1,4 +1,4 @@
-"""``geomail preview-handshake``, rehearsed: the output for operators and for programs."""
+"""``geomail preview-handshake`` with an imagined backend: the output for operators and for programs."""
 
 import json
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_a_rehearsal_is_a_plain_table_in_a_pipe(file: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "smtp server in, client 192.0.2.1",
-        "backend 192.0.2.25:25 (postfix), rehearsed",
+        "backend 192.0.2.25:25 (postfix), imagined",
         f"note: this preview does not ask {SERVICE}, which may replace user and password",
         *(
             f"{who:<7}  {line:<64}  {because}"
@@ -338,7 +338,7 @@ def test_a_file_that_the_configuration_names_is_missing(file: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "note"),
     [
-        (OUT, "192.0.2.2 stands for the address that the client connects to"),
+        (OUT, "192.0.2.2 is a placeholder for the address that the client connects to"),
         (
             ("--server", "in"),
             "http://127.0.0.1:9000/auth chooses the backend; give --backend to see one",

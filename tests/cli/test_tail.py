@@ -150,7 +150,7 @@ def test_a_server_that_serves_nobody_more_says_so_and_is_not_called_again(empty:
         for _ in range(3):
             done = invoked("tail", "-c", empty.file)
             assert done.returncode == 1
-            assert done.stderr == "geomail: 64 clients are being served already\n"
+            assert done.stderr == "geomail: 64 clients are connected: end one, or try again later\n"
     served_again(empty)
 
 

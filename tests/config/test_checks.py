@@ -45,7 +45,7 @@ def replace_server(*words: str) -> str:
 CONTRADICTIONS = {
     "a backend without an address": (
         SOUND.replace('address = "127.0.0.1:1143"', 'tls = "off"'),
-        'backends.b: it has no address; add address = "host:port", or smtp, imap, pop3',
+        'backends.b: the backend has no address; add address = "host:port", or smtp, imap, pop3',
     ),
     "no server": ("[mail]", ": no [[mail.server]] is defined, so geomail has nothing to serve; add one"),
     "no listen": (
@@ -58,7 +58,7 @@ CONTRADICTIONS = {
     ),
     "no protocol": (
         replace_server('listen = "127.0.0.1:1430"'),
-        "mail.server[0]: the protocol is unknown, as no listen port tells it; "
+        "mail.server[0]: geomail cannot tell the protocol from the ports of listen; "
         'add protocol = "smtp", "imap" or "pop3"',
     ),
     "no certificate for ssl": (
@@ -159,7 +159,7 @@ CONTRADICTIONS = {
     ),
     "client key without certificate": (
         SOUND + 'tls = "implicit"\ntls_certificate_key = "k"\n',
-        "backends.b.tls_certificate_key: needs tls_certificate; add that",
+        "backends.b.tls_certificate_key: needs tls_certificate; add it",
     ),
     "no name to verify": (
         SOUND.replace('"127.0.0.1:1143"', '"unix:/run/x"\ntls = "implicit"'),
@@ -376,7 +376,7 @@ UNWISE = {
     "XCLIENT for the client of a PROXY header": (
         replace_server('listen = "10.0.0.1:25"', "xclient = true", 'proxy_protocol = "v2"'),
         'mail.server[0].xclient: xclient = "on" with proxy_protocol = "v2": a backend that takes the '
-        "client from the PROXY header may refuse its XCLIENT, and so each session (Postfix does, unless "
+        "client from the PROXY header may refuse XCLIENT, and so end each session (Postfix does, unless "
         'smtpd_authorized_xclient_hosts holds all clients); write xclient = "auto"',
     ),
     "XCLIENT by default, and a PROXY header": (
@@ -386,13 +386,13 @@ UNWISE = {
     **{
         f"{directive} of nobody": (
             replace_server('listen = "10.0.0.1:143"', "starttls = true", f'{directive} = "file"'),
-            f"mail.server[0].{directive}: has no effect, as ssl_verify_client is off",
+            f"mail.server[0].{directive}: has no effect: ssl_verify_client is off",
         )
         for directive in ("ssl_client_certificate", "ssl_trusted_certificate", "ssl_crl")
     },
     "unverified backend": (
         SOUND + 'tls = "starttls"\ntls_verify = false\n',
-        "backends.b.tls_verify: its certificate is not verified",
+        "backends.b.tls_verify: the backend's certificate is not verified",
     ),
     "TLS keys without TLS": (SOUND + 'tls_name = "x"\n', "backends.b.tls_name: has no effect, as tls is off"),
     "port of a TLS backend": (

@@ -323,7 +323,7 @@ def test_load_raises_everything_that_was_found(tmp_path: Path) -> None:
             "[backends.b]\naddress = '127.0.0.1:1'\nname = 'c'",
             "a backend has its name from its table, [backends.b]; remove the key name",
         ),
-        ("[backends.b]\n", "it has no address"),
+        ("[backends.b]\n", "the backend has no address"),
         ("[backends.b]\naddress = 143", "must be an address such as"),
         ("[backends.b]\naddress = '127.0.0.1'", "has no port"),
         ("[auth]\nfoo = 1", "unknown key; allowed: passthrough"),

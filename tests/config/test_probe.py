@@ -100,7 +100,7 @@ def test_a_certificate_that_is_none(
     [
         ("missing", '"{}" cannot be read: No such file or directory'),
         ("text", "cannot load key '{}'"),
-        ("encrypted", "'{}': the private key is encrypted, and no ssl_password_file is given for it"),
+        ("encrypted", "'{}': the private key is encrypted; add ssl_password_file with its passphrase"),
     ],
 )
 def test_a_key_that_is_none(
@@ -119,7 +119,7 @@ def test_ciphers_that_openssl_does_not_know(inspect_text: Inspect, certificates:
     server = certificates.server
     (only,) = list_problems(inspect_text(tls(server.certificate, server.key, 'ssl_ciphers = "BEST"')))
 
-    assert only == "7 error mail.server[0].ssl_ciphers: 'BEST': no cipher can be selected"
+    assert only == "7 error mail.server[0].ssl_ciphers: 'BEST': OpenSSL has none of these ciphers"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,11 @@ def test_ciphers_that_openssl_does_not_know(inspect_text: Inspect, certificates:
         ("ssl_dhparam", "{text}", "'{text}' holds no usable DH parameters in PEM"),
         ("ssl_ecdh_curve", "X25519:nonsense", "'X25519:nonsense' is refused"),
         ("ssl_session_ticket_key", "{missing}", "'{missing}' cannot be read"),
-        ("ssl_session_ticket_key", "{text}", "'{text}' must be 48 or 80 bytes"),
+        (
+            "ssl_session_ticket_key",
+            "{text}",
+            "'{text}' must be 48 or 80 bytes: make it with openssl rand -out FILE 80",
+        ),
         ("ssl_password_file", "{missing}", "'{missing}' cannot be read"),
     ],
 )
@@ -261,7 +265,9 @@ def test_a_key_that_the_password_file_opens(
 
     passwords.write_text("wrong\n")
     (only,) = list_problems(inspect_text(configuration))
-    assert only.startswith("6 error mail.server[0].ssl_certificate_key: no line of ssl_password_file opens")
+    assert only.startswith(
+        "6 error mail.server[0].ssl_certificate_key: no line of ssl_password_file is the passphrase of"
+    )
 
 
 def test_certificates_that_stand_in_the_configuration(
@@ -569,7 +575,8 @@ def test_users_are_told_by_their_lines_in_their_file(inspect_text: Inspect, tmp_
 
     problems = [*inspect_text(USERS).problems, *probe(inspect_text(USERS))]
     assert [str(problem) for problem in problems] == [
-        f"{file}:2: error: bob: this is not a password hash that geomail can verify, or not a complete one",
+        f"{file}:2: error: bob: this is not a password hash that geomail can verify, or not a complete one; "
+        "make one with geomail hash-password",
         f"{file}:3: error: ann: is given twice; the first is in line 1; remove one",
     ]
 
@@ -637,7 +644,7 @@ def test_hashes_that_everybody_can_read(inspect_text: Inspect, tmp_path: Path) -
 
     assert list_problems(inspect_text(USERS)) == [
         f'8 warning auth.users.file: every account on this machine can read "{file}", '
-        "and hashes are half a secret; use mode 0640"
+        "and its hashes help an attacker guess passwords; use mode 0640"
     ]
 
 
@@ -731,6 +738,6 @@ def test_root_without_an_account_for_workers(inspect_text: Inspect, monkeypatch:
     monkeypatch.setattr("geomail.privileges._USUAL", ("geomail-no-such", "nobody"))
     assert list_problems(inspect_text(NAMELESS)) == [
         "0 warning user: is not set, and there is no account geomail, so workers run as nobody; "
-        "create it (useradd --system geomail), or set user"
+        "create that account (useradd --system geomail), or set user"
     ]
     assert list_problems(inspect_text(f'user = "root"\n{NAMELESS}')) == []

@@ -244,7 +244,7 @@ def test_conf_commands_replace_the_certificate(pki: Pki) -> None:
 #: The directive, the message about it, and the settings.
 WRONG: list[tuple[str, str, Change]] = [
     ("ssl_protocols", "none of SSLv2, SSLv3", lambda pki: {"protocols": ("SSLv3", "SSLv2")}),
-    ("ssl_ciphers", "'nonsense': no cipher", lambda pki: {"ciphers": "nonsense"}),
+    ("ssl_ciphers", "'nonsense': OpenSSL has none of these ciphers", lambda pki: {"ciphers": "nonsense"}),
     (
         "ssl_certificate",
         "'/none.crt' cannot be read: No such file",
@@ -287,12 +287,12 @@ WRONG: list[tuple[str, str, Change]] = [
     ),
     (
         "ssl_certificate_key",
-        "'.*/ec.encrypted.key': the private key is encrypted, and no ssl_password_file",
+        "'.*/ec.encrypted.key': the private key is encrypted; add ssl_password_file",
         lambda pki: {"certificates": [protected(pki)]},
     ),
     (
         "ssl_certificate_key",
-        "no line of ssl_password_file opens '.*/ec.encrypted.key'",
+        "no line of ssl_password_file is the passphrase of '.*/ec.encrypted.key'",
         lambda pki: {"certificates": [protected(pki)], "password_file": pki.file("few", "a\nb\n")},
     ),
     (

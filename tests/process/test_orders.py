@@ -69,7 +69,7 @@ def test_a_handler_in_the_table_is_all_that_an_order_needs(ends: Ends) -> None:
         "id": 7,
         "error": None,
         "drained": 3,
-        "state": ends.master._state(),
+        "state": ends.master._describe(),
     }
 
 

@@ -29,7 +29,8 @@ def check_routes(config: Config, source: Source) -> Iterator[Problem]:
         if given and auth_is_sound and all(server.auth != kind for server in config.servers):
             yield source.make_problem(
                 ("auth", kind),
-                f'has no effect, as no server has auth = "{kind}"; add that, or remove this table',
+                f'has no effect, as no server has auth = "{kind}"; '
+                "add that to a server, or remove this table",
                 "warning",
             )
 
@@ -69,12 +70,15 @@ def check_backend(name: str, backend: Backend, source: Source) -> Iterator[Probl
     if backend.tls != "off" and not backend.tls_verify:
         yield source.make_problem(
             (*base, "tls_verify"),
-            "its certificate is not verified, so anyone on the way to it can read passwords; set it to true",
+            "the backend's certificate is not verified, so an attacker on the way to it can read passwords; "
+            "set tls_verify to true",
             "warning",
         )
     if not backend.addresses():
         addresses = ", ".join(FACTS)
-        yield source.make_problem(base, f'it has no address; add address = "host:port", or {addresses}')
+        yield source.make_problem(
+            base, f'the backend has no address; add address = "host:port", or {addresses}'
+        )
     for key, address in backend.addresses().items():
         yield from _check_backend_address((*base, key), address, backend, source)
 
@@ -100,7 +104,7 @@ def _check_backend_tls(base: KeyPath, backend: Backend, source: Source) -> Itera
                     (*base, key), "has no effect, as tls is off; set tls, or remove it", "warning"
                 )
     elif backend.tls_certificate_key and not backend.tls_certificate:
-        yield source.make_problem((*base, "tls_certificate_key"), "needs tls_certificate; add that")
+        yield source.make_problem((*base, "tls_certificate_key"), "needs tls_certificate; add it")
     elif backend.tls_verify and not backend.tls_name and any(a.path for a in backend.addresses().values()):
         yield source.make_problem(
             base, "a Unix socket has no host name to verify a certificate by; add tls_name"

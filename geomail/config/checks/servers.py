@@ -32,14 +32,14 @@ def _check_protocol(subject: Subject) -> Iterator[Problem]:
     if subject.server.listen and subject.server.protocol not in FACTS:
         yield subject.make_error(
             "protocol",
-            "the protocol is unknown, as no listen port tells it; add protocol = "
+            "geomail cannot tell the protocol from the ports of listen; add protocol = "
             + either_of(f'"{name}"' for name in FACTS),
         )
 
 
 @CHECKS.register("ssl_certificate_compression", "proxy")
 def _check_idle_options(subject: Subject) -> Iterator[Problem]:
-    """Warn of options that do nothing here, and in nginx nothing either, or only with some OpenSSL."""
+    """Warn of nginx's options that have no effect in geomail, and in nginx none or only with some OpenSSL."""
     for key in ("ssl_certificate_compression", "proxy"):
         if getattr(subject.server, key):
             yield subject.make_warning(key, "has no effect; remove it")
@@ -163,20 +163,21 @@ def _check_relaying(subject: Subject) -> Iterator[Problem]:
         yield subject.make_warning(
             subject.methods_option,
             "none without xclient or proxy_protocol: to the backend, every sender looks like geomail itself; "
-            "if it relays for that address, anyone can send through it; set xclient or proxy_protocol",
+            "if the backend relays for geomail's address, anyone can send mail through it; "
+            "set xclient or proxy_protocol",
         )
 
 
 @CHECKS.register("listen", "protocol", "xclient", "proxy_protocol")
 def _check_xclient(subject: Subject) -> Iterator[Problem]:
-    """Warn of both: Postfix compares smtpd_authorized_xclient_hosts with the PROXY header's address."""
+    """Warn of XCLIENT after a PROXY header: Postfix asks whether the header's address may send XCLIENT."""
     server = subject.server
     has_xclient = server.protocol in FACTS and server.facts.has_xclient
     if has_xclient and server.xclient == "on" and server.proxy_protocol != "off":
         yield subject.make_warning(
             "xclient" if subject.source.find_origin(subject.index, "xclient") else "proxy_protocol",
             f'xclient = "on" with proxy_protocol = "{server.proxy_protocol}": a backend that takes the '
-            "client from the PROXY header may refuse its XCLIENT, and so each session (Postfix does, unless "
+            "client from the PROXY header may refuse XCLIENT, and so end each session (Postfix does, unless "
             "smtpd_authorized_xclient_hosts holds all clients); "
             'write xclient = "auto", which sends XCLIENT only if the backend offers it',
         )

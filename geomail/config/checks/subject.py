@@ -13,7 +13,7 @@ from geomail.protocols.facts import FACTS
 
 #: Ports on which clients expect TLS from the start.
 IMPLICIT_TLS_PORTS = frozenset(port for facts in FACTS.values() for port in facts.implicit_tls_ports)
-#: Stands for the option that lists the login methods of the server's protocol.
+#: A key that means the option with the login methods of the server's protocol.
 METHODS = "methods"
 
 

@@ -81,8 +81,8 @@ def _check_idle_authorities(subject: Subject) -> Iterator[Problem]:
             if getattr(subject.server, key) is not None and not _is_used_elsewhere(subject, key):
                 yield subject.make_warning(
                     key,
-                    "has no effect, as ssl_verify_client is off, so no client is asked for a certificate; "
-                    "set that, or remove this",
+                    "has no effect: ssl_verify_client is off, and geomail asks no client for a certificate; "
+                    f"set ssl_verify_client, or remove {key}",
                 )
 
 

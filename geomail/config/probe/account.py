@@ -68,7 +68,7 @@ def _list_trials(config: Config) -> Iterator[_Trial]:
 
 
 def _run(trial: _Trial) -> str:
-    """Return the reason for which it is denied; empty if it is not denied, even if it fails otherwise."""
+    """Return why the system denies the access; empty if it does not, even if the access fails otherwise."""
     try:
         trial.attempt()
     except OSError as error:

@@ -17,7 +17,7 @@ from geomail.errors import Problem, TlsSettingError
 from geomail.net.openssl.binding import is_available
 from geomail.net.tls_contexts import ServerSettings, make_server_context
 
-#: What geomail cannot do, and does not refuse, if it reaches OpenSSL only by ``ssl``; by the option.
+#: By option: the restriction, which is not an error, if geomail reaches OpenSSL only through ``ssl``.
 _WITHOUT_LIBSSL = {
     "ssl_certificate": "geomail also serves a client whose ALPN names only other protocols",
     "ssl_session_timeout": "this has no effect: OpenSSL uses its own timeout",
@@ -51,7 +51,7 @@ def probe_server(server: Server, index: int, source: Source) -> Iterator[Problem
 
 
 def _warn_without_libssl(server: Server, index: int, source: Source) -> Iterator[Problem]:
-    """Warn of settings that do less if libssl is out of reach; impossible ones are errors elsewhere."""
+    """Warn of settings that do less without libssl; another check reports settings that cannot work."""
     for key, text in _WITHOUT_LIBSSL.items():
         path = source.find_origin(index, key)
         if path and (key != "proxy_protocol" or server.proxy_protocol == "v2"):

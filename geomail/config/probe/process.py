@@ -21,7 +21,7 @@ def probe_process(config: Config, source: Source) -> Iterator[Problem]:
         yield from (source.make_problem(("user",), text) for text in _find_unknown_accounts(config.user))
     if falls_back_to_nobody(config.user):
         text = "is not set, and there is no account geomail, so workers run as nobody"
-        fix = "create it (useradd --system geomail), or set user"
+        fix = "create that account (useradd --system geomail), or set user"
         yield source.make_problem(("user",), f"{text}; {fix}", "warning")
     if text := _explain_unwritable(config.log.target):
         yield source.make_problem(("log", "target"), text)

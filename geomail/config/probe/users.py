@@ -1,4 +1,4 @@
-"""The users file, and who can read it."""
+"""The users file, and the accounts that can read it."""
 
 from __future__ import annotations
 
@@ -38,4 +38,7 @@ def _check_mode(file: Path) -> Iterator[str]:
     status = file.stat()
     if status.st_mode & stat.S_IROTH:
         name = quote(str(file))
-        yield f"every account on this machine can read {name}, and hashes are half a secret; use mode 0640"
+        text = (
+            f"every account on this machine can read {name}, and its hashes help an attacker guess passwords"
+        )
+        yield f"{text}; use mode 0640"

@@ -157,8 +157,8 @@ class Options(Table):
     )
     ssl_certificate_compression: Flag = Field(
         False,
-        description="Compression of certificates in TLS 1.3. It has no effect, as in nginx with an "
-        "OpenSSL without it.",
+        description="Compression of certificates in TLS 1.3. It has no effect: geomail never compresses "
+        "them, like nginx if its OpenSSL cannot.",
     )
 
     smtp_auth: SmtpMethods = Field(

@@ -119,7 +119,7 @@ class Users(Table):
 
     file: File | None = Field(None, description="A file with users and password hashes, one user per line.")
     default: str | None = Field(
-        None, description="The backend of users for whom neither the file nor domains names one."
+        None, description="The backend of users that have none in the file or in domains."
     )
     domains: Domains = Field(default_factory=dict, description="Backends by the domain of the user name.")
     max_password: Size = Field(

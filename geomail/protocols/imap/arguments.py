@@ -12,7 +12,7 @@ _QUOTE: Final = 0x22
 _BRACE: Final = 0x7B
 #: A tag must not hold CTL, SP, 8-bit characters, ``+``, nor any of ``atom-specials`` but ``]``.
 _is_tag: Final = re.compile(rb"[^\0-\x20\x7F-\xFF(){%*\"\\+]+").fullmatch
-#: No literal that fits has a size of more digits.
+#: The most digits in the size of a literal that fits.
 _MAX_DIGITS: Final = 10
 
 

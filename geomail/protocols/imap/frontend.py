@@ -82,7 +82,7 @@ def _is_response(line: bytes) -> bool:
 
 
 def mask_command(line: bytes) -> bytes:
-    """Return a client's line without its secrets; it may be a password that came at the wrong moment."""
+    """Return a client's line without secrets; the whole line may be a password, sent at the wrong moment."""
     words = line.split(None, 4)
     verb = words[1].upper() if len(words) > 1 else b""
     if verb == b"AUTHENTICATE":

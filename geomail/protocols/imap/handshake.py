@@ -93,12 +93,12 @@ def _log_in(dialogue: BackendDialogue, tag: bytes, login: Password, *, at_once: 
 
 def _expect(dialogue: BackendDialogue, tag: bytes, *, go_ahead: bool = False) -> tuple[bytes, ...]:
     """Read up to the tagged OK, or up to the ``+`` that asks to ``go_ahead``; return all lines."""
-    wanted = "+" if go_ahead else "tagged OK"
+    expected = "+" if go_ahead else "tagged OK"
     lines: list[bytes] = []
     try:
-        mark, kind, text = _split(dialogue.hear(lines, wanted))
+        mark, kind, text = _split(dialogue.hear(lines, expected))
         while mark == b"*" and kind != b"BYE":
-            mark, kind, text = _split(dialogue.hear(lines, wanted))
+            mark, kind, text = _split(dialogue.hear(lines, expected))
     except PeerGone:
         _look_for_refusal(dialogue, lines, tag)
         raise
@@ -125,9 +125,9 @@ def _make_error(
 
 
 def _look_for_refusal(dialogue: BackendDialogue, lines: Sequence[bytes], tag: bytes) -> None:
-    """Raise BackendRefused if an untagged NO is all the answer to a LOGIN.
+    """Raise BackendRefused if the only answer to a LOGIN is an untagged NO.
 
-    The client gets it as the tagged answer that it waits for.
+    The client waits for a tagged answer, and gets the NO as that.
     """
     for line in lines:
         mark, kind, text = _split(line)

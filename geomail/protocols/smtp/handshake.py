@@ -162,27 +162,27 @@ class _SmtpHandshake:
             self.extensions = reply[1:]
 
     def send_command(
-        self, step: str, line: bytes, wanted: str, because: str, shown: bytes | None = None
+        self, step: str, line: bytes, expected: str, because: str, shown: bytes | None = None
     ) -> Reply:
         self.dialogue.say(step, line, because, shown)
-        return self.expect(wanted)
+        return self.expect(expected)
 
-    def read_reply(self, wanted: str) -> Reply:
+    def read_reply(self, expected: str) -> Reply:
         """Read one reply: all of its lines."""
         lines: list[bytes] = []
         while True:
-            line = self.dialogue.hear(lines, wanted)
+            line = self.dialogue.hear(lines, expected)
             mark = line[3:4]
             if len(line) < 3 or not line[:3].isdigit() or mark not in _MARKS:
                 raise self.dialogue.make_garbage(line)
             if mark != b"-":
                 return tuple(lines)
 
-    def expect(self, wanted: str) -> Reply:
-        """Read a reply and return it. Raises BackendRefused if its first line has no ``wanted`` code."""
-        reply = self.read_reply(wanted)
+    def expect(self, expected: str) -> Reply:
+        """Read a reply and return it. Raises BackendRefused if its first line has no ``expected`` code."""
+        reply = self.read_reply(expected)
         code = reply[0][:3]
-        if code.decode() in wanted:
+        if code.decode() in expected:
             return reply
         if code[0] not in b"45":
             raise self.dialogue.make_garbage(reply[0])
