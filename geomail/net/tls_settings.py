@@ -221,9 +221,8 @@ def _load(
         except ssl.SSLError as error:
             if not asked or error.reason in _MISMATCH:
                 raise _explain(error, certificate, labels) from None
-    raise TlsSettingError(
-        "ssl_certificate_key", f"no line of ssl_password_file is the passphrase of {labels[1]}"
-    )
+    text = f"no line of ssl_password_file is the passphrase of {labels[1]}"
+    raise TlsSettingError("ssl_certificate_key", text)
 
 
 def _explain(error: ssl.SSLError, certificate: str, labels: tuple[str, str]) -> TlsSettingError:
