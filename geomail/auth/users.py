@@ -121,7 +121,7 @@ def _read_changed(
     except OSError as error:
         return _Look(None, None, f"{options.file} cannot be read: {error.strerror}")
     except ConfigError as error:
-        more = f" and {len(error.problems) - 1} more" if len(error.problems) > 1 else ""
+        more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
         return _Look(stamp, None, f"{error.problems[0]}{more}")
     costs.measure(users.costliest)
     return _Look(stamp, users)

@@ -391,7 +391,8 @@ def test_a_broken_file_leaves_the_users_in_force_and_is_logged_once(setup: Setup
 
     assert setup.told == [
         f"error users file {setup.file}:6: error: frank: this is not a password hash that geomail can "
-        "verify, or not a complete one and 1 more; the users read before stay in force"
+        "verify, or not a complete one; make one with geomail hash-password (and 1 more); "
+        "the users read before stay in force"
     ]
     setup.replace(USERS)
     assert isinstance(setup.check(b"ann@example.org"), Accepted)
