@@ -289,7 +289,7 @@ Sink = Callable[[Any], object]
 
 #: The fields of each kind of event, by the names that logs, control socket and manuals use.
 FIELD_NAMES: dict[str, tuple[str, ...]] = {
-    name: tuple(field.name for field in fields(kind))
+    name: tuple(field.name for field in fields(kind) if field.name != "kind")  # one, if it is compiled
     for name, kind in {**KINDS, TraceLine.kind: TraceLine}.items()
 }
 _KEYS = {kind: ("event", *names) for kind, names in FIELD_NAMES.items()}

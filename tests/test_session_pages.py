@@ -1,4 +1,7 @@
-"""The live sessions of a worker: the cost of a page, and that each session is on exactly one page."""
+"""The live sessions of a worker: the cost of a page, and that each session is on exactly one page.
+
+These run on the sources alone: in the compiled build a stand-in cannot take the place of a session.
+"""
 
 from itertools import chain
 from typing import Any

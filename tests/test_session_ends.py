@@ -1,4 +1,7 @@
-"""A session that must end while its relay gives up its greenlets."""
+"""A session that must end while its relay gives up its greenlets.
+
+These run on the sources alone: in the compiled build a stand-in cannot take the place of a relay.
+"""
 
 from __future__ import annotations
 
