@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: The facts that ``who`` shows, under the names of the closing event.
 _SHOWN = (
     *("session", "server", "protocol", "state", "client", "client_port", "local", "local_port"),
-    *("tls", "user", "method", "backend", "started", "idle", "bytes_in", "bytes_out"),
+    *("tls", "user", "method", "backend", "bytes_in", "bytes_out"),
 )
 
 
@@ -24,18 +24,15 @@ class SessionRecord(SessionClosed):
     """All facts of one session, and the event at its end; SessionClosed describes the fields.
 
     ``state`` is login, backend (geomail logs in at the backend) or relay.
-    ``started`` is the ``time.time()`` of the accept. ``idle`` is the number of
-    seconds since the relay copied bytes, None before the relay.
+    ``time`` is the ``time.time()`` of the accept until the session ends.
     """
 
-    __slots__ = ("_began", "idle", "started", "state")
+    __slots__ = ("_began", "state")
 
     def __init__(self, session: str, server: str, protocol: str, listener: str) -> None:
-        self.started = time.time()
-        SessionClosed.__init__(self, self.started, session)  # super() knows the class without slots
+        SessionClosed.__init__(self, time.time(), session)  # super() knows the class without slots
         self.server, self.protocol, self.listener = server, protocol, listener
         self.state: Literal["login", "backend", "relay"] = "login"
-        self.idle: float | None = None
         self._began = now()
 
     def meet(self, client: Client) -> None:
@@ -69,9 +66,12 @@ class SessionRecord(SessionClosed):
         self.time = time.time()
         self.duration = now() - self._began
 
-    def make_row(self) -> dict[str, Any]:
-        """Return the facts that ``who`` shows, by name."""
-        return {name: getattr(self, name) for name in _SHOWN}
+    def make_row(self, idle: float | None) -> dict[str, Any]:
+        """Return the facts of a live session that ``who`` shows, by name.
+
+        ``idle`` is the number of seconds since the relay copied bytes, None before the relay.
+        """
+        return {**{name: getattr(self, name) for name in _SHOWN}, "started": self.time, "idle": idle}
 
     def make_heading(self) -> tuple[float, str, str, str, str]:
         """Return the fields with which each event of the session begins."""

@@ -133,8 +133,7 @@ class Session:
     def describe(self) -> dict[str, Any]:
         """Return the row that ``who`` shows for the session now."""
         self.record.count(self.wire)
-        self.record.idle = self._relay.idle if self._relay is not None else None
-        return self.record.make_row()
+        return self.record.make_row(self._relay.idle if self._relay is not None else None)
 
     def _fail(self, error: SessionError) -> None:
         self.record.fail(error)
