@@ -185,6 +185,7 @@ def _start_relay(session: Session) -> Relay:
     session.trace = session.trace.forget()
     session.wire.tracer = session.backend.tracer = None
     session.frontend = None  # the relay does not need it, and most sessions are relays
+    session.forget_client()
     return Relay(
         *(session.wire, session.backend, service.crew, service.pipes, service.parking),
         buffer=session.service.server.proxy_buffer,

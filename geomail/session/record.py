@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from geomail.events import SessionClosed
 from geomail.net.timing import now
+from geomail.parties import Client
 
 if TYPE_CHECKING:
     from geomail.errors import SessionError
     from geomail.net.wire import Wire
-    from geomail.parties import Client, Login
+    from geomail.parties import Login
 
 #: The facts that ``who`` shows, under the names of the closing event.
 _SHOWN = (
@@ -58,11 +59,14 @@ class SessionRecord(SessionClosed):
         self.tls = " ".join(wire.tls_version_and_cipher or ())
         self.bytes_in, self.bytes_out = wire.received, wire.sent
 
-    def close(self, client: Client, wire: Wire) -> None:
+    def make_client(self) -> Client:
+        """Make a client of the addresses that are known."""
+        return Client(self.client, self.client_port, self.local, self.local_port)
+
+    def close(self, wire: Wire) -> None:
         """Note the facts that are known at the end."""
         self.count(wire)
         self.sni = wire.channel.server_name if wire.channel is not None else ""
-        self.client_id = client.client_id
         self.time = time.time()
         self.duration = now() - self._began
 

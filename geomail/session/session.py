@@ -32,10 +32,10 @@ class Session:
     """
 
     __slots__ = (
+        "_client",
         "_ending",
         "_relay",
         "backend",
-        "client",
         "frontend",
         "job",
         "listen",
@@ -53,7 +53,7 @@ class Session:
         self.service = service
         self.listen = listen
         self.wire = wire
-        self.client = client
+        self._client: Client | None = client
         self.backend: Wire | None = None
         self.frontend: Frontend | None = None
         self.trace: SessionTrace | NoTrace = UNTRACED
@@ -127,6 +127,16 @@ class Session:
             self.backend.tracer = trace.make_tracer("backend")
 
     @property
+    def client(self) -> Client:
+        """The client's facts; after :meth:`forget_client`, only its addresses."""
+        return self._client if self._client is not None else self.record.make_client()
+
+    def forget_client(self) -> None:
+        """Free the facts that only the login needs: most sessions of a server are past it."""
+        self.record.client_id = self.client.client_id
+        self._client = None
+
+    @property
     def _amounts(self) -> str:
         return f"{self.wire.received} bytes from the client, {self.wire.sent} to it"
 
@@ -140,11 +150,13 @@ class Session:
         say_farewell(error, self.service, self.wire, self.client, self.frontend, self._relay)
 
     def _close(self) -> None:
+        if self._client is not None:
+            self.forget_client()
         self.wire.close()
         if self.backend is not None:
             self.backend.close()
         record = self.record
-        record.close(self.client, self.wire)
+        record.close(self.wire)
         why = f": {record.reason}" if record.reason else ""
         self.trace.note("session ends, %s, by %s%s; %s", record.outcome, record.side, why, self._amounts)
         self.trace.forget()
