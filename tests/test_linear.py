@@ -58,8 +58,8 @@ def seconds(parse: Callable[[], object]) -> float:
 
 
 def is_linear(parse: Callable[[], object], longer: Callable[[], object]) -> bool:
-    """Tell whether the time grows with the length; measure up to three times, because machines are busy."""
-    return any(seconds(longer) < MOST * max(seconds(parse), MEASURABLE) for _ in range(3))
+    """Tell whether the time grows with the length; measure up to ten times, because machines are busy."""
+    return any(seconds(longer) < MOST * max(seconds(parse), MEASURABLE) for _ in range(10))
 
 
 def grows(make: Callable[[int], bytes | str], parse: Callable[..., object], size: int) -> bool:
