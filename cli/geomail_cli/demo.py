@@ -173,10 +173,12 @@ def _bind_elsewhere() -> RawSocket | None:
 
 
 def _bind(port: int) -> RawSocket | None:
+    """Return a socket that holds the port; None if another one does."""
     sock = RawSocket(AF_INET, SOCK_STREAM)
     sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
     try:
         sock.bind((HOST, port))
+        sock.listen(1)  # with SO_REUSEADDR alone, a second socket could get the same port
     except OSError:
         sock.close()
         return None

@@ -13,7 +13,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from email import message_from_bytes
 from email.message import EmailMessage, Message
 from pathlib import Path
@@ -26,7 +26,7 @@ from geomail.build import describe_build
 from geomail_cli import demo as demo_module
 from geomail_cli.main import app
 from tests.servers.geomail import COMMAND
-from tests.servers.support import LOOPBACK, Daemon, program
+from tests.servers.support import LOOPBACK, Daemon, free_port, program
 
 ANN, BOB = demo_module.USERS
 TIMEOUT = 20
@@ -435,3 +435,11 @@ def test_without_its_packages_it_says_what_to_install(tmp_path: Path, package: s
         f"geomail: the demo needs {package}, which is not installed: run pip install 'geomail[demo]'\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_is_held_for_one_listener() -> None:
+    port = free_port()
+    first = demo_module._bind(port)
+    assert first is not None
+    with closing(first):
+        assert demo_module._bind(port) is None
