@@ -110,7 +110,7 @@ def test_the_manual_of_who() -> None:
 
 
 def list_outcomes(error: type[SessionError] = SessionError) -> set[str]:
-    """Return the outcomes of this error and of those that extend it."""
+    """Return the outcomes of this error and of its subclasses."""
     return {error.outcome}.union(*map(list_outcomes, error.__subclasses__()))
 
 

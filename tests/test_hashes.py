@@ -116,7 +116,7 @@ BROKEN = {
     "bcrypt with more": (BCRYPT + "a", "this is not"),
     "bcrypt, a broken version": (BCRYPT.replace("2y", "2x"), "this is not"),
     "bcrypt, too cheap": (BCRYPT.replace("05", "03"), "this is not"),
-    "bcrypt, too dear": (BCRYPT.replace("05", "32"), "this is not"),
+    "bcrypt, too expensive": (BCRYPT.replace("05", "32"), "this is not"),
     "bcrypt, salt bits that are none": (BCRYPT.replace("Otr.", "Otr/"), "this is not"),
     "bcrypt, hash bits that are none": (BCRYPT[:-1] + "L", "this is not"),
     "6 cut": (SHA512[:-1], "this is not"),

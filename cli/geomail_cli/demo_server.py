@@ -256,7 +256,7 @@ class Inbox:
         return changed
 
     def _choose(self, messages: imap4.MessageSet, uid: bool) -> list[tuple[int, int, StoredMessage]]:
-        """Return numbers, UIDs and messages of a set, without those that other sessions have removed."""
+        """Return number, UID and content of each message in a set that no other session has removed."""
         messages.last = self._store.next_uid - 1 if uid else len(self._uids)
         present = [(number, each) for number, each in enumerate(self._uids, 1) if each in self._store.mail]
         return [(n, each, self._store.mail[each]) for n, each in present if (each if uid else n) in messages]

@@ -76,7 +76,7 @@ Remarks = Iterator[tuple[Severity, str]]
 
 
 class Judge:
-    """Findings about one answer; ``backends`` are those that it may name."""
+    """Findings about one answer, which may name one of the ``backends``."""
 
     def __init__(self, exchange: Exchange, backends: Backends) -> None:
         self._exchange = exchange

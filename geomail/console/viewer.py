@@ -48,7 +48,7 @@ class Viewer:
         self.lost_ever = 0
 
     def begin(self) -> None:
-        """Send events from now on, first those that were held back."""
+        """Send events from now on; the events that were held back come first."""
         held, self._held = self._held, None
         if held:
             self._send(held)

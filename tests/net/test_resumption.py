@@ -1,4 +1,4 @@
-"""The sessions that are resumed, and those that are not."""
+"""TLS sessions: some can be resumed, others must not be."""
 
 import json
 import os

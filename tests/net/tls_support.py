@@ -25,7 +25,7 @@ VERSIONS = [V12, V13]
 
 
 def settings(pair: Pair, **more: Any) -> dict[str, Any]:
-    """Return the fields of ServerSettings, with nginx's defaults for those that must be there."""
+    """Return the fields of ServerSettings, with nginx's defaults for the required fields."""
     return {
         "certificates": [(pair.certificate, pair.key)],
         "protocols": ("TLSv1.2", "TLSv1.3"),
